@@ -1,0 +1,22 @@
+# src/kernel/cpu/*.c is compiled once; src/kernel/cpu/isa/*.c once for each instruction set and activation type, with
+# -DVARIANT=NAME, so that every machine finds its own code in one binary (kernel/cpu/variant.h).
+file(GLOB cpu_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernel/cpu/*.c)
+target_sources(moec_kernel PRIVATE ${cpu_sources})
+
+file(GLOB isa_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernel/cpu/isa/*.c)
+# Sums may be reordered (once, at compile time) so that reductions vectorise; NaN and infinity keep their meaning.
+set(isa_options -O3 -fno-math-errno -fno-trapping-math -fno-signed-zeros -fassociative-math -freciprocal-math
+                -ffp-contract=fast)
+set(avx2_options -mavx2 -mfma -mf16c)
+set(avx512_options -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512cd -mprefer-vector-width=512)
+set(avx512bf16_options ${avx512_options} -mavx512bf16)
+foreach(variant avx2_f32 avx512_f32 avx512bf16_bf16)
+  string(REGEX MATCH "^[^_]+" isa ${variant})
+  string(REGEX MATCH "[^_]+$" act ${variant})
+  string(TOUPPER ${act} ACT)
+  add_library(kernel_${variant} OBJECT ${isa_sources})
+  target_compile_definitions(kernel_${variant} PRIVATE VARIANT=${variant} ACT_${ACT} ISA_NAME="${isa}")
+  target_compile_options(kernel_${variant} PRIVATE ${isa_options} ${${isa}_options})
+  target_link_libraries(kernel_${variant} PRIVATE moec_tensor OpenMP::OpenMP_C)
+  target_sources(moec_kernel PRIVATE $<TARGET_OBJECTS:kernel_${variant}>)
+endforeach()

@@ -1,0 +1,14 @@
+/* Allocation that either succeeds or ends the program with one line: a host allocation of moec is small against the
+ * machine; what is large (activations, weights) is device memory and reports its failure (kernel/kernel.h). */
+#ifndef MOEC_BASE_MEMORY_H
+#define MOEC_BASE_MEMORY_H
+
+#include <stddef.h>
+
+void *xmalloc(size_t bytes);
+void *xcalloc(size_t count, size_t bytes);   /* zeroed */
+void *xrealloc(void *pointer, size_t bytes); /* as realloc */
+char *xstrdup(const char *string);
+char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2))); /* a new string; free() it */
+
+#endif

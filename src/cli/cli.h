@@ -1,0 +1,26 @@
+/* The command line: one file a subcommand; each parses, calls, prints, and does no mathematics. */
+#ifndef MOEC_CLI_CLI_H
+#define MOEC_CLI_CLI_H
+
+#include "base/status.h"
+#include <stdbool.h>
+
+typedef struct command {
+    const char *name;
+    const char *summary;                  /* one line for `moec` */
+    const char *help;                     /* whole text of `moec NAME --help`, with an example */
+    status (*run)(int argc, char **argv); /* argv[0] is the command's name */
+} command;
+
+extern const command command_data, command_train, command_pack, command_eval, command_generate, command_inspect,
+    command_verify, command_bench;
+
+/* Options of the form --name VALUE, --name=VALUE and flags --name. Each parse removes what it understood from argv;
+ * what is left over is positional (cli_rest refuses unknown options by name). */
+const char *cli_option(int *argc, char **argv, const char *name); /* NULL when absent */
+bool cli_flag(int *argc, char **argv, const char *name);
+status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage);
+status cli_integer(const char *option, const char *text, long long least, long long most, long long *value);
+status cli_number(const char *option, const char *text, double least, double most, double *value);
+
+#endif

@@ -1,0 +1,52 @@
+/* Bits per byte of held-out text: Σ nll / ln 2 / bytes, over sliding windows, by domain and in all, with and without the
+ * causal bigram blend. */
+#ifndef MOEC_EVAL_BPB_H
+#define MOEC_EVAL_BPB_H
+
+#include "nn/model.h"
+#include "text/shard.h"
+#include "text/tokenizer.h"
+
+enum { EVAL_MAX_DOMAINS = 32 };
+
+typedef struct bpb_options {
+    int64_t seq;         /* window length */
+    int64_t stride;      /* new tokens a window; the others are context and not scored again */
+    int64_t batch;       /* windows a pass */
+    double blend_lambda; /* 0: no blend */
+    int64_t max_tokens;  /* 0: all */
+    bool show_progress;
+} bpb_options;
+
+typedef struct bpb_score {
+    double nll;       /* nats, Σ over scored tokens */
+    double nll_blend; /* the same with the bigram blend */
+    int64_t tokens, bytes;
+} bpb_score;
+
+typedef struct bpb_result {
+    bpb_score total;
+    bpb_score domain[EVAL_MAX_DOMAINS];
+    char *domain_name[EVAL_MAX_DOMAINS]; /* owned */
+    int domain_count;
+    double seconds;
+} bpb_result;
+double bpb(const bpb_score *s); /* nll / ln 2 / bytes */
+double bpb_blend(const bpb_score *s);
+
+/* Scores every token of the shard but the first, in order; documents may be NULL (one domain, no names). */
+status bpb_evaluate(model *m, const tokenizer *tok, const shard *s, const document_table *documents,
+                    const bpb_options *options, bpb_result *result);
+void bpb_result_free(bpb_result *r);
+
+/* Causal bigram blend (#2102): −log((1 − λc) p + λc p₂), p₂ = (count + 1) / (total + V), c = total / (total + 10).
+ * A pair is counted only after it was scored, each one once. */
+typedef struct bigram_blend bigram_blend;
+bigram_blend *bigram_blend_create(int vocab_size, double lambda);
+void bigram_blend_destroy(bigram_blend *b);
+double bigram_blend_score(bigram_blend *b, int32_t prev, int32_t token, double nll); /* blended nll; then counts */
+
+/* Bits per byte of `xz -9e` for the same bytes (liblzma). */
+status xz_bits_per_byte(const uint8_t *text, size_t bytes, double *out);
+
+#endif

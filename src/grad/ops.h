@@ -1,0 +1,83 @@
+/* The vocabulary of models: every differentiable op, with its formula.
+ *
+ * Shapes: B sequences of T tokens, N = B·T rows, d channels, E experts. An op returns NULL when memory is out or when an
+ * input is NULL; the reason stands in tape_status. Gradients of parameters are added to param.grad. Each op lives with
+ * its backward pass in a file of its own name. */
+#ifndef MOEC_GRAD_OPS_H
+#define MOEC_GRAD_OPS_H
+
+#include "grad/tape.h"
+
+/* Where the tokens of a pass stand; shared by the ops that look at neighbours. */
+typedef struct layout {
+    int64_t batch, length; /* B, T */
+    int64_t offset;        /* position of the first token: 0, or the cache's length when generating */
+    const int32_t *first;  /* device int32 [N] as in kernel.h, or NULL */
+} layout;
+
+/* y[n] = table[ids[n]]; ids: device int32 [N]; → [N, d] */
+var *op_embed(tape *t, param *table, const int32_t *ids, int64_t N);
+/* y = x Wᵀ; x [N, in], W [out, in] → [N, out] */
+var *op_linear(tape *t, var *x, param *w);
+/* y = x + z */
+var *op_add(tape *t, var *x, var *z);
+/* y = x + s ⊙ z; s [d] */
+var *op_scale_add(tape *t, var *x, var *z, param *s);
+/* y = scale · x / rms(x) */
+var *op_rms_norm(tape *t, var *x, float scale);
+/* y = mix[0] ⊙ x + mix[1] ⊙ x0; mix [2, d] */
+var *op_mix(tape *t, var *x, var *x0, param *mix);
+/* y_t = x_t + σ(w) ⊙ (x_{t−1} − x_t) on the first |w| channels, within a document; carry: act [B, |w|] or NULL */
+var *op_smear(tape *t, var *x, param *w, const layout *l, const void *carry);
+/* y = σ(g) ⊙ x + (1 − σ(g)) ⊙ w ⊙ skip; w, g are row `row` of [rows, d] parameters. g NULL: y = x + w ⊙ skip */
+var *op_skip(tape *t, var *x, var *skip, param *w, param *g, int64_t row);
+/* Per head: rms_norm, rotary embedding on the first rope_dims, gain (may be NULL); x [N, heads·head_dim] */
+var *op_head_norm_rope(tape *t, var *x, param *gain, const layout *l, int heads, int rope_dims, float base);
+
+/* Keys and values of earlier tokens, for generating; one a pass of a block. */
+typedef struct attention_cache {
+    void *k, *v; /* act [B, capacity, kv_heads·head_dim] */
+    int64_t capacity;
+    int64_t length; /* tokens already there; the op appends and does not change it */
+} attention_cache;
+/* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache may be NULL. */
+var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads, attention_cache *cache);
+/* XSA: y − (y·v̂) v̂ per head */
+var *op_xsa(tape *t, var *y, var *v, int heads, int kv_heads);
+
+/* A two-layer perceptron: f(x fcᵀ) projᵀ; fc [h, d] ([2h, d] for SwiGLU), proj [d, h] */
+var *op_mlp(tape *t, var *x, param *fc, param *proj, activation f);
+
+/* A mixture of experts. */
+typedef enum gate_kind {
+    GATE_PROBABILITY, /* the chosen experts' softmax probabilities as they are: #2102 top-1, and soft MoE with top_k = E */
+    GATE_RENORMALIZED /* the same divided by their sum: #660 top-k */
+} gate_kind;
+
+typedef struct moe_args {
+    int experts, top_k;
+    gate_kind gate;
+    activation f;
+    float aux_weight; /* Switch balance loss: aux_weight · E · Σ_e f_e p_e is added to the loss (0: none) */
+} moe_args;
+
+/* What a pass through a router did; host memory of the caller, filled by the op. */
+typedef struct moe_stats {
+    float share[64]; /* f_e: fraction of the (token, choice) pairs that went to expert e */
+    float entropy;   /* mean over tokens of the router's entropy, in nats */
+    double aux;      /* E · Σ f_e p_e, unweighted */
+} moe_stats;
+/* y = Σ over the top_k experts e of gate_e · mlp_e(x). Tokens are grouped by expert and only those rows are multiplied.
+ * router [E, d]; fc and proj are arrays of E parameters. stats may be NULL. */
+var *op_moe(tape *t, var *x, param *router, param *const *fc, param *const *proj, const moe_args *args,
+            moe_stats *stats);
+
+/* Head and loss in one, in blocks of rows, so that [N, V] logits never exist: nll[n] = −log softmax(cap·tanh(x Wᵀ / cap))[target].
+ * targets: device int32 [N], < 0 ignored. *loss (host): mean nll over the N rows; nll (host float32 [N]) may be NULL.
+ * When recording, loss_weight · mean nll is what backward differentiates. */
+status op_cross_entropy(tape *t, var *x, param *head, const int32_t *targets, float cap, float loss_weight,
+                        double *loss, float *nll);
+/* logits (host float32 [N, V]) = cap · tanh(x Wᵀ / cap); never recorded */
+status op_logits(tape *t, var *x, param *head, float cap, float *logits);
+
+#endif

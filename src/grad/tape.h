@@ -1,0 +1,55 @@
+/* The tape: it records ops as the forward pass runs and plays them back for the gradients.
+ *
+ * A var is an activation: a value and, during backward, a gradient. Ops (grad/ops.h) make vars and push one record each;
+ * tape_backward walks the records in reverse. A layer that runs three times is recorded three times and its parameters'
+ * gradients add up, so recurrence, skips and routers are ordinary code.
+ *
+ * Memory: everything comes from one pool of device memory that is kept between steps, so that after the first step
+ * nothing is allocated. In backward a var's value and gradient return to the pool as soon as its own record has run. */
+#ifndef MOEC_GRAD_TAPE_H
+#define MOEC_GRAD_TAPE_H
+
+#include "grad/param.h"
+
+typedef struct tape tape;
+
+typedef struct var {
+    tensor value;
+    void *grad; /* act, same shape; NULL until something flows into it */
+    bool needs_grad;
+} var;
+
+/* Sees the input x [N, cols] of every product with a weight; `param_name` names the weight. For experts only the rows
+ * that are routed to it. GPTQ's Hessians are collected with it. */
+typedef void (*tape_observer)(void *context, const param *weight, const void *x, int64_t N, int64_t cols);
+
+status tape_create(tape **out, const kernels *k);
+void tape_destroy(tape *t);
+const kernels *tape_kernels(const tape *t);
+
+/* Start a pass: forget all vars. recording: keep what backward needs. */
+void tape_reset(tape *t, bool recording);
+bool tape_recording(const tape *t);
+void tape_observe(tape *t, tape_observer observer, void *context);
+void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols); /* called by ops */
+
+/* Run backward from every loss that was added (op_cross_entropy, op_aux_loss: each knows its own weight). */
+void tape_backward(tape *t);
+
+/* The first failure (no memory) of any op since tape_reset; ops return NULL then, and NULL inputs give NULL outputs, so
+ * a model's forward pass checks once. */
+status tape_status(const tape *t);
+size_t tape_peak_bytes(const tape *t);
+
+/* ---- for the ops themselves ---- */
+typedef void (*tape_backward_fn)(tape *t, void *op);
+var *tape_var(tape *t, bool needs_grad, int ndim, const int64_t *shape); /* act; NULL when memory is out */
+void *tape_scratch(tape *t, size_t bytes);                               /* lives until the pass ends */
+void *tape_alloc(tape *t, size_t bytes);                                 /* from the pool ... */
+void tape_free(tape *t, void *pointer);                                  /* ... and back; NULL is fine */
+/* A record of `bytes` (zeroed), to be filled by the op; NULL when nothing is recorded. outputs are freed after it ran. */
+void *tape_record(tape *t, size_t bytes, tape_backward_fn backward, var *output);
+grad_out tape_grad(tape *t, var *v); /* where v's gradient goes next; {NULL} when v needs none */
+void tape_fail(tape *t, status s);
+
+#endif

@@ -1,0 +1,77 @@
+/* A model: a config and a list of named parameters, run as calls of ops. */
+#ifndef MOEC_NN_MODEL_H
+#define MOEC_NN_MODEL_H
+
+#include "nn/config.h"
+
+/* Tokens for one pass; host memory, copied by the model. */
+typedef struct batch {
+    int64_t batch, length;     /* B, T */
+    const int32_t *input_ids;  /* [B, T] */
+    const int32_t *target_ids; /* [B, T]; < 0: not scored. NULL where no loss is wanted */
+    const int32_t *first; /* [B, T] first position of the token's document in its row (kernel.h), NULL: one document */
+} batch;
+
+typedef struct model {
+    model_config config;
+    const kernels *k;
+    tape *tape;
+    param **params; /* in the state_dict's order; names are unique */
+    int param_count;
+    int qat_levels; /* > 0: products see quantised values of the matrices (late QAT); model_refresh applies it */
+    /* Routing of the last pass, one entry a MoE layer's pass in path order. */
+    moe_stats routing[MODEL_MAX_PATH];
+    int routing_layer[MODEL_MAX_PATH];
+    int routing_count;
+    struct model_scratch *scratch; /* device copies of the ids */
+} model;
+
+/* Parameters are allocated, not initialised. */
+status model_create(model **out, const model_config *config, const kernels *k);
+void model_destroy(model *m);
+/* Orthogonal matrices, zero output projections, ones and zeros, as in #2102; deterministic in seed and names. */
+status model_init(model *m, uint64_t seed);
+param *model_find(const model *m, const char *name); /* NULL if there is none */
+int64_t model_param_total(const model *m);
+/* Rebuild what products read, after values changed (an optimiser step, loading). */
+status model_refresh(model *m);
+void model_zero_grad(model *m);
+
+/* Losses of a pass. */
+typedef struct model_loss {
+    double ce;  /* mean cross-entropy over the batch, nats a token */
+    double aux; /* the weighted auxiliary losses */
+} model_loss;
+
+/* Forward and backward: adds loss_weight · d(ce + aux) / d parameter to the gradients. */
+status model_train_step(model *m, const batch *b, float loss_weight, model_loss *loss);
+/* Forward only. nll: host [B, T] or NULL. */
+status model_evaluate(model *m, const batch *b, model_loss *loss, float *nll);
+/* logits: host [B, T, V] */
+status model_logits(model *m, const batch *b, float *logits);
+/* Forward only, with an observer of every product's input (tape.h); targets are not needed. */
+status model_observe(model *m, const batch *b, tape_observer observer, void *context);
+
+/* ---- generating ---- */
+typedef struct kv_cache kv_cache; /* keys, values and smear carries of every pass of every block */
+status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t capacity);
+void kv_cache_destroy(kv_cache *c);
+int64_t kv_cache_length(const kv_cache *c);
+void kv_cache_reset(kv_cache *c);
+/* Append ids [B, count] and return the logits of the last one, host [B, V]. */
+status model_decode(model *m, kv_cache *c, const int32_t *ids, int64_t count, float *logits);
+
+/* ---- events that change the architecture ---- */
+/* What happened to parameters, so that optimiser and EMA state can follow: called once for each new parameter with the
+ * one that it is a copy of, or NULL. */
+typedef void (*model_replaced)(void *context, const param *new_param, const param *old_param);
+/* Turn the MLP of `layers` into `experts` copies with a router (normal, std 0.01). */
+status model_upcycle(model *m, const bool *layers, int experts, int top_k, uint64_t seed, model_replaced replaced,
+                     void *context);
+status model_set_looping(model *m, bool on);
+
+/* ---- counting ---- */
+/* Multiply-adds · 2 of one forward pass per token at context T, from the shapes (attention counted causal). */
+double model_forward_flops(const model_config *c, int64_t T);
+
+#endif

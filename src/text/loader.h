@@ -1,0 +1,31 @@
+/* Batches from shards: contiguous windows of B·T + 1 tokens, read on and on, wrapping around at the end, as the record
+ * scripts read them; optionally the windows are visited in a seeded random order. The position is plain data, so that a
+ * resumed run reads the same tokens. */
+#ifndef MOEC_TEXT_LOADER_H
+#define MOEC_TEXT_LOADER_H
+
+#include "nn/model.h"
+#include "text/shard.h"
+
+typedef struct loader_position {
+    uint64_t epoch;  /* full passes over the data so far */
+    uint64_t window; /* windows read in this epoch */
+} loader_position;
+
+typedef struct loader loader;
+
+/* pattern: a folder (its *_train_*.bin), a shard, or a glob. bos < 0: no document boundaries are known.
+ * shuffle: visit rows of T tokens in a random order that depends on seed and epoch. */
+status loader_open(loader **out, const char *pattern, int vocab_size, int bos, int64_t B, int64_t T, bool shuffle,
+                   uint64_t seed);
+void loader_close(loader *l);
+int64_t loader_tokens(const loader *l); /* in all shards */
+/* The next B rows; arrays in *b belong to the loader and live until the next call. first[] is always filled. */
+status loader_next(loader *l, batch *b);
+loader_position loader_tell(const loader *l);
+void loader_seek(loader *l, loader_position p);
+
+/* first[t] for one row of tokens: the latest t' ≤ t with ids[t'] == bos, or 0. */
+void document_starts(const int32_t *ids, int64_t length, int bos, int32_t *first);
+
+#endif

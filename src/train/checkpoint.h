@@ -1,0 +1,40 @@
+/* A checkpoint is a folder runs/NAME/checkpoints/step-00001200 that is either whole or absent:
+ *   config.json            model_config
+ *   model.safetensors      live weights, float32
+ *   ema.safetensors        averaged weights (when EMA is on)
+ *   optimizer.safetensors  states
+ *   trainer.json           step, seconds, tokens, loader position, events fired, format version, CRC-64 of each file
+ *   tokenizer.model
+ *   config.yaml            the run's configuration
+ */
+#ifndef MOEC_TRAIN_CHECKPOINT_H
+#define MOEC_TRAIN_CHECKPOINT_H
+
+#include "text/loader.h"
+#include "text/tokenizer.h"
+#include "train/optimizer.h"
+
+enum { CHECKPOINT_VERSION = 1 };
+
+typedef struct train_state {
+    int64_t step;   /* steps done */
+    int64_t tokens; /* tokens seen */
+    double seconds; /* training time, without evaluation and saving */
+    loader_position position;
+    bool fired[MAX_EVENTS];
+} train_state;
+
+status checkpoint_save(const char *run, const run_config *config, const model *m, const ema *e, const optimizer *o,
+                       const tokenizer *tok, const train_state *state);
+/* The newest whole checkpoint of a run folder (its path, malloc'ed), or NULL in *path when there is none.
+ * A checkpoint folder itself is accepted too. */
+status checkpoint_find(const char *run_or_checkpoint, char **path);
+/* Every file's CRC, the version, and that nothing is missing. */
+status checkpoint_verify(const char *path);
+/* A model as it was saved. which: "live" or "ema". */
+status checkpoint_load_model(const char *path, const kernels *k, const char *which, model **out);
+status checkpoint_load_state(const char *path, train_state *state);
+status model_save(const model *m, const char *path, uint64_t *crc); /* model.safetensors */
+status model_load(model *m, const char *path);                      /* every parameter, by name and shape; refreshes */
+
+#endif

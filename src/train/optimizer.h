@@ -1,0 +1,40 @@
+/* Muon for the matrices of blocks, AdamW for embeddings, Adam for the rest (#2102's groups). Which parameter goes where is a
+ * table of rules (optimizer.c), first match wins. States are kept by parameter, so that an upcycled expert inherits the
+ * state of the MLP that it is a copy of. */
+#ifndef MOEC_TRAIN_OPTIMIZER_H
+#define MOEC_TRAIN_OPTIMIZER_H
+
+#include "hub/safetensors.h"
+#include "nn/model.h"
+#include "train/config.h"
+
+typedef enum param_group { GROUP_MUON, GROUP_EMBED, GROUP_HEAD, GROUP_SCALAR, GROUP_FROZEN } param_group;
+param_group optimizer_group(const param *p);
+const char *param_group_name(param_group g);
+
+typedef struct optimizer optimizer;
+status optimizer_create(optimizer **out, const run_config *config, model *m);
+void optimizer_destroy(optimizer *o);
+/* Clip to the global norm, update every parameter with gradients, refresh the model's products. lr_factor scales every
+ * group's rate. step counts from 0 (momentum warm-up). *grad_norm: before clipping. A norm that is not finite is an
+ * error that names the first such tensor; nothing is changed then. */
+status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad_norm);
+/* For model_upcycle: give new_param old_param's state (or none). */
+void optimizer_replaced(void *optimizer, const param *new_param, const param *old_param);
+
+/* State as named tensors ("muon.NAME", "adam_m.NAME", "adam_v.NAME", "adam_steps"), for checkpoints. */
+status optimizer_save(const optimizer *o, const char *path, uint64_t *crc);
+status optimizer_load(optimizer *o, const char *path);
+
+/* Exponential moving average of all parameters, in float32: decay min(ema_decay, (s+1)/(s+10)) at step s. */
+typedef struct ema ema;
+status ema_create(ema **out, const model *m, double decay);
+void ema_destroy(ema *e);
+void ema_update(ema *e, int64_t step);
+void ema_replaced(void *ema, const param *new_param, const param *old_param);
+/* Swap the model's values with the average (and back by calling again); refreshes the products. */
+status ema_swap(ema *e, model *m);
+status ema_save(const ema *e, const char *path, uint64_t *crc);
+status ema_load(ema *e, const char *path);
+
+#endif
