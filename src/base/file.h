@@ -2,7 +2,10 @@
  *
  * A file_writer writes to "path.tmp-PID" and file_commit() makes it durable (fsync) and renames it; until then the old
  * file is untouched, after a failure the temporary one is gone. Folders that must appear whole are filled under a
- * temporary name and renamed by folder_commit(). */
+ * temporary name and renamed by folder_commit().
+ *
+ * For tests of a full disk: the environment variable MOEC_FAIL_WRITE_AFTER=BYTES lets all file_write calls of the
+ * process together write BYTES bytes and fails every later one with ENOSPC. */
 #ifndef MOEC_BASE_FILE_H
 #define MOEC_BASE_FILE_H
 

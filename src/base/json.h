@@ -1,4 +1,7 @@
-/* Small helpers over cJSON: files in and out, and reading with errors that name the file and the key. */
+/* Small helpers over cJSON: files in and out, and reading with errors that name the file and the key.
+ *
+ * cJSON writes a number with 15 digits when that is within one unit in the last place: integers are exact up to 10^15,
+ * doubles nearly so. What must come back bit for bit (random states, 64-bit checksums) goes in as a string. */
 #ifndef MOEC_BASE_JSON_H
 #define MOEC_BASE_JSON_H
 

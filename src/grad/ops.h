@@ -1,8 +1,8 @@
 /* The vocabulary of models: every differentiable op, with its formula.
  *
  * Shapes: B sequences of T tokens, N = B·T rows, d channels, E experts. An op returns NULL when memory is out or when an
- * input is NULL; the reason stands in tape_status. Gradients of parameters are added to param.grad. Each op lives with
- * its backward pass in a file of its own name. */
+ * input is NULL; the reason stands in tape_status. Gradients of parameters are added to param.grad. An op's backward
+ * pass stands right above it. */
 #ifndef MOEC_GRAD_OPS_H
 #define MOEC_GRAD_OPS_H
 
@@ -63,6 +63,7 @@ typedef struct moe_args {
 
 /* What a pass through a router did; host memory of the caller, filled by the op. */
 typedef struct moe_stats {
+    int experts;     /* E */
     float share[64]; /* f_e: fraction of the (token, choice) pairs that went to expert e */
     float entropy;   /* mean over tokens of the router's entropy, in nats */
     double aux;      /* E · Σ f_e p_e, unweighted */

@@ -16,10 +16,9 @@ typedef struct tape tape;
 typedef struct var {
     tensor value;
     void *grad; /* act, same shape; NULL until something flows into it */
-    bool needs_grad;
 } var;
 
-/* Sees the input x [N, cols] of every product with a weight; `param_name` names the weight. For experts only the rows
+/* Sees the input x [N, cols] of every product with a weight; For experts only the rows
  * that are routed to it. GPTQ's Hessians are collected with it. */
 typedef void (*tape_observer)(void *context, const param *weight, const void *x, int64_t N, int64_t cols);
 
@@ -33,7 +32,11 @@ bool tape_recording(const tape *t);
 void tape_observe(tape *t, tape_observer observer, void *context);
 void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols); /* called by ops */
 
-/* Run backward from every loss that was added (op_cross_entropy, op_aux_loss: each knows its own weight). */
+/* In a pass that does not record, give back the memory of every var made since the mark but `keep` (NULL: none). */
+int64_t tape_mark(const tape *t);
+void tape_release_since(tape *t, int64_t mark, const var *keep);
+
+/* Run backward from every loss that was added (op_cross_entropy, op_moe's balance loss: each knows its own weight). */
 void tape_backward(tape *t);
 
 /* The first failure (no memory) of any op since tape_reset; ops return NULL then, and NULL inputs give NULL outputs, so
@@ -43,13 +46,16 @@ size_t tape_peak_bytes(const tape *t);
 
 /* ---- for the ops themselves ---- */
 typedef void (*tape_backward_fn)(tape *t, void *op);
-var *tape_var(tape *t, bool needs_grad, int ndim, const int64_t *shape); /* act; NULL when memory is out */
-void *tape_scratch(tape *t, size_t bytes);                               /* lives until the pass ends */
-void *tape_alloc(tape *t, size_t bytes);                                 /* from the pool ... */
-void tape_free(tape *t, void *pointer);                                  /* ... and back; NULL is fine */
-/* A record of `bytes` (zeroed), to be filled by the op; NULL when nothing is recorded. outputs are freed after it ran. */
+var *tape_var(tape *t, int ndim, const int64_t *shape); /* act; NULL when memory is out */
+void *tape_alloc(tape *t, size_t bytes);                /* from the pool ... */
+void tape_free(tape *t, void *pointer);                 /* ... and back; NULL is fine */
+/* A record of `bytes` (zeroed), to be filled by the op; NULL when nothing is recorded. the output is freed after it ran; without
+ * an output (a loss) it runs always. */
 void *tape_record(tape *t, size_t bytes, tape_backward_fn backward, var *output);
-grad_out tape_grad(tape *t, var *v); /* where v's gradient goes next; {NULL} when v needs none */
+grad_out tape_grad(tape *t, var *v); /* where v's gradient goes next */
+/* Give v the whole gradient array `grad` (from tape_alloc, or a var's that is no longer needed): it is taken over when v
+ * has none yet, else added and freed. */
+void tape_give_grad(tape *t, var *v, void *grad);
 void tape_fail(tape *t, status s);
 
 #endif

@@ -31,10 +31,9 @@ typedef struct grad_out {
 /* A matrix as the products want it: rows = outputs, cols = inputs, as in y = x Wᵀ. */
 typedef struct weight {
     int64_t rows, cols;
-    void *plain;    /* act [rows, cols]; the master array itself where act is float32 and nothing is quantised */
+    void *plain;    /* act [rows, cols], a copy of the values of the last weight_update */
     void *forward;  /* the device's own form for x Wᵀ, or NULL where plain serves */
     void *backward; /* the device's own form for dy W, or NULL where plain serves */
-    bool owns_plain;
 } weight;
 
 typedef enum activation {
@@ -92,7 +91,7 @@ typedef struct kernels {
     void (*matmul)(const matmul_args *args);
     status (*weight_create)(weight *w, int64_t rows, int64_t cols);
     void (*weight_destroy)(weight *w);
-    /* Rebuild the forms that the products read after the optimiser changed the master values (float32 [rows, cols]). */
+    /* Let the products read these values (float32 [rows, cols], copied) from now on: after the optimiser changed them. */
     void (*weight_update)(weight *w, const float *values);
     /* y[N, rows] = x[N, cols] · Wᵀ, as act, or as float32 where y_type says so. */
     void (*linear)(void *y, dtype y_type, const void *x, const weight *w, int64_t N);
@@ -107,7 +106,7 @@ typedef struct kernels {
     void (*embed_backward)(float *dtable, const void *dy, const int32_t *ids, int64_t N, int64_t d, int64_t V);
 
     /* ---- normalisation ------------------------------------------------------------------------------------------- */
-    /* y = scale · x / √(mean(x²) + ε), ε = the act type's epsilon as torch has it; rstd[N] is kept for backward. */
+    /* y = scale · x / √(mean(x²) + ε), ε = float32's epsilon as torch has it; rstd[N] is kept for backward. */
     void (*rms_norm)(void *y, float *rstd, const void *x, float scale, int64_t N, int64_t d);
     void (*rms_norm_backward)(grad_out dx, const void *dy, const void *x, const float *rstd, float scale, int64_t N,
                               int64_t d);
@@ -165,6 +164,15 @@ typedef struct kernels {
                             int64_t d, int64_t E);
     /* chosen[N, k]: the k experts of largest score + bias[E] (NULL: none), largest first; ties go to the lower index. */
     void (*top_k)(int32_t *chosen, const float *scores, const float *bias, int64_t N, int64_t E, int k);
+    /* gates[n, j] = probs[n, chosen[n, j]], divided by their sum over j where renormalize says so. */
+    void (*gate)(float *gates, const float *probs, const int32_t *chosen, bool renormalize, int64_t N, int64_t E,
+                 int k);
+    /* dlogits[N, E] from dgates[N, k], plus dprobs[E] (HOST), a gradient of the probabilities that is the same for every
+     * token (the balance loss): through the gates and the softmax. */
+    void (*gate_backward)(float *dlogits, const float *dgates, const float *dprobs, const float *probs,
+                          const int32_t *chosen, bool renormalize, int64_t N, int64_t E, int k);
+    /* HOST results: mean_probs[E] = mean over tokens of probs; *entropy = mean over tokens of −Σ p log p */
+    void (*routing_statistics)(double *mean_probs, double *entropy, const float *probs, int64_t N, int64_t E);
     /* Group the N·k (token, choice) pairs by expert. The rows of expert e are start[e] … start[e] + counts[e]; a group's
      * start is a multiple of `align`, rows between groups belong to nobody. slot[N·k] is a pair's row, source[R] a row's
      * pair or −1. counts and start are HOST arrays of E and E+1; start[E] = R ≤ N·k + E·(align − 1). */

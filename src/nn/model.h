@@ -23,6 +23,7 @@ typedef struct model {
     moe_stats routing[MODEL_MAX_PATH];
     int routing_layer[MODEL_MAX_PATH];
     int routing_count;
+    double aux; /* of the last pass: Σ over MoE layers of weight · balance loss, a looped layer's last pass counting */
     struct model_scratch *scratch; /* device copies of the ids */
 } model;
 

@@ -24,10 +24,12 @@ typedef struct train_state {
     bool fired[MAX_EVENTS];
 } train_state;
 
-status checkpoint_save(const char *run, const run_config *config, const model *m, const ema *e, const optimizer *o,
+/* Save the state as run/checkpoints/step-N and remove all but the newest config->keep_checkpoints. e may be NULL. When it
+ * fails, the checkpoints that were there are untouched. */
+status checkpoint_save(const char *run, const run_config *config, const model *m, ema *e, optimizer *o,
                        const tokenizer *tok, const train_state *state);
-/* The newest whole checkpoint of a run folder (its path, malloc'ed), or NULL in *path when there is none.
- * A checkpoint folder itself is accepted too. */
+/* The newest whole checkpoint of a run folder (its path, malloc'ed), or NULL in *path when there is none: a folder has its
+ * final name only when everything in it is on the disk. A checkpoint folder itself is accepted too. */
 status checkpoint_find(const char *run_or_checkpoint, char **path);
 /* Every file's CRC, the version, and that nothing is missing. */
 status checkpoint_verify(const char *path);

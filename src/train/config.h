@@ -14,7 +14,7 @@ enum { MAX_EVENTS = 16 };
 /* `{at: 0.30, do: upcycle, layers: [4, 5], experts: 2}` */
 typedef struct event {
     double at;       /* fraction of the training, by steps or by wall-clock as the schedule runs */
-    double below_lr; /* qat: instead of `at`, when the learning rate's factor is below this */
+    double below_lr; /* qat: instead of `at`, when the learning rate's factor is below this; 0: `at` counts */
     event_kind kind;
     bool layers[MODEL_MAX_LAYERS]; /* upcycle */
     int experts, top_k;            /* upcycle; top_k 1 by default */
@@ -69,13 +69,15 @@ typedef struct run_config {
     double blend_lambda; /* of the causal bigram blend */
 } run_config;
 
-run_config run_config_default(void);
+run_config run_config_default(void); /* #2102's, events included; run_config_free it */
 void run_config_free(run_config *c);
 /* Read a YAML file over *c, then apply overrides ("key=value"), then check everything. An unknown key is an error that
  * names the nearest one; a wrong type says what was expected and what was found. path may be NULL. */
 status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count);
 status run_config_parse(run_config *c, const char *where, const char *yaml, size_t bytes); /* no overrides, no check */
 status run_config_check(const run_config *c);
+/* The model that `now` is once every event has happened. */
+model_config run_config_after_events(const run_config *c, const model_config *now);
 /* The whole config as YAML that run_config_load reads back to the same values. */
 status run_config_write(const run_config *c, const char *path);
 /* The table of keys with types, defaults and meanings, for `moec train --help`. */

@@ -22,19 +22,19 @@ status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad
 /* For model_upcycle: give new_param old_param's state (or none). */
 void optimizer_replaced(void *optimizer, const param *new_param, const param *old_param);
 
-/* State as named tensors ("muon.NAME", "adam_m.NAME", "adam_v.NAME", "adam_steps"), for checkpoints. */
-status optimizer_save(const optimizer *o, const char *path, uint64_t *crc);
+/* State as named tensors ("muon.NAME", "adam_m.NAME", "adam_v.NAME", "adam_steps.NAME"), for checkpoints. */
+status optimizer_save(optimizer *o, const char *path, uint64_t *crc);
 status optimizer_load(optimizer *o, const char *path);
 
 /* Exponential moving average of all parameters, in float32: decay min(ema_decay, (s+1)/(s+10)) at step s. */
 typedef struct ema ema;
 status ema_create(ema **out, const model *m, double decay);
 void ema_destroy(ema *e);
-void ema_update(ema *e, int64_t step);
+status ema_update(ema *e, int64_t step);
 void ema_replaced(void *ema, const param *new_param, const param *old_param);
 /* Swap the model's values with the average (and back by calling again); refreshes the products. */
 status ema_swap(ema *e, model *m);
-status ema_save(const ema *e, const char *path, uint64_t *crc);
+status ema_save(ema *e, const char *path, uint64_t *crc);
 status ema_load(ema *e, const char *path);
 
 #endif

@@ -6,11 +6,14 @@
 
 /* Fraction of the training that is done: seconds / max_seconds where that is set, else step / steps; at most 1. */
 double schedule_fraction(const run_config *c, int64_t step, double seconds);
-/* 1, with a linear warm-up over warmup_frac and a linear warm-down over the last warmdown_frac to min_lr (#2102). */
+/* The warm-down alone (#2102): 1, then max(1 − progress, min_lr) over the last warmdown_frac of the training. */
+double schedule_warmdown(const run_config *c, double fraction);
+/* The factor on every rate: the warm-down, and before it a linear warm-up from 0 over warmup_frac. */
 double schedule_lr_factor(const run_config *c, double fraction);
 /* (1 − f)·start + f·momentum, f = min(step / warmup_steps, 1) */
 double schedule_momentum(const run_config *c, int64_t step);
-/* Whether an event is due, by its `at` or its `below_lr`. */
-bool schedule_due(const event *e, double fraction, double lr_factor);
+/* Whether an event is due: by its `below_lr` where that is set, else by its `at`. `warmdown` is schedule_warmdown, so that
+ * the small rates of the warm-up do not count. */
+bool schedule_due(const event *e, double fraction, double warmdown);
 
 #endif

@@ -6,7 +6,7 @@
 
 typedef struct train_result {
     train_state state;
-    double loss;              /* of the last step */
+    double loss;              /* of the last step; NaN when none was made */
     double tokens_per_second; /* over the training time */
 } train_result;
 

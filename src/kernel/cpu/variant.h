@@ -9,6 +9,10 @@
 #include "kernel/kernel.h"
 #include <string.h>
 
+/* torch.finfo(float32).eps, which torch.rms_norm adds to the mean square. bf16 activations use it too: torch would take
+ * bf16's 2⁻⁷ there, which swamps small rows (the embedding's std is 0.005); statistics are float32 here anyway. */
+#define RMS_EPSILON 1.1920929e-07f
+
 #ifdef VARIANT
 #define VARIANT_JOIN_(name, variant) name##_##variant
 #define VARIANT_JOIN(name, variant) VARIANT_JOIN_(name, variant)
@@ -17,7 +21,6 @@
 #ifdef ACT_BF16
 typedef uint16_t act; /* the upper half of a float32 */
 #define ACT_DTYPE DTYPE_BF16
-#define ACT_EPSILON 0.0078125f /* torch.finfo(bfloat16).eps */
 static inline float act_load(act a) {
     uint32_t bits = (uint32_t)a << 16;
     float x;
@@ -34,7 +37,6 @@ static inline act act_store(float x) {
 #else
 typedef float act;
 #define ACT_DTYPE DTYPE_F32
-#define ACT_EPSILON 1.1920929e-07f /* torch.finfo(float32).eps */
 static inline float act_load(act a) {
     return a;
 }
@@ -50,6 +52,7 @@ static inline act act_store(float x) {
     void fill_stream_##variant(kernels *table);                                                                        \
     void fill_attention_##variant(kernels *table);                                                                     \
     void fill_routing_##variant(kernels *table);                                                                       \
+    void fill_gate_##variant(kernels *table);                                                                          \
     void fill_loss_##variant(kernels *table);                                                                          \
     void fill_params_##variant(kernels *table);
 DECLARE_FILLS(avx2_f32)

@@ -1,0 +1,16 @@
+# The target lapacke, and a check at configure time that it has what quantisation and initialisation call.
+include(CheckCSourceCompiles)
+set(CMAKE_REQUIRED_LIBRARIES ${LAPACKE_LIBRARY})
+set(CMAKE_REQUIRED_INCLUDES ${LAPACKE_INCLUDE})
+check_c_source_compiles("#include <lapacke.h>
+int main(void) { float a = 1; double b = 1;
+  return LAPACKE_spotrf(LAPACK_COL_MAJOR, 'U', 1, &a, 1) + LAPACKE_dpotrf(LAPACK_COL_MAJOR, 'U', 1, &b, 1); }"
+                         LAPACKE_WORKS)
+unset(CMAKE_REQUIRED_LIBRARIES)
+unset(CMAKE_REQUIRED_INCLUDES)
+if(NOT LAPACKE_WORKS)
+  message(FATAL_ERROR "${LAPACKE_LIBRARY} has no LAPACKE_spotrf: install LAPACKE (Debian: liblapacke-dev and libopenblas-dev)")
+endif()
+add_library(lapacke INTERFACE)
+target_link_libraries(lapacke INTERFACE ${LAPACKE_LIBRARY})
+target_include_directories(lapacke SYSTEM INTERFACE ${LAPACKE_INCLUDE})

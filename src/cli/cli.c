@@ -1,0 +1,77 @@
+#include "cli/cli.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Take `count` arguments out of argv, whose end stays NULL. */
+static void remove_arguments(int *argc, char **argv, int at, int count) {
+    memmove(argv + at, argv + at + count, (size_t)(*argc - at - count + 1) * sizeof *argv);
+    *argc -= count;
+}
+
+const char *cli_option(int *argc, char **argv, const char *name) {
+    const char *value = NULL;
+    size_t length = strlen(name);
+    for (int i = 1; i < *argc;) {
+        bool joined = strncmp(argv[i], name, length) == 0 && argv[i][length] == '=';
+        /* Without a value it stays, and cli_rest speaks of it. */
+        bool apart = strcmp(argv[i], name) == 0 && i + 1 < *argc && strncmp(argv[i + 1], "--", 2) != 0;
+        if (!joined && !apart) {
+            i++;
+            continue;
+        }
+        value = joined ? argv[i] + length + 1 : argv[i + 1];
+        remove_arguments(argc, argv, i, joined ? 1 : 2);
+    }
+    return value;
+}
+
+bool cli_flag(int *argc, char **argv, const char *name) {
+    bool found = false;
+    for (int i = 1; i < *argc;) {
+        if (strcmp(argv[i], name) != 0) {
+            i++;
+            continue;
+        }
+        found = true;
+        remove_arguments(argc, argv, i, 1);
+    }
+    return found;
+}
+
+status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage) {
+    for (int i = 1; i < argc; i++)
+        if (argv[i][0] == '-' && argv[i][1] != '\0')
+            return fail_usage("%s: option %s is unknown, or its value is missing; usage: %s", argv[0], argv[i], usage);
+    int found = argc - 1;
+    if (found < at_least)
+        return fail_usage("%s: expected at least %d argument%s, found %d; usage: %s", argv[0], at_least,
+                          at_least == 1 ? "" : "s", found, usage);
+    if (found > at_most)
+        return fail_usage("%s: expected at most %d argument%s, found `%s` too; usage: %s", argv[0], at_most,
+                          at_most == 1 ? "" : "s", argv[at_most + 1], usage);
+    return STATUS_OK;
+}
+
+/* *value stays as it is, a default, when the option is absent (text NULL). */
+status cli_integer(const char *option, const char *text, long long least, long long most, long long *value) {
+    if (!text) return STATUS_OK;
+    char *end;
+    errno = 0;
+    long long parsed = strtoll(text, &end, 10);
+    if (end == text || *end || errno || parsed < least || parsed > most)
+        return fail_usage("%s: expected an integer from %lld to %lld, found `%s`", option, least, most, text);
+    *value = parsed;
+    return STATUS_OK;
+}
+
+status cli_number(const char *option, const char *text, double least, double most, double *value) {
+    if (!text) return STATUS_OK;
+    char *end;
+    double parsed = strtod(text, &end);
+    if (end == text || *end || !isfinite(parsed) || parsed < least || parsed > most)
+        return fail_usage("%s: expected a number from %g to %g, found `%s`", option, least, most, text);
+    *value = parsed;
+    return STATUS_OK;
+}

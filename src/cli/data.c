@@ -1,0 +1,211 @@
+/* moec data */
+#include "base/file.h"
+#include "base/memory.h"
+#include "cli/cli.h"
+#include "text/corpus.h"
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] = "moec data OUT --domain NAME=PATH [--domain NAME=PATH ...] [options]";
+
+static const char help[] =
+    "usage: moec data OUT --domain NAME=PATH [--domain NAME=PATH ...] [options]\n"
+    "\n"
+    "Read text, clean it, split it by document into training and held-out text, and write token shards to the folder\n"
+    "OUT. A PATH is a folder of text files, one text file, or a .jsonl file; a file or a row is a document, and long\n"
+    "files are cut at blank lines or article titles.\n"
+    "\n"
+    "  --domain NAME=PATH  text of one domain; give it once for each\n"
+    "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text (4096)\n"
+    "  --tokenizer FILE    use this SentencePiece .model instead\n"
+    "  --heldout SHARE     of each domain's bytes to keep from training (0.05)\n"
+    "  --max-bytes N       of each domain at most (0: all); whole documents, drawn by the seed\n"
+    "  --field NAMES       members of a .jsonl row that make its text, with commas (text)\n"
+    "  --seed N            of the split and of the order (1)\n"
+    "  --overwrite         replace OUT if an earlier run made it\n"
+    "\n"
+    "OUT gets tokenizer.model, OUT_train_000000.bin and OUT_val_000000.bin with their .docs.tsv, heldout.txt and\n"
+    "data.json.\n"
+    "\n"
+    "  moec data runs/demo/data --domain code=src --domain maths=gsm8k.jsonl --field question,answer --vocab 2048\n";
+
+typedef struct settings {
+    char *out;                               /* without a trailing slash */
+    const char *name;                        /* its base name; part of out */
+    const char *domains[CORPUS_MAX_DOMAINS]; /* NAME=PATH */
+    int domain_count;
+    const char *tokenizer; /* NULL: train one */
+    long long vocab;
+    bool overwrite;
+    corpus_options corpus;
+} settings;
+
+/* --domain may come many times, unlike other options. */
+static status take_domains(int *argc, char **argv, settings *s) {
+    static const char option[] = "--domain";
+    const size_t length = sizeof option - 1;
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        const char *value = NULL;
+        if (strncmp(argv[i], option, length) == 0 && argv[i][length] == '=')
+            value = argv[i] + length + 1;
+        else if (strcmp(argv[i], option) == 0 && i + 1 < *argc)
+            value = argv[++i];
+        if (!value) {
+            argv[kept++] = argv[i];
+            continue;
+        }
+        if (!strchr(value, '=')) return fail_usage("--domain: expected NAME=PATH, found `%s`", value);
+        if (s->domain_count == CORPUS_MAX_DOMAINS)
+            return fail_usage("--domain: expected at most %d domains", CORPUS_MAX_DOMAINS);
+        s->domains[s->domain_count++] = value;
+    }
+    argv[kept] = NULL;
+    *argc = kept;
+    return STATUS_OK;
+}
+
+static status parse(int argc, char **argv, settings *s) {
+    long long max_bytes = 0, seed = 1;
+    TRY(take_domains(&argc, argv, s));
+    const char *vocab = cli_option(&argc, argv, "--vocab"), *field = cli_option(&argc, argv, "--field");
+    s->tokenizer = cli_option(&argc, argv, "--tokenizer");
+    s->overwrite = cli_flag(&argc, argv, "--overwrite");
+    TRY(cli_integer("--vocab", vocab, 1, UINT16_MAX + 1, &s->vocab));
+    TRY(cli_number("--heldout", cli_option(&argc, argv, "--heldout"), 0, 0.9, &s->corpus.heldout));
+    TRY(cli_integer("--max-bytes", cli_option(&argc, argv, "--max-bytes"), 0, LLONG_MAX, &max_bytes));
+    TRY(cli_integer("--seed", cli_option(&argc, argv, "--seed"), 0, LLONG_MAX, &seed));
+    TRY(cli_rest(argc, argv, 1, 1, usage));
+    if (vocab && s->tokenizer) return fail_usage("--vocab and --tokenizer exclude each other");
+    if (s->domain_count == 0) return fail_usage("--domain: expected at least one; usage: %s", usage);
+    if (field) s->corpus.fields = field;
+    s->corpus.max_bytes = max_bytes;
+    s->corpus.seed = (uint64_t)seed;
+    s->out = xstrdup(argv[1]);
+    for (size_t end = strlen(s->out); end > 1 && s->out[end - 1] == '/'; end--) s->out[end - 1] = '\0';
+    const char *slash = strrchr(s->out, '/');
+    s->name = slash ? slash + 1 : s->out;
+    if (*s->name == '\0' || strcmp(s->name, ".") == 0 || strcmp(s->name, "..") == 0)
+        return fail_usage("%s: expected a folder with a name of its own", argv[1]);
+    return STATUS_OK;
+}
+
+/* Only what `moec data` made, or an empty folder, may be replaced. */
+static status check_out(const settings *s) {
+    if (!path_exists(s->out)) return STATUS_OK;
+    if (!path_is_folder(s->out)) return fail("%s: expected a folder or nothing, found a file", s->out);
+    char **names;
+    size_t count;
+    TRY(folder_list(s->out, &names, &count));
+    bool made_here = false;
+    for (size_t i = 0; i < count; i++) {
+        made_here = made_here || strcmp(names[i], "data.json") == 0;
+        free(names[i]);
+    }
+    free(names);
+    if (count == 0 || (made_here && s->overwrite)) return STATUS_OK;
+    return made_here ? fail("%s: exists already; --overwrite replaces it", s->out)
+                     : fail("%s: expected nothing, an empty folder or one with a data.json to replace", s->out);
+}
+
+static status read_corpus(const settings *s, corpus *c) {
+    for (int i = 0; i < s->domain_count; i++) {
+        const char *equals = strchr(s->domains[i], '=');
+        char *name = xasprintf("%.*s", (int)(equals - s->domains[i]), s->domains[i]);
+        status result = corpus_add_domain(c, name, equals + 1);
+        free(name);
+        TRY(result);
+    }
+    return corpus_split(c);
+}
+
+/* The given tokenizer, or a new one, as it will lie in the folder. */
+static status make_tokenizer(const settings *s, corpus *c, const char *path, tokenizer **t) {
+    if (!s->tokenizer) {
+        TRY(corpus_train_tokenizer(c, path, (int)s->vocab));
+        return tokenizer_open(t, path);
+    }
+    TRY(tokenizer_open(t, s->tokenizer));
+    const void *bytes;
+    size_t count;
+    tokenizer_bytes(*t, &bytes, &count);
+    return file_write_whole(path, bytes, count);
+}
+
+static status fill_folder(const settings *s, corpus *c, const char *folder) {
+    tokenizer *t = NULL;
+    char *model = path_join(folder, "tokenizer.model"), *summary = path_join(folder, "data.json");
+    status result = folder_create(folder);
+    if (result == STATUS_OK) result = make_tokenizer(s, c, model, &t);
+    if (result == STATUS_OK) result = corpus_write(c, t, folder, s->name, s->tokenizer == NULL);
+    if (result == STATUS_OK) result = corpus_write_summary(c, t, s->tokenizer, summary);
+    if (t) tokenizer_close(t);
+    free(model);
+    free(summary);
+    return result;
+}
+
+static void print_row(const char *name, const corpus_domain *d) {
+    printf("%-14s %10" PRId64 " %12" PRId64 " %15" PRId64 " %12" PRId64 " %12.3f\n", name,
+           d->train.documents + d->heldout.documents, d->train.bytes, d->heldout.bytes,
+           d->train.tokens + d->heldout.tokens, corpus_bytes_per_token(d));
+}
+
+static void print_dropped(const char *name, const corpus_domain *d) {
+    if (d->skipped_files) printf("%s: %" PRId64 " files skipped (empty or not UTF-8 text)\n", name, d->skipped_files);
+    if (d->duplicates || d->short_documents || d->unchosen)
+        printf("%s: %" PRId64 " documents dropped: %" PRId64 " copies, %" PRId64 " too short, %" PRId64
+               " beyond --max-bytes\n",
+               name, d->duplicates + d->short_documents + d->unchosen, d->duplicates, d->short_documents, d->unchosen);
+}
+
+static void print_table(const settings *s, const corpus *c) {
+    printf("%-14s %10s %12s %15s %12s %12s\n", "domain", "documents", "train bytes", "held-out bytes", "tokens",
+           "bytes/token");
+    for (int i = 0; i < c->domain_count; i++) print_row(c->domains[i].name, &c->domains[i]);
+    corpus_domain total = corpus_total(c);
+    print_row("all", &total);
+    for (int i = 0; i < c->domain_count; i++) print_dropped(c->domains[i].name, &c->domains[i]);
+    if (c->inexact)
+        printf("%" PRId64 " of %" PRId64 " held-out documents change when %s encodes and decodes them: their bytes are "
+               "counted token by token, by the record scripts' formula\n",
+               c->inexact, c->heldout_count, s->tokenizer);
+    printf("written to %s\n", s->out);
+}
+
+/* Everything is made beside OUT and takes its place at the end. */
+static status build(const settings *s, corpus *c) {
+    TRY(check_out(s));
+    TRY(read_corpus(s, c));
+    char *temporary = xasprintf("%s.tmp-%d", s->out, (int)getpid());
+    status result = fill_folder(s, c, temporary);
+    if (result == STATUS_OK) result = folder_remove(s->out);
+    if (result == STATUS_OK) result = folder_commit(temporary, s->out);
+    if (result != STATUS_OK) {
+        char *message = xstrdup(error_message()); /* removing must not hide it */
+        folder_remove(temporary);
+        result = fail("%s", message);
+        free(message);
+    }
+    free(temporary);
+    return result;
+}
+
+static status run(int argc, char **argv) {
+    settings s = {.vocab = 4096, .corpus = {.fields = "text", .heldout = 0.05, .seed = 1, .show_progress = true}};
+    status result = parse(argc, argv, &s);
+    if (result == STATUS_OK) {
+        corpus *c = corpus_create(&s.corpus);
+        result = build(&s, c);
+        if (result == STATUS_OK) print_table(&s, c);
+        corpus_destroy(c);
+    }
+    free(s.out);
+    return result;
+}
+
+const command command_data = {"data", "text files to token shards: clean, split, tokenize", help, run};

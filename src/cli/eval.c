@@ -1,0 +1,268 @@
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/cli.h"
+#include "eval/heldout.h"
+#include "pack/artifact.h"
+#include "pack/open.h"
+#include "train/checkpoint.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: moec eval MODEL [options]\n"
+    "\n"
+    "Bits per byte of held-out text, by domain and in all, over sliding windows. MODEL is an artifact (FILE.moec), a\n"
+    "checkpoint, or a run folder: then its live weights, its EMA weights and its artifact model.moec are all scored, "
+    "with\n"
+    "and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is written.\n"
+    "\n"
+    "  --data PATH      a folder made by moec data, or a shard (by default the run's)\n"
+    "  --seq N          window length in tokens (by default as trained)\n"
+    "  --stride N       new tokens a window; the others are context (by default the run's eval_stride, else seq / 2)\n"
+    "  --blend X        weight of the bigram blend (0.03)\n"
+    "  --tokens N       score only the first N tokens (0: all)\n"
+    "  --dtype T        bf16 or f32 (by default the fastest)\n"
+    "  --json           print one JSON object instead of the table\n"
+    "\n"
+    "example: moec eval runs/demo\n";
+
+enum { MAX_ROWS = 8 };
+
+/* One line of the table: bits per byte in all and by domain. */
+typedef struct row {
+    const char *name;
+    double total, domain[EVAL_MAX_DOMAINS];
+    bool present;
+} row;
+
+typedef struct table {
+    row rows[MAX_ROWS];
+    int count, domain_count;
+    char *domains[EVAL_MAX_DOMAINS];
+    int64_t tokens, bytes;
+    double seconds;
+} table;
+
+typedef struct request {
+    const char *path, *data;
+    long long seq, stride, tokens;
+    double blend;
+    dtype act;
+    bool json;
+    char *run_data; /* from the run's config */
+    int64_t run_stride;
+} request;
+
+static status parse(int *argc, char **argv, request *q) {
+    *q = (request){.blend = 0.03, .act = kernels_best_act()};
+    const char *type = cli_option(argc, argv, "--dtype");
+    if (type && strcmp(type, "f32") == 0)
+        q->act = DTYPE_F32;
+    else if (type && strcmp(type, "bf16") == 0)
+        q->act = DTYPE_BF16;
+    else if (type)
+        return fail_usage("--dtype: expected bf16 or f32, found %s", type);
+    if (!kernels_for(q->act)) return fail_usage("--dtype: this machine has no fast path for bf16");
+    q->data = cli_option(argc, argv, "--data");
+    q->json = cli_flag(argc, argv, "--json");
+    TRY(cli_integer("--seq", cli_option(argc, argv, "--seq"), 1, 1 << 20, &q->seq));
+    TRY(cli_integer("--stride", cli_option(argc, argv, "--stride"), 1, 1 << 20, &q->stride));
+    TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 0, INT64_MAX, &q->tokens));
+    TRY(cli_number("--blend", cli_option(argc, argv, "--blend"), 0, 0.999, &q->blend));
+    TRY(cli_rest(*argc, argv, 1, 1, "moec eval MODEL [options]"));
+    q->path = argv[1];
+    return STATUS_OK;
+}
+
+/* The run's data folder and stride, where the model is a checkpoint or a run. */
+static status read_run_config(request *q) {
+    if (!path_is_folder(q->path)) return STATUS_OK;
+    char *checkpoint;
+    TRY(checkpoint_find(q->path, &checkpoint));
+    if (!checkpoint) return fail("%s: expected a checkpoint or a run folder with one, found neither", q->path);
+    char *path = path_join(checkpoint, "config.yaml");
+    run_config config = run_config_default();
+    status s = run_config_load(&config, path, NULL, 0);
+    if (s == STATUS_OK) {
+        q->run_data = config.data ? xstrdup(config.data) : NULL;
+        q->run_stride = config.eval_stride;
+    }
+    run_config_free(&config);
+    free(path);
+    free(checkpoint);
+    return s;
+}
+
+static void add_row(table *t, const char *name, const bpb_result *r, double (*measure)(const bpb_score *)) {
+    row *line = &t->rows[t->count++];
+    *line = (row){.name = name, .total = measure(&r->total), .present = true};
+    for (int i = 0; i < r->domain_count; i++) line->domain[i] = measure(&r->domain[i]);
+    t->tokens = r->total.tokens;
+    t->bytes = r->total.bytes;
+    t->seconds += r->seconds;
+}
+
+/* Score one model; the held-out text is opened with the first. */
+static status score(const request *q, const char *path, const char *which, const char *name, const char *blend_name,
+                    heldout *h, table *t) {
+    model *m;
+    tokenizer *tok;
+    bpb_result result;
+    int context = 0;
+    TRY(open_model(path, kernels_for(q->act), which, &m, &tok, &context));
+    const char *data = q->data ? q->data : q->run_data;
+    status s = data ? STATUS_OK : fail_usage("eval: --data: expected a folder made by moec data, found none");
+    if (s == STATUS_OK && !h->s.path) s = heldout_open(h, data, m->config.vocab_size);
+    if (s == STATUS_OK) {
+        int64_t seq = q->seq ? q->seq : context;
+        int64_t stride = q->stride ? q->stride : q->run_stride && q->run_stride <= seq ? q->run_stride : (seq + 1) / 2;
+        bpb_options options = {.seq = seq,
+                               .stride = stride,
+                               .batch = seq < 4096 ? 4096 / seq : 1,
+                               .blend_lambda = blend_name ? q->blend : 0,
+                               .max_tokens = q->tokens,
+                               .show_progress = true};
+        s = bpb_evaluate(m, tok, &h->s, h->documents.count ? &h->documents : NULL, &options, &result);
+        if (s == STATUS_OK) {
+            add_row(t, name, &result, bpb);
+            if (blend_name && q->blend > 0) add_row(t, blend_name, &result, bpb_blend);
+        }
+        bpb_result_free(&result);
+    }
+    model_destroy(m);
+    tokenizer_close(tok);
+    return s;
+}
+
+static status add_xz(const heldout *h, table *t) {
+    t->domain_count = h->documents.domain_count;
+    for (int i = 0; i < t->domain_count; i++) t->domains[i] = h->documents.domains[i];
+    if (!h->text) return STATUS_OK;
+    row *line = &t->rows[t->count++];
+    *line = (row){.name = "xz -9e", .present = true};
+    return heldout_xz(h, &line->total, line->domain);
+}
+
+static void print_table(const table *t) {
+    printf("\nbits per byte of %lld bytes (%lld tokens) of held-out text\n\n%-24s", (long long)t->bytes,
+           (long long)t->tokens, "");
+    for (int i = 0; i < t->domain_count; i++) printf(" %12s", t->domains[i]);
+    printf(" %12s\n", "all");
+    for (int r = 0; r < t->count; r++) {
+        printf("%-24s", t->rows[r].name);
+        for (int i = 0; i < t->domain_count; i++) printf(" %12.4f", t->rows[r].domain[i]);
+        printf(" %12.4f\n", t->rows[r].total);
+    }
+}
+
+static void print_json(const table *t) {
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddNumberToObject(root, "tokens", (double)t->tokens);
+    cJSON_AddNumberToObject(root, "bytes", (double)t->bytes);
+    cJSON_AddNumberToObject(root, "seconds", t->seconds);
+    for (int r = 0; r < t->count; r++) {
+        cJSON *line = cJSON_AddObjectToObject(root, t->rows[r].name);
+        cJSON_AddNumberToObject(line, "all", t->rows[r].total);
+        for (int i = 0; i < t->domain_count; i++) cJSON_AddNumberToObject(line, t->domains[i], t->rows[r].domain[i]);
+    }
+    char *text = cJSON_Print(root);
+    puts(text);
+    free(text);
+    cJSON_Delete(root);
+}
+
+static const row *find_row(const table *t, const char *name) {
+    for (int r = 0; r < t->count; r++)
+        if (strcmp(t->rows[r].name, name) == 0) return &t->rows[r];
+    return NULL;
+}
+
+static void add_total(cJSON *root, const char *key, const row *r) {
+    if (r)
+        cJSON_AddNumberToObject(root, key, r->total);
+    else
+        cJSON_AddNullToObject(root, key);
+}
+
+static status write_summary(const request *q, const table *t, const char *artifact) {
+    char *checkpoint, *path = path_join(q->path, "summary.json");
+    train_state state = {0};
+    status s = checkpoint_find(q->path, &checkpoint);
+    if (s == STATUS_OK) s = checkpoint_load_state(checkpoint, &state);
+    const row *ema = find_row(t, "EMA"), *packed = find_row(t, "packed");
+    file_map map = {0};
+    if (s == STATUS_OK && packed) s = file_map_open(&map, artifact);
+    cJSON *root = cJSON_CreateObject();
+    add_total(root, "val_bpb_live", find_row(t, "live"));
+    add_total(root, "val_bpb_ema", ema);
+    add_total(root, "val_bpb_packed", packed);
+    add_total(root, "val_bpb_packed_blend", find_row(t, "packed + blend"));
+    if (ema && packed) cJSON_AddNumberToObject(root, "quant_gap", packed->total - ema->total);
+    if (packed) cJSON_AddNumberToObject(root, "artifact_bytes", (double)map.count);
+    add_total(root, "xz_bpb", find_row(t, "xz -9e"));
+    cJSON_AddNumberToObject(root, "train_tokens", (double)state.tokens);
+    cJSON_AddNumberToObject(root, "tokens_per_second", state.seconds > 0 ? (double)state.tokens / state.seconds : 0);
+    cJSON_AddNumberToObject(root, "seconds", state.seconds);
+    if (s == STATUS_OK) s = json_write_file(path, root);
+    if (s == STATUS_OK && !q->json) {
+        if (ema && packed)
+            printf("\nquantisation gap (packed - EMA) %+.4f bits/byte, artifact %zu bytes\n",
+                   packed->total - ema->total, map.count);
+        printf("summary written to %s\n", path);
+    }
+    if (map.bytes) file_map_close(&map);
+    cJSON_Delete(root);
+    free(path);
+    free(checkpoint);
+    return s;
+}
+
+/* Whether the folder is a run (it has checkpoints/), not a checkpoint itself. */
+static bool is_run(const char *path) {
+    char *checkpoints = path_join(path, "checkpoints");
+    bool run = path_is_folder(checkpoints);
+    free(checkpoints);
+    return run;
+}
+
+static status score_run(const request *q, heldout *h, table *t) {
+    char *artifact = path_join(q->path, "model.moec");
+    status s = score(q, q->path, "live", "live", NULL, h, t);
+    if (s == STATUS_OK) s = score(q, q->path, "ema", "EMA", NULL, h, t);
+    if (s == STATUS_OK && path_exists(artifact)) s = score(q, artifact, "", "packed", "packed + blend", h, t);
+    if (s == STATUS_OK) s = add_xz(h, t);
+    if (s == STATUS_OK && !q->json) print_table(t);
+    if (s == STATUS_OK && q->json) print_json(t);
+    if (s == STATUS_OK) s = write_summary(q, t, artifact);
+    free(artifact);
+    return s;
+}
+
+static status score_one(const request *q, heldout *h, table *t) {
+    TRY(score(q, q->path, "ema", "model", "model + blend", h, t));
+    TRY(add_xz(h, t));
+    if (q->json)
+        print_json(t);
+    else
+        print_table(t);
+    return STATUS_OK;
+}
+
+static status run(int argc, char **argv) {
+    request q;
+    heldout h = {0};
+    table t = {0};
+    TRY(parse(&argc, argv, &q));
+    TRY(read_run_config(&q));
+    interrupt_catch();
+    status s = is_run(q.path) ? score_run(&q, &h, &t) : score_one(&q, &h, &t);
+    if (h.s.path) heldout_close(&h);
+    free(q.run_data);
+    return s;
+}
+
+const command command_eval = {
+    .name = "eval", .summary = "bits per byte of held-out text, by domain", .help = help, .run = run};

@@ -1,0 +1,64 @@
+#include "eval/generate.h"
+#include "base/progress.h"
+#include "cli/cli.h"
+#include "pack/artifact.h"
+#include "pack/open.h"
+#include <stdio.h>
+
+static const char help[] = "usage: moec generate MODEL [PROMPT] [options]\n"
+                           "\n"
+                           "Continues PROMPT with a model: an artifact (FILE.moec), a run folder or a checkpoint. Text "
+                           "goes to stdout as it is\n"
+                           "made, the speed to stderr.\n"
+                           "\n"
+                           "  --tokens N        at most so many new tokens (256)\n"
+                           "  --temperature X   0: always the likeliest token (0.8)\n"
+                           "  --top-k N         only the N likeliest tokens (0: all)\n"
+                           "  --top-p X         only the likeliest tokens that together have probability X (0.95)\n"
+                           "  --seed N          the same seed gives the same text (1)\n"
+                           "\n"
+                           "example: moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n";
+
+static bool print_text(void *context, const char *text, size_t bytes) {
+    (void)context;
+    return fwrite(text, 1, bytes, stdout) == bytes && fflush(stdout) == 0;
+}
+
+static status options(int *argc, char **argv, sampler *s, long long *tokens) {
+    long long top_k = 0, seed = 1;
+    double temperature = 0.8, top_p = 0.95;
+    TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 1, 1 << 20, tokens));
+    TRY(cli_number("--temperature", cli_option(argc, argv, "--temperature"), 0, 100, &temperature));
+    TRY(cli_integer("--top-k", cli_option(argc, argv, "--top-k"), 0, 1 << 20, &top_k));
+    TRY(cli_number("--top-p", cli_option(argc, argv, "--top-p"), 0, 1, &top_p));
+    TRY(cli_integer("--seed", cli_option(argc, argv, "--seed"), 0, INT64_MAX, &seed));
+    *s = (sampler){
+        .temperature = (float)temperature, .top_k = (int)top_k, .top_p = (float)top_p, .seed = (uint64_t)seed};
+    return STATUS_OK;
+}
+
+static status run(int argc, char **argv) {
+    sampler s;
+    long long tokens = 256;
+    model *m;
+    tokenizer *tok;
+    generate_result result;
+    TRY(options(&argc, argv, &s, &tokens));
+    TRY(cli_rest(argc, argv, 1, 2, "moec generate MODEL [PROMPT] [options]"));
+    const char *prompt = argc > 2 ? argv[2] : "";
+    TRY(open_model(argv[1], kernels_for(kernels_best_act()), "ema", &m, &tok, NULL));
+    interrupt_catch();
+    fputs(prompt, stdout);
+    status outcome = generate(m, tok, prompt, &s, tokens, print_text, NULL, &result);
+    putchar('\n');
+    if (outcome == STATUS_OK)
+        fprintf(stderr, "%lld prompt tokens in %.2f s, %lld new tokens at %.1f tokens/s\n",
+                (long long)result.prompt_tokens, result.prompt_seconds, (long long)result.new_tokens,
+                result.seconds > 0 ? (double)result.new_tokens / result.seconds : 0);
+    model_destroy(m);
+    tokenizer_close(tok);
+    return outcome;
+}
+
+const command command_generate = {
+    .name = "generate", .summary = "continue a prompt with an artifact or a checkpoint", .help = help, .run = run};

@@ -1,0 +1,150 @@
+/* moec inspect */
+#include "cli/inspect.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "cli/cli.h"
+#include "eval/bpb.h"
+#include "pack/artifact.h"
+#include "train/checkpoint.h"
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] = "moec inspect PATH|CONFIG [key=value ...] [--json]";
+
+static const char help[] =
+    "usage: moec inspect CONFIG [key=value ...] [--json]\n"
+    "       moec inspect PATH [--json]\n"
+    "\n"
+    "Show what a model is made of: parameters by component before and after the events of its training, parameters "
+    "that\n"
+    "one token uses, the forward path, arithmetic per token and the size that its artifact will have.\n"
+    "CONFIG is a YAML preset; PATH a run folder (its newest checkpoint), a checkpoint or an artifact.\n"
+    "\n"
+    "  --json  the same as one JSON object\n"
+    "\n"
+    "The size is an estimate: rows of weights are taken as Gaussian, the grid's step as the one of least squared "
+    "error, "
+    "the\n"
+    "coder as ideal; tensors that stay float16 and a 16-bit scale a row are added.\n"
+    "\n"
+    "  moec inspect configs/demo.yaml\n"
+    "  moec inspect configs/upcycle-9l.yaml num_layers=11 pack_bits=5\n"
+    "  moec inspect runs/demo --json\n";
+
+static status read_preset(inspected *i, char **overrides, int count) {
+    i->kind = "preset";
+    i->has_run = true;
+    TRY(run_config_load(&i->run, i->path, overrides, count));
+    i->now = i->run.model;
+    i->context = i->run.seq;
+    return STATUS_OK;
+}
+
+static status read_model_config(const char *checkpoint, model_config *c) {
+    char *path = path_join(checkpoint, "config.json");
+    cJSON *json = NULL;
+    status s = json_read_file(path, &json);
+    if (s == STATUS_OK) s = model_config_from_json(c, json, path);
+    cJSON_Delete(json);
+    free(path);
+    return s;
+}
+
+static status read_checkpoint(inspected *i) {
+    i->kind = "checkpoint";
+    i->has_run = true;
+    TRY(checkpoint_find(i->path, &i->checkpoint));
+    if (!i->checkpoint) return fail("%s: expected a checkpoint or a run folder with one, found neither", i->path);
+    TRY(read_model_config(i->checkpoint, &i->now));
+    train_state state;
+    TRY(checkpoint_load_state(i->checkpoint, &state));
+    i->step = state.step;
+    i->tokens = state.tokens;
+    char *path = path_join(i->checkpoint, "config.yaml");
+    status s = run_config_load(&i->run, path, NULL, 0);
+    free(path);
+    i->context = i->run.seq;
+    return s;
+}
+
+/* Compressed as the artifact compresses it, near enough; −1 when there is no such file. */
+static int64_t compressed_bytes(const char *path) {
+    uint8_t *bytes;
+    size_t count;
+    double bits;
+    if (!path_exists(path) || file_read(path, &bytes, &count) != STATUS_OK) return -1;
+    status s = xz_bits_per_byte(bytes, count, &bits);
+    free(bytes);
+    return s == STATUS_OK ? (int64_t)llround(bits * (double)count / 8) : -1;
+}
+
+static int64_t tokenizer_size(const inspected *i) {
+    const char *folder = i->checkpoint ? i->checkpoint : i->run.data;
+    bool named = !i->checkpoint && i->run.tokenizer;
+    char *path = named ? xstrdup(i->run.tokenizer) : path_join(folder, "tokenizer.model");
+    int64_t bytes = compressed_bytes(path);
+    free(path);
+    return bytes;
+}
+
+static status read_artifact(inspected *i) {
+    i->kind = "artifact";
+    model *m;
+    tokenizer *tok;
+    int context;
+    file_map map;
+    TRY(artifact_read(i->path, kernels_for(kernels_best_act()), &m, &tok, &context));
+    i->now = m->config;
+    i->context = context;
+    model_destroy(m);
+    tokenizer_close(tok);
+    TRY(file_map_open(&map, i->path));
+    i->artifact_bytes = (int64_t)map.count;
+    file_map_close(&map);
+    return STATUS_OK;
+}
+
+static void count_up(inspected *i) {
+    i->after = i->has_run ? run_config_after_events(&i->run, &i->now) : i->now;
+    i->budget_now = model_budget_count(&i->now);
+    i->budget_after = model_budget_count(&i->after);
+    i->gflop_now = model_forward_flops(&i->now, i->context) / 1e9;
+    i->gflop_after = model_forward_flops(&i->after, i->context) / 1e9;
+    if (!i->has_run) return;
+    int bits = (int)i->run.pack_bits, embed_bits = i->run.embed_bits ? (int)i->run.embed_bits : bits;
+    i->bits = gaussian_grid_best(bits).entropy;
+    i->embed_bits = gaussian_grid_best(embed_bits).entropy;
+    i->estimate = size_estimate_of(&i->after, bits, embed_bits, pack_options_default().keep_float_elements);
+    i->tokenizer_bytes = tokenizer_size(i);
+}
+
+static status read_any(inspected *i, char **overrides, int count) {
+    if (!path_exists(i->path)) return fail("%s: no such file or folder", i->path);
+    bool is_folder = path_is_folder(i->path), is_preset = !is_folder && !artifact_is(i->path);
+    if (!is_preset && count > 0)
+        return fail_usage("inspect: `%s`: only a preset can be overridden, and %s is none", overrides[0], i->path);
+    if (is_folder) return read_checkpoint(i);
+    return is_preset ? read_preset(i, overrides, count) : read_artifact(i);
+}
+
+static status run(int argc, char **argv) {
+    bool json = cli_flag(&argc, argv, "--json");
+    TRY(cli_rest(argc, argv, 1, INT_MAX, usage));
+    inspected i = {.path = argv[1], .run = run_config_default(), .tokenizer_bytes = -1};
+    status s = read_any(&i, argv + 2, argc - 2);
+    if (s == STATUS_OK) {
+        count_up(&i);
+        json ? inspect_print_json(&i) : inspect_print(&i);
+    }
+    run_config_free(&i.run);
+    free(i.checkpoint);
+    return s;
+}
+
+const command command_inspect = {.name = "inspect",
+                                 .summary = "parameters, forward path and size of a preset, checkpoint or artifact",
+                                 .help = help,
+                                 .run = run};

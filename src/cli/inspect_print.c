@@ -1,0 +1,196 @@
+#include "cli/inspect.h"
+#include "nn/config_field.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* 30465664 → "30,465,664" */
+static const char *grouped(int64_t number, char text[32]) {
+    char digits[32];
+    int length = snprintf(digits, sizeof digits, "%lld", (long long)number);
+    char *out = text;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0) *out++ = ',';
+        *out++ = digits[i];
+    }
+    *out = '\0';
+    return text;
+}
+
+static double percent(int64_t part, int64_t whole) {
+    return 100.0 * (double)part / (double)whole;
+}
+
+static bool changes(const inspected *i) {
+    return memcmp(&i->now, &i->after, sizeof i->now) != 0;
+}
+
+static void print_row(const inspected *i, const char *name, int64_t now, int64_t after, double packed) {
+    char a[32], b[32], c[32];
+    printf("  %-14s %14s %5.1f %%", name, grouped(now, a), percent(now, i->budget_now.total));
+    if (changes(i)) printf(" %14s %5.1f %%", grouped(after, b), percent(after, i->budget_after.total));
+    if (i->has_run) printf(" %14s", grouped((int64_t)packed, c));
+    putchar('\n');
+}
+
+static void print_budget(const inspected *i) {
+    printf("parameters                  now        ");
+    if (changes(i)) printf("    after events        ");
+    if (i->has_run) printf(" packed bytes");
+    putchar('\n');
+    for (int c = 0; c < COMPONENTS; c++)
+        if (i->budget_now.of[c] || i->budget_after.of[c])
+            print_row(i, component_name((component)c), i->budget_now.of[c], i->budget_after.of[c],
+                      i->estimate.bytes[c]);
+    print_row(i, "total", i->budget_now.total, i->budget_after.total, i->estimate.total);
+    char a[32], b[32];
+    printf("  %-14s %14s", "a token uses", grouped(i->budget_now.active, a));
+    if (changes(i)) printf("         %14s", grouped(i->budget_after.active, b));
+    puts("\n");
+}
+
+static void print_path(const char *when, const model_config *c) {
+    forward_path path = model_config_path(c);
+    printf("  %-7s encoder", when);
+    for (int n = 0; n < path.length; n++) printf("%s %d", n == path.encoder ? "  decoder" : "", path.layer[n]);
+    printf("  (%d blocks", path.length);
+    if (c->looping) printf(", layers %d to %d in %d passes", c->loop_start, c->loop_end, c->num_loops + 1);
+    puts(")");
+}
+
+static void print_event(const event *e, const model_config *c) {
+    if (e->below_lr > 0)
+        printf("  rate under %g of its peak: ", e->below_lr);
+    else
+        printf("  at %g %%: ", 100 * e->at);
+    char *layers = layers_text(e->layers);
+    if (e->kind == EVENT_UPCYCLE)
+        printf("upcycle layers %s to %d experts, top-%d\n", layers, e->experts, e->top_k);
+    else if (e->kind == EVENT_LOOP)
+        printf("loop layers %d to %d, %d passes\n", c->loop_start, c->loop_end, c->num_loops + 1);
+    else
+        printf("train on the %d-bit grid\n", e->bits);
+    free(layers);
+}
+
+static void print_size(const inspected *i) {
+    char a[32], b[32], c[32], d[32];
+    if (!i->has_run) {
+        printf("artifact\n  %s bytes, %.2f bits a parameter with tokenizer and config\n", grouped(i->artifact_bytes, a),
+               8.0 * (double)i->artifact_bytes / (double)i->budget_now.total);
+        return;
+    }
+    int64_t weights = (int64_t)i->estimate.total;
+    printf("artifact, estimated\n  %s bytes of weights: %.2f bits a weight on the %lld-bit grid, %.2f for embeddings\n",
+           grouped(weights, a), i->bits, (long long)i->run.pack_bits, i->embed_bits);
+    if (i->tokenizer_bytes >= 0)
+        printf("  %s bytes of tokenizer, %s in all", grouped(i->tokenizer_bytes, b),
+               grouped(weights + i->tokenizer_bytes, c));
+    else
+        printf("  and a tokenizer, which is not there yet");
+    if (i->run.budget_bytes > 0)
+        printf("; budget %s%s", grouped(i->run.budget_bytes, d),
+               weights + (i->tokenizer_bytes > 0 ? i->tokenizer_bytes : 0) > i->run.budget_bytes ? ": too large" : "");
+    putchar('\n');
+}
+
+void inspect_print(const inspected *i) {
+    const model_config *c = &i->now;
+    char a[32], b[32];
+    printf("%s: %s\n", i->checkpoint ? i->checkpoint : i->path, i->kind);
+    printf("  %d layers of %d channels, %d query and %d key/value heads, MLP %d, vocabulary %d, context %lld\n",
+           c->num_layers, c->model_dim, c->num_heads, c->num_kv_heads, model_config_hidden(c), c->vocab_size,
+           (long long)i->context);
+    if (i->checkpoint) printf("  after %s steps, %s tokens\n", grouped(i->step, a), grouped(i->tokens, b));
+    putchar('\n');
+    print_budget(i);
+    puts("forward path");
+    print_path("now", &i->now);
+    if (changes(i)) print_path("after", &i->after);
+    printf("  %.4f GFLOP a token", i->gflop_now);
+    if (changes(i)) printf(" now, %.4f after the events", i->gflop_after);
+    puts("\n");
+    if (i->has_run && i->run.event_count > 0) {
+        puts("events");
+        for (int e = 0; e < i->run.event_count; e++) print_event(&i->run.events[e], c);
+        putchar('\n');
+    }
+    print_size(i);
+}
+
+/* ---- JSON ---- */
+
+static cJSON *path_json(const model_config *c) {
+    forward_path path = model_config_path(c);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddItemToObject(json, "encoder", cJSON_CreateIntArray(path.layer, path.encoder));
+    cJSON_AddItemToObject(json, "decoder", cJSON_CreateIntArray(path.layer + path.encoder, path.length - path.encoder));
+    return json;
+}
+
+/* One of the two states of the model: its config, what it counts, how it runs. */
+static cJSON *state_json(const model_config *c, const model_budget *budget, double gflop) {
+    cJSON *json = cJSON_CreateObject(), *parts = cJSON_AddObjectToObject(json, "parameters");
+    for (int n = 0; n < COMPONENTS; n++)
+        cJSON_AddNumberToObject(parts, component_name((component)n), (double)budget->of[n]);
+    cJSON_AddNumberToObject(json, "total", (double)budget->total);
+    cJSON_AddNumberToObject(json, "active", (double)budget->active);
+    cJSON_AddItemToObject(json, "forward_path", path_json(c));
+    cJSON_AddNumberToObject(json, "gflop_per_token", gflop);
+    cJSON_AddItemToObject(json, "model", model_config_to_json(c));
+    return json;
+}
+
+static cJSON *event_json(const event *e) {
+    static const char *const kinds[] = {"upcycle", "loop", "qat"};
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "do", kinds[e->kind]);
+    cJSON_AddNumberToObject(json, e->below_lr > 0 ? "below_lr" : "at", e->below_lr > 0 ? e->below_lr : e->at);
+    if (e->kind == EVENT_QAT) cJSON_AddNumberToObject(json, "bits", e->bits);
+    if (e->kind != EVENT_UPCYCLE) return json;
+    cJSON *layers = cJSON_AddArrayToObject(json, "layers");
+    for (int n = 0; n < MODEL_MAX_LAYERS; n++)
+        if (e->layers[n]) cJSON_AddItemToArray(layers, cJSON_CreateNumber(n));
+    cJSON_AddNumberToObject(json, "experts", e->experts);
+    cJSON_AddNumberToObject(json, "top_k", e->top_k);
+    return json;
+}
+
+static void add_estimate(cJSON *json, const inspected *i) {
+    cJSON *estimate = cJSON_AddObjectToObject(json, "estimate"), *parts = cJSON_CreateObject();
+    for (int n = 0; n < COMPONENTS; n++)
+        cJSON_AddNumberToObject(parts, component_name((component)n), (double)(int64_t)i->estimate.bytes[n]);
+    cJSON_AddItemToObject(estimate, "weight_bytes_by_component", parts);
+    cJSON_AddNumberToObject(estimate, "weight_bytes", (double)(int64_t)i->estimate.total);
+    cJSON_AddNumberToObject(estimate, "bits_per_weight", i->bits);
+    cJSON_AddNumberToObject(estimate, "embed_bits_per_weight", i->embed_bits);
+    if (i->tokenizer_bytes >= 0)
+        cJSON_AddNumberToObject(estimate, "tokenizer_bytes", (double)i->tokenizer_bytes);
+    else
+        cJSON_AddNullToObject(estimate, "tokenizer_bytes");
+    cJSON_AddNumberToObject(estimate, "budget_bytes", (double)i->run.budget_bytes);
+}
+
+void inspect_print_json(const inspected *i) {
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "path", i->checkpoint ? i->checkpoint : i->path);
+    cJSON_AddStringToObject(json, "kind", i->kind);
+    cJSON_AddNumberToObject(json, "context", (double)i->context);
+    if (i->checkpoint) {
+        cJSON_AddNumberToObject(json, "step", (double)i->step);
+        cJSON_AddNumberToObject(json, "tokens", (double)i->tokens);
+    }
+    cJSON_AddItemToObject(json, "now", state_json(&i->now, &i->budget_now, i->gflop_now));
+    cJSON_AddItemToObject(json, "after_events", state_json(&i->after, &i->budget_after, i->gflop_after));
+    if (i->has_run) {
+        cJSON *events = cJSON_AddArrayToObject(json, "events");
+        for (int e = 0; e < i->run.event_count; e++) cJSON_AddItemToArray(events, event_json(&i->run.events[e]));
+        add_estimate(json, i);
+    } else {
+        cJSON_AddNumberToObject(json, "artifact_bytes", (double)i->artifact_bytes);
+    }
+    char *text = cJSON_Print(json);
+    puts(text);
+    cJSON_free(text);
+    cJSON_Delete(json);
+}

@@ -1,0 +1,78 @@
+/* moec: finds the command, runs it, prints its error. */
+#include "base/nearest.h"
+#include "base/progress.h"
+#include "cli/cli.h"
+#include "kernel/kernel.h"
+#include <dnnl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const command *const commands[] = {&command_data,     &command_train,   &command_pack,   &command_eval,
+                                          &command_generate, &command_inspect, &command_verify, &command_bench};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_overview(FILE *out) {
+    fputs("moec trains, upcycles, packs, evaluates and runs small mixture-of-experts language models.\n\n"
+          "usage: moec COMMAND [arguments]\n\n",
+          out);
+    for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
+    fputs("\nmoec COMMAND --help tells more, moec --version what this machine runs.\n"
+          "example: moec train configs/demo.yaml run=runs/mine\n",
+          out);
+}
+
+static status print_version(void) {
+    const dnnl_version_t *dnnl = dnnl_version();
+    TRY(kernels_check());
+    printf("moec %s\noneDNN %d.%d.%d\nkernels %s\nthreads %d\nactivations %s\n", MOEC_VERSION, dnnl->major, dnnl->minor,
+           dnnl->patch, kernels_isa(), kernels_threads(), dtype_name(kernels_best_act()));
+    return STATUS_OK;
+}
+
+static const command *find_command(const char *name) {
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i]->name, name) == 0) return commands[i];
+    return NULL;
+}
+
+static status unknown_command(const char *name) {
+    nearest n = {.word = name};
+    for (int i = 0; i < COMMANDS; i++) nearest_offer(&n, commands[i]->name);
+    return fail_usage("unknown command %.60s; the nearest is %s", name, n.name);
+}
+
+static bool is_one_of(const char *text, const char *a, const char *b) {
+    return strcmp(text, a) == 0 || strcmp(text, b) == 0;
+}
+
+static status run_command(const command *c, int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (is_one_of(argv[i], "--help", "-h")) {
+            fputs(c->help, stdout);
+            return STATUS_OK;
+        }
+    TRY(kernels_check());
+    return c->run(argc, argv);
+}
+
+static status dispatch(int argc, char **argv) {
+    if (argc < 2 || is_one_of(argv[1], "--help", "-h")) {
+        print_overview(stdout);
+        return STATUS_OK;
+    }
+    if (strcmp(argv[1], "--version") == 0) return print_version();
+    if (argv[1][0] == '-') return fail_usage("unknown option %.60s; moec --help lists what there is", argv[1]);
+    const command *c = find_command(argv[1]);
+    return c ? run_command(c, argc - 1, argv + 1) : unknown_command(argv[1]);
+}
+
+int main(int argc, char **argv) {
+    status s = dispatch(argc, argv);
+    /* A full disk or a closed pipe behind stdout must not look like success. */
+    if (fflush(stdout) != 0 && s == STATUS_OK) s = fail("stdout: %m");
+    if (s == STATUS_OK || error_message()[0] == '\0') return s;
+    bool red = color_enabled(STDERR_FILENO);
+    fprintf(stderr, "%smoec: %s%s\n", red ? "\033[31m" : "", error_message(), red ? "\033[0m" : "");
+    return s;
+}

@@ -1,0 +1,78 @@
+/* moec train */
+#include "train/train.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "cli/cli.h"
+#include <inttypes.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char usage[] = "moec train CONFIG [key=value ...] [--resume | --overwrite]";
+
+static const char help[] =
+    "usage: moec train CONFIG [key=value ...] [--resume | --overwrite]\n"
+    "       moec train --keys\n"
+    "\n"
+    "Train a model as CONFIG (a YAML preset, see configs/) describes it. Every key of the preset can be overridden.\n"
+    "\n"
+    "  --resume     go on from the newest checkpoint of the run, bit for bit (from the start if it has none yet)\n"
+    "  --overwrite  remove the run's checkpoints and log, and begin anew\n"
+    "  --keys       show every key with its type, its default and what it means\n"
+    "\n"
+    "The run's folder (key `run`) gets checkpoints/step-N, log.jsonl with every step, and config.yaml. Ctrl-C finishes "
+    "the\n"
+    "step, saves and exits with 130; a run that was killed is resumed from its last checkpoint.\n"
+    "\n"
+    "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03\n"
+    "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03 --resume\n";
+
+static status remove_from_run(const char *run, const char *name) {
+    char *path = path_join(run, name);
+    status result = path_is_folder(path) || path_exists(path) ? folder_remove(path) : STATUS_OK;
+    free(path);
+    return result;
+}
+
+static void print_summary(const run_config *c, const train_result *r) {
+    printf("trained %" PRId64 " steps, %.2f M tokens in %.0f s (%.0f tokens/s)", r->state.step,
+           (double)r->state.tokens / 1e6, r->state.seconds, r->tokens_per_second);
+    if (isnan(r->loss))
+        printf(", and nothing was left to do\n");
+    else
+        printf(", last loss %.4f\n", r->loss);
+    printf("checkpoint %s/checkpoints/step-%08" PRId64 "\n", c->run, r->state.step);
+    printf("log        %s/log.jsonl\n", c->run);
+}
+
+static status train(const run_config *c, bool resume, bool overwrite) {
+    if (!c->run || !*c->run) return fail_usage("run: expected a folder for the run, found nothing");
+    if (overwrite) {
+        TRY(remove_from_run(c->run, "checkpoints"));
+        TRY(remove_from_run(c->run, "log.jsonl"));
+    }
+    train_result result;
+    TRY(train_run(c, resume, &result));
+    print_summary(c, &result);
+    return STATUS_OK;
+}
+
+static status run(int argc, char **argv) {
+    bool keys = cli_flag(&argc, argv, "--keys");
+    bool resume = cli_flag(&argc, argv, "--resume"), overwrite = cli_flag(&argc, argv, "--overwrite");
+    if (keys) {
+        run_config_describe(stdout);
+        return STATUS_OK;
+    }
+    if (resume && overwrite) return fail_usage("--resume and --overwrite exclude each other");
+    TRY(cli_rest(argc, argv, 1, INT_MAX, usage));
+    run_config config = run_config_default();
+    status result = run_config_load(&config, argv[1], argv + 2, argc - 2);
+    if (result == STATUS_OK) result = train(&config, resume, overwrite);
+    run_config_free(&config);
+    return result;
+}
+
+const command command_train = {.name = "train", .summary = "train a model from a preset", .help = help, .run = run};

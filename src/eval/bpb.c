@@ -1,0 +1,152 @@
+#include "eval/bpb.h"
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "text/loader.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+double bpb(const bpb_score *s) {
+    return s->bytes > 0 ? s->nll / M_LN2 / (double)s->bytes : 0;
+}
+double bpb_blend(const bpb_score *s) {
+    return s->bytes > 0 ? s->nll_blend / M_LN2 / (double)s->bytes : 0;
+}
+
+/* One window: inputs are tokens[start … end − 1], targets one later; targets up to `scored` were scored before. */
+typedef struct window {
+    int64_t start, end, scored;
+} window;
+
+typedef struct evaluation {
+    model *m;
+    const tokenizer *tok;
+    const shard *s;
+    const document_table *documents;
+    const bpb_options *options;
+    bpb_result *result;
+    bigram_blend *blend;
+    int64_t length;   /* of every window */
+    int64_t document; /* the one that the next target is in */
+    window *windows;  /* [batch] */
+    int32_t *ids, *targets, *first;
+    float *nll;
+} evaluation;
+
+/* The first window scores all its targets, each later one `stride` more; the last ends at the last token. */
+static window next_window(const evaluation *e, int64_t scored, int64_t last) {
+    int64_t end = scored == 0 ? e->length : scored + e->options->stride;
+    if (end > last) end = last;
+    return (window){.start = end - e->length, .end = end, .scored = scored};
+}
+
+static status run_batch(evaluation *e, int64_t count) {
+    int bos = tokenizer_bos(e->tok);
+    for (int64_t i = 0; i < count; i++) {
+        const uint16_t *tokens = e->s->tokens + e->windows[i].start;
+        int32_t *ids = e->ids + i * e->length;
+        for (int64_t t = 0; t < e->length; t++) {
+            ids[t] = tokens[t];
+            e->targets[i * e->length + t] = tokens[t + 1];
+        }
+        document_starts(ids, e->length, bos, e->first + i * e->length);
+    }
+    batch b = {.batch = count, .length = e->length, .input_ids = e->ids, .target_ids = e->targets, .first = e->first};
+    model_loss loss;
+    return model_evaluate(e->m, &b, &loss, e->nll);
+}
+
+/* Where the score of the target at `position` belongs besides the total; NULL without documents. */
+static bpb_score *domain_score(evaluation *e, int64_t position) {
+    if (!e->documents) return NULL;
+    const document *d = &e->documents->documents[e->document];
+    while (position >= d->start + d->count && e->document + 1 < e->documents->count)
+        d = &e->documents->documents[++e->document];
+    return &e->result->domain[d->domain];
+}
+
+static void add_score(bpb_score *s, double nll, double blended, int bytes) {
+    s->nll += nll;
+    s->nll_blend += blended;
+    s->tokens++;
+    s->bytes += bytes;
+}
+
+static status score_window(evaluation *e, const window *w, const float *nll) {
+    for (int64_t position = w->scored + 1; position <= w->end; position++) {
+        int32_t token = e->s->tokens[position], previous = e->s->tokens[position - 1];
+        double loss = nll[position - 1 - w->start];
+        if (!isfinite(loss))
+            return fail("%s: token %lld: the model's loss is not finite", e->s->path, (long long)position);
+        double blended = e->blend ? bigram_blend_score(e->blend, previous, token, loss) : loss;
+        int bytes = tokenizer_token_bytes(e->tok, token, previous);
+        bpb_score *domain = domain_score(e, position);
+        add_score(&e->result->total, loss, blended, bytes);
+        if (domain) add_score(domain, loss, blended, bytes);
+    }
+    return STATUS_OK;
+}
+
+static status evaluate(evaluation *e, int64_t last) {
+    progress p = progress_start("evaluate");
+    int64_t scored = 0;
+    while (scored < last) {
+        if (interrupt_requested()) return STATUS_INTERRUPTED;
+        int64_t count = 0;
+        for (; count < e->options->batch && scored < last; count++) {
+            e->windows[count] = next_window(e, scored, last);
+            scored = e->windows[count].end;
+        }
+        TRY(run_batch(e, count));
+        for (int64_t i = 0; i < count; i++) TRY(score_window(e, &e->windows[i], e->nll + i * e->length));
+        char detail[64];
+        snprintf(detail, sizeof detail, "%.4f bits/byte", bpb(&e->result->total));
+        if (e->options->show_progress) progress_show(&p, (double)scored / (double)last, detail);
+    }
+    if (e->options->show_progress) progress_end(&p, NULL);
+    return STATUS_OK;
+}
+
+static status check(const shard *s, const document_table *documents, const bpb_options *o) {
+    if (s->count < 2)
+        return fail("%s: expected at least two tokens to score, found %lld", s->path, (long long)s->count);
+    if (o->seq < 1 || o->stride < 1 || o->stride > o->seq || o->batch < 1)
+        return fail_usage("eval: expected 1 ≤ stride ≤ seq and batch ≥ 1, found stride %lld, seq %lld, batch %lld",
+                          (long long)o->stride, (long long)o->seq, (long long)o->batch);
+    if (documents && documents->domain_count > EVAL_MAX_DOMAINS)
+        return fail("%s: expected at most %d domains, found %d", s->path, EVAL_MAX_DOMAINS, documents->domain_count);
+    return STATUS_OK;
+}
+
+status bpb_evaluate(model *m, const tokenizer *tok, const shard *s, const document_table *documents,
+                    const bpb_options *options, bpb_result *result) {
+    *result = (bpb_result){0};
+    TRY(check(s, documents, options));
+    int64_t last = s->count - 1;
+    if (options->max_tokens > 0 && options->max_tokens < last) last = options->max_tokens;
+    evaluation e = {.m = m, .tok = tok, .s = s, .documents = documents, .options = options, .result = result};
+    e.length = options->seq < last ? options->seq : last;
+    size_t N = (size_t)(options->batch * e.length);
+    e.windows = xmalloc((size_t)options->batch * sizeof *e.windows);
+    e.ids = xmalloc(3 * N * sizeof(int32_t));
+    e.targets = e.ids + N;
+    e.first = e.targets + N;
+    e.nll = xmalloc(N * sizeof(float));
+    if (options->blend_lambda > 0) e.blend = bigram_blend_create(m->config.vocab_size, options->blend_lambda);
+    result->domain_count = documents ? documents->domain_count : 0;
+    for (int i = 0; i < result->domain_count; i++) result->domain_name[i] = xstrdup(documents->domains[i]);
+    double started = clock_seconds();
+    status outcome = evaluate(&e, last);
+    result->seconds = clock_seconds() - started;
+    bigram_blend_destroy(e.blend);
+    free(e.windows);
+    free(e.ids);
+    free(e.nll);
+    return outcome;
+}
+
+void bpb_result_free(bpb_result *r) {
+    for (int i = 0; i < r->domain_count; i++) free(r->domain_name[i]);
+    *r = (bpb_result){0};
+}

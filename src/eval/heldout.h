@@ -1,0 +1,20 @@
+/* The held-out part of a data folder made by `moec data`: tokens, documents with domains, and the raw text. */
+#ifndef MOEC_EVAL_HELDOUT_H
+#define MOEC_EVAL_HELDOUT_H
+
+#include "eval/bpb.h"
+
+typedef struct heldout {
+    shard s;
+    document_table documents; /* count 0: the shard has no table beside it */
+    uint8_t *text;            /* documents one after another; NULL: there is no heldout.txt */
+    size_t bytes;
+} heldout;
+
+/* path: a data folder (its *_val_*.bin), or a shard. */
+status heldout_open(heldout *h, const char *path, int vocab_size);
+void heldout_close(heldout *h);
+/* Bits per byte of xz -9e, for the whole text and for each domain's documents (domain[domain_count]). Needs text. */
+status heldout_xz(const heldout *h, double *total, double *domain);
+
+#endif

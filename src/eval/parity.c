@@ -1,0 +1,260 @@
+#include "eval/parity.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+#include "hub/safetensors.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- the scripts' arguments ---- */
+
+static status get_int(const cJSON *json, const char *where, const char *key, int *value) {
+    int64_t wide;
+    TRY(json_get_int(json, where, key, &wide));
+    if (wide < INT32_MIN || wide > INT32_MAX) return fail("%s: %s: %lld is out of range", where, key, (long long)wide);
+    *value = (int)wide;
+    return STATUS_OK;
+}
+
+static status get_float(const cJSON *json, const char *where, const char *key, float *value) {
+    double wide;
+    TRY(json_get_double(json, where, key, &wide));
+    *value = (float)wide;
+    return STATUS_OK;
+}
+
+static status common_arguments(model_config *c, const cJSON *json, const char *where) {
+    TRY(get_int(json, where, "vocab_size", &c->vocab_size));
+    TRY(get_int(json, where, "num_layers", &c->num_layers));
+    TRY(get_int(json, where, "model_dim", &c->model_dim));
+    TRY(get_int(json, where, "num_heads", &c->num_heads));
+    TRY(get_int(json, where, "num_kv_heads", &c->num_kv_heads));
+    TRY(get_float(json, where, "mlp_mult", &c->mlp_mult));
+    TRY(json_get_bool(json, where, "tie_embeddings", &c->tie_embeddings));
+    TRY(get_float(json, where, "tied_embed_init_std", &c->tied_embed_init_std));
+    TRY(get_float(json, where, "logit_softcap", &c->logit_softcap));
+    TRY(get_float(json, where, "rope_base", &c->rope_base));
+    return get_float(json, where, "qk_gain_init", &c->qk_gain_init);
+}
+
+static status moe_layers(model_config *c, const cJSON *json, const char *where) {
+    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "moe_layers"), *item;
+    if (!cJSON_IsArray(list)) return fail("%s: moe_layers: expected a list of layers", where);
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsNumber(item) || item->valueint < 0 || item->valueint >= c->num_layers)
+            return fail("%s: moe_layers: expected layers from 0 to %d", where, c->num_layers - 1);
+        c->moe_layers[item->valueint] = true;
+    }
+    return STATUS_OK;
+}
+
+/* The case says which path its model took; ours must be the same. */
+static status check_path(const model_config *c, const cJSON *json, const char *where) {
+    const cJSON *given = cJSON_GetObjectItemCaseSensitive(json, "forward_path");
+    if (!given) return STATUS_OK;
+    const cJSON *encoder = cJSON_GetObjectItemCaseSensitive(given, "encoder");
+    const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(given, "decoder");
+    forward_path path = model_config_path(c);
+    int n = cJSON_GetArraySize(encoder), m = cJSON_GetArraySize(decoder);
+    bool same = n == path.encoder && n + m == path.length;
+    for (int i = 0; same && i < n + m; i++) {
+        const cJSON *item = cJSON_GetArrayItem(i < n ? encoder : decoder, i < n ? i : i - n);
+        same = cJSON_IsNumber(item) && item->valueint == path.layer[i];
+    }
+    return same ? STATUS_OK : fail("%s: forward_path: not the path that these loops and layers give", where);
+}
+
+static status upcycle_arguments(model_config *c, const cJSON *json, const char *where) {
+    TRY(get_int(json, where, "num_loops", &c->num_loops));
+    TRY(get_int(json, where, "loop_start", &c->loop_start));
+    TRY(get_int(json, where, "loop_end", &c->loop_end));
+    TRY(get_int(json, where, "parallel_start_layer", &c->parallel_start_layer));
+    TRY(get_int(json, where, "bigram_buckets", &c->bigram_buckets));
+    TRY(get_int(json, where, "bigram_dim", &c->bigram_dim));
+    TRY(get_int(json, where, "gate_window", &c->smear_width));
+    TRY(moe_layers(c, json, where));
+    if (cJSON_HasObjectItem(json, "moe_num_experts")) TRY(get_int(json, where, "moe_num_experts", &c->moe_num_experts));
+    if (cJSON_HasObjectItem(json, "moe_aux_weight")) TRY(get_float(json, where, "moe_aux_weight", &c->moe_aux_weight));
+    if (cJSON_HasObjectItem(json, "looping")) TRY(json_get_bool(json, where, "looping", &c->looping));
+    c->looping = c->looping && c->num_loops > 0;
+    if (c->parallel_start_layer > c->num_layers) c->parallel_start_layer = c->num_layers;
+    int head_dim = c->num_heads > 0 ? c->model_dim / c->num_heads : 0;
+    c->rope_dims = head_dim < 16 ? head_dim : 16;
+    return check_path(c, json, where);
+}
+
+status parity_config(model_config *c, const cJSON *json, const char *where) {
+    const char *family;
+    TRY(json_get_string(json, where, "family", &family));
+    if (strcmp(family, "upcycle") != 0)
+        return fail("%s: family: expected \"upcycle\" (the one that moec can build so far), found \"%s\"", where,
+                    family);
+    *c = model_config_default();
+    TRY(common_arguments(c, json, where));
+    TRY(upcycle_arguments(c, json, where));
+    return fail_in(model_config_check(c), "%s", where);
+}
+
+/* ---- running a case ---- */
+
+typedef struct parity_case {
+    char *config_path;
+    cJSON *config;
+    safetensors weights, io, gradients;
+    model *m;
+    int64_t batch, seq;
+    int32_t *input_ids, *target_ids;
+} parity_case;
+
+static status open_in(safetensors *s, const char *folder, const char *name) {
+    char *path = path_join(folder, name);
+    status result = safetensors_open(s, path);
+    free(path);
+    return result;
+}
+
+static status load_weights(parity_case *c) {
+    for (int i = 0; i < c->m->param_count; i++) {
+        param *p = c->m->params[i];
+        float *values = xmalloc(tensor_bytes(&p->value));
+        status s = safetensors_read_f32(&c->weights, p->name, p->value.ndim, p->value.shape, values);
+        if (s == STATUS_OK) tensor_write(c->m->k, &p->value, values);
+        free(values);
+        TRY(s);
+    }
+    for (int i = 0; i < c->weights.count; i++)
+        if (!model_find(c->m, c->weights.tensors[i].name))
+            return fail("%s: %s: the config's model has no such tensor", c->weights.path, c->weights.tensors[i].name);
+    return model_refresh(c->m);
+}
+
+static status case_open(parity_case *c, const char *folder, const kernels *k) {
+    *c = (parity_case){.config_path = path_join(folder, "config.json")};
+    model_config architecture;
+    TRY(json_read_file(c->config_path, &c->config));
+    TRY(parity_config(&architecture, c->config, c->config_path));
+    TRY(json_get_int(c->config, c->config_path, "batch", &c->batch));
+    TRY(json_get_int(c->config, c->config_path, "seq", &c->seq));
+    if (c->batch < 1 || c->seq < 1 || c->batch * c->seq > 1 << 24)
+        return fail("%s: batch and seq: expected positive sizes, found %lld × %lld", c->config_path,
+                    (long long)c->batch, (long long)c->seq);
+    TRY(open_in(&c->weights, folder, "model.safetensors"));
+    TRY(open_in(&c->io, folder, "io.safetensors"));
+    TRY(open_in(&c->gradients, folder, "grads.safetensors"));
+    TRY(model_create(&c->m, &architecture, k));
+    TRY(load_weights(c));
+    size_t bytes = (size_t)(c->batch * c->seq) * sizeof(int32_t);
+    c->input_ids = xmalloc(bytes);
+    c->target_ids = xmalloc(bytes);
+    int64_t shape[2] = {c->batch, c->seq};
+    TRY(safetensors_read_i32(&c->io, "input_ids", 2, shape, c->input_ids));
+    return safetensors_read_i32(&c->io, "target_ids", 2, shape, c->target_ids);
+}
+
+static void case_close(parity_case *c) {
+    free(c->config_path);
+    cJSON_Delete(c->config);
+    if (c->weights.path) safetensors_close(&c->weights);
+    if (c->io.path) safetensors_close(&c->io);
+    if (c->gradients.path) safetensors_close(&c->gradients);
+    model_destroy(c->m);
+    free(c->input_ids);
+    free(c->target_ids);
+}
+
+/* Largest |a − b|; not a number where either is not one. */
+static double largest_difference(const float *a, const float *b, int64_t count, double *largest_b) {
+    double difference = 0, largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double d = fabs((double)a[i] - (double)b[i]);
+        if (!(d <= difference)) difference = d;
+        if (fabs((double)b[i]) > largest) largest = fabs((double)b[i]);
+    }
+    if (largest_b) *largest_b = largest;
+    return difference;
+}
+
+static status compare_logits(parity_case *c, const batch *b, parity_report *report) {
+    int64_t V = c->m->config.vocab_size, count = c->batch * c->seq * V, shape[3] = {c->batch, c->seq, V};
+    float *ours = xmalloc((size_t)count * sizeof(float)), *theirs = xmalloc((size_t)count * sizeof(float));
+    status s = safetensors_read_f32(&c->io, "logits", 3, shape, theirs);
+    if (s == STATUS_OK) s = model_logits(c->m, b, ours);
+    if (s == STATUS_OK) report->logits = largest_difference(ours, theirs, count, NULL);
+    free(ours);
+    free(theirs);
+    return s;
+}
+
+static status compare_losses(parity_case *c, const batch *b, parity_report *report) {
+    model_loss ours;
+    float ce, loss;
+    int64_t one = 1;
+    TRY(safetensors_read_f32(&c->io, "ce", 1, &one, &ce));
+    TRY(safetensors_read_f32(&c->io, "loss", 1, &one, &loss));
+    model_zero_grad(c->m);
+    TRY(model_train_step(c->m, b, 1, &ours));
+    report->ce = fabs(ours.ce - (double)ce);
+    report->loss = fabs(ours.ce + ours.aux - (double)loss);
+    return STATUS_OK;
+}
+
+static status compare_gradient(parity_case *c, const safetensor *reference, parity_difference *out) {
+    param *p = model_find(c->m, reference->name);
+    if (!p) return fail("%s: %s: the config's model has no such tensor", c->gradients.path, reference->name);
+    float *ours = xmalloc(tensor_bytes(&p->value)), *theirs = xmalloc(tensor_bytes(&p->value));
+    status s = safetensors_read_f32(&c->gradients, p->name, p->value.ndim, p->value.shape, theirs);
+    if (s == STATUS_OK) {
+        c->m->k->download(ours, p->grad, tensor_bytes(&p->value));
+        out->name = xstrdup(p->name);
+        out->difference = largest_difference(ours, theirs, param_count(p), &out->largest);
+    }
+    free(ours);
+    free(theirs);
+    return s;
+}
+
+/* 0 where both are 0. */
+static double relative(const parity_difference *d) {
+    return d->difference == 0 ? 0 : d->difference / d->largest;
+}
+
+static int by_relative(const void *a, const void *b) {
+    double x = relative(a), y = relative(b);
+    return (x < y) - (x > y);
+}
+
+static status compare(parity_case *c, parity_report *report) {
+    batch b = {.batch = c->batch, .length = c->seq, .input_ids = c->input_ids, .target_ids = c->target_ids};
+    TRY(compare_logits(c, &b, report));
+    TRY(compare_losses(c, &b, report));
+    report->gradients = xcalloc((size_t)c->gradients.count + 1, sizeof *report->gradients);
+    for (int i = 0; i < c->gradients.count; i++) {
+        TRY(compare_gradient(c, &c->gradients.tensors[i], &report->gradients[i]));
+        report->gradient_count++;
+    }
+    qsort(report->gradients, (size_t)report->gradient_count, sizeof *report->gradients, by_relative);
+    return STATUS_OK;
+}
+
+status parity_run(const char *folder, const kernels *k, parity_report *report) {
+    parity_case c;
+    *report = (parity_report){0};
+    status s = case_open(&c, folder, k);
+    if (s == STATUS_OK) s = compare(&c, report);
+    case_close(&c);
+    return s;
+}
+
+bool parity_holds(const parity_report *report, const parity_tolerance *tolerance) {
+    bool holds =
+        report->logits <= tolerance->logits && report->ce <= tolerance->loss && report->loss <= tolerance->loss;
+    for (int i = 0; i < report->gradient_count; i++)
+        holds = holds && relative(&report->gradients[i]) <= tolerance->gradient;
+    return holds;
+}
+
+void parity_report_free(parity_report *report) {
+    for (int i = 0; i < report->gradient_count; i++) free(report->gradients[i].name);
+    free(report->gradients);
+}

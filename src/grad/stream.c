@@ -1,0 +1,134 @@
+/* Ops of the residual stream: what happens between the blocks' products. */
+#include "grad/op.h"
+
+typedef struct scale_add_op {
+    var *x, *z, *y;
+    param *s;
+} scale_add_op;
+
+/* dz = s ⊙ dy, ds += Σ dy ⊙ z; dx = dy: the array itself moves on to x. */
+static void scale_add_backward(tape *t, void *record) {
+    scale_add_op *op = record;
+    grad_out dz = tape_grad(t, op->z);
+    if (!dz.data) return;
+    tape_kernels(t)->scale_add_backward((grad_out){0}, dz, param_grad(op->s), op->y->grad, op->z->value.data,
+                                        param_values(op->s), tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    tape_give_grad(t, op->x, op->y->grad);
+    op->y->grad = NULL;
+}
+
+var *op_scale_add(tape *t, var *x, var *z, param *s) {
+    if (!x || !z) return NULL;
+    int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
+    var *y = new_matrix(t, N, d);
+    if (!y) return NULL;
+    tape_kernels(t)->scale_add(y->value.data, x->value.data, z->value.data, param_values(s), N, d);
+    scale_add_op *op = tape_record(t, sizeof *op, scale_add_backward, y);
+    if (op) *op = (scale_add_op){.x = x, .z = z, .y = y, .s = s};
+    return y;
+}
+
+var *op_add(tape *t, var *x, var *z) {
+    return op_scale_add(t, x, z, NULL);
+}
+
+typedef struct mix_op {
+    var *x, *x0, *y;
+    param *mix;
+} mix_op;
+
+static void mix_backward(tape *t, void *record) {
+    mix_op *op = record;
+    grad_out dx = tape_grad(t, op->x);
+    grad_out dx0 = grad_beside(t, op->x0, op->x);
+    if (!dx.data || !dx0.data) return;
+    tape_kernels(t)->mix_backward(dx, dx0, param_grad(op->mix), op->y->grad, op->x->value.data, op->x0->value.data,
+                                  param_values(op->mix), tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    give_beside(t, op->x0, op->x, dx0);
+}
+
+var *op_mix(tape *t, var *x, var *x0, param *mix) {
+    if (!x || !x0) return NULL;
+    int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
+    var *y = new_matrix(t, N, d);
+    if (!y) return NULL;
+    tape_kernels(t)->mix(y->value.data, x->value.data, x0->value.data, param_values(mix), N, d);
+    mix_op *op = tape_record(t, sizeof *op, mix_backward, y);
+    if (op) *op = (mix_op){.x = x, .x0 = x0, .y = y, .mix = mix};
+    return y;
+}
+
+typedef struct smear_op {
+    var *x, *y;
+    param *w;
+    layout l;
+} smear_op;
+
+static void smear_backward(tape *t, void *record) {
+    smear_op *op = record;
+    grad_out dx = tape_grad(t, op->x);
+    if (dx.data)
+        tape_kernels(t)->smear_backward(dx, param_grad(op->w), op->y->grad, op->x->value.data, param_values(op->w),
+                                        op->l.first, op->l.batch, op->l.length, tensor_cols(&op->x->value),
+                                        param_count(op->w));
+}
+
+var *op_smear(tape *t, var *x, param *w, const layout *l, const void *carry) {
+    if (!x) return NULL;
+    int64_t d = tensor_cols(&x->value);
+    var *y = new_matrix(t, tensor_rows(&x->value), d);
+    if (!y) return NULL;
+    tape_kernels(t)->smear(y->value.data, x->value.data, param_values(w), carry, l->first, l->batch, l->length, d,
+                           param_count(w));
+    smear_op *op = tape_record(t, sizeof *op, smear_backward, y);
+    if (op) *op = (smear_op){.x = x, .y = y, .w = w, .l = *l};
+    return y;
+}
+
+typedef struct skip_op {
+    var *x, *skip, *y;
+    param *w, *g;
+    int64_t row;
+} skip_op;
+
+static float *row_of(float *array, const skip_op *op) {
+    return array ? array + op->row * tensor_cols(&op->x->value) : NULL;
+}
+
+static void skip_backward(tape *t, void *record) {
+    skip_op *op = record;
+    const kernels *k = tape_kernels(t);
+    int64_t N = tensor_rows(&op->y->value), d = tensor_cols(&op->y->value);
+    float *w = row_of(param_values(op->w), op), *dw = row_of(param_grad(op->w), op);
+    if (op->g) {
+        grad_out dx = tape_grad(t, op->x);
+        grad_out dskip = grad_beside(t, op->skip, op->x);
+        if (!dx.data || !dskip.data) return;
+        k->gated_skip_backward(dx, dskip, dw, row_of(param_grad(op->g), op), op->y->grad, op->x->value.data,
+                               op->skip->value.data, w, row_of(param_values(op->g), op), N, d);
+        give_beside(t, op->skip, op->x, dskip);
+        return;
+    }
+    grad_out dskip = tape_grad(t, op->skip);
+    if (!dskip.data) return;
+    k->scale_add_backward((grad_out){0}, dskip, dw, op->y->grad, op->skip->value.data, w, N, d);
+    tape_give_grad(t, op->x, op->y->grad);
+    op->y->grad = NULL;
+}
+
+var *op_skip(tape *t, var *x, var *skip, param *w, param *g, int64_t row) {
+    if (!x || !skip) return NULL;
+    const kernels *k = tape_kernels(t);
+    int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
+    var *y = new_matrix(t, N, d);
+    if (!y) return NULL;
+    skip_op op = {.x = x, .skip = skip, .y = y, .w = w, .g = g, .row = row};
+    if (g)
+        k->gated_skip(y->value.data, x->value.data, skip->value.data, row_of(param_values(w), &op),
+                      row_of(param_values(g), &op), N, d);
+    else
+        k->scale_add(y->value.data, x->value.data, skip->value.data, row_of(param_values(w), &op), N, d);
+    skip_op *record = tape_record(t, sizeof op, skip_backward, y);
+    if (record) *record = op;
+    return y;
+}

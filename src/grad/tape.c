@@ -1,0 +1,184 @@
+#include "grad/tape.h"
+
+#include "base/memory.h"
+#include "grad/pool.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* Host memory for vars and records: chunks that are reused pass after pass. */
+enum { CHUNK_BYTES = 1 << 16 };
+typedef struct chunk {
+    struct chunk *next;
+    size_t used;
+    _Alignas(16) uint8_t bytes[CHUNK_BYTES];
+} chunk;
+
+typedef struct record {
+    tape_backward_fn backward;
+    void *op;
+    var *output; /* NULL: a loss, which runs always */
+} record;
+
+struct tape {
+    const kernels *k;
+    pool *memory;
+    chunk *chunks, *current;
+    record *records;
+    int64_t record_count, record_capacity;
+    var **vars;
+    int64_t var_count, var_capacity;
+    bool recording;
+    status failure;
+    tape_observer observer;
+    void *observer_context;
+};
+
+status tape_create(tape **out, const kernels *k) {
+    tape *t = xcalloc(1, sizeof *t);
+    t->k = k;
+    t->memory = pool_create(k);
+    t->chunks = t->current = xcalloc(1, sizeof(chunk));
+    *out = t;
+    return STATUS_OK;
+}
+
+void tape_destroy(tape *t) {
+    if (!t) return;
+    pool_destroy(t->memory);
+    for (chunk *c = t->chunks, *next; c; c = next) {
+        next = c->next;
+        free(c);
+    }
+    free(t->records);
+    free(t->vars);
+    free(t);
+}
+
+const kernels *tape_kernels(const tape *t) {
+    return t->k;
+}
+bool tape_recording(const tape *t) {
+    return t->recording;
+}
+status tape_status(const tape *t) {
+    return t->failure;
+}
+size_t tape_peak_bytes(const tape *t) {
+    return pool_peak_bytes(t->memory);
+}
+
+void tape_reset(tape *t, bool recording) {
+    pool_give_all(t->memory);
+    for (chunk *c = t->chunks; c; c = c->next) c->used = 0;
+    t->current = t->chunks;
+    t->record_count = t->var_count = 0;
+    t->recording = recording;
+    t->failure = STATUS_OK;
+}
+
+void tape_observe(tape *t, tape_observer observer, void *context) {
+    t->observer = observer;
+    t->observer_context = context;
+}
+
+void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols) {
+    if (t->observer) t->observer(t->observer_context, weight, x, N, cols);
+}
+
+void tape_fail(tape *t, status s) {
+    if (t->failure == STATUS_OK) t->failure = s;
+}
+
+static void *host_alloc(tape *t, size_t bytes) {
+    bytes = (bytes + 15) & ~(size_t)15;
+    if (t->current->used + bytes > CHUNK_BYTES) {
+        if (!t->current->next) t->current->next = xcalloc(1, sizeof(chunk));
+        t->current = t->current->next;
+    }
+    void *pointer = t->current->bytes + t->current->used;
+    t->current->used += bytes;
+    return memset(pointer, 0, bytes);
+}
+
+void *tape_alloc(tape *t, size_t bytes) {
+    void *pointer = pool_take(t->memory, bytes);
+    if (!pointer) tape_fail(t, STATUS_FAILED);
+    return pointer;
+}
+
+void tape_free(tape *t, void *pointer) {
+    pool_give(t->memory, pointer);
+}
+
+var *tape_var(tape *t, int ndim, const int64_t *shape) {
+    var *v = host_alloc(t, sizeof *v);
+    v->value.type = t->k->act;
+    v->value.ndim = ndim;
+    for (int i = 0; i < ndim; i++) v->value.shape[i] = shape[i];
+    v->value.data = tape_alloc(t, tensor_bytes(&v->value));
+    if (!v->value.data) return NULL;
+    if (t->var_count == t->var_capacity) {
+        t->var_capacity = t->var_capacity ? 2 * t->var_capacity : 256;
+        t->vars = xrealloc(t->vars, (size_t)t->var_capacity * sizeof *t->vars);
+    }
+    t->vars[t->var_count++] = v;
+    return v;
+}
+
+void *tape_record(tape *t, size_t bytes, tape_backward_fn backward, var *output) {
+    if (!t->recording) return NULL;
+    if (t->record_count == t->record_capacity) {
+        t->record_capacity = t->record_capacity ? 2 * t->record_capacity : 256;
+        t->records = xrealloc(t->records, (size_t)t->record_capacity * sizeof *t->records);
+    }
+    void *op = host_alloc(t, bytes);
+    t->records[t->record_count++] = (record){.backward = backward, .op = op, .output = output};
+    return op;
+}
+
+int64_t tape_mark(const tape *t) {
+    return t->var_count;
+}
+
+void tape_release_since(tape *t, int64_t mark, const var *keep) {
+    if (t->recording) return;
+    int64_t kept = mark;
+    for (int64_t i = mark; i < t->var_count; i++) {
+        var *v = t->vars[i];
+        if (v == keep) {
+            t->vars[kept++] = v;
+        } else {
+            tape_free(t, v->value.data);
+            v->value.data = NULL;
+        }
+    }
+    t->var_count = kept;
+}
+
+grad_out tape_grad(tape *t, var *v) {
+    bool add = v->grad != NULL;
+    if (!add) v->grad = tape_alloc(t, tensor_bytes(&v->value));
+    return (grad_out){.data = v->grad, .add = add};
+}
+
+void tape_give_grad(tape *t, var *v, void *grad) {
+    if (!v->grad) {
+        v->grad = grad;
+        return;
+    }
+    int64_t rows = tensor_rows(&v->value), cols = tensor_cols(&v->value);
+    t->k->scale_add(v->grad, v->grad, grad, NULL, rows, cols);
+    tape_free(t, grad);
+}
+
+/* An output that nothing reads has no gradient, and neither have its inputs from it: its record only gives back memory. */
+void tape_backward(tape *t) {
+    for (int64_t i = t->record_count - 1; i >= 0 && t->failure == STATUS_OK; i--) {
+        record *r = &t->records[i];
+        if (!r->output || r->output->grad) r->backward(t, r->op);
+        if (!r->output) continue;
+        tape_free(t, r->output->value.data);
+        tape_free(t, r->output->grad);
+        r->output->value.data = r->output->grad = NULL;
+    }
+}

@@ -1,0 +1,198 @@
+/* Causal attention, forward: y = softmax(q kᵀ / √head_dim) v in blocks, with the running maximum and sum of FlashAttention
+ * (Dao 2022; Milakov and Gimelshein 2018). A query block walks over the key blocks that it sees; only blocks at the
+ * diagonal or at a document's start are masked. Powers of 2 take e's place: p = 2^(s·log₂e/√head_dim − top).
+ *
+ * Where queries < keys, `first` (or NULL) still has one entry a query, [batch, queries], and counts positions among the keys. */
+#include "kernel/cpu/isa/attention.h"
+
+#include "kernel/cpu/isa/block_product.h"
+#include "kernel/cpu/isa/scratch.h"
+#include <math.h>
+
+enum { QUERY_BLOCK = 96, KEY_BLOCK = 256 / sizeof(act) }; /* a block of k and one of v fill two thirds of 48 KiB */
+
+/* Where a row's maximum grows by less than 2⁸ the old one serves on: y and lse are the same for any `top`, and sums of
+ * p ≤ 2⁸ are far from overflow. Most blocks then need no rescaling. */
+static const float SLACK = 8;
+
+/* One head's keys and values, packed: keysᵀ [capacity / PANEL][head_dim / STEP][PANEL][STEP] and
+ * values [⌈head_dim / PANEL⌉][capacity / STEP][PANEL][STEP]; capacity is keys rounded up to KEY_BLOCK. */
+typedef struct packed_cache {
+    act *keys, *values;
+    int64_t capacity;
+} packed_cache;
+
+/* A query block of one head on its way over the keys. */
+typedef struct query_block {
+    packed_cache cache;
+    const act *q;         /* [rows, head_dim] */
+    float *out;           /* [rows, out_stride]: Σ p v so far */
+    const int32_t *first; /* [rows], or NULL */
+    int64_t position;     /* of the first row */
+    int64_t rows, head_dim, out_stride;
+    float scale;                                      /* log₂e / √head_dim */
+    float top[QUERY_BLOCK], total[QUERY_BLOCK];       /* each row's exponent base and Σ p */
+    _Alignas(64) float scores[TILE_ROWS * KEY_BLOCK]; /* of one tile of rows and one block of keys */
+    _Alignas(64) act probabilities[TILE_ROWS * KEY_BLOCK];
+} query_block;
+
+static int64_t first_seen(const query_block *b, int64_t row) {
+    return b->first ? b->first[row] : 0;
+}
+
+static int64_t first_seen_by_any(const query_block *b, int64_t row, int64_t rows) {
+    int64_t lowest = first_seen(b, row);
+    for (int64_t r = row + 1; r < row + rows; r++) lowest = least(lowest, first_seen(b, r));
+    return lowest;
+}
+
+static void raise_top(query_block *b, int64_t row, float top) {
+    float factor = exp2f(b->top[row] - top), *out = b->out + row * b->out_stride;
+    b->top[row] = top;
+    b->total[row] *= factor;
+    for (int64_t c = 0; c < b->out_stride; c++) out[c] *= factor;
+}
+
+/* Columns [begin, end) of scores become probabilities; those outside [low, high] are hidden. */
+static void softmax_row(query_block *b, act *probabilities, float *scores, int64_t row, int64_t begin, int64_t end,
+                        int64_t low, int64_t high) {
+    for (int64_t c = begin; c < least(low, end); c++) scores[c] = -INFINITY;
+    for (int64_t c = most(high + 1, begin); c < end; c++) scores[c] = -INFINITY;
+    lanes largest = lanes_all(-INFINITY), sum = lanes_all(0);
+    for (int64_t c = begin; c < end; c += LANES) largest = lanes_max(largest, lanes_get(scores + c, LANES));
+    float top = lanes_largest(largest) * b->scale;
+    if (top > b->top[row] + SLACK) raise_top(b, row, top);
+    lanes scale = lanes_all(b->scale), base = lanes_all(-b->top[row]);
+    for (int64_t c = begin; c < end; c += LANES) {
+        lanes p = lanes_exp2(lanes_multiply_add(lanes_get(scores + c, LANES), scale, base));
+        sum += p;
+        act_put(probabilities + c, p, LANES);
+    }
+    b->total[row] += lanes_sum(sum);
+}
+
+/* Up to TILE_ROWS queries look at the keys [start, start + KEY_BLOCK). */
+static void attend_tile(query_block *b, int64_t row, int rows, int64_t start) {
+    int64_t low = first_seen_by_any(b, row, rows) - start, high = b->position + row + rows - 1 - start;
+    int64_t begin = low > 0 ? low / PANEL * PANEL : 0, end = least(round_up(high + 1, LANES), KEY_BLOCK);
+    if (begin >= end) return;
+    for (int64_t c = begin; c < end; c += PANEL) KERNEL(tile_product)
+    (b->scores + c, KEY_BLOCK, b->q + row * b->head_dim, b->head_dim, b->cache.keys + (start + c) * b->head_dim,
+     b->head_dim, rows, (int)(least(end - c, PANEL) / LANES), false);
+    for (int r = 0; r < rows; r++)
+        softmax_row(b, b->probabilities + r * KEY_BLOCK, b->scores + r * KEY_BLOCK, row + r, begin, end,
+                    first_seen(b, row + r) - start, b->position + row + r - start);
+    for (int64_t c = 0; c < b->out_stride; c += PANEL) KERNEL(tile_product)
+    (b->out + row * b->out_stride + c, b->out_stride, b->probabilities + begin, KEY_BLOCK,
+     b->cache.values + c * b->cache.capacity + (start + begin) * PANEL, end - begin, rows,
+     (int)(least(b->out_stride - c, PANEL) / LANES), true);
+}
+
+static void attend(query_block *b) {
+    for (int64_t r = 0; r < b->rows; r++) {
+        b->top[r] = -1e30f; /* not −∞: ∞ − ∞ is no number */
+        b->total[r] = 0;
+    }
+    memset(b->out, 0, (size_t)(b->rows * b->out_stride) * sizeof(float));
+    int64_t begin = first_seen_by_any(b, 0, b->rows) / KEY_BLOCK * KEY_BLOCK, end = b->position + b->rows;
+    for (int64_t start = begin; start < end; start += KEY_BLOCK)
+        for (int64_t row = 0; row < b->rows; row += TILE_ROWS)
+            attend_tile(b, row, (int)least(b->rows - row, TILE_ROWS), start);
+}
+
+static void put_results(const query_block *b, act *y, int64_t stride, float *lse) {
+    for (int64_t r = 0; r < b->rows; r++) {
+        lanes factor = lanes_all(1 / b->total[r]);
+        for (int64_t c = 0; c < b->head_dim; c += LANES)
+            act_put(y + r * stride + c, lanes_get(b->out + r * b->out_stride + c, LANES) * factor, b->head_dim - c);
+        if (lse) lse[r] = b->top[r] * LN_2 + logf(b->total[r]);
+    }
+}
+
+/* The packed cache of kv head `index` = sequence · kv_heads + head, in the memory that all threads share. */
+static packed_cache cache_at(void *memory, int64_t index, const attention_shape *s) {
+    int64_t capacity = round_up(s->keys, KEY_BLOCK), columns = round_up(s->head_dim, PANEL);
+    act *keys = (act *)memory + index * capacity * (s->head_dim + columns);
+    return (packed_cache){keys, keys + capacity * s->head_dim, capacity};
+}
+
+static void pack_block(packed_cache cache, const act *k, const act *v, int64_t start, const attention_shape *s) {
+    int64_t left = s->keys - start, d = s->head_dim;
+    for (int64_t c = 0; c < KEY_BLOCK; c += PANEL) KERNEL(pack_transposed)
+    (cache.keys + (start + c) * d, k + (start + c) * s->kv_stride, s->kv_stride, most(0, least(left - c, PANEL)), d);
+    KERNEL(pack_rows)
+    (cache.values + start * PANEL, cache.capacity * PANEL, v + start * s->kv_stride, s->kv_stride,
+     least(left, KEY_BLOCK), KEY_BLOCK, d);
+}
+
+typedef struct attention_call {
+    act *y;
+    float *lse;
+    const act *q;
+    const int32_t *first;
+    const attention_shape *shape;
+} attention_call;
+
+/* The queries from `start` on, by every head that reads this cache. */
+static void attend_group(const attention_call *call, packed_cache cache, int64_t sequence, int kv_head, int64_t start) {
+    const attention_shape *s = call->shape;
+    int64_t d = s->head_dim, columns = round_up(d, LANES), row = sequence * s->queries + start;
+    act *q = KERNEL(scratch)(SCRATCH_OWN, QUERY_BLOCK * (d * sizeof(act) + columns * sizeof(float)) + 64);
+    query_block b = {.cache = cache,
+                     .q = q,
+                     .out = (float *)(q + round_up(QUERY_BLOCK * d, 64)),
+                     .first = call->first ? call->first + row : NULL,
+                     .position = s->keys - s->queries + start,
+                     .rows = least(s->queries - start, QUERY_BLOCK),
+                     .head_dim = d,
+                     .out_stride = columns,
+                     .scale = LOG2_E / sqrtf((float)d)};
+    int group = s->heads / s->kv_heads;
+    for (int head = kv_head * group; head < (kv_head + 1) * group; head++) {
+        int64_t at = row * s->q_stride + head * d;
+        for (int64_t r = 0; r < b.rows; r++) memcpy(q + r * d, call->q + at + r * s->q_stride, d * sizeof(act));
+        attend(&b);
+        put_results(&b, call->y + at, s->q_stride,
+                    call->lse ? call->lse + (sequence * s->heads + head) * s->queries + start : NULL);
+    }
+}
+
+void KERNEL(attention)(void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
+                       const attention_shape *shape) {
+    if (shape->queries <= FEW_QUERIES) {
+        KERNEL(attention_few)(y, lse, q, k, v, first, shape);
+        return;
+    }
+    attention_call call = {y, lse, q, first, shape};
+    int64_t caches = shape->batch * shape->kv_heads, d = shape->head_dim;
+    int64_t key_blocks = (shape->keys + KEY_BLOCK - 1) / KEY_BLOCK;
+    int64_t query_blocks = (shape->queries + QUERY_BLOCK - 1) / QUERY_BLOCK;
+    size_t elements = (size_t)(caches * key_blocks * KEY_BLOCK * (d + round_up(d, PANEL)));
+    void *memory = KERNEL(scratch)(SCRATCH_SHARED, elements * sizeof(act));
+#pragma omp parallel
+    {
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < caches * key_blocks; i++) {
+            int64_t at =
+                i / key_blocks / shape->kv_heads * shape->kv_batch_stride + i / key_blocks % shape->kv_heads * d;
+            pack_block(cache_at(memory, i / key_blocks, shape), (const act *)k + at, (const act *)v + at,
+                       i % key_blocks * KEY_BLOCK, shape);
+        }
+        /* Every task writes rows of its own, so it does not matter who takes it; the longest ones of a sequence first. */
+#pragma omp for schedule(dynamic)
+        for (int64_t i = 0; i < caches * query_blocks; i++) {
+            int64_t cache = i / query_blocks, block = query_blocks - 1 - i % query_blocks;
+            attend_group(&call, cache_at(memory, cache, shape), cache / shape->kv_heads, (int)(cache % shape->kv_heads),
+                         block * QUERY_BLOCK);
+        }
+    }
+}
+
+void KERNEL(fill_attention)(kernels *table) {
+    table->attention = KERNEL(attention);
+    table->attention_backward = KERNEL(attention_backward);
+    table->xsa = KERNEL(xsa);
+    table->xsa_backward = KERNEL(xsa_backward);
+    table->head_norm_rope = KERNEL(head_norm_rope);
+    table->head_norm_rope_backward = KERNEL(head_norm_rope_backward);
+}

@@ -1,0 +1,48 @@
+/* Attention of a few queries on a long cache: generation. Each head reads its keys and values once, as they lie. */
+#include "kernel/cpu/isa/attention.h"
+
+#include "kernel/cpu/isa/scratch.h"
+#include <math.h>
+
+/* One query of one head against `count` rows of k and v; returns log Σ exp. scores: [count], overwritten. */
+static float attend_row(act *y, const act *q, const act *k, const act *v, int64_t stride, int64_t count,
+                        int64_t head_dim, float *scores) {
+    float top = -INFINITY, total = 0, scale = LOG2_E / sqrtf((float)head_dim);
+    for (int64_t i = 0; i < count; i++) scores[i] = act_dot(q, k + i * stride, head_dim) * scale;
+    for (int64_t i = 0; i < count; i++) top = scores[i] > top ? scores[i] : top;
+    for (int64_t i = 0; i < count; i += LANES) {
+        lanes p = lanes_keep(lanes_exp2(lanes_get(scores + i, count - i) - lanes_all(top)), count - i);
+        total += lanes_sum(p);
+        lanes_put(scores + i, p, count - i);
+    }
+    for (int64_t c = 0; c < head_dim; c += 4 * LANES) {
+        lanes sum[4] = {lanes_all(0), lanes_all(0), lanes_all(0), lanes_all(0)};
+        for (int64_t i = 0; i < count; i++)
+#pragma GCC unroll 4
+            for (int j = 0; j < 4; j++)
+                sum[j] = lanes_multiply_add(lanes_all(scores[i]),
+                                            act_get(v + i * stride + c + j * LANES, head_dim - c - j * LANES), sum[j]);
+        for (int j = 0; j < 4; j++)
+            if (c + j * LANES < head_dim)
+                act_put(y + c + j * LANES, sum[j] * lanes_all(1 / total), head_dim - c - j * LANES);
+    }
+    return top * LN_2 + logf(total);
+}
+
+void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
+                           const attention_shape *shape) {
+    const attention_shape *s = shape;
+    int64_t rows = s->batch * s->heads * s->queries, d = s->head_dim;
+#pragma omp parallel for schedule(static) if (rows * s->keys * d > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < rows; i++) { /* in the order of lse: sequence, head, query */
+        int64_t query = i % s->queries, head = i / s->queries % s->heads, sequence = i / s->queries / s->heads;
+        int64_t row = sequence * s->queries + query, seen = first ? first[row] : 0;
+        int64_t at = row * s->q_stride + head * d;
+        int64_t cache = sequence * s->kv_batch_stride + seen * s->kv_stride + head / (s->heads / s->kv_heads) * d;
+        int64_t count = s->keys - s->queries + query + 1 - seen;
+        float *scores = KERNEL(scratch)(SCRATCH_OWN, (size_t)s->keys * sizeof(float));
+        float sum = attend_row((act *)y + at, (const act *)q + at, (const act *)k + cache, (const act *)v + cache,
+                               s->kv_stride, count, d, scores);
+        if (lse) lse[i] = sum;
+    }
+}

@@ -1,0 +1,40 @@
+/* Rows of a table by token id. */
+#include "kernel/cpu/isa/lanes.h"
+#include "kernel/cpu/isa/rows.h"
+#include "kernel/cpu/isa/stream.h"
+
+static void embed(void *y, const void *table, const int32_t *ids, int64_t N, int64_t d) {
+    const act *rows = table;
+    act *out = y;
+#pragma omp parallel for schedule(static) if (N * d > PARALLEL_ELEMENTS)
+    for (int64_t n = 0; n < N; n++) memcpy(out + n * d, rows + ids[n] * d, d * sizeof(act));
+}
+
+/* dtable[ids[n], c] += dy[n, c] for the channels from `from` to `to` */
+static void embed_backward_channels(float *dtable, const act *dy, const int32_t *ids, int64_t N, int64_t d,
+                                    int64_t from, int64_t to) {
+    for (int64_t n = 0; n < N; n++) {
+        float *row = dtable + ids[n] * d;
+        const act *given = dy + n * d;
+        for (int64_t c = from; c < to; c += LANES)
+            lanes_put(row + c, lanes_get(row + c, to - c) + act_get(given + c, to - c), to - c);
+    }
+}
+
+/* Two tokens may share a row of the table, so threads split the channels: every element has one owner, who adds in the
+ * order of the tokens, whatever the number of threads. */
+static void embed_backward(float *dtable, const void *dy, const int32_t *ids, int64_t N, int64_t d, int64_t V) {
+    (void)V;
+    int64_t vectors = (d + 15) / 16; /* 64 bytes of dtable: no two threads write to one cache line */
+#pragma omp parallel if (N * d > PARALLEL_ELEMENTS)
+    {
+        int thread = omp_get_thread_num();
+        int64_t from = chunk_start(vectors, thread) * 16, to = least(chunk_start(vectors, thread + 1) * 16, d);
+        if (from < to) embed_backward_channels(dtable, dy, ids, N, d, from, to);
+    }
+}
+
+void KERNEL(fill_embed)(kernels *table) {
+    table->embed = embed;
+    table->embed_backward = embed_backward;
+}

@@ -1,0 +1,78 @@
+/* Softcap and cross-entropy in one go over the logits.
+ *
+ * With z = cap · tanh(l / cap) and p = softmax(z): nll = log Σ eᶻ − z_target,
+ * d nll / dl = (p − 1[target]) · (1 − (z / cap)²), and without a cap d nll / dl = p − 1[target]. */
+#include "kernel/cpu/isa/lanes.h"
+#include "kernel/cpu/isa/lanes_math.h"
+#include "kernel/cpu/isa/rows.h"
+
+#include <math.h>
+
+static float capped(float logit, float cap) {
+    return cap > 0 ? cap * tanhf(logit / cap) : logit;
+}
+
+static float row_largest(const float *logits, int64_t V) {
+    lanes largest = lanes_all(logits[0]);
+    int64_t v = 0;
+    for (; v + LANES <= V; v += LANES) largest = lanes_max(lanes_get(logits + v, LANES), largest);
+    float result = lanes_largest(largest);
+    for (; v < V; v++) result = fmaxf(result, logits[v]);
+    return result;
+}
+
+/* Σ e^(z − shift) over a row. With dlogits it leaves e^(z − shift) · (1 − (z / cap)²) there: the gradient but for a factor
+ * that only the finished sum tells. bf16 rounds it twice thereby, and tanh and exp are computed once. */
+static inline float exp_row(act *dlogits, const float *logits, float cap, float shift, int64_t V) {
+    lanes sum = lanes_all(0), inverse = lanes_all(cap > 0 ? 1 / cap : 0);
+    for (int64_t v = 0; v < V; v += LANES) {
+        int64_t left = V - v;
+        lanes z = lanes_get(logits + v, left), slope = lanes_all(1);
+        if (cap > 0) {
+            lanes t = lanes_tanh(z * inverse);
+            z = t * lanes_all(cap);
+            slope -= t * t;
+        }
+        lanes e = lanes_exp(z - lanes_all(shift));
+        sum += lanes_keep(e, left);
+        if (dlogits) act_put(dlogits + v, e * slope, left);
+    }
+    return lanes_sum(sum);
+}
+
+static float cross_entropy_row(act *dlogits, const float *logits, int32_t target, float cap, float scale, int64_t V) {
+    if (target < 0) {
+        if (dlogits) memset(dlogits, 0, V * sizeof(act));
+        return 0;
+    }
+    float z = capped(logits[target], cap);
+    float shift = capped(row_largest(logits, V), cap);
+    float sum = exp_row(dlogits, logits, cap, shift, V);
+    if (dlogits) {
+        lanes factor = lanes_all(scale / sum);
+        for (int64_t v = 0; v < V; v += LANES) act_put(dlogits + v, factor * act_get(dlogits + v, V - v), V - v);
+        float slope = cap > 0 ? 1 - z / cap * (z / cap) : 1;
+        dlogits[target] = act_store((expf(z - shift) / sum - 1) * slope * scale);
+    }
+    return logf(sum) + (shift - z);
+}
+
+static void softcap_cross_entropy(float *nll, void *dlogits, const float *logits, const int32_t *targets, float cap,
+                                  float scale, int64_t N, int64_t V) {
+#pragma omp parallel for schedule(static) if (N * V > PARALLEL_ELEMENTS)
+    for (int64_t n = 0; n < N; n++)
+        nll[n] = cross_entropy_row(dlogits ? (act *)dlogits + n * V : NULL, logits + n * V, targets[n], cap, scale, V);
+}
+
+static void softcap(float *logits, float cap, int64_t count) {
+    if (cap <= 0) return;
+    lanes inverse = lanes_all(1 / cap);
+#pragma omp parallel for schedule(static) if (count > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < count; i += LANES)
+        lanes_put(logits + i, lanes_all(cap) * lanes_tanh(lanes_get(logits + i, count - i) * inverse), count - i);
+}
+
+void KERNEL(fill_loss)(kernels *table) {
+    table->softcap_cross_entropy = softcap_cross_entropy;
+    table->softcap = softcap;
+}

@@ -1,0 +1,64 @@
+/* Memory of the CPU device: aligned, on huge pages where it is large, copied by all threads where that pays. */
+#include "kernel/cpu/variant.h"
+
+#include <stdlib.h>
+#include <sys/mman.h>
+
+enum {
+    ALIGNMENT = 64,           /* a cache line, and an AVX-512 register */
+    HUGE_PAGE = 2 << 20,      /* bytes; fewer page faults and TLB misses */
+    PARALLEL_BYTES = 1 << 20, /* from here on one core does not reach the memory's bandwidth */
+    BLOCK_BYTES = 1 << 18     /* a thread's piece of a large copy */
+};
+
+static status memory_alloc(void **pointer, size_t bytes) {
+    bool huge = bytes >= HUGE_PAGE;
+    int error = posix_memalign(pointer, huge ? HUGE_PAGE : ALIGNMENT, bytes ? bytes : 1);
+    if (error) {
+        *pointer = NULL;
+        return fail("out of memory: %zu bytes were asked for", bytes);
+    }
+    if (huge) madvise(*pointer, bytes, MADV_HUGEPAGE); /* a hint: refusal does no harm */
+    return STATUS_OK;
+}
+
+static void memory_release(void *pointer) {
+    free(pointer);
+}
+
+static void memory_copy(void *to, const void *from, size_t bytes) {
+    if (bytes == 0) return;
+#pragma omp parallel for schedule(static) if (bytes >= PARALLEL_BYTES)
+    for (size_t i = 0; i < bytes; i += BLOCK_BYTES)
+        memcpy((char *)to + i, (const char *)from + i, bytes - i < BLOCK_BYTES ? bytes - i : BLOCK_BYTES);
+}
+
+static void memory_zero(void *pointer, size_t bytes) {
+    if (bytes == 0) return;
+#pragma omp parallel for schedule(static) if (bytes >= PARALLEL_BYTES)
+    for (size_t i = 0; i < bytes; i += BLOCK_BYTES)
+        memset((char *)pointer + i, 0, bytes - i < BLOCK_BYTES ? bytes - i : BLOCK_BYTES);
+}
+
+static void to_act(void *out, const float *in, int64_t count) {
+    act *o = out;
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL_BYTES / 4)
+    for (int64_t i = 0; i < count; i++) o[i] = act_store(in[i]);
+}
+
+static void to_float(float *out, const void *in, int64_t count) {
+    const act *a = in;
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL_BYTES / 4)
+    for (int64_t i = 0; i < count; i++) out[i] = act_load(a[i]);
+}
+
+void KERNEL(fill_memory)(kernels *table) {
+    table->alloc = memory_alloc;
+    table->release = memory_release;
+    table->upload = memory_copy;
+    table->download = memory_copy;
+    table->copy = memory_copy;
+    table->zero = memory_zero;
+    table->to_act = to_act;
+    table->to_float = to_float;
+}

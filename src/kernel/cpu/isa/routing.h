@@ -1,0 +1,10 @@
+/* The parts of fill_routing, one a file. */
+#ifndef MOEC_KERNEL_CPU_ISA_ROUTING_H
+#define MOEC_KERNEL_CPU_ISA_ROUTING_H
+
+#include "kernel/cpu/variant.h"
+
+void KERNEL(fill_router)(kernels *table);
+void KERNEL(fill_dispatch)(kernels *table);
+
+#endif

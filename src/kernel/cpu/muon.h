@@ -1,0 +1,10 @@
+/* Muon of one variant (isa/muon.c). */
+#ifndef MOEC_KERNEL_CPU_MUON_H
+#define MOEC_KERNEL_CPU_MUON_H
+
+#include "kernel/cpu/variant.h"
+
+/* As kernels.muon. */
+status KERNEL(muon)(float *w, float *buffer, const float *grad, int64_t rows, int64_t cols, const muon_args *args);
+
+#endif

@@ -1,0 +1,49 @@
+/* One key of a configuration, as data: where it lives, what it may be, what it means. Tables of fields drive reading and
+ * writing of YAML and JSON, the checks of ranges and the help, so that a key is described in exactly one place. */
+#ifndef MOEC_NN_CONFIG_FIELD_H
+#define MOEC_NN_CONFIG_FIELD_H
+
+#include "nn/config.h"
+#include <stddef.h>
+
+typedef enum field_type {
+    FIELD_INT,    /* int */
+    FIELD_INT64,  /* int64_t */
+    FIELD_UINT64, /* uint64_t */
+    FIELD_FLOAT,  /* float */
+    FIELD_DOUBLE, /* double */
+    FIELD_BOOL,   /* bool */
+    FIELD_CHOICE, /* an enum: index into choices */
+    FIELD_STRING, /* char *, owned by the struct; one of choices where there are any */
+    FIELD_LAYERS, /* bool[MODEL_MAX_LAYERS]: a list of layers */
+    FIELD_EVENTS  /* the events of a run_config; train/ reads and writes them */
+} field_type;
+
+typedef struct config_field {
+    const char *section;
+    const char *key;
+    field_type type;
+    size_t offset;              /* in the struct that the table describes */
+    double least, most;         /* numbers: the range, inclusive. Strings: least 1 forbids an empty one */
+    const char *const *choices; /* ends with NULL */
+    const char *meaning;
+} config_field;
+
+/* Read a scalar's text into base + offset; false, and nothing changed, when it is not what field_expected says. */
+bool field_parse(const config_field *f, void *base, const char *text);
+/* The value in the shortest text that field_parse reads back to the same; a new string, or NULL for an unset string. */
+char *field_text(const config_field *f, const void *base);
+/* "an integer from 1 to 64"; a new string. */
+char *field_expected(const config_field *f);
+/* Whether the value satisfies the field's own range or choices. Layers always do. */
+bool field_in_range(const config_field *f, const void *base);
+/* The layers of a FIELD_LAYERS as "[4, 5]"; a new string. */
+char *layers_text(const bool *layers);
+/* Add the layer that text names; false when it is no integer from 0 to MODEL_MAX_LAYERS − 1. */
+bool layers_add(bool *layers, const char *text);
+
+/* model_config's keys, in the struct's order; section "model". */
+enum { MODEL_CONFIG_FIELDS = 29 };
+extern const config_field model_config_fields[MODEL_CONFIG_FIELDS];
+
+#endif

@@ -1,0 +1,103 @@
+#include "base/memory.h"
+#include "base/nearest.h"
+#include "nn/config_field.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static cJSON *layers_to_json(const bool *layers) {
+    cJSON *list = cJSON_CreateArray();
+    for (int layer = 0; layer < MODEL_MAX_LAYERS; layer++)
+        if (layers[layer]) cJSON_AddItemToArray(list, cJSON_CreateNumber(layer));
+    return list;
+}
+
+cJSON *model_config_to_json(const model_config *c) {
+    cJSON *json = cJSON_CreateObject();
+    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++) {
+        const config_field *f = &model_config_fields[i];
+        const void *source = (const char *)c + f->offset;
+        if (f->type == FIELD_LAYERS) {
+            cJSON_AddItemToObject(json, f->key, layers_to_json(source));
+            continue;
+        }
+        char *text = field_text(f, c);
+        if (f->type == FIELD_BOOL)
+            cJSON_AddBoolToObject(json, f->key, *(const bool *)source);
+        else if (f->type == FIELD_CHOICE)
+            cJSON_AddStringToObject(json, f->key, text);
+        else /* through the shortest text, so that 0.005f is written 0.005 and not 0.00499999988824129 */
+            cJSON_AddNumberToObject(json, f->key, strtod(text, NULL));
+        free(text);
+    }
+    return json;
+}
+
+static const config_field *find_field(const char *key) {
+    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++)
+        if (strcmp(model_config_fields[i].key, key) == 0) return &model_config_fields[i];
+    return NULL;
+}
+
+static status unknown_key(const char *key, const char *where) {
+    nearest n = {.word = key};
+    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++) nearest_offer(&n, model_config_fields[i].key);
+    return fail("%s: unknown key %s; the nearest is %s", where, key, n.name);
+}
+
+static bool layers_from_json(bool *layers, const cJSON *list) {
+    if (!cJSON_IsArray(list)) return false;
+    bool read[MODEL_MAX_LAYERS] = {false};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        bool is_layer = cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble < MODEL_MAX_LAYERS &&
+                        item->valuedouble == floor(item->valuedouble);
+        if (!is_layer) return false;
+        read[(int)item->valuedouble] = true;
+    }
+    memcpy(layers, read, sizeof read);
+    return true;
+}
+
+static bool value_from_json(const config_field *f, model_config *c, const cJSON *item) {
+    switch (f->type) {
+    case FIELD_LAYERS:
+        return layers_from_json((bool *)((char *)c + f->offset), item);
+    case FIELD_BOOL:
+        return cJSON_IsBool(item) && field_parse(f, c, cJSON_IsTrue(item) ? "true" : "false");
+    case FIELD_CHOICE:
+        return cJSON_IsString(item) && field_parse(f, c, item->valuestring);
+    default: {
+        if (!cJSON_IsNumber(item)) return false;
+        char text[64];
+        /* An integer must look like one, so 1e5 is 100000; anything else keeps every digit. */
+        bool whole = fabs(item->valuedouble) < 1e15 && item->valuedouble == floor(item->valuedouble);
+        snprintf(text, sizeof text, whole ? "%.0f" : "%.17g", item->valuedouble);
+        return field_parse(f, c, text);
+    }
+    }
+}
+
+status model_config_from_json(model_config *c, const cJSON *json, const char *where) {
+    if (!cJSON_IsObject(json)) return fail("%s: expected a JSON object of model_config's keys", where);
+    *c = model_config_default();
+    bool seen[MODEL_CONFIG_FIELDS] = {false};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, json) {
+        const config_field *f = find_field(item->string);
+        if (!f) return unknown_key(item->string, where);
+        if (seen[f - model_config_fields]) return fail("%s: key %s is given twice", where, f->key);
+        seen[f - model_config_fields] = true;
+        if (value_from_json(f, c, item)) continue;
+        char *found = cJSON_PrintUnformatted(item), *expected = field_expected(f);
+        status s = fail("%s: %s: expected %s, found %s", where, f->key, expected, found ? found : "nothing");
+        cJSON_free(found);
+        free(expected);
+        return s;
+    }
+    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++)
+        if (!seen[i]) return fail("%s: key %s is missing", where, model_config_fields[i].key);
+    if (model_config_check(c) != STATUS_OK) return fail_in(STATUS_FAILED, "%s", where);
+    return STATUS_OK;
+}

@@ -1,0 +1,29 @@
+/* How large an artifact will be, before there is anything to pack.
+ *
+ * A row of a trained matrix is taken as Gaussian with deviation σ. A symmetric grid q·Δ, |q| ≤ levels = 2^(bits−1) − 1, gets
+ * the step that the quantisers look for, the one of least mean squared error:
+ *     D(Δ) = Σ_q ∫ (x − qΔ)² φ(x) dx over q's cell; the outermost cells reach to ±∞
+ * and an ideal entropy coder then spends
+ *     H = −Σ_q p_q log₂ p_q bits a weight,  p_q = Φ((q + ½)Δ/σ) − Φ((q − ½)Δ/σ)
+ * H depends on bits alone: 5.3 of 6, 7.1 of 8. Every quantised row has a float16 scale beside; tensors that products do
+ * not read and those of at most keep_float_elements stay float16. */
+#ifndef MOEC_PACK_ESTIMATE_H
+#define MOEC_PACK_ESTIMATE_H
+
+#include "nn/budget.h"
+
+typedef struct gaussian_grid {
+    double step;    /* Δ / σ */
+    double error;   /* D / σ² */
+    double entropy; /* H, bits a weight */
+} gaussian_grid;
+gaussian_grid gaussian_grid_best(int bits); /* 2 … 8 */
+
+typedef struct size_estimate {
+    double bytes[COMPONENTS];
+    double total; /* weights alone: without tokenizer and config */
+} size_estimate;
+/* embed_bits is for the embeddings and the head; 0: as bits. */
+size_estimate size_estimate_of(const model_config *c, int bits, int embed_bits, int64_t keep_float_elements);
+
+#endif

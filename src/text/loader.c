@@ -1,0 +1,210 @@
+/* Rows of T tokens from the concatenation of all shards: row r covers tokens r·T … r·T + T, the last one being the
+ * target of the last position and the first input of row r + 1. An epoch visits each of the (tokens − 1) / T rows
+ * once, in order or through a pseudo-random permutation; a batch may begin in one epoch and end in the next. */
+#include "text/loader.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct loader {
+    shard *shards;
+    int64_t *shard_start; /* [shard_count + 1] first token of each in the concatenation */
+    int shard_count;
+    int bos;
+    int64_t B, T, rows; /* rows of an epoch */
+    bool shuffle;
+    uint64_t seed;
+    loader_position position;
+    int32_t *input_ids, *target_ids, *first; /* [B, T] */
+    int32_t *row;                            /* [T + 1] */
+};
+
+/* ---- a permutation of 0 … rows − 1 that needs no memory ----
+ * A Feistel network of four rounds permutes the smallest power of four that holds all rows; numbers beyond the last row
+ * are sent through it again until they fall inside (cycle walking), which keeps it one-to-one. */
+
+static uint64_t mix(uint64_t x) { /* splitmix64's finaliser */
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+static uint64_t feistel(uint64_t value, int half_bits, const uint64_t keys[4]) {
+    uint64_t mask = (UINT64_C(1) << half_bits) - 1, left = value >> half_bits, right = value & mask;
+    for (int round = 0; round < 4; round++) {
+        uint64_t next = left ^ (mix(right ^ keys[round]) & mask);
+        left = right;
+        right = next;
+    }
+    return left << half_bits | right;
+}
+
+static int64_t shuffled_row(const loader *l, loader_position p) {
+    rng r = rng_seed(l->seed ^ mix(p.epoch + 1));
+    uint64_t keys[4], row = p.window;
+    for (int i = 0; i < 4; i++) keys[i] = rng_next(&r);
+    int half_bits = 1;
+    while ((UINT64_C(1) << 2 * half_bits) < (uint64_t)l->rows) half_bits++;
+    do row = feistel(row, half_bits, keys);
+    while (row >= (uint64_t)l->rows);
+    return (int64_t)row;
+}
+
+/* ---- opening ---- */
+
+static int is_training_shard(const char *name) {
+    size_t length = strlen(name);
+    return strstr(name, "_train_") && length > 4 && strcmp(name + length - 4, ".bin") == 0;
+}
+
+static status list_folder(const char *folder, char ***paths, size_t *count) {
+    char **names;
+    size_t name_count;
+    *paths = NULL;
+    *count = 0;
+    TRY(folder_list(folder, &names, &name_count));
+    *paths = xcalloc(name_count + 1, sizeof **paths);
+    for (size_t i = 0; i < name_count; i++) {
+        if (is_training_shard(names[i])) (*paths)[(*count)++] = path_join(folder, names[i]);
+        free(names[i]);
+    }
+    free(names);
+    return *count ? STATUS_OK : fail("%s: expected shards named *_train_*.bin in this folder, found none", folder);
+}
+
+static status list_glob(const char *pattern, char ***paths, size_t *count) {
+    glob_t found;
+    *paths = NULL;
+    *count = 0;
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return fail("%s: expected a folder, a shard or a pattern of shards, found nothing", pattern);
+    *paths = xcalloc(found.gl_pathc, sizeof **paths);
+    for (size_t i = 0; i < found.gl_pathc; i++) (*paths)[(*count)++] = xstrdup(found.gl_pathv[i]);
+    globfree(&found);
+    return STATUS_OK;
+}
+
+static status find_shards(const char *pattern, char ***paths, size_t *count) {
+    if (path_is_folder(pattern)) return list_folder(pattern, paths, count);
+    if (!path_exists(pattern)) return list_glob(pattern, paths, count);
+    *paths = xcalloc(1, sizeof **paths);
+    (*paths)[0] = xstrdup(pattern);
+    *count = 1;
+    return STATUS_OK;
+}
+
+static status open_shards(loader *l, char **paths, size_t count, int vocab_size) {
+    l->shards = xcalloc(count, sizeof *l->shards);
+    l->shard_start = xcalloc(count + 1, sizeof *l->shard_start);
+    for (size_t i = 0; i < count; i++) {
+        TRY(shard_open(&l->shards[i], paths[i], vocab_size));
+        l->shard_count++;
+        l->shard_start[i + 1] = l->shard_start[i] + l->shards[i].count;
+    }
+    return STATUS_OK;
+}
+
+static status open_pattern(loader *l, const char *pattern, int vocab_size) {
+    char **paths;
+    size_t count;
+    status s = find_shards(pattern, &paths, &count);
+    if (s == STATUS_OK) s = open_shards(l, paths, count, vocab_size);
+    for (size_t i = 0; i < count; i++) free(paths[i]);
+    free(paths);
+    return s;
+}
+
+status loader_open(loader **out, const char *pattern, int vocab_size, int bos, int64_t B, int64_t T, bool shuffle,
+                   uint64_t seed) {
+    if (B < 1 || T < 1)
+        return fail("loader: expected at least one row of one token, found %lld rows of %lld", (long long)B,
+                    (long long)T);
+    loader *l = xcalloc(1, sizeof *l);
+    l->bos = bos;
+    l->B = B;
+    l->T = T;
+    l->shuffle = shuffle;
+    l->seed = seed;
+    status s = open_pattern(l, pattern, vocab_size);
+    if (s == STATUS_OK) {
+        l->rows = (loader_tokens(l) - 1) / T;
+        if (loader_tokens(l) < T + 1)
+            s = fail("%s: expected at least %lld tokens (a row of %lld and its last target), found %lld", pattern,
+                     (long long)T + 1, (long long)T, (long long)loader_tokens(l));
+    }
+    if (s != STATUS_OK) {
+        loader_close(l);
+        return s;
+    }
+    size_t ids = (size_t)(B * T) * sizeof(int32_t);
+    l->input_ids = xmalloc(ids);
+    l->target_ids = xmalloc(ids);
+    l->first = xmalloc(ids);
+    l->row = xmalloc((size_t)(T + 1) * sizeof(int32_t));
+    *out = l;
+    return STATUS_OK;
+}
+
+void loader_close(loader *l) {
+    if (!l) return;
+    for (int i = 0; i < l->shard_count; i++) shard_close(&l->shards[i]);
+    free(l->shards);
+    free(l->shard_start);
+    free(l->input_ids);
+    free(l->target_ids);
+    free(l->first);
+    free(l->row);
+    free(l);
+}
+
+int64_t loader_tokens(const loader *l) {
+    return l->shard_start[l->shard_count];
+}
+
+/* ---- reading ---- */
+
+/* Tokens start … start + count − 1 of the concatenation. */
+static void read_tokens(const loader *l, int64_t start, int64_t count, int32_t *out) {
+    int s = 0;
+    while (start >= l->shard_start[s + 1]) s++;
+    for (int64_t i = 0; i < count; i++) {
+        while (start + i >= l->shard_start[s + 1]) s++;
+        out[i] = l->shards[s].tokens[start + i - l->shard_start[s]];
+    }
+}
+
+void document_starts(const int32_t *ids, int64_t length, int bos, int32_t *first) {
+    int32_t start = 0;
+    for (int64_t t = 0; t < length; t++) {
+        if (bos >= 0 && ids[t] == bos) start = (int32_t)t;
+        first[t] = start;
+    }
+}
+
+status loader_next(loader *l, batch *b) {
+    for (int64_t i = 0; i < l->B; i++) {
+        int64_t row = l->shuffle ? shuffled_row(l, l->position) : (int64_t)l->position.window;
+        read_tokens(l, row * l->T, l->T + 1, l->row);
+        memcpy(l->input_ids + i * l->T, l->row, (size_t)l->T * sizeof(int32_t));
+        memcpy(l->target_ids + i * l->T, l->row + 1, (size_t)l->T * sizeof(int32_t));
+        document_starts(l->row, l->T, l->bos, l->first + i * l->T);
+        if (++l->position.window == (uint64_t)l->rows)
+            l->position = (loader_position){.epoch = l->position.epoch + 1, .window = 0};
+    }
+    *b = (batch){
+        .batch = l->B, .length = l->T, .input_ids = l->input_ids, .target_ids = l->target_ids, .first = l->first};
+    return STATUS_OK;
+}
+
+loader_position loader_tell(const loader *l) {
+    return l->position;
+}
+
+void loader_seek(loader *l, loader_position p) {
+    /* A position from other data may lie beyond this epoch's end. */
+    p.epoch += p.window / (uint64_t)l->rows;
+    p.window %= (uint64_t)l->rows;
+    l->position = p;
+}

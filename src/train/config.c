@@ -1,0 +1,204 @@
+#include "train/config.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "train/config_table.h"
+#include <stdlib.h>
+#include <string.h>
+
+/* #2102's hyperparameters (../shared/reference.md, "Common ground" and "#2102 upcycle"). */
+run_config run_config_default(void) {
+    run_config c = {
+        .run = xstrdup("runs/run"),
+        .data = xstrdup("data"),
+        .model = model_config_default(),
+        .batch = 8, /* × 32 × 2048 = 524,288 tokens a step */
+        .seq = 2048,
+        .accumulate = 32,
+        .steps = 5000,
+        .seed = 1337,
+        .shuffle = true,
+        .dtype = xstrdup("auto"),
+        .checkpoint_every = 1000,
+        .checkpoint_seconds = 600,
+        .keep_checkpoints = 2,
+        .val_every = 1000,
+        .val_tokens = 524288,
+        .log_every = 10,
+        .matrix_lr = 0.022,
+        .embed_lr = 0.03,
+        .head_lr = 0.008,
+        .scalar_lr = 0.02,
+        .muon_momentum = 0.99,
+        .muon_momentum_warmup_start = 0.92,
+        .muon_momentum_warmup_steps = 1500,
+        .newton_schulz_steps = 5,
+        .muon_nesterov = true,
+        .muon_row_normalize = true,
+        .muon_wd = 0.095,
+        .embed_wd = 0.085,
+        .beta1 = 0.9,
+        .beta2 = 0.95,
+        .adam_eps = 1e-8,
+        .grad_clip = 0.3,
+        .warmdown_frac = 0.72,
+        .min_lr = 0.1,
+        .ema_decay = 0.9965,
+        .event_count = 3,
+        .budget_bytes = 16000000,
+        .pack_bits = 6,
+        .embed_bits = 8,
+        .calibration_batches = 16,
+        .gptq_damp = 0.01,
+        .eval_stride = 2048,
+        .blend_lambda = 0.03,
+    };
+    c.events[0] = (event){.at = 0.30, .kind = EVENT_UPCYCLE, .experts = 2, .top_k = 1, .bits = 6};
+    c.events[0].layers[4] = c.events[0].layers[5] = true;
+    c.events[1] = (event){.at = 0.35, .kind = EVENT_LOOP, .experts = 2, .top_k = 1, .bits = 6};
+    c.events[2] = (event){.below_lr = 0.15, .kind = EVENT_QAT, .experts = 2, .top_k = 1, .bits = 6};
+    return c;
+}
+
+void run_config_free(run_config *c) {
+    free(c->run);
+    free(c->data);
+    free(c->tokenizer);
+    free(c->dtype);
+    c->run = c->data = c->tokenizer = c->dtype = NULL;
+}
+
+/* ---- the rules ---- */
+
+static status check_ranges(const run_config *c) {
+    for (int i = 0; i < RUN_CONFIG_FIELDS; i++) {
+        config_field f = run_config_field(i);
+        if (field_in_range(&f, c)) continue;
+        char *expected = field_expected(&f), *found = f.type == FIELD_CHOICE ? NULL : field_text(&f, c);
+        status s = fail_usage("%s: expected %s, found %s", f.key, expected, found ? found : "nothing");
+        free(expected);
+        free(found);
+        return s;
+    }
+    return STATUS_OK;
+}
+
+static status check_training(const run_config *c) {
+    if (c->steps == 0 && c->max_seconds == 0)
+        return fail_usage("steps: expected at least 1 where max_seconds is 0, found 0");
+    if (c->warmup_frac + c->warmdown_frac > 1)
+        return fail_usage("warmup_frac: expected at most 1 - warmdown_frac = %g, found %g", 1 - c->warmdown_frac,
+                          c->warmup_frac);
+    if (c->eval_stride > c->seq)
+        return fail_usage("eval_stride: expected at most seq %lld, found %lld", (long long)c->seq,
+                          (long long)c->eval_stride);
+    if (c->embed_bits == 1) return fail_usage("embed_bits: expected 0 or 2 to 8, found 1");
+    return STATUS_OK;
+}
+
+static int highest_layer(const bool *layers) {
+    int highest = -1;
+    for (int i = 0; i < MODEL_MAX_LAYERS; i++)
+        if (layers[i]) highest = i;
+    return highest;
+}
+
+/* An upcycle event, given the model as earlier events left it. */
+static status check_upcycle(const event *e, int number, const model_config *m) {
+    int highest = highest_layer(e->layers);
+    if (highest < 0) return fail_usage("events[%d].layers: expected at least one layer, found []", number);
+    if (highest >= m->num_layers)
+        return fail_usage("events[%d].layers: expected layers below num_layers %d, found %d", number, m->num_layers,
+                          highest);
+    if (e->top_k > e->experts)
+        return fail_usage("events[%d].top_k: expected at most experts %d, found %d", number, e->experts, e->top_k);
+    for (int i = 0; i < m->num_layers; i++) {
+        if (m->moe_layers[i] && e->layers[i])
+            return fail_usage("events[%d].layers: expected layers without experts, found %d", number, i);
+        /* One number of experts and one top_k hold for all mixture layers of a model. */
+        if (m->moe_layers[i] && (m->moe_num_experts != e->experts || m->moe_top_k != e->top_k))
+            return fail_usage("events[%d].experts: expected layer %d's %d with top_k %d, found %d with top_k %d",
+                              number, i, m->moe_num_experts, m->moe_top_k, e->experts, e->top_k);
+    }
+    return STATUS_OK;
+}
+
+static void apply_event(const event *e, model_config *m) {
+    if (e->kind == EVENT_LOOP) m->looping = true;
+    if (e->kind != EVENT_UPCYCLE) return;
+    for (int i = 0; i < MODEL_MAX_LAYERS; i++) m->moe_layers[i] |= e->layers[i];
+    m->moe_num_experts = e->experts;
+    m->moe_top_k = e->top_k;
+}
+
+/* The range of every key of event number `number`, and that it has its own time. */
+static status check_event(const event *e, int number) {
+    if (e->kind < 0 || e->kind > EVENT_QAT) return fail_usage("events[%d].do: unknown kind %d", number, e->kind);
+    bool by_rate = e->below_lr != 0;
+    for (int i = 0; i < EVENT_KEYS; i++) {
+        const config_field *f = &event_fields[i].field;
+        bool used = event_fields[i].kinds >> e->kind & 1;
+        if (i == EVENT_KEY_BELOW_LR) used = by_rate;
+        if (!used || field_in_range(f, e)) continue;
+        char *expected = field_expected(f), *found = field_text(f, e);
+        status s = fail_usage("events[%d].%s: expected %s, found %s", number, f->key, expected, found);
+        free(expected);
+        free(found);
+        return s;
+    }
+    if (by_rate && e->kind != EVENT_QAT)
+        return fail_usage("events[%d].below_lr: is no key of %s", number, event_kind_name(e->kind));
+    return STATUS_OK;
+}
+
+static status check_events(const run_config *c) {
+    if (c->event_count < 0 || c->event_count > MAX_EVENTS)
+        return fail_usage("events: expected 0 to %d, found %d", MAX_EVENTS, c->event_count);
+    model_config m = c->model;
+    for (int i = 0; i < c->event_count; i++) {
+        const event *e = &c->events[i];
+        TRY(check_event(e, i));
+        if (e->kind == EVENT_UPCYCLE) TRY(check_upcycle(e, i, &m));
+        if (e->kind == EVENT_LOOP && m.num_loops == 0)
+            return fail_usage("events[%d].do: loop expected num_loops of at least 1, found 0", i);
+        apply_event(e, &m);
+    }
+    return model_config_check(&m);
+}
+
+status run_config_check(const run_config *c) {
+    TRY(check_ranges(c));
+    TRY(model_config_check(&c->model));
+    TRY(check_training(c));
+    return check_events(c);
+}
+
+model_config run_config_after_events(const run_config *c, const model_config *now) {
+    model_config m = *now;
+    for (int i = 0; i < c->event_count; i++) apply_event(&c->events[i], &m);
+    return m;
+}
+
+/* ---- loading ---- */
+
+enum { MAX_CONFIG_BYTES = 1 << 20 };
+
+static status read_file(run_config *c, const char *path, bool *given) {
+    uint8_t *bytes;
+    size_t count;
+    TRY(file_read(path, &bytes, &count));
+    status s = count <= MAX_CONFIG_BYTES ? run_config_read(c, path, (const char *)bytes, count, given)
+                                         : fail_usage("%s: expected a configuration of at most %d bytes, found %zu",
+                                                      path, MAX_CONFIG_BYTES, count);
+    free(bytes);
+    return s;
+}
+
+status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count) {
+    bool given[RUN_CONFIG_FIELDS] = {false};
+    if (path) TRY(read_file(c, path, given));
+    for (int i = 0; i < override_count; i++) TRY(run_config_override(c, overrides[i], given));
+    /* The default stride belongs to the default seq: a shorter seq takes it along. */
+    if (!given[run_config_find("eval_stride")] && c->eval_stride > c->seq) c->eval_stride = c->seq;
+    status s = run_config_check(c);
+    return s == STATUS_OK ? s : fail_in(s, "%s", path ? path : "configuration");
+}

@@ -1,0 +1,22 @@
+/* What an event of training does. The loop fires events from a list and knows none of them by name: events.c holds the
+ * table from event_kind to functions, and a new event is a row of it. */
+#ifndef MOEC_TRAIN_EVENTS_H
+#define MOEC_TRAIN_EVENTS_H
+
+#include "train/optimizer.h"
+
+/* What events may change. */
+typedef struct event_target {
+    model *m;
+    optimizer *o;
+    ema *e; /* NULL: no average is kept */
+    uint64_t seed;
+} event_target;
+
+const char *event_name(event_kind kind);
+/* *description (malloc'ed; NULL after a failure): what happened, in a few words. Errors name the event. */
+status event_fire(const event *e, const event_target *target, char **description);
+/* After loading a checkpoint: bring back what a fired event changed and config.json does not hold. */
+status event_restore(const event *e, const event_target *target);
+
+#endif

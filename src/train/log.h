@@ -1,0 +1,36 @@
+/* log.jsonl: one JSON record a line. The first is {"record": "header", …}; every step has one {"record": "step", "step": n,
+ * …}, n counted from 1; a resumed run puts {"record": "resume", "from_step": n} before step n + 1. A line is flushed when
+ * it is written, and a step's line is on the disk before the checkpoint of that step is. */
+#ifndef MOEC_TRAIN_LOG_H
+#define MOEC_TRAIN_LOG_H
+
+#include "nn/model.h"
+#include <stdint.h>
+
+/* One step of training. */
+typedef struct step_record {
+    int64_t step, tokens; /* so far, this one included */
+    double seconds;       /* of training so far */
+    double ce, aux;       /* means over the micro-batches, nats a token */
+    double lr_factor, grad_norm;
+    double tokens_per_second; /* of this step */
+    /* Means over the micro-batches, one entry a pass through a MoE layer. */
+    moe_stats routing[MODEL_MAX_PATH];
+    int routing_layer[MODEL_MAX_PATH];
+    int routing_count, experts;
+    cJSON *events; /* array of {"do", "what"}; NULL: none fired */
+    bool has_val, has_val_ema;
+    double val_bpb, val_bpb_ema; /* held out: of the live and of the averaged weights */
+} step_record;
+
+typedef struct run_log run_log;
+
+status run_log_create(run_log **out, const char *path); /* empty, whatever was there */
+/* Cut what lies behind the record of `step` (and a last line that is not whole) and go on from there. */
+status run_log_continue(run_log **out, const char *path, int64_t step);
+void run_log_close(run_log *l);
+status run_log_write(run_log *l, cJSON *record); /* deletes the record */
+status run_log_step(run_log *l, step_record *s); /* deletes s->events */
+status run_log_sync(run_log *l);
+
+#endif

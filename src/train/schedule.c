@@ -1,0 +1,38 @@
+/* Rates and events as functions of the fraction of the training that is done (#2102's schedules). */
+#include "train/schedule.h"
+#include <math.h>
+
+double schedule_fraction(const run_config *c, int64_t step, double seconds) {
+    double fraction = 1;
+    if (c->max_seconds > 0)
+        fraction = seconds / c->max_seconds;
+    else if (c->steps > 0)
+        fraction = (double)step / (double)c->steps;
+    return fmin(fraction, 1);
+}
+
+double schedule_warmdown(const run_config *c, double fraction) {
+    if (c->warmdown_frac <= 0) return 1;
+    double progress = (fraction - (1 - c->warmdown_frac)) / c->warmdown_frac;
+    return progress <= 0 ? 1 : fmax(1 - progress, c->min_lr);
+}
+
+double schedule_lr_factor(const run_config *c, double fraction) {
+    double warmup = 1;
+    if (c->warmup_frac > 0) {
+        /* Where steps are counted the warm-up is taken at the end of the step, so that the first one moves too. */
+        double step = c->max_seconds > 0 || c->steps <= 0 ? 0 : 1 / (double)c->steps;
+        warmup = fmin((fraction + step) / c->warmup_frac, 1);
+    }
+    return fmin(warmup, schedule_warmdown(c, fraction));
+}
+
+double schedule_momentum(const run_config *c, int64_t step) {
+    if (c->muon_momentum_warmup_steps <= 0) return c->muon_momentum;
+    double f = fmin((double)step / (double)c->muon_momentum_warmup_steps, 1);
+    return (1 - f) * c->muon_momentum_warmup_start + f * c->muon_momentum;
+}
+
+bool schedule_due(const event *e, double fraction, double warmdown) {
+    return e->below_lr > 0 ? warmdown < e->below_lr : fraction >= e->at;
+}

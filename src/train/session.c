@@ -1,0 +1,268 @@
+#include "train/session.h"
+#include "base/memory.h"
+#include "train/events.h"
+#include <inttypes.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void session_say(const session *s, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    if (s->progress.terminal) fputs("\r\033[K", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+}
+
+/* ---- device, tokenizer, data ---- */
+
+static status choose_kernels(session *s) {
+    TRY(kernels_check());
+    const char *wanted = s->config.dtype;
+    dtype act;
+    if (!wanted || strcmp(wanted, "auto") == 0)
+        act = kernels_best_act();
+    else if (strcmp(wanted, "f32") == 0)
+        act = DTYPE_F32;
+    else if (strcmp(wanted, "bf16") == 0)
+        act = DTYPE_BF16;
+    else
+        return fail_usage("dtype: expected auto, f32 or bf16, found %s", wanted);
+    s->k = kernels_for(act);
+    if (!s->k) return fail_usage("dtype: this machine (%s) has no fast %s; use f32 or auto", kernels_isa(), wanted);
+    return STATUS_OK;
+}
+
+static status open_tokenizer(session *s) {
+    run_config *c = &s->config;
+    if (!c->data || !*c->data) return fail_usage("data: expected a folder made by `moec data`, found nothing");
+    char *path = c->tokenizer && *c->tokenizer ? xstrdup(c->tokenizer) : path_join(c->data, "tokenizer.model");
+    status result = tokenizer_open(&s->tok, path);
+    if (result == STATUS_OK && c->model.vocab_size == 0) c->model.vocab_size = tokenizer_vocab_size(s->tok);
+    if (result == STATUS_OK && c->model.vocab_size != tokenizer_vocab_size(s->tok))
+        result = fail_usage("vocab_size is %d, but the tokenizer %s has %d tokens", c->model.vocab_size, path,
+                            tokenizer_vocab_size(s->tok));
+    free(path);
+    return result;
+}
+
+static status open_data(session *s) {
+    const run_config *c = &s->config;
+    TRY(loader_open(&s->data, c->data, c->model.vocab_size, tokenizer_bos(s->tok), c->batch, c->seq, c->shuffle,
+                    c->seed));
+    if (c->val_every <= 0) return STATUS_OK;
+    if (!path_is_folder(c->data)) return fail_usage("val_every: data is no folder with held-out text: %s", c->data);
+    return heldout_open(&s->held_out, c->data, c->model.vocab_size);
+}
+
+/* ---- the model, from nothing or from a checkpoint ---- */
+
+static status create_states(session *s) {
+    TRY(optimizer_create(&s->o, &s->config, s->m));
+    return s->config.ema_decay > 0 ? ema_create(&s->e, s->m, s->config.ema_decay) : STATUS_OK;
+}
+
+static status start_fresh(session *s) {
+    TRY(model_config_check(&s->config.model));
+    TRY(model_create(&s->m, &s->config.model, s->k));
+    TRY(model_init(s->m, s->config.seed));
+    return create_states(s);
+}
+
+/* Events change these; everything else must be as the configuration has it. */
+static bool evolves(const char *key) {
+    static const char *const keys[] = {"looping", "moe_layers", "moe_num_experts", "moe_top_k"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(key, keys[i]) == 0) return true;
+    return false;
+}
+
+static status same_model(const model_config *saved, const model_config *wanted, const char *checkpoint) {
+    cJSON *a = model_config_to_json(saved), *b = model_config_to_json(wanted);
+    const cJSON *item;
+    status result = STATUS_OK;
+    cJSON_ArrayForEach(item, a) {
+        const cJSON *other = cJSON_GetObjectItemCaseSensitive(b, item->string);
+        if (result != STATUS_OK || evolves(item->string) || cJSON_Compare(item, other, true)) continue;
+        char *found = cJSON_PrintUnformatted(item), *expected = cJSON_PrintUnformatted(other);
+        result =
+            fail_usage("%s: %s is %s there, but %s in the configuration", checkpoint, item->string, found, expected);
+        cJSON_free(found);
+        cJSON_free(expected);
+    }
+    cJSON_Delete(a);
+    cJSON_Delete(b);
+    return result;
+}
+
+/* The events that already happened must still be in the list, or `fired` would speak of others. */
+static status same_fired_events(const session *s, const char *checkpoint) {
+    run_config saved = run_config_default();
+    char *path = path_join(checkpoint, "config.yaml");
+    status result = run_config_load(&saved, path, NULL, 0);
+    for (int i = 0; i < saved.event_count && result == STATUS_OK; i++) {
+        const event *then = &saved.events[i], *now = &s->config.events[i];
+        if (s->state.fired[i] && (i >= s->config.event_count || then->kind != now->kind))
+            result =
+                fail_usage("events: the run to be resumed has fired %s as event %d, but the configuration has %s there",
+                           event_name(then->kind), i + 1, i < s->config.event_count ? event_name(now->kind) : "none");
+    }
+    free(path);
+    run_config_free(&saved);
+    return result;
+}
+
+static status load_file(status (*load)(void *, const char *), void *what, const char *checkpoint, const char *name) {
+    char *path = path_join(checkpoint, name);
+    status result = path_exists(path) ? load(what, path) : fail("%s: is missing", path);
+    free(path);
+    return result;
+}
+
+static status load_optimizer(void *o, const char *path) {
+    return optimizer_load(o, path);
+}
+
+static status load_ema(void *e, const char *path) {
+    return ema_load(e, path);
+}
+
+static status load_checkpoint(session *s, const char *path) {
+    TRY(checkpoint_verify(path));
+    TRY(checkpoint_load_state(path, &s->state));
+    TRY(same_fired_events(s, path));
+    TRY(checkpoint_load_model(path, s->k, "live", &s->m));
+    TRY(same_model(&s->m->config, &s->config.model, path));
+    TRY(create_states(s));
+    TRY(load_file(load_optimizer, s->o, path, "optimizer.safetensors"));
+    if (s->e) TRY(load_file(load_ema, s->e, path, "ema.safetensors"));
+    const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.seed};
+    for (int i = 0; i < s->config.event_count; i++)
+        if (s->state.fired[i]) TRY(event_restore(&s->config.events[i], &target));
+    loader_seek(s->data, s->state.position);
+    s->saved_step = s->state.step;
+    return STATUS_OK;
+}
+
+static status open_model(session *s, bool resume) {
+    char *checkpoint;
+    TRY(checkpoint_find(s->config.run, &checkpoint));
+    status result = STATUS_OK;
+    if (checkpoint && !resume)
+        result = fail_usage("%s already holds checkpoints: --resume goes on from them, --overwrite begins anew",
+                            s->config.run);
+    else if (checkpoint)
+        result = load_checkpoint(s, checkpoint);
+    else if (resume && !path_is_folder(s->config.run))
+        result = fail("%s: no run to resume there", s->config.run);
+    else
+        result = start_fresh(s);
+    free(checkpoint);
+    return result;
+}
+
+/* ---- the log's first record ---- */
+
+static void header_data(cJSON *record, const session *s) {
+    const run_config *c = &s->config;
+    cJSON_AddNumberToObject(record, "params", (double)model_param_total(s->m));
+    cJSON_AddItemToObject(record, "model", model_config_to_json(&s->m->config));
+    cJSON_AddStringToObject(record, "data", c->data);
+    cJSON_AddNumberToObject(record, "data_tokens", (double)loader_tokens(s->data));
+    cJSON_AddNumberToObject(record, "tokens_per_step", (double)(c->batch * c->seq * c->accumulate));
+    cJSON_AddNumberToObject(record, "steps", (double)c->steps);
+    cJSON_AddNumberToObject(record, "max_seconds", c->max_seconds);
+    cJSON_AddNumberToObject(record, "seed", (double)c->seed);
+}
+
+static status write_header(session *s) {
+    cJSON *record = cJSON_CreateObject();
+    cJSON_AddStringToObject(record, "record", s->state.step ? "resume" : "header");
+    if (s->state.step) cJSON_AddNumberToObject(record, "from_step", (double)s->state.step);
+    cJSON_AddStringToObject(record, "moec", MOEC_VERSION);
+    cJSON_AddStringToObject(record, "isa", kernels_isa());
+    cJSON_AddNumberToObject(record, "threads", kernels_threads());
+    cJSON_AddStringToObject(record, "dtype", dtype_name(s->k->act));
+    if (!s->state.step) header_data(record, s);
+    return run_log_write(s->log, record);
+}
+
+static status open_log(session *s) {
+    char *path = path_join(s->config.run, "log.jsonl");
+    status result = s->state.step ? run_log_continue(&s->log, path, s->state.step) : run_log_create(&s->log, path);
+    free(path);
+    return result == STATUS_OK ? write_header(s) : result;
+}
+
+static status write_config(const session *s) {
+    char *path = path_join(s->config.run, "config.yaml");
+    status result = run_config_write(&s->config, path);
+    free(path);
+    return result;
+}
+
+static void say_start(const session *s) {
+    const run_config *c = &s->config;
+    session_say(s, "%s: %.2f M parameters, %" PRId64 " tokens a step, %.1f M tokens of text, %s, %s, %d threads%s",
+                c->run, (double)model_param_total(s->m) / 1e6, c->batch * c->seq * c->accumulate,
+                (double)loader_tokens(s->data) / 1e6, dtype_name(s->k->act), kernels_isa(), kernels_threads(),
+                s->state.step ? "" : ", from scratch");
+    if (s->state.step)
+        session_say(s, "resumed at step %" PRId64 " after %.0f s of training", s->state.step, s->state.seconds);
+}
+
+status session_open(session *s, const run_config *config, bool resume) {
+    *s = (session){.config = *config, .saved_step = -1};
+    TRY(choose_kernels(s));
+    TRY(open_tokenizer(s));
+    TRY(open_data(s));
+    TRY(open_model(s, resume));
+    TRY(folder_create(s->config.run));
+    TRY(write_config(s));
+    TRY(open_log(s));
+    s->progress = progress_start("train");
+    s->progress.started -= s->state.seconds; /* elapsed and left are those of the whole training */
+    s->saved_at = clock_seconds();
+    say_start(s);
+    return STATUS_OK;
+}
+
+void session_close(session *s) {
+    run_log_close(s->log);
+    ema_destroy(s->e);
+    optimizer_destroy(s->o);
+    if (s->m) model_destroy(s->m);
+    heldout_close(&s->held_out);
+    if (s->data) loader_close(s->data);
+    if (s->tok) tokenizer_close(s->tok);
+    *s = (session){0};
+}
+
+/* ---- while it runs ---- */
+
+status session_save(session *s) {
+    if (s->saved_step == s->state.step) return STATUS_OK;
+    double started = clock_seconds();
+    TRY(run_log_sync(s->log));
+    TRY(checkpoint_save(s->config.run, &s->config, s->m, s->e, s->o, s->tok, &s->state));
+    s->saved_step = s->state.step;
+    s->saved_at = clock_seconds();
+    session_say(s, "step %" PRId64 ": checkpoint saved (%.2f s)", s->state.step, s->saved_at - started);
+    return STATUS_OK;
+}
+
+status session_look(session *s, bool averaged, double *bits) {
+    const run_config *c = &s->config;
+    const bpb_options options = {.seq = c->seq, .stride = c->seq, .batch = c->batch, .max_tokens = c->val_tokens};
+    bpb_result found = {0};
+    if (averaged) TRY(ema_swap(s->e, s->m));
+    status result = bpb_evaluate(s->m, s->tok, &s->held_out.s, NULL, &options, &found);
+    if (result == STATUS_OK) *bits = bpb(&found.total);
+    bpb_result_free(&found);
+    if (!averaged) return result;
+    status back = ema_swap(s->e, s->m);
+    return result == STATUS_OK ? back : result;
+}

@@ -1,0 +1,36 @@
+/* What a training holds while it runs: opening it from nothing or from a checkpoint, saving it, looking at held-out text. */
+#ifndef MOEC_TRAIN_SESSION_H
+#define MOEC_TRAIN_SESSION_H
+
+#include "base/progress.h"
+#include "eval/heldout.h"
+#include "train/checkpoint.h"
+#include "train/log.h"
+
+typedef struct session {
+    run_config config; /* a shallow copy with what only the data knows filled in (vocab_size) */
+    const kernels *k;
+    tokenizer *tok;
+    loader *data;
+    heldout held_out; /* opened where config.val_every asks for it */
+    model *m;
+    optimizer *o;
+    ema *e; /* NULL: ema_decay is 0 */
+    run_log *log;
+    progress progress;
+    train_state state;
+    int64_t saved_step; /* of the newest checkpoint, −1: there is none */
+    double saved_at;    /* clock_seconds() then, or at the start */
+} session;
+
+/* Everything up to the first step. A run folder that already holds checkpoints is refused unless it is resumed. */
+status session_open(session *s, const run_config *config, bool resume);
+void session_close(session *s); /* fine after a failed session_open */
+/* Save a checkpoint of the state, unless this step has one. */
+status session_save(session *s);
+/* Bits per byte of config.val_tokens tokens of the val shard, of the live or of the averaged weights. */
+status session_look(session *s, bool averaged, double *bits);
+/* One line on stderr that does not get mixed up with the progress line. */
+void session_say(const session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,202 @@
+/* The training loop. Order of a step, as in #2102: the rate's factor, due events, forward and backward of the
+ * micro-batches, clipping and the optimisers, the average; then, outside the training's seconds, a look at held-out text,
+ * the log and a checkpoint. */
+#include "train/train.h"
+#include "base/memory.h"
+#include "train/events.h"
+#include "train/schedule.h"
+#include "train/session.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool finished(const session *s) {
+    const run_config *c = &s->config;
+    return (c->steps > 0 && s->state.step >= c->steps) || (c->max_seconds > 0 && s->state.seconds >= c->max_seconds);
+}
+
+/* Fire what is due, in the order of the configuration, each event once. */
+static status fire_events(session *s, double fraction, step_record *record) {
+    const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.seed};
+    double warmdown = schedule_warmdown(&s->config, fraction);
+    for (int i = 0; i < s->config.event_count; i++) {
+        const event *e = &s->config.events[i];
+        if (s->state.fired[i] || !schedule_due(e, fraction, warmdown)) continue;
+        char *description;
+        TRY(event_fire(e, &target, &description));
+        s->state.fired[i] = true;
+        session_say(s, "step %" PRId64 " (%.0f %%): %s: %s", s->state.step + 1, 100 * fraction, event_name(e->kind),
+                    description);
+        if (!record->events) record->events = cJSON_CreateArray();
+        cJSON *fired = cJSON_CreateObject();
+        cJSON_AddStringToObject(fired, "do", event_name(e->kind));
+        cJSON_AddStringToObject(fired, "what", description);
+        cJSON_AddItemToArray(record->events, fired);
+        free(description);
+    }
+    return STATUS_OK;
+}
+
+/* Add what the routers of one micro-batch did to the step's means. */
+static void add_routing(step_record *record, const model *m, float weight) {
+    record->routing_count = m->routing_count;
+    record->experts = m->config.moe_num_experts;
+    for (int i = 0; i < m->routing_count; i++) {
+        record->routing_layer[i] = m->routing_layer[i];
+        record->routing[i].entropy += weight * m->routing[i].entropy;
+        for (int e = 0; e < record->experts; e++) record->routing[i].share[e] += weight * m->routing[i].share[e];
+    }
+}
+
+/* Gradients of the mean loss over config.accumulate micro-batches. */
+static status accumulate_gradients(session *s, step_record *record) {
+    const run_config *c = &s->config;
+    float weight = 1 / (float)c->accumulate;
+    model_zero_grad(s->m);
+    for (int64_t i = 0; i < c->accumulate; i++) {
+        batch b;
+        model_loss loss;
+        TRY(loader_next(s->data, &b));
+        TRY(model_train_step(s->m, &b, weight, &loss));
+        record->ce += loss.ce / (double)c->accumulate;
+        record->aux += loss.aux / (double)c->accumulate;
+        add_routing(record, s->m, weight);
+    }
+    if (!isfinite(record->ce + record->aux))
+        return fail("the loss is not finite: cross-entropy %g, aux %g", record->ce, record->aux);
+    return STATUS_OK;
+}
+
+static status update(session *s, step_record *record) {
+    TRY(optimizer_step(s->o, s->state.step, record->lr_factor, &record->grad_norm));
+    return s->e ? ema_update(s->e, s->state.step) : STATUS_OK;
+}
+
+/* One step of training; only this counts as training time. */
+static status train_step(session *s, step_record *record) {
+    double started = clock_seconds();
+    double fraction = schedule_fraction(&s->config, s->state.step, s->state.seconds);
+    record->lr_factor = schedule_lr_factor(&s->config, fraction);
+    TRY(fire_events(s, fraction, record));
+    TRY(accumulate_gradients(s, record));
+    TRY(update(s, record));
+    int64_t tokens = s->config.batch * s->config.seq * s->config.accumulate;
+    double seconds = clock_seconds() - started;
+    s->state.step++;
+    s->state.tokens += tokens;
+    s->state.seconds += seconds;
+    s->state.position = loader_tell(s->data);
+    record->step = s->state.step;
+    record->tokens = s->state.tokens;
+    record->seconds = s->state.seconds;
+    record->tokens_per_second = (double)tokens / seconds;
+    return STATUS_OK;
+}
+
+/* Bits per byte, or `found` false where Ctrl-C cut the look short: the step is saved and logged without it. */
+static status look_at(session *s, bool averaged, double *bits, bool *found) {
+    status outcome = session_look(s, averaged, bits);
+    *found = outcome == STATUS_OK;
+    return outcome == STATUS_INTERRUPTED ? STATUS_OK : outcome;
+}
+
+/* The held-out text, every val_every steps and at the end, where the average is looked at too. */
+static status look(session *s, step_record *record) {
+    const run_config *c = &s->config;
+    if (c->val_every <= 0 || (s->state.step % c->val_every != 0 && !finished(s))) return STATUS_OK;
+    TRY(look_at(s, false, &record->val_bpb, &record->has_val));
+    if (finished(s) && s->e) TRY(look_at(s, true, &record->val_bpb_ema, &record->has_val_ema));
+    char averaged[64] = "";
+    if (record->has_val_ema) snprintf(averaged, sizeof averaged, ", %.4f averaged", record->val_bpb_ema);
+    if (record->has_val)
+        session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s", s->state.step, record->val_bpb, averaged);
+    return STATUS_OK;
+}
+
+static void show(session *s, const step_record *record, double smooth_loss) {
+    const run_config *c = &s->config;
+    if (c->log_every <= 0 || (s->state.step % c->log_every != 0 && !finished(s))) return;
+    char detail[128];
+    double by_time = c->max_seconds > 0 ? s->state.seconds / c->max_seconds : 0;
+    double by_steps = c->steps > 0 ? (double)s->state.step / (double)c->steps : 0;
+    snprintf(detail, sizeof detail, "step %" PRId64 "  loss %.4f  %.0f tokens/s", s->state.step, smooth_loss,
+             record->tokens_per_second);
+    progress_show(&s->progress, fmin(fmax(by_time, by_steps), 1), detail);
+}
+
+static bool checkpoint_due(const session *s) {
+    const run_config *c = &s->config;
+    return finished(s) || interrupt_requested() ||
+           (c->checkpoint_every > 0 && s->state.step % c->checkpoint_every == 0) ||
+           (c->checkpoint_seconds > 0 && clock_seconds() - s->saved_at >= c->checkpoint_seconds);
+}
+
+/* A failure leaves the newest checkpoint as it was; say at which step, and which checkpoint that is. */
+static status explain(const session *s, int64_t step, status failure) {
+    if (failure != STATUS_FAILED) return failure;
+    char *message = xstrdup(error_message());
+    if (s->saved_step >= 0)
+        fail("step %" PRId64 ": %s; the checkpoint of step %" PRId64 " in %s is whole", step, message, s->saved_step,
+             s->config.run);
+    else
+        fail("step %" PRId64 ": %s; there is no checkpoint yet", step, message);
+    free(message);
+    return failure;
+}
+
+static status save(session *s) {
+    return explain(s, s->state.step, session_save(s));
+}
+
+static status train_loop(session *s, train_result *result) {
+    step_record *record = xcalloc(1, sizeof *record);
+    double smooth_loss = -1; /* for the console: the log has every step's own */
+    status outcome = STATUS_OK;
+    while (outcome == STATUS_OK && !finished(s) && !interrupt_requested()) {
+        *record = (step_record){0};
+        outcome = explain(s, s->state.step + 1, train_step(s, record));
+        if (outcome != STATUS_OK) break;
+        result->loss = record->ce;
+        smooth_loss = smooth_loss < 0 ? record->ce : 0.9 * smooth_loss + 0.1 * record->ce;
+        show(s, record, smooth_loss);
+        outcome = look(s, record);
+        status logged = run_log_step(s->log, record);
+        if (outcome == STATUS_OK) outcome = logged;
+        if (outcome == STATUS_OK && checkpoint_due(s)) outcome = save(s);
+    }
+    cJSON_Delete(record->events);
+    free(record);
+    return outcome;
+}
+
+/* Ctrl-C came before the end: the step was finished, and the state is on the disk. */
+static status interrupted(session *s) {
+    TRY(save(s));
+    fail("interrupted after step %" PRId64 ", which is saved; --resume goes on from there", s->state.step);
+    return STATUS_INTERRUPTED;
+}
+
+static status train_session(session *s, train_result *result) {
+    TRY(train_loop(s, result));
+    if (!finished(s)) return interrupted(s);
+    TRY(save(s));
+    char detail[128];
+    snprintf(detail, sizeof detail, "%" PRId64 " steps  loss %.4f", s->state.step, result->loss);
+    progress_end(&s->progress, detail);
+    return STATUS_OK;
+}
+
+status train_run(const run_config *config, bool resume, train_result *result) {
+    session s;
+    *result = (train_result){.loss = NAN};
+    status outcome = session_open(&s, config, resume);
+    if (outcome == STATUS_OK) {
+        interrupt_catch();
+        outcome = train_session(&s, result);
+    }
+    result->state = s.state;
+    if (s.state.seconds > 0) result->tokens_per_second = (double)s.state.tokens / s.state.seconds;
+    session_close(&s);
+    return outcome;
+}

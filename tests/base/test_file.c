@@ -1,0 +1,243 @@
+#include "test.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { DISK_TEST_BYTES = 10 };
+
+static void assert_content(const char *path, const char *expected) {
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(file_read(path, &bytes, &count));
+    assert_int_equal(count, strlen(expected));
+    assert_string_equal((char *)bytes, expected); /* the NUL behind the end is there, too */
+    free(bytes);
+}
+
+/* Frees the names; the folder holds exactly `count` of them. */
+static void assert_names(const char *folder, size_t count, const char *const *expected) {
+    char **names;
+    size_t found;
+    assert_ok(folder_list(folder, &names, &found));
+    assert_int_equal(found, count);
+    for (size_t i = 0; i < found; i++) {
+        assert_string_equal(names[i], expected[i]);
+        free(names[i]);
+    }
+    free(names);
+}
+
+static void the_old_file_stays_until_commit(void **state) {
+    char *path = path_join(*state, "a.txt");
+    assert_ok(file_write_whole(path, "old", 3));
+    file_writer w;
+    assert_ok(file_create(&w, path));
+    file_write(&w, "new ", 4);
+    file_write(&w, "text", 4);
+    assert_int_equal(w.bytes, 8);
+    assert_true(w.crc == crc64(0, "new text", 8));
+    fflush(w.stream);
+    assert_content(path, "old");
+    assert_ok(file_commit(&w));
+    assert_content(path, "new text");
+    assert_names(*state, 1, (const char *[]){"a.txt"});
+    free(path);
+}
+
+static void abandoning_leaves_nothing(void **state) {
+    char *path = path_join(*state, "a.txt");
+    file_writer w;
+    assert_ok(file_create(&w, path));
+    file_write(&w, "x", 1);
+    file_abandon(&w);
+    assert_names(*state, 0, NULL);
+    free(path);
+}
+
+static void crc64_is_that_of_xz(void **state) {
+    (void)state;
+    assert_true(crc64(0, "123456789", 9) == 0x995dc9bbdf1939fau); /* the check value of CRC-64/XZ */
+    assert_true(crc64(crc64(0, "1234", 4), "56789", 5) == 0x995dc9bbdf1939fau);
+}
+
+static void whole_files_of_any_size(void **state) {
+    char *path = path_join(*state, "b.bin");
+    const size_t sizes[] = {0, 1, 65534, 65535, 65536, 65537, 300000};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        uint8_t *bytes = xmalloc(sizes[i] + 1), *back;
+        for (size_t k = 0; k < sizes[i]; k++) bytes[k] = (uint8_t)(k * 7 + k / 251);
+        size_t count;
+        assert_ok(file_write_whole(path, bytes, sizes[i]));
+        assert_ok(file_read(path, &back, &count));
+        assert_int_equal(count, sizes[i]);
+        assert_memory_equal(back, bytes, sizes[i]);
+        file_map m;
+        assert_ok(file_map_open(&m, path));
+        assert_int_equal(m.count, sizes[i]);
+        if (sizes[i]) assert_memory_equal(m.bytes, bytes, sizes[i]);
+        file_map_close(&m);
+        free(bytes);
+        free(back);
+    }
+    free(path);
+}
+
+static void errors_name_the_path(void **state) {
+    char *absent = path_join(*state, "absent/x");
+    file_writer w;
+    file_map m;
+    uint8_t *bytes;
+    char **names;
+    size_t count;
+    assert_fails(file_create(&w, absent), absent);
+    assert_fails(file_read(absent, &bytes, &count), absent);
+    assert_fails(file_map_open(&m, absent), absent);
+    assert_fails(file_map_open(&m, *state), "found a folder");
+    assert_fails(file_read(*state, &bytes, &count), "Is a directory");
+    assert_fails(folder_list(absent, &names, &count), absent);
+    free(absent);
+}
+
+/* What this program does as a child, in whose environment the limit is; the exit code, 0 when all is right. */
+static int write_on_a_full_disk(const char *path, bool fits) {
+    char bytes[DISK_TEST_BYTES] = {0};
+    file_writer w;
+    if (file_create(&w, path) != STATUS_OK) return 1;
+    for (size_t i = 0; i < sizeof bytes; i++) file_write(&w, bytes + i, 1);
+    status s = file_commit(&w);
+    if (fits) return s == STATUS_OK ? 0 : 2;
+    if (s == STATUS_OK) return 3;
+    return strstr(error_message(), path) && strstr(error_message(), "No space left") ? 0 : 4;
+}
+
+/* The limit holds for a whole process and is read once, so that each needs a new one. */
+static int run_on_a_full_disk(const char *path, size_t limit) {
+    pid_t child = fork();
+    if (child == 0) {
+        char text[32];
+        snprintf(text, sizeof text, "%zu", limit);
+        setenv("MOEC_FAIL_WRITE_AFTER", text, 1);
+        execl("/proc/self/exe", "test_file", path, limit < DISK_TEST_BYTES ? "full" : "fits", NULL);
+        _exit(127);
+    }
+    int result;
+    assert_int_equal(waitpid(child, &result, 0), child);
+    return WIFEXITED(result) ? WEXITSTATUS(result) : 128;
+}
+
+static void no_space_leaves_the_old_file_whole(void **state) {
+    char *path = path_join(*state, "a.txt");
+    const size_t limits[] = {0, 1, DISK_TEST_BYTES - 1, DISK_TEST_BYTES, DISK_TEST_BYTES + 1};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        assert_ok(file_write_whole(path, "old", 3));
+        assert_int_equal(run_on_a_full_disk(path, limits[i]), 0);
+        uint8_t *bytes;
+        size_t count;
+        assert_ok(file_read(path, &bytes, &count));
+        assert_int_equal(count, limits[i] < DISK_TEST_BYTES ? 3 : DISK_TEST_BYTES);
+        if (count == 3) assert_string_equal((char *)bytes, "old");
+        free(bytes);
+        assert_names(*state, 1, (const char *[]){"a.txt"});
+    }
+    free(path);
+}
+
+/* A real one: writes to /dev/full succeed into the buffer and fail at the flush. */
+static void a_failed_flush_is_seen(void **state) {
+    char *path = path_join(*state, "a.txt");
+    if (access("/dev/full", W_OK) != 0) skip();
+    file_writer w;
+    assert_ok(file_create(&w, path));
+    assert_non_null(freopen("/dev/full", "wb", w.stream));
+    file_write(&w, "x", 1);
+    assert_fails(file_commit(&w), "No space left");
+    assert_names(*state, 0, NULL);
+    free(path);
+}
+
+static void folders_appear_whole(void **state) {
+    char *temporary = path_join(*state, "step.tmp-1"), *path = path_join(*state, "step");
+    char *deep = path_join(temporary, "a//b/c"), *file = path_join(deep, "f");
+    assert_ok(folder_create(deep));
+    assert_ok(folder_create(deep));
+    assert_ok(file_write_whole(file, "x", 1));
+    assert_false(path_exists(path));
+    assert_ok(folder_commit(temporary, path));
+    assert_false(path_exists(temporary));
+    assert_true(path_is_folder(path));
+    char *moved = path_join(path, "a/b/c/f");
+    assert_content(moved, "x");
+    assert_ok(folder_create(temporary));
+    assert_fails(folder_commit(temporary, path), "exists already");
+    assert_content(moved, "x");
+    assert_fails(folder_create(moved), moved);
+    free(moved), free(file), free(deep), free(path), free(temporary);
+}
+
+static void removing_follows_no_links(void **state) {
+    char *keep = path_join(*state, "keep"), *gone = path_join(*state, "gone"), *link = path_join(gone, "link");
+    char *file = path_join(keep, "f");
+    assert_ok(folder_create(keep));
+    assert_ok(folder_create(gone));
+    assert_ok(file_write_whole(file, "x", 1));
+    assert_int_equal(symlink(keep, link), 0);
+    assert_ok(folder_remove(gone));
+    assert_ok(folder_remove(gone));
+    assert_content(file, "x");
+    assert_names(*state, 1, (const char *[]){"keep"});
+    free(file), free(link), free(gone), free(keep);
+}
+
+static void lists_are_sorted(void **state) {
+    const char *names[] = {"B", "a", "a0", "\xc3\xa9"};
+    for (int i = 3; i >= 0; i--) {
+        char *path = path_join(*state, names[i]);
+        assert_ok(file_write_whole(path, "", 0));
+        free(path);
+    }
+    assert_names(*state, 4, names);
+}
+
+static void cache_follows_the_environment(void **state) {
+    (void)state;
+    setenv("HOME", "/home/x", 1);
+    setenv("XDG_CACHE_HOME", "/var/c", 1);
+    char *path = cache_folder();
+    assert_string_equal(path, "/var/c/moec");
+    free(path);
+    setenv("XDG_CACHE_HOME", "relative", 1);
+    path = cache_folder();
+    assert_string_equal(path, "/home/x/.cache/moec");
+    free(path);
+}
+
+static int setup(void **state) {
+    *state = scratch_create();
+    return 0;
+}
+
+static int teardown(void **state) {
+    scratch_remove(*state);
+    return 0;
+}
+
+#define in_scratch(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+int main(int count, char **arguments) {
+    if (count == 3) return write_on_a_full_disk(arguments[1], !strcmp(arguments[2], "fits"));
+    const struct CMUnitTest tests[] = {
+        in_scratch(the_old_file_stays_until_commit),
+        in_scratch(abandoning_leaves_nothing),
+        cmocka_unit_test(crc64_is_that_of_xz),
+        in_scratch(whole_files_of_any_size),
+        in_scratch(errors_name_the_path),
+        in_scratch(no_space_leaves_the_old_file_whole),
+        in_scratch(a_failed_flush_is_seen),
+        in_scratch(folders_appear_whole),
+        in_scratch(removing_follows_no_links),
+        in_scratch(lists_are_sorted),
+        cmocka_unit_test(cache_follows_the_environment),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,85 @@
+# The command's manners: help, exit codes, one line to stderr, colour only where it is wanted. $1: moec
+moec=$1
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failures=0
+
+complain() {
+    echo "FAILED: $*" >&2
+    failures=$((failures + 1))
+}
+
+# expect STATUS arguments…: runs moec, keeps its output in $scratch/out and $scratch/err
+expect() {
+    wanted=$1
+    shift
+    "$moec" "$@" >"$scratch/out" 2>"$scratch/err"
+    found=$?
+    [ "$found" -eq "$wanted" ] || complain "moec $*: exit $found, expected $wanted: $(cat "$scratch/err")"
+}
+says() { grep -qF -e "$2" "$scratch/$1" || complain "$1 lacks \"$2\": $(cat "$scratch/$1")"; }
+one_line() { [ "$(wc -l <"$scratch/err")" -eq 1 ] || complain "not one line: $(cat "$scratch/err")"; }
+
+for form in "" --help -h; do
+    expect 0 $form
+    for name in data train pack eval generate inspect verify bench; do says out "  $name "; done
+    says out "example: moec "
+    [ -s "$scratch/err" ] && complain "moec $form wrote to stderr"
+done
+for name in data train pack eval generate inspect verify bench; do
+    expect 0 "$name" --help
+    says out "moec $name"
+done
+expect 0 --version
+for word in moec oneDNN kernels threads activations; do says out "$word "; done
+
+expect 2 trian
+one_line
+says err "moec: unknown command trian; the nearest is train"
+expect 2 --frobnicate
+one_line
+expect 2 inspect
+one_line
+expect 2 inspect configs/demo.yaml --jsn
+one_line
+says err "--jsn"
+expect 2 inspect configs/demo.yaml btach=4
+one_line
+says err "unknown key btach; the nearest is batch"
+expect 2 inspect configs/demo.yaml num_heads=3
+one_line
+says err "num_heads"
+expect 1 inspect "$scratch/none"
+one_line
+says err "$scratch/none: no such file"
+printf 'train:\n  batch: four\n' >"$scratch/bad.yaml"
+expect 2 inspect "$scratch/bad.yaml"
+one_line
+says err "$scratch/bad.yaml:2: batch: expected an integer from 1 to 65536, found \`four\`"
+MOEC_ISA=abacus expect 1 inspect configs/demo.yaml
+one_line
+says err "MOEC_ISA"
+
+expect 0 inspect configs/upcycle-9l.yaml
+says out "encoder 0 1 2 3 4 5 3  decoder 4 5 3 4 5 6 7 8"
+expect 0 inspect configs/upcycle-9l.yaml --json
+grep -q '"total":' "$scratch/out" || complain "inspect --json has no total"
+
+# Colour: never in a file; on a terminal (script gives one), unless NO_COLOR is set.
+escape=$(printf '\033')
+expect 2 trian
+grep -q "$escape" "$scratch/err" && complain "colour in a file"
+if command -v script >/dev/null; then
+    script -qec "env -u NO_COLOR '$moec' trian" /dev/null >"$scratch/terminal" </dev/null
+    grep -q "$escape\[31m" "$scratch/terminal" || complain "no colour on a terminal"
+    script -qec "env NO_COLOR=1 '$moec' trian" /dev/null >"$scratch/terminal" </dev/null
+    grep -q "$escape" "$scratch/terminal" && complain "colour in spite of NO_COLOR"
+fi
+
+# A full disk is an error, not silence.
+if [ -w /dev/full ]; then
+    "$moec" --help >/dev/full 2>"$scratch/err" && complain "success while stdout is full"
+    says err "moec: stdout: "
+fi
+
+[ "$failures" -eq 0 ] || exit 1

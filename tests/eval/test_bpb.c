@@ -1,0 +1,84 @@
+/* The parts of the bits-per-byte computation against hand-computed cases. */
+#include "eval/bpb.h"
+#include "eval/generate.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void test_ratio(void **state) {
+    (void)state;
+    /* 3 nats and 5 bytes: 3 / ln 2 / 5 = 0.865617… */
+    bpb_score s = {.nll = 3, .nll_blend = 2, .tokens = 2, .bytes = 5};
+    assert_float_equal(bpb(&s), 0.8656170, 1e-6);
+    assert_float_equal(bpb_blend(&s), 0.5770780, 1e-6);
+}
+
+/* V = 4, λ = 0.5, the model always says 1/4. The pair (1, 2) is seen three times:
+ * 1st: total 0, c = 0                         → −log 0.25
+ * 2nd: total 1, c = 1/11, p₂ = 2/5            → −log((1 − 0.5/11)·0.25 + 0.5/11·0.4)
+ * 3rd: total 2, c = 2/12, p₂ = 3/6            → −log((1 − 1/12)·0.25 + 1/12·0.5) */
+static void test_blend(void **state) {
+    (void)state;
+    bigram_blend *b = bigram_blend_create(4, 0.5);
+    double nll = -log(0.25);
+    assert_float_equal(bigram_blend_score(b, 1, 2, nll), nll, 1e-12);
+    assert_float_equal(bigram_blend_score(b, 1, 2, nll), -log((1 - 0.5 / 11) * 0.25 + 0.5 / 11 * 0.4), 1e-12);
+    assert_float_equal(bigram_blend_score(b, 1, 2, nll), -log((1 - 1.0 / 12) * 0.25 + 0.5 / 12), 1e-12);
+    bigram_blend_destroy(b);
+}
+
+/* Many pairs: the table grows and forgets nothing. */
+static void test_blend_grows(void **state) {
+    (void)state;
+    bigram_blend *b = bigram_blend_create(300, 0.5);
+    for (int i = 0; i < 20000; i++) bigram_blend_score(b, i % 300, (i / 300) % 67, 1);
+    double total = 67, p2 = 2 / (total + 300), weight = 0.5 * total / (total + 10);
+    for (int token = 0; token < 66; token++) { /* each pair (7, 0 … 65) was seen once; totals grow by one a call */
+        double expected = -log((1 - weight) * exp(-1) + weight * p2);
+        assert_float_equal(bigram_blend_score(b, 7, token, 1), expected, 1e-9);
+        total++;
+        p2 = 2 / (total + 300);
+        weight = 0.5 * total / (total + 10);
+    }
+    bigram_blend_destroy(b);
+}
+
+static void test_xz(void **state) {
+    (void)state;
+    static uint8_t zeros[100000];
+    double bits;
+    assert_int_equal(xz_bits_per_byte(zeros, sizeof zeros, &bits), STATUS_OK);
+    assert_true(bits > 0 && bits < 0.05);
+    assert_int_not_equal(xz_bits_per_byte(zeros, 0, &bits), STATUS_OK);
+}
+
+static void test_sampling(void **state) {
+    (void)state;
+    float logits[4] = {0, 3, 1, 2};
+    rng r = rng_seed(1);
+    sampler greedy = {.temperature = 0}, top2 = {.temperature = 1, .top_k = 2, .top_p = 1};
+    sampler nucleus = {.temperature = 1, .top_p = 0.6f}, all = {.temperature = 1, .top_p = 1};
+    int seen[4] = {0};
+    for (int i = 0; i < 20000; i++) {
+        assert_int_equal(sample(&greedy, logits, 4, &r), 1);
+        int32_t id = sample(&top2, logits, 4, &r);
+        assert_true(id == 1 || id == 3);
+        assert_int_equal(sample(&nucleus, logits, 4, &r), 1); /* p(1) = 0.64 alone reaches 0.6 */
+        seen[sample(&all, logits, 4, &r)]++;
+    }
+    double sum = 0;
+    for (int i = 0; i < 4; i++) sum += exp((double)logits[i]);
+    for (int i = 0; i < 4; i++) assert_float_equal(seen[i] / 20000.0, exp((double)logits[i]) / sum, 0.015);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_ratio), cmocka_unit_test(test_blend),
+                                       cmocka_unit_test(test_blend_grows), cmocka_unit_test(test_xz),
+                                       cmocka_unit_test(test_sampling)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

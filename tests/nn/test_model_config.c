@@ -1,0 +1,151 @@
+/* The rules of a model's config, its forward path, and JSON both ways. */
+#include "test.h"
+
+#include "nn/config_field.h"
+
+static void assert_path(const model_config *c, const int *expected, int length, int encoder) {
+    forward_path path = model_config_path(c);
+    assert_int_equal(path.length, length);
+    assert_int_equal(path.encoder, encoder);
+    for (int i = 0; i < length; i++) assert_int_equal(path.layer[i], expected[i]);
+}
+
+static void forward_paths(void **state) {
+    (void)state;
+    model_config c = model_config_default();
+    const int plain[] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, looped[] = {0, 1, 2, 3, 4, 5, 3, 4, 5, 3, 4, 5, 6, 7, 8};
+    assert_path(&c, plain, 9, 4);
+    assert_int_equal(model_config_skips(&c), 7); /* of the looped path, before looping is on */
+    c.looping = true;
+    assert_path(&c, looped, 15, 7);
+    assert_int_equal(model_config_skips(&c), 7);
+    c.looping = false;
+    c.num_loops = 0;
+    assert_int_equal(model_config_skips(&c), 4);
+    model_config all = model_config_default();
+    all.num_layers = 3, all.num_loops = 1, all.loop_start = 0, all.loop_end = 2, all.looping = true;
+    const int twice[] = {0, 1, 2, 0, 1, 2};
+    assert_path(&all, twice, 6, 3);
+}
+
+static void every_field_is_in_the_table(void **state) {
+    (void)state;
+    size_t end = 0; /* of the fields so far */
+    for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
+        const config_field *f = &model_config_fields[i];
+        assert_non_null(f->key);
+        assert_in_range(f->offset, end, end + 3); /* in the struct's order, with no more than padding between */
+        end = f->offset + (f->type == FIELD_BOOL ? 1 : f->type == FIELD_LAYERS ? MODEL_MAX_LAYERS : 4);
+    }
+    assert_in_range(sizeof(model_config), end, end + 3);
+}
+
+/* A default config with one change is refused with a message that names the key. */
+#define assert_refused(change, key)                                                                                    \
+    do {                                                                                                               \
+        model_config c = model_config_default();                                                                       \
+        change;                                                                                                        \
+        assert_fails(model_config_check(&c), key ": ");                                                                \
+    } while (0)
+
+static void rules(void **state) {
+    (void)state;
+    model_config good = model_config_default();
+    assert_ok(model_config_check(&good));
+    assert_refused(c.vocab_size = 1, "vocab_size");
+    assert_refused(c.vocab_size = 65537, "vocab_size");
+    assert_refused(c.num_layers = MODEL_MAX_LAYERS + 1, "num_layers");
+    assert_refused(c.model_dim = 0, "model_dim");
+    assert_refused(c.num_heads = 7, "num_heads");
+    assert_refused(c.num_heads = 512, "num_heads"); /* heads of one channel cannot be rotated */
+    assert_refused(c.num_kv_heads = 3, "num_kv_heads");
+    assert_refused(c.rope_dims = 15, "rope_dims");
+    assert_refused(c.rope_dims = 66, "rope_dims");
+    assert_refused(c.mlp_mult = 1.001f, "mlp_mult");
+    assert_refused(c.mlp_mult = -1, "mlp_mult");
+    assert_refused(c.smear_width = 513, "smear_width");
+    assert_refused(c.parallel_start_layer = 10, "parallel_start_layer");
+    assert_refused(c.loop_end = 9, "loop_end");
+    assert_refused(c.loop_start = 6, "loop_start");
+    assert_refused((c.num_layers = 64, c.loop_end = 63, c.num_loops = 4), "num_loops");
+    assert_refused((c.num_loops = 0, c.looping = true), "looping");
+    assert_refused(c.moe_top_k = 3, "moe_top_k");
+    assert_refused(c.moe_layers[9] = true, "moe_layers");
+    assert_refused(c.activation = (activation)7, "activation");
+    assert_refused(c.rope_base = 0, "rope_base");
+}
+
+static model_config unusual(void) {
+    model_config c = model_config_default();
+    c.activation = ACTIVATION_SWIGLU;
+    c.mlp_mult = 2.5f;
+    c.tied_embed_init_std = 0.1f / 3;
+    c.looping = true;
+    c.moe_num_experts = 4;
+    c.moe_top_k = 2;
+    c.moe_layers[1] = c.moe_layers[8] = true;
+    c.tie_embeddings = false;
+    return c;
+}
+
+static void json_round_trip(void **state) {
+    (void)state;
+    model_config c = unusual(), back;
+    memset(&back, 0xAA, sizeof back);
+    cJSON *json = model_config_to_json(&c);
+    char *text = cJSON_Print(json);
+    assert_non_null(strstr(text, "\"logit_softcap\":\t30,"));
+    cJSON *parsed = cJSON_Parse(text);
+    assert_ok(model_config_from_json(&back, parsed, "config.json"));
+    for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
+        char *before = field_text(&model_config_fields[i], &c), *after = field_text(&model_config_fields[i], &back);
+        assert_string_equal(before, after);
+        free(before);
+        free(after);
+    }
+    assert_true(back.tied_embed_init_std == c.tied_embed_init_std);
+    cJSON_Delete(parsed);
+    cJSON_free(text);
+    cJSON_Delete(json);
+}
+
+/* The default's JSON with `key` replaced by `value` (NULL: taken away) is refused. */
+static void assert_json_refused(const char *key, const char *value, const char *part) {
+    model_config c = model_config_default();
+    cJSON *json = model_config_to_json(&c);
+    cJSON_DeleteItemFromObjectCaseSensitive(json, key);
+    if (value) cJSON_AddItemToObject(json, key, cJSON_Parse(value));
+    assert_fails(model_config_from_json(&c, json, "x/config.json"), part);
+    assert_non_null(strstr(error_message(), "x/config.json"));
+    cJSON_Delete(json);
+}
+
+static void json_refusals(void **state) {
+    (void)state;
+    assert_json_refused("num_layers", NULL, "num_layers is missing");
+    assert_json_refused("num_layers", "\"9\"", "num_layers: expected an integer");
+    assert_json_refused("num_layers", "9.5", "num_layers: expected an integer from 1 to 64, found 9.5");
+    assert_json_refused("num_layers", "1e300", "num_layers: expected");
+    assert_json_refused("num_layers", "65", "num_layers: expected");
+    assert_json_refused("xsa", "1", "xsa: expected true or false");
+    assert_json_refused("activation", "\"gelu\"", "activation: expected one of relu2, leaky_relu2, swiglu");
+    assert_json_refused("moe_layers", "[1.5]", "moe_layers: expected a list");
+    assert_json_refused("moe_layers", "3", "moe_layers: expected a list");
+    assert_json_refused("moe_layers", "[9]", "moe_layers: expected layers below");
+    assert_json_refused("num_haeds", "4", "unknown key num_haeds; the nearest is num_heads");
+    assert_json_refused("num_heads", "7", "num_heads: expected a divisor");
+    model_config c;
+    cJSON *list = cJSON_CreateArray();
+    assert_fails(model_config_from_json(&c, list, "x.json"), "expected a JSON object");
+    cJSON_Delete(list);
+    cJSON *twice = cJSON_Parse("{\"xsa\": true, \"xsa\": true}");
+    assert_fails(model_config_from_json(&c, twice, "x.json"), "xsa is given twice");
+    cJSON_Delete(twice);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(forward_paths), cmocka_unit_test(every_field_is_in_the_table),
+                                       cmocka_unit_test(rules), cmocka_unit_test(json_round_trip),
+                                       cmocka_unit_test(json_refusals)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,68 @@
+/* The Gaussian grid against published quantisers, and against what the quantiser itself makes of Gaussian rows. */
+#include "test.h"
+
+#include "base/random.h"
+#include "pack/estimate.h"
+#include "pack/quantize.h"
+#include <math.h>
+
+/* J. Max 1960, "Quantizing for Minimum Distortion", table II: uniform quantisers of a unit Gaussian. */
+static void published_grids(void **state) {
+    (void)state;
+    gaussian_grid three = gaussian_grid_best(2), seven = gaussian_grid_best(3);
+    assert_true(fabs(three.step - 1.224) < 5e-4);
+    assert_true(fabs(three.error - 0.1902) < 5e-5);
+    assert_true(fabs(three.entropy - 1.536) < 5e-4);
+    assert_true(fabs(seven.step - 0.6508) < 5e-5);
+    assert_true(fabs(seven.error - 0.04686) < 5e-6);
+}
+
+enum { ROWS = 64, COLS = 2048 };
+
+static double entropy_of(const quantized *q) {
+    double counts[256] = {0}, entropy = 0;
+    for (int64_t i = 0; i < q->rows * q->cols; i++) counts[q->q[i] + 128]++;
+    for (int i = 0; i < 256; i++)
+        if (counts[i] > 0) entropy -= counts[i] / (ROWS * COLS) * log2(counts[i] / (ROWS * COLS));
+    return entropy;
+}
+
+static void like_the_quantiser(void **state) {
+    (void)state;
+    float *w = xmalloc(sizeof *w * ROWS * COLS);
+    rng r = rng_seed(7);
+    rng_normal(&r, w, ROWS * COLS, 0.05f);
+    for (int bits = 3; bits <= 8; bits++) {
+        quantized q;
+        assert_ok(quantize_round(&q, w, ROWS, COLS, &(grid_options){.bits = bits}));
+        double expected = gaussian_grid_best(bits).entropy, found = entropy_of(&q);
+        /* A row of 2048 has no weight beyond 3.5 σ or so: the widest grids gain from a finer step than the Gaussian's. */
+        if (fabs(found - expected) > (bits < 8 ? 0.1 : 0.2))
+            fail_msg("%d bits: estimated %.3f, found %.3f", bits, expected, found);
+        quantized_free(&q);
+    }
+    free(w);
+}
+
+static void sizes(void **state) {
+    (void)state;
+    model_config c = model_config_default();
+    size_estimate six = size_estimate_of(&c, 6, 8, 65536), five = size_estimate_of(&c, 5, 8, 65536);
+    double embedding = (gaussian_grid_best(8).entropy * 512 + 16) * 8192 / 8;
+    assert_true(fabs(six.bytes[COMPONENT_EMBEDDING] - embedding) < 1);
+    assert_true(five.bytes[COMPONENT_EMBEDDING] == six.bytes[COMPONENT_EMBEDDING]);
+    assert_true(five.bytes[COMPONENT_MLP] < six.bytes[COMPONENT_MLP]);
+    assert_true(six.bytes[COMPONENT_GATES] == 2.0 * (double)model_budget_count(&c).of[COMPONENT_GATES]);
+    /* bigram_proj [512, 128] has exactly 65,536 elements and stays float16; one element less and it is quantised. */
+    size_estimate strict = size_estimate_of(&c, 6, 8, 65535);
+    assert_true(strict.bytes[COMPONENT_BIGRAM] < six.bytes[COMPONENT_BIGRAM]);
+    double sum = 0;
+    for (int i = 0; i < COMPONENTS; i++) sum += six.bytes[i];
+    assert_true(fabs(sum - six.total) < 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(published_grids), cmocka_unit_test(like_the_quantiser),
+                                       cmocka_unit_test(sizes)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,52 @@
+/* What every test needs before cmocka.h, and a scratch folder that is gone afterwards. */
+#ifndef MOEC_TESTS_TEST_H
+#define MOEC_TESTS_TEST_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+/* cmocka's macro fail() hides base/status.h's function; fail_msg() is built upon it. */
+#undef fail
+#undef fail_msg
+#define fail_msg(...)                                                                                                  \
+    do {                                                                                                               \
+        print_error(__VA_ARGS__);                                                                                      \
+        print_error("\n");                                                                                             \
+        _fail(__FILE__, __LINE__);                                                                                     \
+    } while (0)
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/status.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define assert_ok(expression)                                                                                          \
+    do {                                                                                                               \
+        if ((expression) != STATUS_OK) fail_msg("%s: %s", #expression, error_message());                               \
+    } while (0)
+
+/* The call fails and its one line names `part` (a path, a key, a tensor, what was expected). */
+#define assert_fails(expression, part)                                                                                 \
+    do {                                                                                                               \
+        if ((expression) == STATUS_OK) fail_msg("%s succeeded", #expression);                                          \
+        if (!strstr(error_message(), part)) fail_msg("\"%s\" does not name \"%s\"", error_message(), part);            \
+    } while (0)
+
+/* A new folder under $TMPDIR or /tmp; scratch_remove() it. */
+static inline char *scratch_create(void) {
+    const char *base = getenv("TMPDIR");
+    char *path = xasprintf("%s/moec-test-XXXXXX", base && *base ? base : "/tmp");
+    assert_non_null(mkdtemp(path));
+    return path;
+}
+
+static inline void scratch_remove(char *path) {
+    assert_ok(folder_remove(path));
+    free(path);
+}
+
+#endif

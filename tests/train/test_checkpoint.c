@@ -1,0 +1,205 @@
+#include "tiny.h"
+
+#include "base/json.h"
+#include <unistd.h>
+
+/* What a checkpoint is made from, over a scratch folder. */
+typedef struct fixture {
+    char *folder, *run;
+    run_config config;
+    tokenizer *tok;
+    model *m;
+    optimizer *o;
+    ema *e;
+    train_state state;
+} fixture;
+
+static int create(void **state) {
+    fixture *f = xcalloc(1, sizeof *f);
+    f->folder = scratch_create();
+    char *data = path_join(f->folder, "data"), *path = path_join(data, "tokenizer.model");
+    tiny_data(data);
+    assert_ok(tokenizer_open(&f->tok, path));
+    f->config = tiny_run(f->folder, "run", 10);
+    f->run = f->config.run;
+    f->m = tiny_model_create();
+    assert_ok(optimizer_create(&f->o, &f->config, f->m));
+    assert_ok(ema_create(&f->e, f->m, 0.9));
+    f->state = (train_state){
+        .step = 7, .tokens = 896, .seconds = 1.0 / 3, .position = {.epoch = 2, .window = 5}, .fired = {[1] = true}};
+    free(path);
+    free(data);
+    *state = f;
+    return 0;
+}
+
+static int destroy(void **state) {
+    fixture *f = *state;
+    ema_destroy(f->e);
+    optimizer_destroy(f->o);
+    model_destroy(f->m);
+    tokenizer_close(f->tok);
+    run_config_free(&f->config);
+    scratch_remove(f->folder);
+    free(f);
+    return 0;
+}
+
+static void save(fixture *f, int64_t step) {
+    f->state.step = step;
+    assert_ok(checkpoint_save(f->run, &f->config, f->m, f->e, f->o, f->tok, &f->state));
+}
+
+static char *newest(const fixture *f) {
+    char *path;
+    assert_ok(checkpoint_find(f->run, &path));
+    assert_non_null(path);
+    return path;
+}
+
+static void what_was_saved_is_loaded(void **state) {
+    fixture *f = *state;
+    double norm;
+    tiny_gradients(f->m, 1, 0.1f);
+    assert_ok(optimizer_step(f->o, 0, 1, &norm)); /* the average and the live weights differ from here on */
+    save(f, 7);
+    char *path = newest(f);
+    assert_ok(checkpoint_verify(path));
+    train_state loaded;
+    assert_ok(checkpoint_load_state(path, &loaded));
+    assert_memory_equal(&loaded, &f->state, sizeof loaded);
+    static const char *const which[] = {"live", "ema"};
+    for (int w = 0; w < 2; w++) {
+        model *m;
+        assert_ok(checkpoint_load_model(path, f->m->k, which[w], &m));
+        if (w) assert_ok(ema_swap(f->e, f->m));
+        assert_int_equal(m->param_count, f->m->param_count);
+        for (int i = 0; i < m->param_count; i++) {
+            float *a = tiny_values(m, m->params[i]), *b = tiny_values(f->m, f->m->params[i]);
+            assert_string_equal(m->params[i]->name, f->m->params[i]->name);
+            assert_memory_equal(a, b, tensor_bytes(&m->params[i]->value));
+            free(a);
+            free(b);
+        }
+        model_destroy(m);
+    }
+    model *none;
+    assert_fails(checkpoint_load_model(path, f->m->k, "best", &none), "best");
+    char *itself;
+    assert_ok(checkpoint_find(path, &itself)); /* a checkpoint's own folder is accepted */
+    assert_string_equal(itself, path);
+    free(itself);
+    free(path);
+}
+
+static void the_newest_stay(void **state) {
+    fixture *f = *state;
+    char *none;
+    assert_ok(checkpoint_find(f->run, &none));
+    assert_null(none);
+    f->config.keep_checkpoints = 2;
+    for (int64_t step = 9; step <= 12; step++) save(f, step);
+    save(f, 12); /* again: replaced */
+    char *folder = path_join(f->run, "checkpoints"), **names;
+    size_t count;
+    assert_ok(folder_list(folder, &names, &count));
+    assert_int_equal(count, 2);
+    assert_string_equal(names[0], "step-00000011");
+    assert_string_equal(names[1], "step-00000012");
+    for (size_t i = 0; i < count; i++) free(names[i]);
+    free(names);
+    free(folder);
+}
+
+static void a_folder_that_is_not_whole_is_not_found(void **state) {
+    fixture *f = *state;
+    save(f, 3);
+    char *partial = xasprintf("%s/checkpoints/partial-step-00000004", f->run);
+    char *file = path_join(partial, "model.safetensors");
+    assert_ok(folder_create(partial)); /* as a kill in the middle of saving leaves it */
+    assert_ok(file_write_whole(file, "half", 4));
+    char *path = newest(f);
+    assert_non_null(strstr(path, "step-00000003"));
+    save(f, 4);
+    assert_false(path_exists(partial)); /* the next save clears it away */
+    free(path);
+    free(file);
+    free(partial);
+}
+
+/* Change the byte in the middle of a file, or cut the file there; the checkpoint must be refused by that file's name. */
+static void damage(const char *checkpoint, const char *name, bool cut, uint8_t **original, size_t *count) {
+    char *path = path_join(checkpoint, name);
+    assert_ok(file_read(path, original, count));
+    if (cut) {
+        assert_int_equal(truncate(path, (off_t)(*count / 2)), 0);
+    } else {
+        uint8_t *changed = xmalloc(*count);
+        memcpy(changed, *original, *count);
+        changed[*count / 2] ^= 1;
+        assert_ok(file_write_whole(path, changed, *count));
+        free(changed);
+    }
+    free(path);
+}
+
+static void damage_is_named(void **state) {
+    fixture *f = *state;
+    save(f, 3);
+    char *checkpoint = newest(f);
+    static const char *const names[] = {"config.json",           "model.safetensors", "ema.safetensors",
+                                        "optimizer.safetensors", "tokenizer.model",   "config.yaml",
+                                        "trainer.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = path_join(checkpoint, names[i]);
+        uint8_t *original;
+        size_t count;
+        for (int cut = 0; cut < 2; cut++) {
+            damage(checkpoint, names[i], cut, &original, &count);
+            assert_fails(checkpoint_verify(checkpoint), names[i]);
+            assert_ok(file_write_whole(path, original, count));
+            free(original);
+        }
+        assert_ok(checkpoint_verify(checkpoint));
+        assert_ok(file_read(path, &original, &count));
+        assert_int_equal(unlink(path), 0);
+        assert_fails(checkpoint_verify(checkpoint), names[i]);
+        assert_ok(file_write_whole(path, original, count));
+        free(original);
+        free(path);
+    }
+    model *m;
+    uint8_t *original;
+    size_t count;
+    damage(checkpoint, "model.safetensors", false, &original, &count);
+    assert_fails(checkpoint_load_model(checkpoint, f->m->k, "live", &m), "model.safetensors");
+    assert_null(m);
+    free(original);
+    free(checkpoint);
+}
+
+static void a_newer_version_is_refused(void **state) {
+    fixture *f = *state;
+    save(f, 3);
+    char *checkpoint = newest(f), *path = path_join(checkpoint, "trainer.json");
+    cJSON *trainer;
+    assert_ok(json_read_file(path, &trainer));
+    cJSON_SetNumberValue(cJSON_GetObjectItem(trainer, "format_version"), CHECKPOINT_VERSION + 1);
+    assert_ok(json_write_file(path, trainer));
+    cJSON_Delete(trainer);
+    train_state loaded;
+    assert_fails(checkpoint_load_state(checkpoint, &loaded), "version 2");
+    free(path);
+    free(checkpoint);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_was_saved_is_loaded, create, destroy),
+        cmocka_unit_test_setup_teardown(the_newest_stay, create, destroy),
+        cmocka_unit_test_setup_teardown(a_folder_that_is_not_whole_is_not_found, create, destroy),
+        cmocka_unit_test_setup_teardown(damage_is_named, create, destroy),
+        cmocka_unit_test_setup_teardown(a_newer_version_is_refused, create, destroy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,269 @@
+#include "tiny.h"
+
+#include "base/json.h"
+#include <math.h>
+#include <unistd.h>
+
+static int create(void **state) {
+    char *folder = scratch_create(), *data = path_join(folder, "data");
+    tiny_data(data);
+    free(data);
+    *state = folder;
+    return 0;
+}
+
+static int destroy(void **state) {
+    scratch_remove(*state);
+    return 0;
+}
+
+/* ---- the log ---- */
+
+/* The records of a run's log, each a whole JSON object. */
+static cJSON *read_log(const char *run) {
+    char *path = path_join(run, "log.jsonl");
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(file_read(path, &bytes, &count));
+    cJSON *records = cJSON_CreateArray();
+    char *rest = (char *)bytes, *line;
+    while ((line = strsep(&rest, "\n")) && *line) {
+        cJSON *record = cJSON_Parse(line);
+        if (!record) fail_msg("%s: not JSON: %s", path, line);
+        cJSON_AddItemToArray(records, record);
+    }
+    free(bytes);
+    free(path);
+    return records;
+}
+
+static double number(const cJSON *record, const char *key) {
+    const cJSON *item = cJSON_GetObjectItem(record, key);
+    if (!cJSON_IsNumber(item)) fail_msg("no number %s in a record of the log", key);
+    return item->valuedouble;
+}
+
+/* Losses by step; every step from 1 to `steps` is there exactly once and in order. */
+static double *logged_losses(const char *run, int steps) {
+    cJSON *records = read_log(run);
+    double *losses = xcalloc((size_t)steps, sizeof *losses);
+    int next = 1;
+    const cJSON *record;
+    cJSON_ArrayForEach(record, records) {
+        if (strcmp(cJSON_GetObjectItem(record, "record")->valuestring, "step") != 0) continue;
+        assert_int_equal((int)number(record, "step"), next);
+        losses[next++ - 1] = number(record, "loss");
+    }
+    assert_int_equal(next, steps + 1);
+    cJSON_Delete(records);
+    return losses;
+}
+
+static void the_loss_falls_and_the_log_tells_it(void **state) {
+    run_config c = tiny_run(*state, "run", 40);
+    c.val_every = 20;
+    train_result result;
+    assert_ok(train_run(&c, false, &result));
+    assert_int_equal(result.state.step, 40);
+    assert_int_equal(result.state.tokens, 40 * 2 * 2 * 32);
+    assert_true(result.tokens_per_second > 0);
+    double *losses = logged_losses(c.run, 40);
+    assert_float_equal(losses[0], log(TINY_VOCAB), 0.3);
+    assert_true(losses[39] < losses[0] - 1.5);
+    assert_true(losses[39] == result.loss);
+    free(losses);
+    cJSON *records = read_log(c.run);
+    const cJSON *header = cJSON_GetArrayItem(records, 0);
+    assert_string_equal(cJSON_GetObjectItem(header, "record")->valuestring, "header");
+    assert_true(number(header, "params") > 0 && number(header, "threads") > 0);
+    assert_string_equal(cJSON_GetObjectItem(header, "dtype")->valuestring, "f32");
+    const cJSON *last = cJSON_GetArrayItem(records, 40);
+    assert_true(number(last, "val_bpb") > 0 && number(last, "val_bpb_ema") > 0);
+    assert_true(number(last, "grad_norm") > 0 && number(last, "seconds") > 0);
+    assert_float_equal(number(last, "tokens"), 40 * 128, 0);
+    cJSON_Delete(records);
+    run_config_free(&c);
+}
+
+static void events_fire_once_and_show_in_the_log(void **state) {
+    run_config c = tiny_run(*state, "run", 20);
+    train_result result;
+    assert_ok(train_run(&c, false, &result));
+    cJSON *records = read_log(c.run);
+    static const struct {
+        int step;
+        const char *kind;
+    } expected[] = {{7, "upcycle"}, {8, "loop"}}; /* 30 % and 35 % of 20 steps are done before steps 7 and 8 */
+    int fired = 0;
+    const cJSON *record;
+    cJSON_ArrayForEach(record, records) {
+        const cJSON *events = cJSON_GetObjectItem(record, "events");
+        for (int i = 0; i < cJSON_GetArraySize(events); i++, fired++) {
+            const char *kind = cJSON_GetObjectItem(cJSON_GetArrayItem(events, i), "do")->valuestring;
+            if (fired < 2) {
+                assert_string_equal(kind, expected[fired].kind);
+                assert_int_equal((int)number(record, "step"), expected[fired].step);
+            } else {
+                assert_string_equal(kind, "qat");
+            }
+        }
+    }
+    assert_int_equal(fired, 3);
+    const cJSON *experts = cJSON_GetObjectItem(cJSON_GetArrayItem(records, 20), "experts");
+    assert_int_equal(cJSON_GetArraySize(experts), 4); /* layers 1 and 2, each run twice */
+    const cJSON *share = cJSON_GetObjectItem(cJSON_GetArrayItem(experts, 0), "share");
+    assert_int_equal(cJSON_GetArraySize(share), 2);
+    assert_float_equal(cJSON_GetArrayItem(share, 0)->valuedouble + cJSON_GetArrayItem(share, 1)->valuedouble, 1, 2e-4);
+    assert_null(cJSON_GetObjectItem(cJSON_GetArrayItem(records, 6), "experts"));
+    cJSON_Delete(records);
+    char *path;
+    model *m;
+    assert_ok(checkpoint_find(c.run, &path)); /* the checkpoint's config.json is the model as it became */
+    assert_ok(checkpoint_load_model(path, kernels_for(DTYPE_F32), "ema", &m));
+    assert_true(m->config.looping && m->config.moe_layers[1] && m->config.moe_layers[2]);
+    assert_int_equal(m->config.moe_num_experts, 2);
+    model_destroy(m);
+    free(path);
+    run_config_free(&c);
+}
+
+/* ---- resuming ---- */
+
+static char *checkpoint_file(const run_config *c, int step, const char *name) {
+    return xasprintf("%s/checkpoints/step-%08d/%s", c->run, step, name);
+}
+
+/* Take the run back to the moment after the checkpoint of `step`, with a line of the log half written. */
+static void rewind_to(const run_config *c, int step, int steps) {
+    for (int later = step + 1; later <= steps; later++) {
+        char *folder = checkpoint_file(c, later, "");
+        assert_ok(folder_remove(folder));
+        free(folder);
+    }
+    char *log = path_join(c->run, "log.jsonl");
+    FILE *stream = fopen(log, "ae");
+    fputs("{\"record\":\"step\",\"st", stream);
+    fclose(stream);
+    free(log);
+}
+
+static void read_final(const run_config *c, int steps, const char *name, uint8_t **bytes, size_t *count) {
+    char *path = checkpoint_file(c, steps, name);
+    assert_ok(file_read(path, bytes, count));
+    free(path);
+}
+
+static void resuming_is_exact(void **state) {
+    enum { STEPS = 16 };
+    static const char *const files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors"};
+    run_config c = tiny_run(*state, "run", STEPS);
+    c.checkpoint_every = 1;
+    c.val_every = 6; /* looking at held-out text must change nothing */
+    train_result result;
+    assert_ok(train_run(&c, false, &result));
+    double *losses = logged_losses(c.run, STEPS);
+    uint8_t *expected[3];
+    size_t expected_count[3];
+    for (int i = 0; i < 3; i++) read_final(&c, STEPS, files[i], &expected[i], &expected_count[i]);
+    /* before any event; between upcycling and looping; after both, with QAT still to come; after everything */
+    static const int moments[] = {14, 8, 5, 2};
+    for (int i = 0; i < 4; i++) {
+        rewind_to(&c, moments[i], STEPS);
+        assert_ok(train_run(&c, true, &result));
+        assert_int_equal(result.state.step, STEPS);
+        double *again = logged_losses(c.run, STEPS);
+        assert_memory_equal(again, losses, STEPS * sizeof *losses);
+        free(again);
+        for (int f = 0; f < 3; f++) {
+            uint8_t *bytes;
+            size_t count;
+            read_final(&c, STEPS, files[f], &bytes, &count);
+            assert_int_equal(count, expected_count[f]);
+            if (memcmp(bytes, expected[f], count) != 0) fail_msg("%s differs after step %d", files[f], moments[i]);
+            free(bytes);
+        }
+    }
+    assert_ok(train_run(&c, true, &result)); /* nothing is left to do */
+    assert_true(isnan(result.loss));
+    for (int f = 0; f < 3; f++) free(expected[f]);
+    free(losses);
+    run_config_free(&c);
+}
+
+static void seconds_are_carried_on(void **state) {
+    run_config c = tiny_run(*state, "run", 0);
+    c.max_seconds = 0.5;
+    c.checkpoint_every = 1;
+    c.keep_checkpoints = 2;
+    c.event_count = 0;
+    train_result result, again;
+    assert_ok(train_run(&c, false, &result));
+    assert_true(result.state.seconds >= 0.5);
+    c.max_seconds = 0.6; /* a little more: the half second is not trained again */
+    assert_ok(train_run(&c, true, &again));
+    assert_true(again.state.seconds >= 0.6);
+    assert_true(again.state.step > result.state.step && again.state.step < 2 * result.state.step);
+    run_config_free(&c);
+}
+
+/* ---- bad input ---- */
+
+static void a_run_is_not_overwritten(void **state) {
+    run_config c = tiny_run(*state, "run", 2);
+    train_result result;
+    assert_fails(train_run(&c, true, &result), c.run); /* nothing there to resume */
+    assert_ok(train_run(&c, false, &result));
+    assert_fails(train_run(&c, false, &result), "--resume");
+    c.model.mlp_mult = 3;
+    assert_fails(train_run(&c, true, &result), "mlp_mult is 2");
+    c.model.mlp_mult = 2;
+    c.steps = 4;
+    c.events[0].kind = EVENT_LOOP; /* upcycling fired before step 2 */
+    assert_fails(train_run(&c, true, &result), "upcycle");
+    run_config_free(&c);
+}
+
+static void the_tokenizer_must_fit(void **state) {
+    run_config c = tiny_run(*state, "run", 2);
+    train_result result;
+    c.model.vocab_size = 512;
+    assert_fails(train_run(&c, false, &result), "vocab_size is 512");
+    assert_non_null(strstr(error_message(), "320"));
+    c.model.vocab_size = 0; /* not given: the tokenizer's */
+    assert_ok(train_run(&c, false, &result));
+    set_string(&c.run, "/proc/nowhere/run");
+    assert_fails(train_run(&c, false, &result), "/proc/nowhere");
+    set_string(&c.data, *state);
+    assert_fails(train_run(&c, false, &result), "tokenizer.model");
+    run_config_free(&c);
+}
+
+static void a_loss_that_is_not_finite_stops_the_run(void **state) {
+    run_config c = tiny_run(*state, "run", 30);
+    c.checkpoint_every = 1;
+    c.scalar_lr = 1e38;
+    c.embed_lr = 1e38;
+    c.event_count = 0;
+    train_result result;
+    assert_fails(train_run(&c, false, &result), "not finite");
+    assert_non_null(strstr(error_message(), "the checkpoint of step"));
+    char *path;
+    assert_ok(checkpoint_find(c.run, &path));
+    assert_non_null(path);
+    assert_ok(checkpoint_verify(path));
+    free(path);
+    run_config_free(&c);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_loss_falls_and_the_log_tells_it, create, destroy),
+        cmocka_unit_test_setup_teardown(events_fire_once_and_show_in_the_log, create, destroy),
+        cmocka_unit_test_setup_teardown(resuming_is_exact, create, destroy),
+        cmocka_unit_test_setup_teardown(seconds_are_carried_on, create, destroy),
+        cmocka_unit_test_setup_teardown(a_run_is_not_overwritten, create, destroy),
+        cmocka_unit_test_setup_teardown(the_tokenizer_must_fit, create, destroy),
+        cmocka_unit_test_setup_teardown(a_loss_that_is_not_finite_stops_the_run, create, destroy),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
