@@ -90,7 +90,9 @@ static void print_size(const inspected *i) {
         printf("  and a tokenizer, which is not there yet");
     if (i->run.budget_bytes > 0)
         printf("; budget %s%s", grouped(i->run.budget_bytes, d),
-               weights + (i->tokenizer_bytes > 0 ? i->tokenizer_bytes : 0) > i->run.budget_bytes ? ": too large" : "");
+               weights + (i->tokenizer_bytes > 0 ? i->tokenizer_bytes : 0) > i->run.budget_bytes
+                   ? ": too large without `moec pack --fit`"
+                   : "");
     putchar('\n');
 }
 

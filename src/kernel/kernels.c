@@ -14,8 +14,11 @@ static const dnnl_cpu_isa_t level_limits[LEVELS] = {dnnl_cpu_isa_avx2, dnnl_cpu_
 
 /* ---- what the CPU has ---- */
 
+/* F16C is bit 29 of ECX in CPUID leaf 1; compilers have no name for it. */
 static bool has_avx2(void) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    unsigned a, b, c, d;
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __get_cpuid(1, &a, &b, &c, &d) &&
+           (c & 1u << 29);
 }
 
 static bool has_avx512(void) {

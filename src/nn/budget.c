@@ -1,7 +1,7 @@
 #include "nn/budget.h"
 
-static const char *const names[COMPONENTS] = {"embedding", "bigram",        "attention", "mlp", "experts",
-                                              "router",    "gates, scales", "skips",     "head"};
+static const char *const names[COMPONENTS] = {"embedding", "bigram", "attention", "mlp", "experts",
+                                              "router",    "gates",  "skips",     "head"};
 const char *component_name(component c) {
     return names[c];
 }

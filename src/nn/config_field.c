@@ -126,7 +126,7 @@ bool layers_add(bool *layers, const char *text) {
 
 static char *number_text(double value, bool is_float) {
     char text[64];
-    for (int digits = 1; digits <= 17; digits++) {
+    for (int digits = 6; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
         if (is_float ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value) break;
     }

@@ -18,7 +18,7 @@ typedef struct pack_options {
     double least_step;           /* the finest step, in a row's σ (quantize.h); 0: the error alone decides */
     double damp;                 /* of GPTQ's Hessian, relative to its mean diagonal: 0.01 */
     bool gptq;                   /* false: rounding (the baseline) */
-    int64_t keep_float_elements; /* matrices up to this size stay floats (65,536 in #2102; here 4096) */
+    int64_t keep_float_elements; /* matrices up to this size stay floats (65,536 in #2102; here 1024) */
     int context_tokens;          /* stored for the reader: the sequence length that it was trained with */
 } pack_options;
 pack_options pack_options_default(void);
@@ -35,7 +35,7 @@ typedef struct pack_report {
     int64_t artifact_bytes, weight_bytes, tokenizer_bytes, config_bytes;
     int64_t raw_bytes;      /* the same tensors as float32 */
     double bits_per_weight; /* after entropy coding */
-    double relative_error;  /* Σ Hessian-weighted error / Σ Hessian-weighted weight */
+    double relative_error;  /* Σ error / Σ weight over what has a Hessian (over all when there is none) */
     double entropy_bits;    /* a weight of the grids, without contexts: what the coder is measured against */
     double least_step;      /* that was used: with `fit` it may be larger than asked for */
     pack_component components[COMPONENTS];

@@ -54,7 +54,7 @@ typedef struct packed_tensors {
 typedef struct component_share {
     int64_t scales, halves, floats;
 } component_share;
-/* Fills the report's components, but their bytes count only the codes. */
+/* Fills the report's components, of whose bytes only the codes are counted here, its errors and its entropy (a sum). */
 status pack_tensors(packed_tensors *out, const model *m, const hessians *h, const pack_options *options,
                     pack_report *report, component_share shares[COMPONENTS]);
 void packed_tensors_free(packed_tensors *p);

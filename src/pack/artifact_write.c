@@ -10,7 +10,7 @@ static const double FIRST_STEP = 0.02, MOST_STEP = 1.2;
 enum { FIT_TRIES = 7 };
 
 pack_options pack_options_default(void) {
-    return (pack_options){.bits = 6, .embed_bits = 8, .damp = 0.01, .gptq = true, .keep_float_elements = 4096};
+    return (pack_options){.bits = 6, .embed_bits = 8, .damp = 0.01, .gptq = true, .keep_float_elements = 1024};
 }
 
 const char *section_name(int kind) {
@@ -104,14 +104,11 @@ static int64_t part_of(const section *s, int64_t values, size_t all) {
 
 static void fill_report(pack_report *r, const section *sections, const packed_tensors *t, const component_share *shares,
                         const model *m, const byte_buffer *file) {
-    double error = 0, weight = 0;
     for (int i = 0; i < COMPONENTS; i++) {
         pack_component *c = &r->components[i];
         c->bytes += part_of(&sections[SECTION_SCALES], shares[i].scales, t->scale_count);
         c->bytes += part_of(&sections[SECTION_HALVES], shares[i].halves, t->half_count);
         c->bytes += part_of(&sections[SECTION_FLOATS], shares[i].floats, t->float_count);
-        error += c->error;
-        weight += c->weight;
     }
     const int64_t elements = model_param_total(m);
     const int64_t quantised = elements - (int64_t)(t->half_count + t->float_count);
@@ -121,7 +118,6 @@ static void fill_report(pack_report *r, const section *sections, const packed_te
     for (int i = SECTION_SCALES; i <= SECTION_CODES; i++) r->weight_bytes += (int64_t)sections[i].stored.count;
     r->raw_bytes = 4 * elements;
     r->bits_per_weight = 8.0 * (double)r->weight_bytes / (double)elements;
-    r->relative_error = weight > 0 ? error / weight : 0;
     r->entropy_bits = quantised ? r->entropy_bits / (double)quantised : 0;
 }
 

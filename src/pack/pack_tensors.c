@@ -77,9 +77,14 @@ static tensor_coding add_codes(packed_tensors *out, const quantized *q, size_t *
     return pays ? CODING_RANGE : CODING_PLAIN;
 }
 
+typedef struct grid_error {
+    double of_error, of_weights; /* tr(ΔW H ΔWᵀ), tr(W H Wᵀ) */
+    bool has_hessian;
+} grid_error;
+
 /* Quantise one matrix and measure it under the Hessian. */
 static status quantize_one(quantized *q, const float *w, const param *p, const hessians *h, const pack_options *options,
-                           pack_component *component) {
+                           grid_error *error) {
     const int64_t rows = tensor_rows(&p->value), cols = tensor_cols(&p->value);
     const grid_options grid = {.bits = bits_of(p, options), .least_step = options->least_step};
     float *hessian = h ? hessians_read(h, p->name, cols, NULL) : NULL;
@@ -88,8 +93,9 @@ static status quantize_one(quantized *q, const float *w, const param *p, const h
     if (s == STATUS_OK) {
         float *expanded = xmalloc((size_t)(rows * cols) * sizeof *expanded);
         quantized_expand(q, expanded);
-        component->error += hessian_error(w, expanded, hessian, rows, cols);
-        component->weight += hessian_error(w, NULL, hessian, rows, cols);
+        error->of_error = hessian_error(w, expanded, hessian, rows, cols);
+        error->of_weights = hessian_error(w, NULL, hessian, rows, cols);
+        error->has_hessian = hessian != NULL;
         free(expanded);
     }
     free(hessian);
@@ -120,11 +126,19 @@ static status pack_floats(packed_tensors *out, const param *p, const float *w, c
 }
 
 static status pack_grid(packed_tensors *out, const param *p, const float *w, const hessians *h,
-                        const pack_options *options, pack_report *report, component_share *share) {
+                        const pack_options *options, pack_report *report, component_share *share, pack_component *sum) {
     pack_component *c = &report->components[component_of(p->name)];
     quantized q;
     size_t code_bytes;
-    TRY(quantize_one(&q, w, p, h, options, c));
+    grid_error error = {0};
+    TRY(quantize_one(&q, w, p, h, options, &error));
+    c->error += error.of_error;
+    c->weight += error.of_weights;
+    /* Tables that are only looked up are measured in other units than what has a Hessian, and left out of the sum. */
+    if (error.has_hessian || !h) {
+        sum->error += error.of_error;
+        sum->weight += error.of_weights;
+    }
     add_scales(out, &q);
     const tensor_coding coding = add_codes(out, &q, &code_bytes);
     add_directory(&out->directory, p, coding, bits_of(p, options), code_bytes);
@@ -140,6 +154,7 @@ status pack_tensors(packed_tensors *out, const model *m, const hessians *h, cons
     *out = (packed_tensors){0};
     *report = (pack_report){0};
     memset(shares, 0, COMPONENTS * sizeof *shares);
+    pack_component sum = {0};
     buffer_add_number(&out->directory, (uint64_t)m->param_count, 4);
     status s = STATUS_OK;
     for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
@@ -151,10 +166,11 @@ status pack_tensors(packed_tensors *out, const model *m, const hessians *h, cons
         m->k->download(w, p->value.data, tensor_bytes(&p->value));
         s = !p->is_matrix || param_count(p) <= options->keep_float_elements
                 ? pack_floats(out, p, w, &shares[c])
-                : pack_grid(out, p, w, h, options, report, &shares[c]);
+                : pack_grid(out, p, w, h, options, report, &shares[c], &sum);
         fail_in(s, "%s", p->name);
         free(w);
     }
+    report->relative_error = sum.weight > 0 ? sum.error / sum.weight : 0;
     if (s != STATUS_OK) packed_tensors_free(out);
     return s;
 }

@@ -12,13 +12,13 @@
 enum {
     MEAN_ONE = 1 << 8,    /* the means' unit: 1/256 of a step */
     ROW_SHIFT = 6,        /* a mean moves 1/64 of the way to each new |q| along a row, */
-    COLUMN_SHIFT = 5,     /* 1/32 down a column */
+    COLUMN_SHIFT = 6,     /* 1/64 down a column */
     OVERALL_SHIFT = 10,   /* and 1/1024 over all */
     LOG_STEPS = 16,       /* logarithms are in 1/16 octaves */
     CLASS_STEPS = 4,      /* a class is 1/4 octave wide */
     CLASS_FLOOR = 5 * 16, /* log2(32/256): class 0 holds means up to 1/8 of a step */
     CLASSES = 40,         /* 10 octaves: up to a mean of 128 */
-    PRIOR_SYMBOLS = 24    /* the bell curve counts as much as that many symbols */
+    PRIOR_WEIGHT = 6      /* the bell curve counts as much as 6 sightings of every symbol */
 };
 
 /* 16 log2(x), x ≥ 1, cut to a whole number. */
@@ -52,7 +52,7 @@ static void class_prior(uint32_t *count, int class, int levels) {
         total += weight[q + levels] = w;
     }
     for (int s = 0; s <= 2 * levels; s++)
-        count[s] = (uint32_t)(weight[s] * PRIOR_SYMBOLS * COUNT_STEP / (total ? total : 1));
+        count[s] = (uint32_t)(weight[s] * PRIOR_WEIGHT * (2 * (unsigned)levels + 1) * COUNT_STEP / (total ? total : 1));
     count[levels]++;
 }
 

@@ -26,7 +26,7 @@ enum {
     CORPUS_PART_BYTES = 16 * 1024,
     CORPUS_LEAST_BYTES = 16,
     CORPUS_SHARD_TOKENS = 100 * 1000 * 1000,
-    CORPUS_SAMPLE_BYTES = 8 * 1024 * 1024 /* of training text for the tokenizer */
+    CORPUS_SAMPLE_BYTES = 4 * 1024 * 1024 /* of training text for the tokenizer */
 };
 
 typedef struct corpus_options {

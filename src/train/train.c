@@ -182,7 +182,8 @@ static status train_session(session *s, train_result *result) {
     if (!finished(s)) return interrupted(s);
     TRY(save(s));
     char detail[128];
-    snprintf(detail, sizeof detail, "%" PRId64 " steps  loss %.4f", s->state.step, result->loss);
+    snprintf(detail, sizeof detail, isnan(result->loss) ? "%" PRId64 " steps" : "%" PRId64 " steps  loss %.4f",
+             s->state.step, result->loss);
     progress_end(&s->progress, detail);
     return STATUS_OK;
 }

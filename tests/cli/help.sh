@@ -56,7 +56,7 @@ printf 'train:\n  batch: four\n' >"$scratch/bad.yaml"
 expect 2 inspect "$scratch/bad.yaml"
 one_line
 says err "$scratch/bad.yaml:2: batch: expected an integer from 1 to 65536, found \`four\`"
-MOEC_ISA=abacus expect 1 inspect configs/demo.yaml
+MOEC_ISA=abacus expect 2 inspect configs/demo.yaml
 one_line
 says err "MOEC_ISA"
 

@@ -1,16 +1,8 @@
 /* MOEC_ISA and OMP_NUM_THREADS are read once in a process, so each case is a child: this program again with --report. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "kernel/kernel.h"
+#include "test.h"
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -146,7 +138,7 @@ static void test_tensor_copies(void **state) {
     assert_non_null(k);
     float values[6] = {1, 2, 3, 4, 5, 6}, back[6] = {0};
     tensor t = {.type = DTYPE_F32, .ndim = 2, .shape = {2, 3}};
-    assert_int_equal(k->alloc(&t.data, tensor_bytes(&t)), STATUS_OK);
+    assert_ok(k->alloc(&t.data, tensor_bytes(&t)));
     tensor_write(k, &t, values);
     tensor_read(k, &t, back);
     assert_memory_equal(values, back, sizeof values);

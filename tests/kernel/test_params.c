@@ -1,17 +1,8 @@
 /* Sums, averaging, Adam, Muon and late QAT's grid against plain double implementations. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "base/memory.h"
 #include "base/random.h"
 #include "kernel/kernel.h"
-#include <stdlib.h>
-#include <string.h>
+#include "test.h"
+#include <math.h>
 
 static const dtype types[] = {DTYPE_F32, DTYPE_BF16};
 
@@ -145,7 +136,7 @@ static void check_muon(const kernels *k, int64_t rows, int64_t cols, const muon_
     for (uint64_t step = 0; step < 2; step++) {
         float *grad = random_array(count, 30 + step, 0.01f);
         for (int64_t i = 0; i < cols; i++) grad[i] *= 50; /* one row far longer than the others */
-        assert_int_equal(k->muon(w, buffer, grad, rows, cols, args), STATUS_OK);
+        assert_ok(k->muon(w, buffer, grad, rows, cols, args));
         plain_muon(w2, buffer2, grad, rows, cols, args);
         free(grad);
     }
@@ -174,8 +165,11 @@ static void test_muon(void **state) {
                                   .newton_schulz_steps = 5,
                                   .nesterov = flags & 1,
                                   .row_normalize = flags & 2};
-                /* bf16: five steps that multiply a small singular value's error by up to 3.4445 each */
-                check_muon(k, shapes[s][0], shapes[s][1], &args, types[t] == DTYPE_F32 ? 1e-4 : 0.05);
+                /* bf16: near 1 the polynomial amplifies a rounding error, step by step; a vector has no other singular
+                 * values among which it would average out. */
+                bool vector = shapes[s][0] == 1 || shapes[s][1] == 1;
+                double bf16_tolerance = vector ? 0.2 : 0.05;
+                check_muon(k, shapes[s][0], shapes[s][1], &args, types[t] == DTYPE_F32 ? 1e-5 : bf16_tolerance);
             }
     }
 }
@@ -186,7 +180,7 @@ static void check_orthogonality(const kernels *k, int64_t rows, int64_t cols) {
     int64_t count = rows * cols;
     float *w = zeros(count), *buffer = zeros(count), *grad = random_array(count, 40, 1);
     muon_args args = {.lr = 1, .newton_schulz_steps = 5};
-    assert_int_equal(k->muon(w, buffer, grad, rows, cols, &args), STATUS_OK);
+    assert_ok(k->muon(w, buffer, grad, rows, cols, &args));
     double *x = xcalloc((size_t)count, 8), *gram = xcalloc((size_t)(rows * rows), 8), off = 0;
     for (int64_t i = 0; i < count; i++) x[i] = -w[i];
     multiply(gram, x, x, true, rows, rows, cols);
@@ -214,7 +208,7 @@ static void test_muon_same_bits(void **state) {
         float *buffer = zeros(rows * cols);
         w[i] = random_array(rows * cols, 51, 1);
         muon_args args = {.lr = 0.1f, .momentum = 0.9f, .newton_schulz_steps = 5, .nesterov = true};
-        assert_int_equal(k->muon(w[i], buffer, grad, rows, cols, &args), STATUS_OK);
+        assert_ok(k->muon(w[i], buffer, grad, rows, cols, &args));
         free(buffer);
     }
     assert_memory_equal(w[0], w[1], (size_t)(rows * cols) * 4);
@@ -232,7 +226,7 @@ static void test_muon_zero_gradient(void **state) {
                       .newton_schulz_steps = 5,
                       .nesterov = true,
                       .row_normalize = true};
-    assert_int_equal(k->muon(w, buffer, grad, 8, 8, &args), STATUS_OK);
+    assert_ok(k->muon(w, buffer, grad, 8, 8, &args));
     for (int i = 0; i < 64; i++) assert_true(w[i] == 0.75f * was[i]);
     free(w), free(was), free(buffer), free(grad);
 }

@@ -1,17 +1,8 @@
 /* Matrix products against plain double loops, for every activation type that this machine has. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "base/memory.h"
 #include "base/random.h"
 #include "kernel/kernel.h"
-#include <stdlib.h>
-#include <string.h>
+#include "test.h"
+#include <math.h>
 
 /* ---- matrices: device memory of a type, and its values as float ---- */
 
@@ -139,11 +130,11 @@ static void test_matmul_bf16(void **state) {
     every_matmul(DTYPE_BF16);
 }
 
-/* More shapes than the cache of products holds, each used again after it was dropped. */
+/* More shapes than the cache of products holds, and then the first ones again, which it had to drop. */
 static void test_many_shapes(void **state) {
     (void)state;
-    for (int round = 0; round < 2; round++)
-        for (int64_t m = 1; m <= 530; m++) check_matmul(DTYPE_F32, DTYPE_F32, m, 3, 2, false, false, round);
+    for (int64_t m = 1; m <= 530; m++) check_matmul(DTYPE_F32, DTYPE_F32, m, 3, 2, false, false, false);
+    for (int64_t m = 1; m <= 20; m++) check_matmul(DTYPE_F32, DTYPE_F32, m, 3, 2, false, false, false);
 }
 
 /* ---- weights ---- */
@@ -165,7 +156,7 @@ static void layer_update(layer *l, uint64_t seed) {
 
 static layer layer_create(const kernels *k, int64_t rows, int64_t cols) {
     layer l = {.k = k, .seen = xcalloc((size_t)(rows * cols), 4)};
-    assert_int_equal(k->weight_create(&l.w, rows, cols), STATUS_OK);
+    assert_ok(k->weight_create(&l.w, rows, cols));
     layer_update(&l, 1);
     return l;
 }
@@ -304,13 +295,19 @@ static void test_same_bits(void **state) {
 
 /* ---- memory ---- */
 
+/* AddressSanitizer shall let an allocation fail as libc does, instead of ending the program. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) {
+    return "allocator_may_return_null=1";
+}
+
 static void test_memory(void **state) {
     (void)state;
     const kernels *k = kernels_for(kernels_best_act());
     size_t bytes = (5 << 20) + 3; /* more than one piece of a parallel copy, and a ragged end */
     uint8_t *a, *b, *host = xmalloc(bytes);
-    assert_int_equal(k->alloc((void **)&a, bytes), STATUS_OK);
-    assert_int_equal(k->alloc((void **)&b, bytes), STATUS_OK);
+    assert_ok(k->alloc((void **)&a, bytes));
+    assert_ok(k->alloc((void **)&b, bytes));
     assert_int_equal((uintptr_t)a % 64, 0);
     for (size_t i = 0; i < bytes; i++) host[i] = (uint8_t)(i * 131 >> 3);
     k->upload(a, host, bytes);
@@ -326,7 +323,7 @@ static void test_memory(void **state) {
     void *none;
     assert_int_equal(k->alloc(&none, SIZE_MAX / 2), STATUS_FAILED);
     assert_null(none);
-    assert_int_equal(k->alloc(&none, 0), STATUS_OK);
+    assert_ok(k->alloc(&none, 0));
     k->release(none);
 }
 

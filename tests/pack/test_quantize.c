@@ -1,16 +1,9 @@
 /* Rounding and GPTQ: error bounds, GPTQ against rounding under correlated inputs, odd shapes, bad weights. */
-#include "base/memory.h"
+#include "test.h"
+
 #include "base/random.h"
 #include "pack/quantize.h"
-
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 static float *normal(int64_t count, float std, uint64_t seed) {
     rng r = rng_seed(seed);

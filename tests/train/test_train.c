@@ -191,18 +191,20 @@ static void resuming_is_exact(void **state) {
 }
 
 static void seconds_are_carried_on(void **state) {
-    run_config c = tiny_run(*state, "run", 0);
-    c.max_seconds = 0.5;
-    c.checkpoint_every = 1;
-    c.keep_checkpoints = 2;
+    run_config c = tiny_run(*state, "run", 3);
     c.event_count = 0;
-    train_result result, again;
-    assert_ok(train_run(&c, false, &result));
-    assert_true(result.state.seconds >= 0.5);
-    c.max_seconds = 0.6; /* a little more: the half second is not trained again */
-    assert_ok(train_run(&c, true, &again));
-    assert_true(again.state.seconds >= 0.6);
-    assert_true(again.state.step > result.state.step && again.state.step < 2 * result.state.step);
+    train_result first, second;
+    assert_ok(train_run(&c, false, &first));
+    assert_true(first.state.seconds > 0);
+    c.steps = 0;
+    c.max_seconds = first.state.seconds / 2; /* were spent before the resume */
+    assert_ok(train_run(&c, true, &second));
+    assert_int_equal(second.state.step, 3);
+    assert_float_equal(second.state.seconds, first.state.seconds, 1e-12);
+    c.max_seconds = first.state.seconds * (1 + 1e-9); /* one more step is enough */
+    assert_ok(train_run(&c, true, &second));
+    assert_int_equal(second.state.step, 4);
+    assert_true(second.state.seconds > first.state.seconds);
     run_config_free(&c);
 }
 

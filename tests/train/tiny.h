@@ -119,6 +119,7 @@ static inline run_config tiny_run(const char *folder, const char *name, int64_t 
     c.keep_checkpoints = 100;
     c.val_every = 0;
     c.val_tokens = 200;
+    c.eval_stride = 32;
     c.ema_decay = 0.9;
     c.events[0] =
         (event){.at = 0.3, .kind = EVENT_UPCYCLE, .layers = {[1] = true, [2] = true}, .experts = 2, .top_k = 1};

@@ -31,7 +31,8 @@ typedef struct query_block {
     int64_t position;     /* of the first row */
     int64_t rows, head_dim, out_stride;
     float scale;                                      /* log₂e / √head_dim */
-    float top[QUERY_BLOCK], total[QUERY_BLOCK];       /* each row's exponent base and Σ p */
+    float top[QUERY_BLOCK];                           /* each row's exponent base */
+    _Alignas(64) float total[QUERY_BLOCK * LANES];    /* each row's Σ p, one sum a lane */
     _Alignas(64) float scores[TILE_ROWS * KEY_BLOCK]; /* of one tile of rows and one block of keys */
     _Alignas(64) act probabilities[TILE_ROWS * KEY_BLOCK];
 } query_block;
@@ -46,29 +47,49 @@ static int64_t first_seen_by_any(const query_block *b, int64_t row, int64_t rows
     return lowest;
 }
 
-static void raise_top(query_block *b, int64_t row, float top) {
-    float factor = exp2f(b->top[row] - top), *out = b->out + row * b->out_stride;
-    b->top[row] = top;
-    b->total[row] *= factor;
-    for (int64_t c = 0; c < b->out_stride; c++) out[c] *= factor;
+static bool any_above(lanes x, float bound) {
+#ifdef __AVX512F__
+    return _mm512_cmp_ps_mask(x, lanes_all(bound), _CMP_GT_OQ) != 0;
+#else
+    return _mm256_movemask_ps(_mm256_cmp_ps(x, lanes_all(bound), _CMP_GT_OQ)) != 0;
+#endif
 }
 
-/* Columns [begin, end) of scores become probabilities; those outside [low, high] are hidden. */
-static void softmax_row(query_block *b, act *probabilities, float *scores, int64_t row, int64_t begin, int64_t end,
-                        int64_t low, int64_t high) {
-    for (int64_t c = begin; c < least(low, end); c++) scores[c] = -INFINITY;
-    for (int64_t c = most(high + 1, begin); c < end; c++) scores[c] = -INFINITY;
-    lanes largest = lanes_all(-INFINITY), sum = lanes_all(0);
+static __attribute__((noinline)) void raise_top(query_block *b, int64_t row, float top) {
+    float old = b->top[row], *total = b->total + row * LANES, *out = b->out + row * b->out_stride;
+    b->top[row] = top;
+    if (lanes_sum(lanes_get(total, LANES)) == 0) return; /* the first block that the row sees: out is 0 */
+    lanes factor = lanes_all(exp2f(old - top));
+    lanes_put(total, lanes_get(total, LANES) * factor, LANES);
+    for (int64_t c = 0; c < b->out_stride; c += LANES) lanes_put(out + c, lanes_get(out + c, LANES) * factor, LANES);
+}
+
+/* Columns [begin, end) of a row's scores become probabilities. */
+static inline __attribute__((always_inline)) void
+softmax_columns(query_block *b, act *probabilities, const float *scores, int64_t row, int64_t begin, int64_t end) {
+    lanes largest = lanes_all(-INFINITY), scale = lanes_all(b->scale);
+#pragma GCC unroll 8
     for (int64_t c = begin; c < end; c += LANES) largest = lanes_max(largest, lanes_get(scores + c, LANES));
-    float top = lanes_largest(largest) * b->scale;
-    if (top > b->top[row] + SLACK) raise_top(b, row, top);
-    lanes scale = lanes_all(b->scale), base = lanes_all(-b->top[row]);
+    if (any_above(largest * scale, b->top[row] + SLACK)) raise_top(b, row, lanes_largest(largest) * b->scale);
+    lanes base = lanes_all(-b->top[row]), sum = lanes_get(b->total + row * LANES, LANES);
+#pragma GCC unroll 8
     for (int64_t c = begin; c < end; c += LANES) {
         lanes p = lanes_exp2(lanes_multiply_add(lanes_get(scores + c, LANES), scale, base));
         sum += p;
         act_put(probabilities + c, p, LANES);
     }
-    b->total[row] += lanes_sum(sum);
+    lanes_put(b->total + row * LANES, sum, LANES);
+}
+
+/* The same, where only the columns in [low, high] are seen. */
+static void softmax_row(query_block *b, act *probabilities, float *scores, int64_t row, int64_t begin, int64_t end,
+                        int64_t low, int64_t high) {
+    for (int64_t c = begin; c < least(low, end); c++) scores[c] = -INFINITY;
+    for (int64_t c = most(high + 1, begin); c < end; c++) scores[c] = -INFINITY;
+    if (begin == 0 && end == KEY_BLOCK)
+        softmax_columns(b, probabilities, scores, row, 0, KEY_BLOCK);
+    else
+        softmax_columns(b, probabilities, scores, row, begin, end);
 }
 
 /* Up to TILE_ROWS queries look at the keys [start, start + KEY_BLOCK). */
@@ -89,10 +110,8 @@ static void attend_tile(query_block *b, int64_t row, int rows, int64_t start) {
 }
 
 static void attend(query_block *b) {
-    for (int64_t r = 0; r < b->rows; r++) {
-        b->top[r] = -1e30f; /* not −∞: ∞ − ∞ is no number */
-        b->total[r] = 0;
-    }
+    for (int64_t r = 0; r < b->rows; r++) b->top[r] = -1e30f; /* not −∞: ∞ − ∞ is no number */
+    memset(b->total, 0, sizeof b->total);
     memset(b->out, 0, (size_t)(b->rows * b->out_stride) * sizeof(float));
     int64_t begin = first_seen_by_any(b, 0, b->rows) / KEY_BLOCK * KEY_BLOCK, end = b->position + b->rows;
     for (int64_t start = begin; start < end; start += KEY_BLOCK)
@@ -102,10 +121,11 @@ static void attend(query_block *b) {
 
 static void put_results(const query_block *b, act *y, int64_t stride, float *lse) {
     for (int64_t r = 0; r < b->rows; r++) {
-        lanes factor = lanes_all(1 / b->total[r]);
+        float total = lanes_sum(lanes_get(b->total + r * LANES, LANES));
+        lanes factor = lanes_all(1 / total);
         for (int64_t c = 0; c < b->head_dim; c += LANES)
             act_put(y + r * stride + c, lanes_get(b->out + r * b->out_stride + c, LANES) * factor, b->head_dim - c);
-        if (lse) lse[r] = b->top[r] * LN_2 + logf(b->total[r]);
+        if (lse) lse[r] = b->top[r] * LN_2 + logf(total);
     }
 }
 

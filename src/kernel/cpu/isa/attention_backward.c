@@ -9,6 +9,7 @@
 
 #include "kernel/cpu/isa/block_product.h"
 #include "kernel/cpu/isa/scratch.h"
+#include "kernel/cpu/isa/transpose.h"
 #include <math.h>
 
 enum { KEY_BLOCK = 16 * TILE_ROWS, QUERY_BLOCK = 64 }; /* whole tiles; whole panels */
@@ -83,13 +84,35 @@ static void load_rows(act *out, const act *x, int64_t stride, int64_t count, int
     memset(out + count * d, 0, (size_t)((padded_count - count) * d) * sizeof(act));
 }
 
+/* The STEP elements of each word into rows of their own, `stride` elements apart. */
+static inline void put_step(act *out, int64_t stride, lanes words) {
+#ifdef ACT_BF16
+    __m512i pairs = _mm512_castps_si512(words);
+    _mm256_storeu_si256((__m256i *)out, _mm512_cvtepi32_epi16(pairs));
+    _mm256_storeu_si256((__m256i *)(out + stride), _mm512_cvtepi32_epi16(_mm512_srli_epi32(pairs, 16)));
+#else
+    (void)stride;
+    lanes_put(out, words, LANES);
+#endif
+}
+
+/* out[depth i][count] = element i of the rows of x[count, depth]; count is a multiple of LANES. */
+static void load_transposed(act *out, const act *x, int64_t count, int64_t depth) {
+    for (int64_t t = 0; t < count; t += LANES)
+        for (int64_t i = 0; i < depth; i += LANES * STEP) {
+            lanes block[LANES];
+            int64_t words = least((depth - i) / STEP, LANES);
+            for (int r = 0; r < LANES; r++) block[r] = lanes_get((const float *)(x + (t + r) * depth + i), words);
+            transpose_lanes(block);
+            for (int w = 0; w < words; w++) put_step(out + (i + w * STEP) * count + t, count, block[w]);
+        }
+}
+
 static void load_kv_head(backward *b, const act *k, const act *v) {
     int64_t T = b->shape->keys, d = b->shape->head_dim;
     load_rows(b->k, k, b->shape->kv_stride, T, b->rows, d);
     load_rows(b->v, v, b->shape->kv_stride, T, b->rows, d);
-    for (int64_t t = 0; t < b->rows; t += LANES) /* rows is a multiple of 16; a line of each row of Kᵀ at a time */
-        for (int64_t i = 0; i < d; i++)
-            for (int64_t j = t; j < t + LANES; j++) b->k_transpose[i * b->rows + j] = b->k[j * d + i];
+    load_transposed(b->k_transpose, b->k, b->rows, d);
     memset(b->dk, 0, (size_t)(b->rows * b->width) * sizeof(float));
     memset(b->dv, 0, (size_t)(b->rows * b->width) * sizeof(float));
 }
@@ -215,12 +238,17 @@ static void backward_head(backward *b) {
 }
 
 static void store_dq(const backward *b, act *dq) {
-    int64_t d = b->shape->head_dim;
-    float scale = b->scale * LN_2;
-    for (int64_t t = 0; t < b->shape->queries; t++) {
-        const float *column = b->dq_transpose + t / PANEL * PANEL * d + t % PANEL;
-        for (int64_t i = 0; i < d; i++) dq[t * b->shape->q_stride + i] = act_store(column[i * PANEL] * scale);
-    }
+    int64_t d = b->shape->head_dim, T = b->shape->queries;
+    lanes scale = lanes_all(b->scale * LN_2);
+    for (int64_t t = 0; t < T; t += LANES)
+        for (int64_t i = 0; i < d; i += LANES) {
+            lanes block[LANES];
+            const float *columns = b->dq_transpose + t / PANEL * PANEL * d + t % PANEL + i * PANEL;
+            for (int r = 0; r < LANES; r++) block[r] = i + r < d ? lanes_get(columns + r * PANEL, LANES) : lanes_all(0);
+            transpose_lanes(block);
+            for (int r = 0; r < LANES && t + r < T; r++)
+                act_put(dq + (t + r) * b->shape->q_stride + i, block[r] * scale, d - i);
+        }
 }
 
 static void store_rows(const backward *b, act *out, const float *x, float scale) {

@@ -1,6 +1,7 @@
 #include "kernel/cpu/isa/block_product.h"
 
 #include "kernel/cpu/isa/rows.h"
+#include "kernel/cpu/isa/transpose.h"
 
 enum { VECTORS = PANEL / LANES };
 
@@ -74,23 +75,40 @@ void KERNEL(tile_product)(float *c, int64_t c_stride, const act *a, int64_t a_st
     switch (rows * VECTORS + vectors - 1) { TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6) }
 }
 
+/* Steps are words of 32 bits, whatever act is; they travel as floats. */
 void KERNEL(pack_transposed)(act *panel, const act *x, int64_t stride, int64_t count, int64_t depth) {
-    for (int64_t i = 0; i < depth; i += STEP, panel += PANEL * STEP) {
-        for (int64_t j = 0; j < count; j++) memcpy(panel + j * STEP, x + j * stride + i, STEP * sizeof(act));
-        memset(panel + count * STEP, 0, (PANEL - count) * STEP * sizeof(act));
+    for (int64_t j = 0; j < PANEL; j += LANES) {
+        for (int64_t i = 0; i < depth; i += LANES * STEP) {
+            lanes block[LANES];
+            int64_t words = least((depth - i) / STEP, LANES);
+            for (int r = 0; r < LANES; r++)
+                block[r] = j + r < count ? lanes_get((const float *)(x + (j + r) * stride + i), words) : lanes_all(0);
+            transpose_lanes(block);
+            act *out = panel + i * PANEL + j * STEP;
+            for (int w = 0; w < words; w++) lanes_put((float *)(out + w * PANEL * STEP), block[w], LANES);
+        }
     }
+}
+
+/* LANES columns of one step of the depth; the rows that are missing count as 0. */
+static inline void pack_step(act *out, const act *row, const act *next, int64_t left) {
+#ifdef ACT_BF16
+    __mmask16 mask = lanes_mask(least(left, LANES));
+    __m512i low = _mm512_cvtepu16_epi32(row ? _mm256_maskz_loadu_epi16(mask, row) : _mm256_setzero_si256());
+    __m512i high = _mm512_cvtepu16_epi32(next ? _mm256_maskz_loadu_epi16(mask, next) : _mm256_setzero_si256());
+    _mm512_storeu_si512(out, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+#else
+    (void)next;
+    lanes_put(out, row ? lanes_get(row, left) : lanes_all(0), LANES);
+#endif
 }
 
 void KERNEL(pack_rows)(act *panels, int64_t panel_stride, const act *x, int64_t stride, int64_t count,
                        int64_t padded_count, int64_t columns) {
-    for (int64_t first = 0; first < columns; first += PANEL, panels += panel_stride) {
-        int64_t width = least(columns - first, PANEL);
-        for (int64_t i = 0; i < padded_count; i++) {
-            act *out = panels + i / STEP * PANEL * STEP + i % STEP;
-            const act *row = x + i * stride + first;
-            int64_t kept = i < count ? width : 0;
-            for (int64_t j = 0; j < kept; j++) out[j * STEP] = row[j];
-            for (int64_t j = kept; j < PANEL; j++) out[j * STEP] = 0;
-        }
+    for (int64_t i = 0; i < padded_count; i += STEP) {
+        const act *row = i < count ? x + i * stride : NULL, *next = i + 1 < count ? x + (i + 1) * stride : NULL;
+        for (int64_t c = 0; c < columns; c += LANES)
+            pack_step(panels + c / PANEL * panel_stride + i * PANEL + c % PANEL * STEP, row ? row + c : NULL,
+                      next ? next + c : NULL, columns - c);
     }
 }

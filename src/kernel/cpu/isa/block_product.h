@@ -29,7 +29,8 @@ void KERNEL(tile_product)(float *c, int64_t c_stride, const act *a, int64_t a_st
 void KERNEL(pack_transposed)(act *panel, const act *x, int64_t stride, int64_t count, int64_t depth);
 
 /* X itself: depth i is row i of x[count, columns], in ⌈columns / PANEL⌉ panels that lie panel_stride elements apart.
- * Depths from count to padded_count (a multiple of STEP) and columns beyond the last become 0. */
+ * Depths from count to padded_count (a multiple of STEP) and columns up to a multiple of LANES become 0; what lies beyond
+ * those in the last panel is not touched. */
 void KERNEL(pack_rows)(act *panels, int64_t panel_stride, const act *x, int64_t stride, int64_t count,
                        int64_t padded_count, int64_t columns);
 

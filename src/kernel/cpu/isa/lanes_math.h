@@ -1,4 +1,4 @@
-/* exp, tanh and the logistic function on lanes. Relative errors are under 3·10⁻⁷ (tests/kernel/test_loss.c measures them).
+/* exp, tanh and the logistic function on lanes. Relative errors are under 3·10⁻⁷ (tests/kernel/test_stream.c and test_loss.c measure them).
  * The polynomials are least-squares fits, reweighted until the largest relative error stops falling. Multiplications and
  * additions are written as lanes_multiply_add because the compiler may not reorder those: it would merge the two parts
  * of ln 2. */

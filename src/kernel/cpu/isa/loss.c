@@ -5,6 +5,7 @@
 #include "kernel/cpu/isa/lanes.h"
 #include "kernel/cpu/isa/lanes_math.h"
 #include "kernel/cpu/isa/rows.h"
+#include "kernel/cpu/isa/scratch.h"
 
 #include <math.h>
 
@@ -21,9 +22,9 @@ static float row_largest(const float *logits, int64_t V) {
     return result;
 }
 
-/* Σ e^(z − shift) over a row. With dlogits it leaves e^(z − shift) · (1 − (z / cap)²) there: the gradient but for a factor
- * that only the finished sum tells. bf16 rounds it twice thereby, and tanh and exp are computed once. */
-static inline float exp_row(act *dlogits, const float *logits, float cap, float shift, int64_t V) {
+/* Σ e^(z − shift) over a row. In slopes[V], unless it is NULL, it leaves e^(z − shift) · (1 − (z / cap)²): the gradient but
+ * for a factor that only the finished sum tells. So tanh and exp are computed once, and bf16 rounds once. */
+static inline float exp_row(float *slopes, const float *logits, float cap, float shift, int64_t V) {
     lanes sum = lanes_all(0), inverse = lanes_all(cap > 0 ? 1 / cap : 0);
     for (int64_t v = 0; v < V; v += LANES) {
         int64_t left = V - v;
@@ -35,7 +36,7 @@ static inline float exp_row(act *dlogits, const float *logits, float cap, float 
         }
         lanes e = lanes_exp(z - lanes_all(shift));
         sum += lanes_keep(e, left);
-        if (dlogits) act_put(dlogits + v, e * slope, left);
+        if (slopes) lanes_put(slopes + v, e * slope, left);
     }
     return lanes_sum(sum);
 }
@@ -47,10 +48,11 @@ static float cross_entropy_row(act *dlogits, const float *logits, int32_t target
     }
     float z = capped(logits[target], cap);
     float shift = capped(row_largest(logits, V), cap);
-    float sum = exp_row(dlogits, logits, cap, shift, V);
+    float *slopes = dlogits ? KERNEL(scratch)(SCRATCH_OWN, V * sizeof(float)) : NULL;
+    float sum = exp_row(slopes, logits, cap, shift, V);
     if (dlogits) {
         lanes factor = lanes_all(scale / sum);
-        for (int64_t v = 0; v < V; v += LANES) act_put(dlogits + v, factor * act_get(dlogits + v, V - v), V - v);
+        for (int64_t v = 0; v < V; v += LANES) act_put(dlogits + v, factor * lanes_get(slopes + v, V - v), V - v);
         float slope = cap > 0 ? 1 - z / cap * (z / cap) : 1;
         dlogits[target] = act_store((expf(z - shift) / sum - 1) * slope * scale);
     }

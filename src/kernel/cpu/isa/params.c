@@ -82,15 +82,31 @@ static void adam(float *w, float *m, float *v, const float *grad, int64_t count,
 
 /* ---- late QAT ---- */
 
+/* max |x|. Without the sign, float32 bits compare as integers do, which vectorises; a NaN is larger than anything. */
+static float largest_magnitude(const float *x, int64_t count) {
+    int32_t most = 0;
+    float largest;
+    for (int64_t i = 0; i < count; i++) {
+        int32_t bits;
+        memcpy(&bits, x + i, 4);
+        bits &= INT32_MAX;
+        most = bits > most ? bits : most;
+    }
+    memcpy(&largest, &most, 4);
+    return largest;
+}
+
 static void fake_quantize_row(float *out, const float *w, int64_t cols, int levels, float clip) {
-    float largest = 0;
-#pragma omp simd reduction(max : largest)
-    for (int64_t i = 0; i < cols; i++) largest = fmaxf(largest, fabsf(w[i]));
+    float largest = largest_magnitude(w, cols);
     float step = largest * clip / (float)levels, inverse = step > 0 ? 1 / step : 0, most = (float)levels;
     /* max|row| so small that 1 / step overflows: the row is 0 to every product that reads it */
     if (!isfinite(inverse)) inverse = 0;
 #pragma omp simd
-    for (int64_t i = 0; i < cols; i++) out[i] = step * fmaxf(-most, fminf(most, rintf(w[i] * inverse)));
+    for (int64_t i = 0; i < cols; i++) {
+        float q = rintf(w[i] * inverse);
+        q = q > most ? most : q;
+        out[i] = step * (q < -most ? -most : q);
+    }
 }
 
 static void fake_quantize(float *out, const float *w, int64_t rows, int64_t cols, int levels, float clip) {

@@ -22,9 +22,10 @@ static inline int64_t chunk_start(int64_t count, int thread) {
     return count * thread / omp_get_num_threads();
 }
 
-/* In a parallel region, called by every thread: total[count] += Σ over the threads, in their order, of partial[count]. */
+/* In a parallel region, called by every thread: total[count] += Σ over the threads, in their order, of partial[count].
+ * total is complete when the region ends. */
 static inline void add_partials(float *total, const float *partial, int64_t count) {
-#pragma omp for ordered schedule(static, 1)
+#pragma omp for ordered schedule(static, 1) nowait
     for (int thread = 0; thread < omp_get_num_threads(); thread++) {
 #pragma omp ordered
         for (int64_t c = 0; c < count; c++) total[c] += partial[c];

@@ -1,0 +1,121 @@
+#include "cli/cli.h"
+
+#include "train/bench.h"
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: moec bench train CONFIG [key=value ...] [options]\n"
+    "\n"
+    "Times forward + backward and the optimiser's step on the config's shapes, with random tokens, and breaks the "
+    "step\n"
+    "down by kernel. The config is taken as it starts; its events do not fire: say moe_layers=[4,5] looping=true, or\n"
+    "--after-events, to measure the model that they make.\n"
+    "\n"
+    "  --steps N        counted steps, after 2 for warming up; medians are printed (5)\n"
+    "  --after-events   apply the config's events first\n"
+    "  --forward        evaluation: the forward pass only\n"
+    "  --dtype T        bf16 or f32 (by default the config's)\n"
+    "  --json           one JSON object\n"
+    "\n"
+    "example: moec bench train configs/upcycle-9l.yaml batch=4 seq=1024\n";
+
+static int by_seconds(const void *a, const void *b) {
+    double x = ((const profile_entry *)a)->seconds, y = ((const profile_entry *)b)->seconds;
+    return (x < y) - (x > y);
+}
+
+static void print_ops(const bench_report *r) {
+    double whole = r->step_seconds + r->optimizer_seconds, counted = 0;
+    printf("\n%-28s %10s %7s %8s %10s\n", "kernel", "ms a step", "share", "calls", "GFLOP/s");
+    for (int i = 0; i < r->ops.entry_count; i++) {
+        const profile_entry *e = &r->ops.entries[i];
+        counted += e->seconds;
+        if (e->calls == 0) continue;
+        printf("%-28s %10.2f %6.1f%% %8lld ", e->name, 1e3 * e->seconds, 100 * e->seconds / whole, (long long)e->calls);
+        if (e->flops > 0)
+            printf("%10.0f\n", e->flops / e->seconds / 1e9);
+        else
+            printf("%10s\n", "");
+    }
+    printf("%-28s %10.2f %6.1f%%\n", "between kernels", 1e3 * (whole - counted), 100 * (whole - counted) / whole);
+    printf("%-28s %10.2f %6.1f%%\n", "whole step", 1e3 * whole, 100.0);
+}
+
+static void print_report(const bench_report *r, const char *kernels_name) {
+    printf("%s, %d threads, %.1f M parameters, %lld tokens a step\n", kernels_name, kernels_threads(),
+           (double)r->parameters / 1e6, (long long)r->tokens);
+    printf("  forward + backward   %9.1f ms   %8.0f tokens/s\n", 1e3 * r->step_seconds, r->tokens_per_second);
+    printf("  optimiser's step     %9.1f ms\n", 1e3 * r->optimizer_seconds);
+    printf("  rate                 %9.0f GFLOP/s, %.1f %% of the %.0f GFLOP/s of the same products by themselves\n",
+           r->gflops, 100 * r->gemm_share, r->product_gflops);
+    printf("  peak memory          %9.0f MB\n", (double)r->peak_rss_bytes / 1e6);
+    printf("  creating the model   %9.2f s\n", r->setup_seconds);
+    print_ops(r);
+}
+
+static void print_json(const bench_report *r) {
+    cJSON *root = cJSON_CreateObject(), *ops = cJSON_CreateObject();
+    cJSON_AddNumberToObject(root, "tokens_per_second", r->tokens_per_second);
+    cJSON_AddNumberToObject(root, "gflops", r->gflops);
+    cJSON_AddNumberToObject(root, "gemm_share", r->gemm_share);
+    cJSON_AddNumberToObject(root, "gemm_gflops", r->product_gflops);
+    cJSON_AddNumberToObject(root, "step_seconds", r->step_seconds);
+    cJSON_AddNumberToObject(root, "optimizer_seconds", r->optimizer_seconds);
+    cJSON_AddNumberToObject(root, "setup_seconds", r->setup_seconds);
+    cJSON_AddNumberToObject(root, "peak_rss_bytes", (double)r->peak_rss_bytes);
+    cJSON_AddNumberToObject(root, "parameters", (double)r->parameters);
+    cJSON_AddNumberToObject(root, "tokens", (double)r->tokens);
+    cJSON_AddNumberToObject(root, "threads", kernels_threads());
+    cJSON_AddStringToObject(root, "isa", kernels_isa());
+    for (int i = 0; i < r->ops.entry_count; i++)
+        if (r->ops.entries[i].calls) cJSON_AddNumberToObject(ops, r->ops.entries[i].name, r->ops.entries[i].seconds);
+    cJSON_AddItemToObject(root, "ops", ops);
+    char *text = cJSON_PrintUnformatted(root);
+    puts(text);
+    free(text);
+    cJSON_Delete(root);
+}
+
+static status choose_kernels(const char *type, const kernels **k) {
+    dtype act = kernels_best_act();
+    if (strcmp(type, "f32") == 0)
+        act = DTYPE_F32;
+    else if (strcmp(type, "bf16") == 0)
+        act = DTYPE_BF16;
+    else if (strcmp(type, "auto") != 0)
+        return fail_usage("dtype: expected auto, bf16 or f32, found %s", type);
+    *k = kernels_for(act);
+    return *k ? STATUS_OK : fail_usage("dtype: this machine has no fast path for %s", type);
+}
+
+static status run(int argc, char **argv) {
+    long long steps = 5;
+    bool json = cli_flag(&argc, argv, "--json"), after = cli_flag(&argc, argv, "--after-events");
+    bool forward = cli_flag(&argc, argv, "--forward");
+    const char *type = cli_option(&argc, argv, "--dtype");
+    const kernels *k;
+    bench_report report;
+    TRY(cli_integer("--steps", cli_option(&argc, argv, "--steps"), 1, 1000, &steps));
+    TRY(cli_rest(argc, argv, 2, 1 << 10, "moec bench train CONFIG [key=value ...] [options]"));
+    if (strcmp(argv[1], "train") != 0) return fail_usage("bench: expected train, found %s", argv[1]);
+    run_config config = run_config_default();
+    status s = run_config_load(&config, argv[2], argv + 3, argc - 3);
+    if (s == STATUS_OK && after) config.model = run_config_after_events(&config, &config.model);
+    if (s == STATUS_OK) s = choose_kernels(type ? type : config.dtype, &k);
+    bench_options options = {.warmup = 2, .steps = (int)steps, .forward_only = forward};
+    if (s == STATUS_OK) s = bench_train(&config, k, &options, &report);
+    run_config_free(&config);
+    TRY(s);
+    qsort(report.ops.entries, (size_t)report.ops.entry_count, sizeof *report.ops.entries, by_seconds);
+    if (json)
+        print_json(&report);
+    else
+        print_report(&report, k->name);
+    return STATUS_OK;
+}
+
+const command command_bench = {
+    .name = "bench", .summary = "time a training step on real shapes", .help = help, .run = run};

@@ -1,0 +1,178 @@
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/cli.h"
+#include "pack/artifact.h"
+#include "pack/open.h"
+#include "text/loader.h"
+#include "train/checkpoint.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: moec pack RUN_OR_CHECKPOINT [options]\n"
+    "\n"
+    "Quantises and entropy-codes a trained model into one self-contained file with config, tokenizer and weights. The\n"
+    "EMA weights are packed where the run has them. GPTQ's Hessians come from batches of the run's training data.\n"
+    "What an option does not say comes from the run's config.yaml.\n"
+    "\n"
+    "  -o FILE            the artifact (RUN/model.moec)\n"
+    "  --bits N           of the matrices in blocks, 2 to 8 (the run's pack_bits, 6)\n"
+    "  --embed-bits N     of embeddings and head, 2 to 8; 0: as --bits (the run's embed_bits, 8)\n"
+    "  --budget BYTES     refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
+    "  --fit              coarsen the grids until the file is within the budget\n"
+    "  --step X           no grid finer than X standard deviations of its row (0: the error alone decides)\n"
+    "  --calibration N    batches for the Hessians (the run's calibration_batches, 16)\n"
+    "  --data PATH        their shards (the run's data)\n"
+    "  --round            plain rounding instead of GPTQ\n"
+    "  --live             the live weights instead of the EMA's\n"
+    "\n"
+    "example: moec pack runs/demo --bits 6 --embed-bits 8\n";
+
+typedef struct request {
+    char *checkpoint, *output;
+    const char *data; /* from the command line, or NULL */
+    bool live;
+    long long calibration;
+    pack_options options;
+    run_config run; /* of the checkpoint */
+} request;
+
+static void request_free(request *q) {
+    run_config_free(&q->run);
+    free(q->checkpoint);
+    free(q->output);
+}
+
+/* RUN/model.moec for RUN/checkpoints/step-N */
+static char *default_output(const char *checkpoint) {
+    const char *end = strstr(checkpoint, "/checkpoints/");
+    for (const char *next = end; next; next = strstr(next + 1, "/checkpoints/")) end = next;
+    return end ? xasprintf("%.*s/model.moec", (int)(end - checkpoint), checkpoint)
+               : path_join(checkpoint, "model.moec");
+}
+
+static status read_run(request *q, const char *path) {
+    TRY(checkpoint_find(path, &q->checkpoint));
+    if (!q->checkpoint)
+        return fail("%s: expected a run folder with a checkpoint, or a checkpoint, found neither", path);
+    TRY(checkpoint_verify(q->checkpoint));
+    char *config = path_join(q->checkpoint, "config.yaml");
+    status s = run_config_load(&q->run, config, NULL, 0);
+    free(config);
+    return s;
+}
+
+static status parse(int *argc, char **argv, request *q) {
+    const char *output = cli_option(argc, argv, "-o"), *bits = cli_option(argc, argv, "--bits");
+    const char *embed_bits = cli_option(argc, argv, "--embed-bits"), *budget = cli_option(argc, argv, "--budget");
+    const char *calibration = cli_option(argc, argv, "--calibration"), *step = cli_option(argc, argv, "--step");
+    const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
+    q->data = cli_option(argc, argv, "--data");
+    q->live = cli_flag(argc, argv, "--live");
+    TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
+    TRY(read_run(q, argv[1]));
+    q->options = pack_options_default();
+    long long matrix = q->run.pack_bits, embedding = q->run.embed_bits, bytes = q->run.budget_bytes;
+    q->calibration = q->run.calibration_batches;
+    TRY(cli_integer("--bits", bits, 2, 8, &matrix));
+    TRY(cli_integer("--embed-bits", embed_bits, 0, 8, &embedding));
+    TRY(cli_integer("--budget", budget, 0, INT64_MAX, &bytes));
+    TRY(cli_integer("--calibration", calibration, 1, 1 << 20, &q->calibration));
+    TRY(cli_number("--step", step, 0, 1, &q->options.least_step));
+    q->options.bits = (int)matrix;
+    q->options.embed_bits = (int)embedding;
+    q->options.budget_bytes = bytes;
+    q->options.fit = fit;
+    q->options.gptq = !rounding;
+    q->options.damp = q->run.gptq_damp;
+    q->output = output ? xstrdup(output) : default_output(q->checkpoint);
+    return STATUS_OK;
+}
+
+/* Rows of the training data in a random order, so that all domains are among them. */
+static status calibrate(const request *q, model *m, const tokenizer *tok, hessians *h) {
+    const char *data = q->data ? q->data : q->run.data;
+    if (!data) return fail_usage("pack: --data: expected shards to calibrate with, found none");
+    loader *l;
+    TRY(loader_open(&l, data, m->config.vocab_size, tokenizer_bos(tok), q->run.batch, q->run.seq, true, q->run.seed));
+    progress p = progress_start("calibrate");
+    status s = STATUS_OK;
+    for (long long i = 0; i < q->calibration && s == STATUS_OK; i++) {
+        batch b;
+        char detail[64];
+        if (interrupt_requested()) s = STATUS_INTERRUPTED;
+        if (s == STATUS_OK) s = loader_next(l, &b);
+        if (s == STATUS_OK) s = hessians_add(h, m, &b);
+        snprintf(detail, sizeof detail, "%lld of %lld batches", i + 1, q->calibration);
+        progress_show(&p, (double)(i + 1) / (double)q->calibration, detail);
+    }
+    progress_end(&p, s == STATUS_OK ? "inputs of every product collected" : "stopped");
+    loader_close(l);
+    return s;
+}
+
+static void print_line(const char *name, int tensors, int64_t elements, int64_t bytes, double error, double weight) {
+    printf("  %-14s %7d %12lld %12.3f %12lld", name, tensors, (long long)elements, 8 * (double)bytes / (double)elements,
+           (long long)bytes);
+    if (weight > 0) printf("   %.2e", error / weight);
+    putchar('\n');
+}
+
+static void print_report(const request *q, const pack_report *r) {
+    int tensors = 0;
+    printf("%s, %s weights, %s%s\n", q->checkpoint, q->live ? "live" : "EMA", q->options.gptq ? "GPTQ" : "rounding",
+           r->least_step > 0 ? ", coarser steps" : "");
+    if (r->least_step > 0) printf("no step finer than %.3f standard deviations of its row\n", r->least_step);
+    printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
+    for (int i = 0; i < COMPONENTS; i++) {
+        const pack_component *c = &r->components[i];
+        tensors += c->tensors;
+        if (c->tensors) print_line(component_name(i), c->tensors, c->elements, c->bytes, c->error, c->weight);
+    }
+    print_line("all", tensors, r->raw_bytes / 4, r->weight_bytes, r->relative_error, 1);
+    printf("  tokenizer %46lld\n  config and directory %35lld\n", (long long)r->tokenizer_bytes,
+           (long long)r->config_bytes);
+    printf("  artifact %47lld", (long long)r->artifact_bytes);
+    if (q->options.budget_bytes > 0)
+        printf("   %.1f %% of the budget of %lld", 100 * (double)r->artifact_bytes / (double)q->options.budget_bytes,
+               (long long)q->options.budget_bytes);
+    printf("\n  %.1f times smaller than float32; an order-0 coder would need %.3f bits a grid weight\n",
+           (double)r->raw_bytes / (double)r->artifact_bytes, r->entropy_bits);
+}
+
+static status pack(request *q, model *m, const tokenizer *tok) {
+    hessians *h;
+    pack_report report;
+    TRY(hessians_create(&h, m->k));
+    status s = q->options.gptq ? calibrate(q, m, tok, h) : STATUS_OK;
+    if (s == STATUS_OK) {
+        s = artifact_write(q->output, m, tok, q->options.gptq ? h : NULL, &q->options, &report);
+        if (report.artifact_bytes > 0) print_report(q, &report);
+    }
+    if (s == STATUS_OK) printf("written to %s\n", q->output);
+    hessians_destroy(h);
+    return s;
+}
+
+static status run(int argc, char **argv) {
+    request q = {.run = run_config_default()};
+    model *m;
+    tokenizer *tok;
+    interrupt_catch();
+    status s = parse(&argc, argv, &q);
+    if (s == STATUS_OK)
+        s = open_model(q.checkpoint, kernels_for(kernels_best_act()), q.live ? "live" : "ema", &m, &tok,
+                       &q.options.context_tokens);
+    if (s == STATUS_OK) {
+        s = pack(&q, m, tok);
+        model_destroy(m);
+        tokenizer_close(tok);
+    }
+    request_free(&q);
+    return s;
+}
+
+const command command_pack = {
+    .name = "pack", .summary = "quantise and code a model into one small file", .help = help, .run = run};

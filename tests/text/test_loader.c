@@ -1,0 +1,155 @@
+#include "test.h"
+
+#include "text/loader.h"
+
+enum { T = 4, BOS = 1 };
+
+/* A folder with two training shards of the tokens 0 … 9 and 10 … 26 (26 targets are six rows of four and two left over),
+ * and a held-out one that must not be read. */
+static int create(void **state) {
+    char *folder = scratch_create();
+    uint16_t tokens[27];
+    for (int i = 0; i < 27; i++) tokens[i] = (uint16_t)i;
+    const char *names[3] = {"x_train_000000.bin", "x_train_000001.bin", "x_val_000000.bin"};
+    const int start[3] = {0, 10, 0}, count[3] = {10, 17, 27};
+    for (int i = 0; i < 3; i++) {
+        char *path = path_join(folder, names[i]);
+        assert_ok(shard_write(path, tokens + start[i], count[i]));
+        free(path);
+    }
+    *state = folder;
+    return 0;
+}
+
+static int destroy(void **state) {
+    scratch_remove(*state);
+    return 0;
+}
+
+static void rows_in_order_across_shards_and_epochs(void **state) {
+    loader *l;
+    assert_ok(loader_open(&l, *state, 27, -1, 2, T, false, 0));
+    assert_int_equal(loader_tokens(l), 27);
+    for (int pass = 0; pass < 2; pass++)
+        for (int start = 0; start < 24; start += 2 * T) { /* B·T + 1 contiguous tokens */
+            batch b;
+            assert_ok(loader_next(l, &b));
+            assert_int_equal(b.batch, 2);
+            assert_int_equal(b.length, T);
+            for (int i = 0; i < 2 * T; i++) {
+                assert_int_equal(b.input_ids[i], start + i);
+                assert_int_equal(b.target_ids[i], start + i + 1);
+                assert_int_equal(b.first[i], 0);
+            }
+        }
+    assert_int_equal(loader_tell(l).epoch, 2);
+    assert_int_equal(loader_tell(l).window, 0);
+    loader_close(l);
+}
+
+/* Rows are known by their first token, 0, 4, … 20. */
+static void read_epoch(loader *l, int first_tokens[6]) {
+    for (int i = 0; i < 6; i++) {
+        batch b;
+        assert_ok(loader_next(l, &b));
+        first_tokens[i] = b.input_ids[0];
+        for (int t = 0; t < T; t++) assert_int_equal(b.target_ids[t], first_tokens[i] + t + 1);
+    }
+}
+
+static void shuffling_visits_every_row_once_an_epoch(void **state) {
+    loader *l, *same, *other;
+    assert_ok(loader_open(&l, *state, 27, -1, 1, T, true, 5));
+    assert_ok(loader_open(&same, *state, 27, -1, 1, T, true, 5));
+    assert_ok(loader_open(&other, *state, 27, -1, 1, T, true, 6));
+    int changed_by_epoch = 0, changed_by_seed = 0, before[6] = {0};
+    for (int epoch = 0; epoch < 20; epoch++) {
+        int rows[6], same_rows[6], other_rows[6], seen[6] = {0};
+        read_epoch(l, rows);
+        read_epoch(same, same_rows);
+        read_epoch(other, other_rows);
+        assert_memory_equal(rows, same_rows, sizeof rows);
+        for (int i = 0; i < 6; i++) seen[rows[i] / T]++;
+        for (int i = 0; i < 6; i++) assert_int_equal(seen[i], 1);
+        changed_by_seed += memcmp(rows, other_rows, sizeof rows) != 0;
+        changed_by_epoch += memcmp(rows, before, sizeof rows) != 0;
+        memcpy(before, rows, sizeof rows);
+    }
+    assert_true(changed_by_seed > 15 && changed_by_epoch > 15);
+    loader_close(l);
+    loader_close(same);
+    loader_close(other);
+}
+
+static void seeking_gives_the_same_rows(void **state) {
+    for (int shuffle = 0; shuffle < 2; shuffle++) {
+        loader *l, *resumed;
+        assert_ok(loader_open(&l, *state, 27, BOS, 4, T, shuffle, 9));
+        assert_ok(loader_open(&resumed, *state, 27, BOS, 4, T, shuffle, 9));
+        for (int i = 0; i < 8; i++) { /* a batch of four rows begins in one epoch and ends in the next */
+            loader_seek(resumed, loader_tell(l));
+            batch a, b;
+            assert_ok(loader_next(l, &a));
+            assert_ok(loader_next(resumed, &b));
+            assert_memory_equal(a.input_ids, b.input_ids, 4 * T * sizeof(int32_t));
+            assert_memory_equal(a.target_ids, b.target_ids, 4 * T * sizeof(int32_t));
+            assert_memory_equal(a.first, b.first, 4 * T * sizeof(int32_t));
+        }
+        assert_int_equal(loader_tell(l).epoch, 32 / 6);
+        assert_int_equal(loader_tell(l).window, 32 % 6);
+        loader_close(l);
+        loader_close(resumed);
+    }
+}
+
+static void documents_start_at_bos(void **state) {
+    (void)state;
+    const int32_t ids[8] = {5, 6, BOS, 7, BOS, BOS, 8, 9}, expected[8] = {0, 0, 2, 2, 4, 5, 5, 5}, one[8] = {0};
+    int32_t first[8];
+    document_starts(ids, 8, BOS, first);
+    assert_memory_equal(first, expected, sizeof first);
+    document_starts(ids, 8, -1, first);
+    assert_memory_equal(first, one, sizeof first);
+}
+
+static void first_counts_within_the_row(void **state) {
+    loader *l;
+    batch b;
+    assert_ok(loader_open(&l, *state, 27, 6, 2, T, false, 0)); /* the token 6 stands third in row 1 */
+    assert_ok(loader_next(l, &b));
+    const int32_t expected[2 * T] = {0, 0, 0, 0, 0, 0, 2, 2};
+    assert_memory_equal(b.first, expected, sizeof expected);
+    loader_close(l);
+}
+
+static void patterns(void **state) {
+    char *folder = *state, *glob = path_join(folder, "*_train_*1.bin"), *one = path_join(folder, "x_val_000000.bin");
+    loader *l;
+    assert_ok(loader_open(&l, glob, 27, -1, 1, T, false, 0));
+    assert_int_equal(loader_tokens(l), 17);
+    loader_close(l);
+    assert_ok(loader_open(&l, one, 27, -1, 1, 26, false, 0));
+    assert_int_equal(loader_tokens(l), 27);
+    loader_close(l);
+    assert_fails(loader_open(&l, one, 27, -1, 1, 27, false, 0), "expected at least 28 tokens");
+    assert_fails(loader_open(&l, folder, 20, -1, 1, T, false, 0), "x_train_000001.bin: expected token ids below");
+    assert_fails(loader_open(&l, "/nowhere/*.bin", 27, -1, 1, T, false, 0), "/nowhere/*.bin");
+    assert_fails(loader_open(&l, folder, 27, -1, 0, T, false, 0), "found 0 rows");
+    char *empty = scratch_create();
+    assert_fails(loader_open(&l, empty, 27, -1, 1, T, false, 0), "*_train_*.bin");
+    scratch_remove(empty);
+    free(glob);
+    free(one);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_in_order_across_shards_and_epochs),
+        cmocka_unit_test(shuffling_visits_every_row_once_an_epoch),
+        cmocka_unit_test(seeking_gives_the_same_rows),
+        cmocka_unit_test(documents_start_at_bos),
+        cmocka_unit_test(first_counts_within_the_row),
+        cmocka_unit_test(patterns),
+    };
+    return cmocka_run_group_tests(tests, create, destroy);
+}
