@@ -121,7 +121,8 @@ typedef struct kernels {
 
     /* ---- attention ------------------------------------------------------------------------------------------------- */
     /* Causal softmax(q kᵀ / √head_dim) v, in blocks, without a T × T array; lse[batch, heads, queries] keeps
-     * log Σ exp for backward (NULL: not wanted). */
+     * log Σ exp for backward (NULL: not wanted). Where queries < keys, `first` is still [batch, queries] (or NULL), and
+     * counts positions among the keys. */
     void (*attention)(void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
                       const attention_shape *shape);
     /* Needs queries == keys. dq, dk, dv are overwritten. */

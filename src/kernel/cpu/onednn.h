@@ -51,7 +51,4 @@ size_t layout_bytes(layout_view l);
 /* Copy a matrix from one layout to another. */
 void layout_convert(layout_view to_layout, void *to, layout_view from_layout, const void *from);
 
-/* For the benches: how many products were created so far. */
-int64_t product_created(void);
-
 #endif

@@ -5,7 +5,7 @@
  * direction has a packed copy, made from `plain` when it is first wanted after an update: an embedding table or an
  * expert without tokens is never packed, and inference never packs for backward.
  *
- * The packed layout depends on the weight's size alone, which product_for_form checks rather than believes. */
+ * The packed layout depends on the weight's size alone, which form_refresh checks rather than believes. */
 #include "kernel/cpu/products.h"
 
 #include "base/memory.h"

@@ -23,34 +23,42 @@ static void rotate(float *x, const float *cosines, int64_t half, float direction
     }
 }
 
-static void get_row(float *out, const act *x, float factor, int64_t d) {
+/* Rows of the heads in whole vectors, `width` apart. All heads take one step before any takes the next: what rotate() has
+ * just stored in pieces cannot be loaded whole for some ten cycles. */
+static void get_head(float *out, const act *x, float factor, int64_t d) {
     for (int64_t c = 0; c < d; c += LANES) lanes_put(out + c, act_get(x + c, d - c) * lanes_all(factor), LANES);
+}
+
+static void rotate_heads(float *rows, int64_t width, int heads, const float *cosines, int64_t half, float direction) {
+    for (int64_t h = 0; h < heads; h++) rotate(rows + h * width, cosines, half, direction);
+}
+
+static void forward_row(act *y, float *rstd, const act *x, const float *gain, const float *cosines, int64_t half,
+                        int heads, int64_t d, float *rows) {
+    int64_t width = round_up_lanes(d);
+    for (int64_t h = 0; h < heads; h++) {
+        rstd[h] = 1 / sqrtf(act_dot(x + h * d, x + h * d, d) / (float)d + RMS_EPSILON);
+        get_head(rows + h * width, x + h * d, gain ? rstd[h] * gain[h] : rstd[h], d);
+    }
+    rotate_heads(rows, width, heads, cosines, half, 1);
+    for (int64_t h = 0; h < heads; h++)
+        for (int64_t c = 0; c < d; c += LANES) act_put(y + h * d + c, lanes_get(rows + h * width + c, LANES), d - c);
 }
 
 void KERNEL(head_norm_rope)(void *y, float *rstd, const void *x, const float *gain, int64_t N, int64_t T,
                             int64_t offset, int heads, int head_dim, int rope_dims, float base) {
-    int64_t d = head_dim, half = rope_dims / 2;
+    int64_t d = head_dim, half = rope_dims / 2, row = heads * d;
     const float *table = KERNEL(rope_table)(offset + T, half, base);
 #pragma omp parallel for schedule(static) if (N * heads * d > PARALLEL_ELEMENTS)
     for (int64_t n = 0; n < N; n++) {
-        float *row = KERNEL(scratch)(SCRATCH_OWN, (size_t)round_up_lanes(d) * sizeof(float));
-        for (int64_t h = 0; h < heads; h++) {
-            const act *in = (const act *)x + (n * heads + h) * d;
-            act *out = (act *)y + (n * heads + h) * d;
-            float inverse = 1 / sqrtf(act_dot(in, in, d) / (float)d + RMS_EPSILON);
-            rstd[n * heads + h] = inverse;
-            get_row(row, in, gain ? inverse * gain[h] : inverse, d);
-            rotate(row, table + (offset + n % T) * 2 * half, half, 1);
-            for (int64_t c = 0; c < d; c += LANES) act_put(out + c, lanes_get(row + c, LANES), d - c);
-        }
+        float *rows = KERNEL(scratch)(SCRATCH_OWN, (size_t)(heads * round_up_lanes(d)) * sizeof(float));
+        forward_row((act *)y + n * row, rstd + n * heads, (const act *)x + n * row, gain,
+                    table + (offset + n % T) * 2 * half, half, heads, d, rows);
     }
 }
 
-/* One head of one row; returns its n·u. u: scratch of round_up_lanes(d) floats. */
-static float backward_row(grad_out dx, int64_t at, const act *dy, const act *x, float rstd, float gain,
-                          const float *cosines, int64_t half, int64_t d, float *u) {
-    get_row(u, dy + at, 1, d);
-    rotate(u, cosines, half, -1);
+/* One head of one row, u = Rᵀ dy; returns n·u. */
+static float backward_head(grad_out dx, int64_t at, const float *u, const act *x, float rstd, float gain, int64_t d) {
     lanes sum = lanes_all(0), inverse = lanes_all(rstd);
     for (int64_t c = 0; c < d; c += LANES)
         sum = lanes_multiply_add(lanes_get(u + c, LANES), act_get(x + at + c, d - c) * inverse, sum);
@@ -64,18 +72,21 @@ static float backward_row(grad_out dx, int64_t at, const act *dy, const act *x, 
 void KERNEL(head_norm_rope_backward)(grad_out dx, float *dgain, const void *dy, const void *x, const float *rstd,
                                      const float *gain, int64_t N, int64_t T, int heads, int head_dim, int rope_dims,
                                      float base) {
-    int64_t d = head_dim, half = rope_dims / 2, chunks = (N + ROWS_A_SUM - 1) / ROWS_A_SUM;
+    int64_t d = head_dim, width = round_up_lanes(d), half = rope_dims / 2, chunks = (N + ROWS_A_SUM - 1) / ROWS_A_SUM;
     const float *table = KERNEL(rope_table)(T, half, base);
     float *partial = KERNEL(scratch)(SCRATCH_SHARED, (size_t)(chunks * heads) * sizeof(float)); /* [chunks, heads] */
 #pragma omp parallel for schedule(static) if (N * heads * d > PARALLEL_ELEMENTS)
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        float *u = KERNEL(scratch)(SCRATCH_OWN, (size_t)round_up_lanes(d) * sizeof(float));
+        float *u = KERNEL(scratch)(SCRATCH_OWN, (size_t)(heads * width) * sizeof(float));
         float *sums = partial + chunk * heads;
         for (int h = 0; h < heads; h++) sums[h] = 0;
-        for (int64_t n = chunk * ROWS_A_SUM; n < least(N, (chunk + 1) * ROWS_A_SUM); n++)
+        for (int64_t n = chunk * ROWS_A_SUM; n < least(N, (chunk + 1) * ROWS_A_SUM); n++) {
+            for (int64_t h = 0; h < heads; h++) get_head(u + h * width, (const act *)dy + (n * heads + h) * d, 1, d);
+            rotate_heads(u, width, heads, table + n % T * 2 * half, half, -1);
             for (int64_t h = 0; h < heads; h++)
-                sums[h] += backward_row(dx, (n * heads + h) * d, dy, x, rstd[n * heads + h], gain ? gain[h] : 1,
-                                        table + n % T * 2 * half, half, d, u);
+                sums[h] += backward_head(dx, (n * heads + h) * d, u + h * width, x, rstd[n * heads + h],
+                                         gain ? gain[h] : 1, d);
+        }
     }
     if (!dgain) return;
     for (int64_t chunk = 0; chunk < chunks; chunk++)
