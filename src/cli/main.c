@@ -5,6 +5,7 @@
 #include "kernel/kernel.h"
 #include <dnnl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,7 +68,17 @@ static status dispatch(int argc, char **argv) {
     return c ? run_command(c, argc - 1, argv + 1) : unknown_command(argv[1]);
 }
 
+/* OpenMP's threads spin between parallel regions. libgomp's default is to spin for milliseconds, which costs a whole time
+ * slice at each of some thousand regions a step as soon as another process wants the cores; 10,000 rounds (some 10 µs) cost
+ * nothing on an idle machine. It reads its variables while the program is loaded, so the program loads itself again. */
+static void limit_spinning(char **argv) {
+    if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
+    setenv("GOMP_SPINCOUNT", "10000", 1);
+    execv("/proc/self/exe", argv); /* where that fails, it goes on as it is */
+}
+
 int main(int argc, char **argv) {
+    limit_spinning(argv);
     status s = dispatch(argc, argv);
     /* A full disk or a closed pipe behind stdout must not look like success. */
     if (fflush(stdout) != 0 && s == STATUS_OK) s = fail("stdout: %m");

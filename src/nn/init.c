@@ -85,8 +85,12 @@ static status fill(float *out, const param *p, init_rule rule, uint64_t seed) {
     return STATUS_OK;
 }
 
+/* OpenBLAS has threads of its own; here each of our threads calls it for another tensor. */
+extern void openblas_set_num_threads(int count) __attribute__((weak));
+
 status model_init(model *m, uint64_t seed) {
     status result = STATUS_OK;
+    if (openblas_set_num_threads) openblas_set_num_threads(1);
     const char *failed = "";
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < m->param_count; i++) {

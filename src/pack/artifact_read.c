@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "pack/artifact_format.h"
+#include "pack/score_filter.h"
 #include "pack/weight_codec.h"
 #include <math.h>
 #include <stdlib.h>
@@ -380,7 +381,12 @@ static status read_tokenizer(container *c, tokenizer **out) {
     size_t count;
     TRY(section_read(c, SECTION_TOKENIZER, &bytes, &count));
     if (count == 0) return fail("%s: expected a tokenizer, found an artifact without one", c->where);
-    return tokenizer_parse(out, bytes, count, c->where);
+    uint8_t *model = xmalloc(count);
+    memcpy(model, bytes, count);
+    score_filter_undo(model, count);
+    status s = tokenizer_parse(out, model, count, c->where);
+    free(model);
+    return s;
 }
 
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
@@ -393,6 +399,13 @@ status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bo
     status s = read_directory(&d, &c);
     if (s == STATUS_OK) s = k && m ? read_model(&c, &d, k, m, context_tokens) : check_values(&c, &d, context_tokens);
     if (s == STATUS_OK && tok) s = read_tokenizer(&c, tok);
+    if (s == STATUS_OK && tok && m && tokenizer_vocab_size(*tok) > (*m)->config.vocab_size)
+        s = fail("%s: expected at most %d pieces in its tokenizer, found %d", where, (*m)->config.vocab_size,
+                 tokenizer_vocab_size(*tok));
+    if (s != STATUS_OK && tok) {
+        tokenizer_close(*tok);
+        *tok = NULL;
+    }
     if (s != STATUS_OK && m) {
         model_destroy(*m);
         *m = NULL;

@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "pack/artifact_format.h"
+#include "pack/score_filter.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,16 +58,25 @@ static char *config_text(const model *m, const pack_options *options) {
     return text;
 }
 
+static status fill_tokenizer(section *out, const tokenizer *tok) {
+    const void *bytes;
+    size_t count;
+    tokenizer_bytes(tok, &bytes, &count);
+    uint8_t *filtered = xmalloc(count + 1);
+    memcpy(filtered, bytes, count);
+    score_filter_apply(filtered, count);
+    status s = section_fill(out, filtered, count, true);
+    free(filtered);
+    return s;
+}
+
 static status fill_sections(section *sections, const packed_tensors *t, const model *m, const tokenizer *tok,
                             const pack_options *options) {
     char *config = config_text(m, options);
     status s = section_fill(&sections[SECTION_CONFIG], config, strlen(config), true);
     cJSON_free(config);
     TRY(s);
-    const void *tokens = "";
-    size_t token_bytes = 0;
-    if (tok) tokenizer_bytes(tok, &tokens, &token_bytes);
-    TRY(section_fill(&sections[SECTION_TOKENIZER], tokens, token_bytes, true));
+    if (tok) TRY(fill_tokenizer(&sections[SECTION_TOKENIZER], tok));
     TRY(section_fill(&sections[SECTION_TENSORS], t->directory.bytes, t->directory.count, true));
     TRY(section_fill_planes(&sections[SECTION_SCALES], t->scales, t->scale_count, sizeof *t->scales));
     TRY(section_fill_planes(&sections[SECTION_HALVES], t->halves, t->half_count, sizeof *t->halves));
@@ -170,11 +180,14 @@ static status fit(byte_buffer *file, const model *m, const tokenizer *tok, const
     return STATUS_OK;
 }
 
-static status check_options(const pack_options *o, const hessians *h) {
+static status check_options(const pack_options *o, const model *m, const tokenizer *tok, const hessians *h) {
     if (o->bits < 2 || o->bits > 8) return fail_usage("bits: expected 2 to 8, found %d", o->bits);
     if (o->embed_bits != 0 && (o->embed_bits < 2 || o->embed_bits > 8))
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
     if (o->gptq && !h) return fail_usage("GPTQ needs Hessians of calibration batches, found none");
+    if (tok && tokenizer_vocab_size(tok) > m->config.vocab_size)
+        return fail("expected at most %d pieces in the tokenizer, the model's vocabulary, found %d",
+                    m->config.vocab_size, tokenizer_vocab_size(tok));
     return STATUS_OK;
 }
 
@@ -191,7 +204,7 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, co
     pack_report unused;
     if (!report) report = &unused;
     *report = (pack_report){0};
-    TRY(check_options(options, h));
+    TRY(check_options(options, m, tok, h));
     status s = build(&file, m, tok, h, options, report);
     const int64_t budget = options->budget_bytes;
     if (s == STATUS_OK && options->fit && budget > 0 && report->artifact_bytes > budget)

@@ -2,7 +2,6 @@
 #include "base/memory.h"
 #include "train/events.h"
 #include <inttypes.h>
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>

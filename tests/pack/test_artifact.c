@@ -337,6 +337,45 @@ static void damage_behind_the_checksum_is_survived(void **state) {
     free(bytes);
 }
 
+static bool next_line(void *context, const char **text, size_t *bytes) {
+    static const char *const lines[] = {"the quick brown fox\n", "jumps over the lazy dog\n", "again and again\n"};
+    int *left = context;
+    if (*left == 0) return false;
+    *text = lines[--*left % 3];
+    *bytes = strlen(*text);
+    return true;
+}
+
+static void the_tokenizer_comes_back(void **state) {
+    fixture *f = *state;
+    char *path = path_join(f->folder, "t.model");
+    int lines = 60;
+    tokenizer *tok, *back_tok;
+    model *big, *back;
+    assert_ok(tokenizer_train(path, 300, next_line, &lines, 1));
+    assert_ok(tokenizer_open(&tok, path));
+    free(path);
+    pack_options o = tiny_options();
+    o.gptq = false;
+    assert_fails(artifact_write(f->path, f->m, tok, NULL, &o, NULL), "tokenizer"); /* 300 pieces, 96 embeddings */
+    model_config c = tiny_config();
+    c.vocab_size = tokenizer_vocab_size(tok);
+    assert_ok(model_create(&big, &c, f->m->k));
+    assert_ok(model_init(big, 1));
+    assert_ok(artifact_write(f->path, big, tok, NULL, &o, NULL));
+    assert_ok(artifact_read(f->path, f->m->k, &back, &back_tok, NULL));
+    const void *bytes, *back_bytes;
+    size_t count, back_count;
+    tokenizer_bytes(tok, &bytes, &count);
+    tokenizer_bytes(back_tok, &back_bytes, &back_count);
+    assert_int_equal(count, back_count);
+    assert_memory_equal(bytes, back_bytes, count);
+    tokenizer_close(tok);
+    tokenizer_close(back_tok);
+    model_destroy(big);
+    model_destroy(back);
+}
+
 static void other_files_are_named(void **state) {
     fixture *f = *state;
     model *m;
@@ -366,6 +405,7 @@ int main(void) {
         CASE(every_truncation_is_an_error),
         CASE(every_flipped_bit_is_an_error),
         CASE(damage_behind_the_checksum_is_survived),
+        CASE(the_tokenizer_comes_back),
         CASE(other_files_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -73,14 +73,16 @@ static void weight_update(weight *w, dtype type, const float *values) {
     ((form *)w->backward)->fresh = false;
 }
 
-/* Bring f up to date for a product that wants `wanted`. False where it cannot: another layout, or no memory. */
-static bool form_refresh(form *f, layout_view wanted, const void *plain) {
+/* B for a product that wants it in the layout `wanted`, packed first if need be. NULL where that cannot be: another layout
+ * than the copy's, or no memory for one. */
+static const void *form_refresh(form *f, layout_view wanted, const void *plain) {
+    if (layout_equal(f->plain, wanted)) return plain;
     if (!f->packed) f->packed = layout_copy(wanted);
-    if (!layout_equal(f->packed, wanted)) return false;
-    if (!f->bytes && kernels_for(f->type)->alloc(&f->bytes, layout_bytes(f->packed)) != STATUS_OK) return false;
+    if (!layout_equal(f->packed, wanted)) return NULL;
+    if (!f->bytes && kernels_for(f->type)->alloc(&f->bytes, layout_bytes(f->packed)) != STATUS_OK) return NULL;
     if (!f->fresh) layout_convert(f->packed, f->bytes, f->plain, plain);
     f->fresh = true;
-    return true;
+    return f->bytes;
 }
 
 /* C[m, n] (+)= A[m, k] · B, with B one direction of w. */
@@ -94,8 +96,9 @@ static void multiply_by_weight(void *c, dtype c_type, bool add, const void *a, i
                        .add = add,
                        .packed_b = true};
     product *p = product_find(&key);
-    if (form_refresh(f, product_b_layout(p), w->plain)) {
-        product_run(p, a, f->bytes, c);
+    const void *packed = form_refresh(f, product_b_layout(p), w->plain);
+    if (packed) {
+        product_run(p, a, packed, c);
         return;
     }
     key.packed_b = false;
