@@ -10,6 +10,8 @@ set_target_properties(libmoec PROPERTIES OUTPUT_NAME moec VERSION ${PROJECT_VERS
 target_link_libraries(libmoec PRIVATE moec_pack)
 target_link_options(libmoec PRIVATE -Wl,--exclude-libs,ALL)
 configure_file(${CMAKE_SOURCE_DIR}/src/moec.h ${CMAKE_BINARY_DIR}/moec.h COPYONLY)
+# Relative to where moec.pc lies, so that `cmake --install build --prefix DIR` holds for any DIR.
+file(RELATIVE_PATH PREFIX_FROM_PKGCONFIG /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/moec.pc.in ${CMAKE_BINARY_DIR}/moec.pc @ONLY)
 
 install(TARGETS libmoec LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} PUBLIC_HEADER DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

@@ -21,13 +21,27 @@ static void read_all(const safetensors *s) {
     }
 }
 
+/* A header length beyond the end is folded back into the file, since few inputs would get further otherwise; one whose
+ * highest byte is set stays as it is. */
+static void mend_length(uint8_t *bytes, size_t count) {
+    uint64_t length;
+    if (count < sizeof length) return;
+    memcpy(&length, bytes, sizeof length);
+    if (length >> 56 == 0) length %= count - sizeof length + 1;
+    memcpy(bytes, &length, sizeof length);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     safetensors s;
-    if (safetensors_parse(&s, "fuzz", bytes, count) == STATUS_OK)
+    uint8_t *copy = xmalloc(count);
+    if (count) memcpy(copy, bytes, count);
+    mend_length(copy, count);
+    if (safetensors_parse(&s, "fuzz", copy, count) == STATUS_OK)
         read_all(&s);
     else
         require(strncmp(error_message(), "fuzz: ", 6) == 0);
     safetensors_close(&s);
+    free(copy);
     return 0;
 }

@@ -28,7 +28,7 @@ static int by_seconds(const void *a, const void *b) {
 }
 
 static void print_ops(const bench_report *r) {
-    double whole = r->step_seconds + r->optimizer_seconds, counted = 0;
+    double whole = r->mean_seconds, counted = 0;
     printf("\n%-28s %10s %7s %8s %10s\n", "kernel", "ms a step", "share", "calls", "GFLOP/s");
     for (int i = 0; i < r->ops.entry_count; i++) {
         const profile_entry *e = &r->ops.entries[i];
@@ -41,7 +41,7 @@ static void print_ops(const bench_report *r) {
             printf("%10s\n", "");
     }
     printf("%-28s %10.2f %6.1f%%\n", "between kernels", 1e3 * (whole - counted), 100 * (whole - counted) / whole);
-    printf("%-28s %10.2f %6.1f%%\n", "whole step", 1e3 * whole, 100.0);
+    printf("%-28s %10.2f %6.1f%%\n", "mean step", 1e3 * whole, 100.0);
 }
 
 static void print_report(const bench_report *r, const char *kernels_name) {

@@ -22,7 +22,9 @@ static const char help[] =
     "  --embed-bits N     of embeddings and head, 2 to 8; 0: as --bits (the run's embed_bits, 8)\n"
     "  --budget BYTES     refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
     "  --fit              coarsen the grids until the file is within the budget\n"
-    "  --step X           no grid finer than X standard deviations of its row (0: the error alone decides)\n"
+    "  --step X           no grid in blocks finer than X standard deviations of its row; 0: the finest that --bits\n"
+    "                     allows. Coarser grids need fewer bits after entropy coding (0.25)\n"
+    "  --embed-step X     the same of embeddings and head (0)\n"
     "  --calibration N    batches for the Hessians (the run's calibration_batches, 16)\n"
     "  --data PATH        their shards (the run's data)\n"
     "  --round            plain rounding instead of GPTQ\n"
@@ -68,6 +70,7 @@ static status parse(int *argc, char **argv, request *q) {
     const char *output = cli_option(argc, argv, "-o"), *bits = cli_option(argc, argv, "--bits");
     const char *embed_bits = cli_option(argc, argv, "--embed-bits"), *budget = cli_option(argc, argv, "--budget");
     const char *calibration = cli_option(argc, argv, "--calibration"), *step = cli_option(argc, argv, "--step");
+    const char *embed_step = cli_option(argc, argv, "--embed-step");
     const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
     q->data = cli_option(argc, argv, "--data");
     q->live = cli_flag(argc, argv, "--live");
@@ -81,6 +84,7 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(cli_integer("--budget", budget, 0, INT64_MAX, &bytes));
     TRY(cli_integer("--calibration", calibration, 1, 1 << 20, &q->calibration));
     TRY(cli_number("--step", step, 0, 1, &q->options.least_step));
+    TRY(cli_number("--embed-step", embed_step, 0, 1, &q->options.embed_least_step));
     q->options.bits = (int)matrix;
     q->options.embed_bits = (int)embedding;
     q->options.budget_bytes = bytes;
@@ -122,9 +126,8 @@ static void print_line(const char *name, int tensors, int64_t elements, int64_t 
 
 static void print_report(const request *q, const pack_report *r) {
     int tensors = 0;
-    printf("%s, %s weights, %s%s\n", q->checkpoint, q->live ? "live" : "EMA", q->options.gptq ? "GPTQ" : "rounding",
-           r->least_step > 0 ? ", coarser steps" : "");
-    if (r->least_step > 0) printf("no step finer than %.3f standard deviations of its row\n", r->least_step);
+    printf("%s, %s weights, %s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->checkpoint,
+           q->live ? "live" : "EMA", q->options.gptq ? "GPTQ" : "rounding", r->least_step, r->embed_least_step);
     printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
     for (int i = 0; i < COMPONENTS; i++) {
         const pack_component *c = &r->components[i];

@@ -11,11 +11,13 @@
 enum { ARTIFACT_VERSION = 1 };
 
 typedef struct pack_options {
-    int bits;                    /* of matrices in blocks: 2 … 8 */
-    int embed_bits;              /* of embeddings and the head; 0: as bits */
-    int64_t budget_bytes;        /* fail when the file is larger; 0: any size */
-    bool fit;                    /* and before failing try coarser steps, up to MOST_STEP */
-    double least_step;           /* the finest step, in a row's σ (quantize.h); 0: the error alone decides */
+    int bits;             /* of matrices in blocks: 2 … 8 */
+    int embed_bits;       /* of embeddings and the head; 0: as bits */
+    int64_t budget_bytes; /* fail when the file is larger; 0: any size */
+    bool fit;             /* and before failing try coarser steps */
+    double
+        least_step; /* of matrices in blocks: the finest step in a row's σ (quantize.h); 0: the error alone decides */
+    double embed_least_step;     /* the same of embeddings and the head */
     double damp;                 /* of GPTQ's Hessian, relative to its mean diagonal: 0.01 */
     bool gptq;                   /* false: rounding (the baseline) */
     int64_t keep_float_elements; /* matrices up to this size stay floats (65,536 in #2102; here 1024) */
@@ -37,7 +39,8 @@ typedef struct pack_report {
     double bits_per_weight; /* after entropy coding */
     double relative_error;  /* Σ error / Σ weight over what has a Hessian (over all when there is none) */
     double entropy_bits;    /* a weight of the grids, without contexts: what the coder is measured against */
-    double least_step;      /* that was used: with `fit` it may be larger than asked for */
+    double least_step;      /* that were used: with `fit` they may be larger than asked for */
+    double embed_least_step;
     pack_component components[COMPONENTS];
 } pack_report;
 

@@ -6,12 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* With `fit`: steps that are tried are FIRST_STEP to MOST_STEP of a row's σ. Beyond it a weight has less than 2 bits. */
-static const double FIRST_STEP = 0.02, MOST_STEP = 1.2;
+/* With `fit`: steps that are tried are FIRST_STEP to MOST_STEP of a row's σ (beyond it a weight has less than 2 bits), and
+ * EMBED_STEP of that for embeddings, which every token reads and every logit depends on. */
+static const double FIRST_STEP = 0.02, MOST_STEP = 1.2, EMBED_STEP = 0.2;
 enum { FIT_TRIES = 7 };
 
+/* Measured on a looped 4.7 M-parameter MoE (d 192, V 2048, 1.5 M tokens of training; EMA 1.9849 bits/byte), int6 blocks and
+ * int8 embedding: step 0: 5.56 bits a weight, +0.0003; 0.2: 4.74, −0.0002; 0.35: 4.05, +0.0013; 0.45: 3.74, +0.0043.
+ * With plain rounding and a step of 0.3 everywhere the gap is +0.031, with GPTQ +0.009. */
 pack_options pack_options_default(void) {
-    return (pack_options){.bits = 6, .embed_bits = 8, .damp = 0.01, .gptq = true, .keep_float_elements = 1024};
+    return (pack_options){
+        .bits = 6, .embed_bits = 8, .least_step = 0.25, .damp = 0.01, .gptq = true, .keep_float_elements = 1024};
 }
 
 const char *section_name(int kind) {
@@ -145,25 +150,33 @@ static status build(byte_buffer *file, const model *m, const tokenizer *tok, con
         assemble(file, sections);
         fill_report(report, sections, &tensors, shares, m, file);
         report->least_step = options->least_step;
+        report->embed_least_step = options->embed_least_step;
     }
     for (int i = 1; i <= SECTION_COUNT; i++) free(sections[i].stored.bytes);
     packed_tensors_free(&tensors);
     return s;
 }
 
+static void set_step(pack_options *options, double step) {
+    options->least_step = step;
+    options->embed_least_step = fmax(options->embed_least_step, EMBED_STEP * step);
+}
+
 /* The finest step whose file is within the budget, by bisection of its logarithm. Leaves the best file that fits, or, when
  * none does, the coarsest. */
 static status fit(byte_buffer *file, const model *m, const tokenizer *tok, const hessians *h, pack_options options,
                   pack_report *report) {
+    const pack_options asked = options;
     double low = log(fmax(options.least_step, FIRST_STEP)), high = log(MOST_STEP);
-    options.least_step = MOST_STEP;
+    set_step(&options, MOST_STEP);
     TRY(build(file, m, tok, h, &options, report));
     if (report->artifact_bytes > options.budget_bytes) return STATUS_OK;
     for (int i = 0; i < FIT_TRIES; i++) {
         const double middle = 0.5 * (low + high);
         byte_buffer next = {0};
         pack_report next_report;
-        options.least_step = exp(middle);
+        options = asked;
+        set_step(&options, exp(middle));
         status s = build(&next, m, tok, h, &options, &next_report);
         const bool fits = s == STATUS_OK && next_report.artifact_bytes <= options.budget_bytes;
         if (fits) {

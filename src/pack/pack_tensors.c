@@ -19,11 +19,13 @@ static component component_of(const char *name) {
     return strstr(name, ".mlp.") ? COMPONENT_MLP : COMPONENT_GATES;
 }
 
-/* Embeddings and the head have their own width; a bigram table is an embedding, its projection is not. */
-static int bits_of(const param *p, const pack_options *options) {
+/* Embeddings and the head have their own grid; a bigram table is an embedding, its projection is not. */
+static grid_options grid_of(const param *p, const pack_options *options) {
     const component c = component_of(p->name);
     const bool table = c == COMPONENT_EMBEDDING || c == COMPONENT_HEAD || strcmp(p->name, "bigram_emb.weight") == 0;
-    return table && options->embed_bits ? options->embed_bits : options->bits;
+    if (!table) return (grid_options){.bits = options->bits, .least_step = options->least_step};
+    return (grid_options){.bits = options->embed_bits ? options->embed_bits : options->bits,
+                          .least_step = options->embed_least_step};
 }
 
 /* ---- floats ---- */
@@ -86,7 +88,7 @@ typedef struct grid_error {
 static status quantize_one(quantized *q, const float *w, const param *p, const hessians *h, const pack_options *options,
                            grid_error *error) {
     const int64_t rows = tensor_rows(&p->value), cols = tensor_cols(&p->value);
-    const grid_options grid = {.bits = bits_of(p, options), .least_step = options->least_step};
+    const grid_options grid = grid_of(p, options);
     float *hessian = h ? hessians_read(h, p->name, cols, NULL) : NULL;
     status s = options->gptq && hessian ? quantize_gptq(q, w, hessian, rows, cols, &grid, options->damp)
                                         : quantize_round(q, w, rows, cols, &grid);
@@ -141,7 +143,7 @@ static status pack_grid(packed_tensors *out, const param *p, const float *w, con
     }
     add_scales(out, &q);
     const tensor_coding coding = add_codes(out, &q, &code_bytes);
-    add_directory(&out->directory, p, coding, bits_of(p, options), code_bytes);
+    add_directory(&out->directory, p, coding, grid_of(p, options).bits, code_bytes);
     c->bytes += (int64_t)code_bytes;
     share->scales += q.rows;
     report->entropy_bits += weights_entropy(&q);

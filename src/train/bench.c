@@ -154,11 +154,12 @@ static void mean_over(profile *ops, int steps) {
 }
 
 static status measure(bench_state *s, const bench_options *options, bench_report *report) {
-    double steps[MAX_STEPS], updates[MAX_STEPS], ignored;
+    double steps[MAX_STEPS], updates[MAX_STEPS] = {0}, ignored;
     for (int i = 0; i < options->warmup; i++) TRY(one_step(s, options, i, &ignored, &ignored));
     profile_clear(&report->ops);
     for (int i = 0; i < options->steps; i++) TRY(one_step(s, options, options->warmup + i, &steps[i], &updates[i]));
     mean_over(&report->ops, options->steps);
+    for (int i = 0; i < options->steps; i++) report->mean_seconds += (steps[i] + updates[i]) / options->steps;
     report->step_seconds = median(steps, options->steps);
     report->optimizer_seconds = options->forward_only ? 0 : median(updates, options->steps);
     return STATUS_OK;

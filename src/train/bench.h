@@ -14,6 +14,7 @@ typedef struct bench_report {
     int64_t parameters, tokens; /* of the model, of one step */
     double step_seconds;        /* median of forward + backward */
     double optimizer_seconds;   /* median of clipping, update, EMA and refresh; 0 for forward_only */
+    double mean_seconds;        /* of forward + backward and update together: what `ops` adds up to */
     double tokens_per_second;   /* tokens / step_seconds */
     double flops;               /* of one forward + backward, counted from the shapes */
     double gflops;              /* flops / step_seconds, in 10⁹ */

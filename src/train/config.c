@@ -194,11 +194,13 @@ static status read_file(run_config *c, const char *path, bool *given) {
 }
 
 status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count) {
-    bool given[RUN_CONFIG_FIELDS] = {false};
+    bool given[RUN_CONFIG_FIELDS] = {false}, overridden[RUN_CONFIG_FIELDS] = {false};
+    int stride = run_config_find("eval_stride"), seq = run_config_find("seq");
     if (path) TRY(read_file(c, path, given));
-    for (int i = 0; i < override_count; i++) TRY(run_config_override(c, overrides[i], given));
-    /* The default stride belongs to the default seq: a shorter seq takes it along. */
-    if (!given[run_config_find("eval_stride")] && c->eval_stride > c->seq) c->eval_stride = c->seq;
+    for (int i = 0; i < override_count; i++) TRY(run_config_override(c, overrides[i], overridden));
+    /* A stride belongs to the seq that it was written beside: a seq that was shortened later takes it along. */
+    bool meant = overridden[stride] || (given[stride] && !overridden[seq]);
+    if (!meant && c->eval_stride > c->seq) c->eval_stride = c->seq;
     status s = run_config_check(c);
     return s == STATUS_OK ? s : fail_in(s, "%s", path ? path : "configuration");
 }

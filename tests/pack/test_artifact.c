@@ -71,6 +71,7 @@ static pack_options tiny_options(void) {
     pack_options o = pack_options_default();
     o.keep_float_elements = 300; /* bigram_proj (32 × 8) stays a float, the rest gets grids */
     o.context_tokens = LENGTH;
+    o.least_step = 0; /* the finest grids of so many bits */
     return o;
 }
 
