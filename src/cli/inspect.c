@@ -114,10 +114,12 @@ static void count_up(inspected *i) {
     i->gflop_now = model_forward_flops(&i->now, i->context) / 1e9;
     i->gflop_after = model_forward_flops(&i->after, i->context) / 1e9;
     if (!i->has_run) return;
-    int bits = (int)i->run.pack_bits, embed_bits = i->run.embed_bits ? (int)i->run.embed_bits : bits;
-    i->bits = gaussian_grid_best(bits).entropy;
-    i->embed_bits = gaussian_grid_best(embed_bits).entropy;
-    i->estimate = size_estimate_of(&i->after, bits, embed_bits, pack_options_default().keep_float_elements);
+    pack_options options = pack_options_default();
+    options.bits = (int)i->run.pack_bits;
+    options.embed_bits = (int)i->run.embed_bits;
+    i->bits = estimate_bits(&options);
+    i->embed_bits = estimate_embed_bits(&options);
+    i->estimate = size_estimate_of(&i->after, &options);
     i->tokenizer_bytes = tokenizer_size(i);
 }
 

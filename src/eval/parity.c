@@ -7,97 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the scripts' arguments ---- */
-
-static status get_int(const cJSON *json, const char *where, const char *key, int *value) {
-    int64_t wide;
-    TRY(json_get_int(json, where, key, &wide));
-    if (wide < INT32_MIN || wide > INT32_MAX) return fail("%s: %s: %lld is out of range", where, key, (long long)wide);
-    *value = (int)wide;
-    return STATUS_OK;
-}
-
-static status get_float(const cJSON *json, const char *where, const char *key, float *value) {
-    double wide;
-    TRY(json_get_double(json, where, key, &wide));
-    *value = (float)wide;
-    return STATUS_OK;
-}
-
-static status common_arguments(model_config *c, const cJSON *json, const char *where) {
-    TRY(get_int(json, where, "vocab_size", &c->vocab_size));
-    TRY(get_int(json, where, "num_layers", &c->num_layers));
-    TRY(get_int(json, where, "model_dim", &c->model_dim));
-    TRY(get_int(json, where, "num_heads", &c->num_heads));
-    TRY(get_int(json, where, "num_kv_heads", &c->num_kv_heads));
-    TRY(get_float(json, where, "mlp_mult", &c->mlp_mult));
-    TRY(json_get_bool(json, where, "tie_embeddings", &c->tie_embeddings));
-    TRY(get_float(json, where, "tied_embed_init_std", &c->tied_embed_init_std));
-    TRY(get_float(json, where, "logit_softcap", &c->logit_softcap));
-    TRY(get_float(json, where, "rope_base", &c->rope_base));
-    return get_float(json, where, "qk_gain_init", &c->qk_gain_init);
-}
-
-static status moe_layers(model_config *c, const cJSON *json, const char *where) {
-    const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "moe_layers"), *item;
-    if (!cJSON_IsArray(list)) return fail("%s: moe_layers: expected a list of layers", where);
-    cJSON_ArrayForEach(item, list) {
-        if (!cJSON_IsNumber(item) || item->valueint < 0 || item->valueint >= c->num_layers)
-            return fail("%s: moe_layers: expected layers from 0 to %d", where, c->num_layers - 1);
-        c->moe_layers[item->valueint] = true;
-    }
-    return STATUS_OK;
-}
-
-/* The case says which path its model took; ours must be the same. */
-static status check_path(const model_config *c, const cJSON *json, const char *where) {
-    const cJSON *given = cJSON_GetObjectItemCaseSensitive(json, "forward_path");
-    if (!given) return STATUS_OK;
-    const cJSON *encoder = cJSON_GetObjectItemCaseSensitive(given, "encoder");
-    const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(given, "decoder");
-    forward_path path = model_config_path(c);
-    int n = cJSON_GetArraySize(encoder), m = cJSON_GetArraySize(decoder);
-    bool same = n == path.encoder && n + m == path.length;
-    for (int i = 0; same && i < n + m; i++) {
-        const cJSON *item = cJSON_GetArrayItem(i < n ? encoder : decoder, i < n ? i : i - n);
-        same = cJSON_IsNumber(item) && item->valueint == path.layer[i];
-    }
-    return same ? STATUS_OK : fail("%s: forward_path: not the path that these loops and layers give", where);
-}
-
-static status upcycle_arguments(model_config *c, const cJSON *json, const char *where) {
-    TRY(get_int(json, where, "num_loops", &c->num_loops));
-    TRY(get_int(json, where, "loop_start", &c->loop_start));
-    TRY(get_int(json, where, "loop_end", &c->loop_end));
-    TRY(get_int(json, where, "parallel_start_layer", &c->parallel_start_layer));
-    TRY(get_int(json, where, "bigram_buckets", &c->bigram_buckets));
-    TRY(get_int(json, where, "bigram_dim", &c->bigram_dim));
-    TRY(get_int(json, where, "gate_window", &c->smear_width));
-    TRY(moe_layers(c, json, where));
-    if (cJSON_HasObjectItem(json, "moe_num_experts")) TRY(get_int(json, where, "moe_num_experts", &c->moe_num_experts));
-    if (cJSON_HasObjectItem(json, "moe_aux_weight")) TRY(get_float(json, where, "moe_aux_weight", &c->moe_aux_weight));
-    if (cJSON_HasObjectItem(json, "looping")) TRY(json_get_bool(json, where, "looping", &c->looping));
-    c->looping = c->looping && c->num_loops > 0;
-    if (c->parallel_start_layer > c->num_layers) c->parallel_start_layer = c->num_layers;
-    int head_dim = c->num_heads > 0 ? c->model_dim / c->num_heads : 0;
-    c->rope_dims = head_dim < 16 ? head_dim : 16;
-    return check_path(c, json, where);
-}
-
-status parity_config(model_config *c, const cJSON *json, const char *where) {
-    const char *family;
-    TRY(json_get_string(json, where, "family", &family));
-    if (strcmp(family, "upcycle") != 0)
-        return fail("%s: family: expected \"upcycle\" (the one that moec can build so far), found \"%s\"", where,
-                    family);
-    *c = model_config_default();
-    TRY(common_arguments(c, json, where));
-    TRY(upcycle_arguments(c, json, where));
-    return fail_in(model_config_check(c), "%s", where);
-}
-
-/* ---- running a case ---- */
-
 typedef struct parity_case {
     char *config_path;
     cJSON *config;
@@ -114,9 +23,11 @@ static status open_in(safetensors *s, const char *folder, const char *name) {
     return result;
 }
 
+/* Frozen random weights are the case's own where it has some: torch's generator is not ours. */
 static status load_weights(parity_case *c) {
     for (int i = 0; i < c->m->param_count; i++) {
         param *p = c->m->params[i];
+        if (p->derived && !safetensors_find(&c->weights, p->name)) continue;
         float *values = xmalloc(tensor_bytes(&p->value));
         status s = safetensors_read_f32(&c->weights, p->name, p->value.ndim, p->value.shape, values);
         if (s == STATUS_OK) tensor_write(c->m->k, &p->value, values);
@@ -124,7 +35,7 @@ static status load_weights(parity_case *c) {
         TRY(s);
     }
     for (int i = 0; i < c->weights.count; i++)
-        if (!model_find(c->m, c->weights.tensors[i].name))
+        if (c->weights.tensors[i].bytes > 0 && !model_find(c->m, c->weights.tensors[i].name))
             return fail("%s: %s: the config's model has no such tensor", c->weights.path, c->weights.tensors[i].name);
     return model_refresh(c->m);
 }
@@ -201,7 +112,8 @@ static status compare_losses(parity_case *c, const batch *b, parity_report *repo
 
 static status compare_gradient(parity_case *c, const safetensor *reference, parity_difference *out) {
     param *p = model_find(c->m, reference->name);
-    if (!p) return fail("%s: %s: the config's model has no such tensor", c->gradients.path, reference->name);
+    if (!p || !p->grad)
+        return fail("%s: %s: the config's model has no such trained tensor", c->gradients.path, reference->name);
     float *ours = xmalloc(tensor_bytes(&p->value)), *theirs = xmalloc(tensor_bytes(&p->value));
     status s = safetensors_read_f32(&c->gradients, p->name, p->value.ndim, p->value.shape, theirs);
     if (s == STATUS_OK) {
@@ -230,7 +142,8 @@ static status compare(parity_case *c, parity_report *report) {
     TRY(compare_losses(c, &b, report));
     report->gradients = xcalloc((size_t)c->gradients.count + 1, sizeof *report->gradients);
     for (int i = 0; i < c->gradients.count; i++) {
-        TRY(compare_gradient(c, &c->gradients.tensors[i], &report->gradients[i]));
+        if (c->gradients.tensors[i].bytes == 0) continue; /* the skips of one layer */
+        TRY(compare_gradient(c, &c->gradients.tensors[i], &report->gradients[report->gradient_count]));
         report->gradient_count++;
     }
     qsort(report->gradients, (size_t)report->gradient_count, sizeof *report->gradients, by_relative);

@@ -23,6 +23,8 @@ var *op_linear(tape *t, var *x, param *w);
 var *op_add(tape *t, var *x, var *z);
 /* y = x + s ⊙ z; s [d] */
 var *op_scale_add(tape *t, var *x, var *z, param *s);
+/* y = x + s z; s a scalar */
+var *op_scalar_add(tape *t, var *x, var *z, param *s);
 /* y = scale · x / rms(x) */
 var *op_rms_norm(tape *t, var *x, float scale);
 /* y = mix[0] ⊙ x + mix[1] ⊙ x0; mix [2, d] */
@@ -48,27 +50,41 @@ var *op_xsa(tape *t, var *y, var *v, int heads, int kv_heads);
 /* A two-layer perceptron: f(x fcᵀ) projᵀ; fc [h, d] ([2h, d] for SwiGLU), proj [d, h] */
 var *op_mlp(tape *t, var *x, param *fc, param *proj, activation f);
 
-/* A mixture of experts. */
+/* y = f(u); u [N, h] ([N, 2h] for SwiGLU) → [N, h] */
+var *op_activate(tape *t, var *u, activation f);
+/* Gain and gated chunks of a frozen up-projection's output u [N, h] (#1692): y[n, c] = gain[c] · softmax(x Wᵀ)[n, e(c)] · u[n, c].
+ * gain [h] or NULL: 1; router W [E, d] or NULL: no chunks; chunk e has h/E channels, the first h mod E one more. */
+var *op_chunk_gate(tape *t, var *u, param *gain, var *x, param *router);
+
+/* A mixture of experts: what an expert's output is multiplied with. p = softmax(x Wᵀ) */
 typedef enum gate_kind {
-    GATE_PROBABILITY, /* the chosen experts' softmax probabilities as they are: #2102 top-1, and soft MoE with top_k = E */
-    GATE_RENORMALIZED /* the same divided by their sum: #660 top-k */
+    GATE_PROBABILITY, /* the top_k experts' p as they are */
+    GATE_RENORMALIZED, /* the same divided by their sum; top-1 keeps p, or its router would have no gradient (#2102, #660) */
+    GATE_SOFT,         /* p of every expert (#480, #660 soft); top_k is not used */
+    GATE_STRAIGHT_THROUGH /* 1 for the largest p, 0 for the others, with the gradient of p for all: the first #660 */
 } gate_kind;
 
 typedef struct moe_args {
     int experts, top_k;
     gate_kind gate;
     activation f;
-    float aux_weight; /* Switch balance loss: aux_weight · E · Σ_e f_e p_e is added to the loss (0: none) */
+    float aux_weight; /* Switch balance loss: aux_weight · E · Σ_e f_e p̄_e is added to the loss (0: none) */
+    float z_weight;   /* router z-loss: z_weight · mean (log Σ exp logits)² is added to the loss (0: none) */
+    float noise_std;  /* of normal noise on the logits, only when recording (0: none) */
+    uint64_t noise_seed;
+    const param *bias; /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
 } moe_args;
 
 /* What a pass through a router did; host memory of the caller, filled by the op. */
 typedef struct moe_stats {
-    int experts;     /* E */
-    float share[64]; /* f_e: fraction of the (token, choice) pairs that went to expert e */
-    float entropy;   /* mean over tokens of the router's entropy, in nats */
-    double aux;      /* E · Σ f_e p_e, unweighted */
+    int experts; /* E */
+    float
+        share[64]; /* fraction of the (token, choice) pairs that went to expert e; soft: of the tokens that prefer it */
+    float entropy; /* mean over tokens of the router's entropy, in nats */
+    double aux;    /* E · Σ f_e p̄_e, unweighted; f_e: fraction of the tokens whose first choice is e */
+    double z;      /* mean (log Σ exp logits)², unweighted; 0 where z_weight is 0 */
 } moe_stats;
-/* y = Σ over the top_k experts e of gate_e · mlp_e(x). Tokens are grouped by expert and only those rows are multiplied.
+/* y = Σ over the chosen experts e of gate_e · mlp_e(x). Tokens are grouped by expert and only those rows are multiplied.
  * router [E, d]; fc and proj are arrays of E parameters. stats may be NULL. */
 var *op_moe(tape *t, var *x, param *router, param *const *fc, param *const *proj, const moe_args *args,
             moe_stats *stats);

@@ -34,6 +34,12 @@ void param_destroy(param *p, const kernels *k) {
     free(p);
 }
 
+void param_freeze(param *p, const kernels *k) {
+    k->release(p->grad);
+    p->grad = NULL;
+    p->has_grad = false;
+}
+
 int64_t param_count(const param *p) {
     return tensor_count(&p->value);
 }

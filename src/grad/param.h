@@ -12,11 +12,14 @@ typedef struct param {
     weight matrix; /* what products read; rows == 0 for vectors */
     bool is_matrix;
     bool has_grad; /* something was added to grad since the last zeroing */
+    bool derived;  /* frozen, and made again from the config: no file stores it, nothing accompanies it */
 } param;
 
 status param_create(param **out, const kernels *k, const char *name, int ndim, const int64_t *shape, bool is_matrix);
 void param_destroy(param *p, const kernels *k);
 int64_t param_count(const param *p);
+/* From now on without a gradient. */
+void param_freeze(param *p, const kernels *k);
 
 /* After the values changed: rebuild `matrix`. quantize_levels > 0 lets products see the values on a grid of
  * 2·levels + 1 steps while the gradient goes to the master values (straight-through QAT). */

@@ -153,6 +153,16 @@ typedef struct kernels {
     void (*gated_skip)(void *y, const void *x, const void *skip, const float *w, const float *g, int64_t N, int64_t d);
     void (*gated_skip_backward)(grad_out dx, grad_out dskip, float *dw, float *dg, const void *dy, const void *x,
                                 const void *skip, const float *w, const float *g, int64_t N, int64_t d);
+    /* y = x + s z; s: one float32. Backward: dz (+)= s dy; *ds += Σ dy z (dx is dy itself) */
+    void (*scalar_add)(void *y, const void *x, const void *z, const float *s, int64_t N, int64_t d);
+    void (*scalar_add_backward)(grad_out dz, float *ds, const void *dy, const void *z, const float *s, int64_t N,
+                                int64_t d);
+    /* Gain and gated chunks (#1692): y[n, c] = gain[c] · gates[n, e] · u[n, c], where chunk e of the h channels has h/E of them
+     * (the first h mod E chunks one more); gain: [h] or NULL for 1, gates: float32 [N, E] or NULL for 1 (then E is 1).
+     * Backward: du (+)= …; dgain (NULL: not wanted) is added to, dgates[N, E] (NULL: not wanted) overwritten. */
+    void (*chunk_gate)(void *y, const void *u, const float *gain, const float *gates, int64_t N, int64_t h, int64_t E);
+    void (*chunk_gate_backward)(grad_out du, float *dgain, float *dgates, const void *dy, const void *u,
+                                const float *gain, const float *gates, int64_t N, int64_t h, int64_t E);
     /* h[N, width] = f(u); u is [N, width], or [N, 2·width] for SwiGLU. */
     void (*activate)(void *h, const void *u, activation f, int64_t N, int64_t width);
     void (*activate_backward)(void *du, const void *dh, const void *u, activation f, int64_t N, int64_t width);
@@ -172,6 +182,20 @@ typedef struct kernels {
      * token (the balance loss): through the gates and the softmax. */
     void (*gate_backward)(float *dlogits, const float *dgates, const float *dprobs, const float *probs,
                           const int32_t *chosen, bool renormalize, int64_t N, int64_t E, int k);
+    /* logits += std · noise, probs = softmax(logits). The noise is normal and a function of seed and place alone. */
+    void (*router_noise)(float *logits, float *probs, float std, uint64_t seed, int64_t N, int64_t E);
+    /* Router z-loss (Zoph et al. 2022): mean over tokens of (log Σ exp logits)², and dlogits += weight · d(mean) / d logits */
+    double (*router_z)(const float *logits, int64_t N, int64_t E);
+    void (*router_z_backward)(float *dlogits, const float *logits, const float *probs, float weight, int64_t N,
+                              int64_t E);
+    /* dlogits = probs ⊙ (dprobs − Σ_e probs dprobs), [N, E] */
+    void (*softmax_backward)(float *dlogits, const float *dprobs, const float *probs, int64_t N, int64_t E);
+    /* chosen[n, e] = e: every token goes to every expert. */
+    void (*choose_all)(int32_t *chosen, int64_t N, int64_t E);
+    /* gates[n, e] = 1 for e = first[n], else 0 */
+    void (*gate_one_hot)(float *gates, const int32_t *first, int64_t N, int64_t E);
+    /* HOST counts[E]: how many tokens chose expert e first; chosen: [N, k] */
+    void (*count_first)(int64_t *counts, const int32_t *chosen, int64_t N, int64_t E, int k);
     /* HOST results: mean_probs[E] = mean over tokens of probs; *entropy = mean over tokens of −Σ p log p */
     void (*routing_statistics)(double *mean_probs, double *entropy, const float *probs, int64_t N, int64_t E);
     /* Group the N·k (token, choice) pairs by expert. The rows of expert e are start[e] … start[e] + counts[e]; a group's

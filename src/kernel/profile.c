@@ -111,6 +111,26 @@ TIMED(gate_backward,
       (dlogits, dgates, dprobs, probs, chosen, renormalize, N, E, k))
 TIMED(routing_statistics, (double *mean_probs, double *entropy, const float *probs, int64_t N, int64_t E),
       (mean_probs, entropy, probs, N, E))
+TIMED(scalar_add, (void *y, const void *x, const void *z, const float *s, int64_t N, int64_t d), (y, x, z, s, N, d))
+TIMED(scalar_add_backward,
+      (grad_out dz, float *ds, const void *dy, const void *z, const float *s, int64_t N, int64_t d),
+      (dz, ds, dy, z, s, N, d))
+TIMED(chunk_gate, (void *y, const void *u, const float *gain, const float *gates, int64_t N, int64_t h, int64_t E),
+      (y, u, gain, gates, N, h, E))
+TIMED(chunk_gate_backward,
+      (grad_out du, float *dgain, float *dgates, const void *dy, const void *u, const float *gain, const float *gates,
+       int64_t N, int64_t h, int64_t E),
+      (du, dgain, dgates, dy, u, gain, gates, N, h, E))
+TIMED(router_noise, (float *logits, float *probs, float std, uint64_t seed, int64_t N, int64_t E),
+      (logits, probs, std, seed, N, E))
+TIMED_VALUE(router_z, (const float *logits, int64_t N, int64_t E), (logits, N, E))
+TIMED(router_z_backward, (float *dlogits, const float *logits, const float *probs, float weight, int64_t N, int64_t E),
+      (dlogits, logits, probs, weight, N, E))
+TIMED(softmax_backward, (float *dlogits, const float *dprobs, const float *probs, int64_t N, int64_t E),
+      (dlogits, dprobs, probs, N, E))
+TIMED(choose_all, (int32_t * chosen, int64_t N, int64_t E), (chosen, N, E))
+TIMED(gate_one_hot, (float *gates, const int32_t *first, int64_t N, int64_t E), (gates, first, N, E))
+TIMED(count_first, (int64_t * counts, const int32_t *chosen, int64_t N, int64_t E, int k), (counts, chosen, N, E, k))
 TIMED(group,
       (int32_t * slot, int32_t *source, int64_t *counts, int64_t *start, const int32_t *chosen, int64_t N, int k,
        int64_t E, int64_t align),
@@ -246,6 +266,17 @@ kernels profile_kernels(profile *p, const kernels *k) {
     timed.gate_backward = timed_gate_backward;
     timed.routing_statistics = timed_routing_statistics;
     timed.group = timed_group;
+    timed.scalar_add = timed_scalar_add;
+    timed.scalar_add_backward = timed_scalar_add_backward;
+    timed.chunk_gate = timed_chunk_gate;
+    timed.chunk_gate_backward = timed_chunk_gate_backward;
+    timed.router_noise = timed_router_noise;
+    timed.router_z = timed_router_z;
+    timed.router_z_backward = timed_router_z_backward;
+    timed.softmax_backward = timed_softmax_backward;
+    timed.choose_all = timed_choose_all;
+    timed.gate_one_hot = timed_gate_one_hot;
+    timed.count_first = timed_count_first;
     timed.gather = timed_gather;
     timed.gather_backward = timed_gather_backward;
     timed.combine = timed_combine;

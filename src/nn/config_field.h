@@ -43,7 +43,7 @@ char *layers_text(const bool *layers);
 bool layers_add(bool *layers, const char *text);
 
 /* model_config's keys, in the struct's order; section "model". */
-enum { MODEL_CONFIG_FIELDS = 29 };
+enum { MODEL_CONFIG_FIELDS = 54 };
 extern const config_field model_config_fields[MODEL_CONFIG_FIELDS];
 
 #endif

@@ -2,13 +2,14 @@
 #include "base/memory.h"
 #include "nn/forward.h"
 #include <stdlib.h>
+#include <string.h>
 
 struct kv_cache {
     const model *m;
     int64_t batch, capacity, length;
     int count; /* passes of the forward path */
     pass_cache passes[MODEL_MAX_PATH];
-    int32_t *last; /* [B] the newest token */
+    stem_cache stem;
 };
 
 static status create_pass(pass_cache *p, const model *m, int64_t batch, int64_t capacity) {
@@ -22,21 +23,25 @@ static status create_pass(pass_cache *p, const model *m, int64_t batch, int64_t 
     return STATUS_OK;
 }
 
+static status create_stem(stem_cache *stem, const model *m, int64_t batch) {
+    stem->previous = xcalloc((size_t)batch, sizeof *stem->previous);
+    if (!m->config.smear_embedding) return STATUS_OK;
+    return m->k->alloc(&stem->carry, (size_t)(batch * m->config.model_dim) * dtype_bytes(m->k->act));
+}
+
 status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t capacity) {
     kv_cache *c = xcalloc(1, sizeof *c);
     c->m = m;
     c->batch = batch;
     c->capacity = capacity;
     c->count = model_config_path(&m->config).length;
-    c->last = xcalloc((size_t)batch, sizeof *c->last);
-    for (int i = 0; i < c->count; i++) {
-        status s = create_pass(&c->passes[i], m, batch, capacity);
-        if (s == STATUS_OK) continue;
+    status s = create_stem(&c->stem, m, batch);
+    for (int i = 0; i < c->count && s == STATUS_OK; i++) s = create_pass(&c->passes[i], m, batch, capacity);
+    if (s == STATUS_OK)
+        *out = c;
+    else
         kv_cache_destroy(c);
-        return s;
-    }
-    *out = c;
-    return STATUS_OK;
+    return s;
 }
 
 void kv_cache_destroy(kv_cache *c) {
@@ -46,7 +51,8 @@ void kv_cache_destroy(kv_cache *c) {
         c->m->k->release(c->passes[i].attention.v);
         c->m->k->release(c->passes[i].carry);
     }
-    free(c->last);
+    c->m->k->release(c->stem.carry);
+    free(c->stem.previous);
     free(c);
 }
 
@@ -68,6 +74,11 @@ static var *last_rows(model *m, const var *x, int64_t batch, int64_t count) {
     return y;
 }
 
+static void push_token(int32_t previous[TOKENS_BACK], int32_t token) {
+    memmove(previous + 1, previous, (TOKENS_BACK - 1) * sizeof *previous);
+    previous[0] = token;
+}
+
 status model_decode(model *m, kv_cache *c, const int32_t *ids, int64_t count, float *logits) {
     if (c->length + count > c->capacity)
         return fail("the key/value cache holds %lld tokens: %lld more do not fit behind %lld", (long long)c->capacity,
@@ -77,13 +88,14 @@ status model_decode(model *m, kv_cache *c, const int32_t *ids, int64_t count, fl
                      .length = count,
                      .offset = c->length,
                      .ids = ids,
-                     .previous = c->length > 0 ? c->last : NULL,
+                     .stem = &c->stem,
                      .passes = c->passes,
                      .loss_weight = 1};
     tape_reset(m->tape, false);
     var *x = model_forward(m, &in);
     TRY(tape_status(m->tape));
-    for (int64_t b = 0; b < c->batch; b++) c->last[b] = ids[(b + 1) * count - 1];
+    for (int64_t b = 0; b < c->batch; b++)
+        for (int64_t t = 0; t < count; t++) push_token(c->stem.previous[b], ids[b * count + t]);
     c->length += count;
     return op_logits(m->tape, last_rows(m, x, c->batch, count), m->scratch->head, m->config.logit_softcap, logits);
 }

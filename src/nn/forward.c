@@ -1,75 +1,29 @@
-/* The forward pass of #2102's backbone, as calls of ops, and what is run with it. */
+/* The forward pass, as calls of ops, and what is run with it. */
 #include "nn/forward.h"
 
-#include "base/memory.h"
 #include <math.h>
-#include <stdlib.h>
-
-/* ---- tokens to the device ---- */
-
-static status reserve(model *m, int64_t count) {
-    struct model_scratch *s = m->scratch;
-    if (count <= s->capacity) return STATUS_OK;
-    int32_t **arrays[] = {&s->ids, &s->bigram_ids, &s->targets, &s->first};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-        m->k->release(*arrays[i]);
-        *arrays[i] = NULL;
-        TRY(m->k->alloc((void **)arrays[i], (size_t)count * sizeof(int32_t)));
-    }
-    s->host = xrealloc(s->host, (size_t)count * sizeof(int32_t));
-    s->capacity = count;
-    return STATUS_OK;
-}
-
-/* BigramHash (#2102): (31 · previous + current) mod buckets; a document's first token has previous 0. */
-static void hash_bigrams(int32_t *out, const pass_input *in, int buckets) {
-    for (int64_t b = 0; b < in->batch; b++) {
-        for (int64_t t = 0; t < in->length; t++) {
-            int64_t n = b * in->length + t;
-            bool starts = in->first && in->first[n] == t;
-            int64_t previous = t > 0 ? in->ids[n - 1] : in->previous ? in->previous[b] : 0;
-            out[n] = (int32_t)((31 * (starts ? 0 : previous) + in->ids[n]) % buckets);
-        }
-    }
-}
-
-static status upload_ids(model *m, const pass_input *in) {
-    struct model_scratch *s = m->scratch;
-    int64_t N = in->batch * in->length;
-    size_t bytes = (size_t)N * sizeof(int32_t);
-    TRY(reserve(m, N));
-    for (int64_t n = 0; n < N; n++)
-        if (in->ids[n] < 0 || in->ids[n] >= m->config.vocab_size)
-            return fail("token %lld of the batch: id %d is beyond the vocabulary of %d", (long long)n, in->ids[n],
-                        m->config.vocab_size);
-    m->k->upload(s->ids, in->ids, bytes);
-    if (in->first) m->k->upload(s->first, in->first, bytes);
-    if (m->config.bigram_buckets > 0) {
-        hash_bigrams(s->host, in, m->config.bigram_buckets);
-        m->k->upload(s->bigram_ids, s->host, bytes);
-    }
-    return STATUS_OK;
-}
 
 /* ---- a block ---- */
 
 /* Remember the last token's first channels for the next call's SmearGate. */
-static void keep_carry(model *m, const var *x, const layout *l, void *carry) {
-    size_t act = dtype_bytes(m->k->act), row = (size_t)m->config.model_dim * act;
-    size_t width = (size_t)m->config.smear_width * act;
+static void keep_carry(model *m, const var *x, const layout *l, int64_t width, void *carry) {
+    size_t act = dtype_bytes(m->k->act), row = (size_t)tensor_cols(&x->value) * act;
     for (int64_t b = 0; b < l->batch; b++)
-        m->k->copy((char *)carry + (size_t)b * width,
-                   (const char *)x->value.data + (size_t)((b + 1) * l->length - 1) * row, width);
+        m->k->copy((char *)carry + (size_t)(b * width) * act,
+                   (const char *)x->value.data + (size_t)((b + 1) * l->length - 1) * row, (size_t)width * act);
+}
+
+var *model_smear(model *m, var *x, param *w, const layout *l, void *carry) {
+    if (!x || !w) return x;
+    var *smeared = op_smear(m->tape, x, w, l, l->offset > 0 ? carry : NULL);
+    if (carry) keep_carry(m, x, l, param_count(w), carry);
+    return smeared;
 }
 
 /* The block's input: mixed with the embedding, and smeared over the previous token. */
 static var *block_input(model *m, const block *p, var *x, var *x0, const layout *l, pass_cache *cache) {
     var *mixed = op_mix(m->tape, x, x0, p->resid_mix);
-    if (!mixed || !p->smear_w) return mixed;
-    bool continues = cache && l->offset > 0;
-    var *smeared = op_smear(m->tape, mixed, p->smear_w, l, continues ? cache->carry : NULL);
-    if (cache) keep_carry(m, mixed, l, cache->carry);
-    return smeared;
+    return model_smear(m, mixed, p->smear_w, l, cache ? cache->carry : NULL);
 }
 
 static var *attention(model *m, const block *p, var *n, const layout *l, pass_cache *cache) {
@@ -77,27 +31,17 @@ static var *attention(model *m, const block *p, var *n, const layout *l, pass_ca
     tape *t = m->tape;
     layout within = *l;
     if (!c->document_attention) within.first = NULL;
+    int rotated = c->rope_dims > 0 ? c->rope_dims : c->model_dim / c->num_heads;
     var *q = op_linear(t, n, p->c_q), *k = op_linear(t, n, p->c_k), *v = op_linear(t, n, p->c_v);
-    q = op_head_norm_rope(t, q, p->q_gain, l, c->num_heads, c->rope_dims, c->rope_base);
-    k = op_head_norm_rope(t, k, NULL, l, c->num_kv_heads, c->rope_dims, c->rope_base);
+    q = op_head_norm_rope(t, q, p->q_gain, l, c->num_heads, rotated, c->rope_base);
+    k = op_head_norm_rope(t, k, NULL, l, c->num_kv_heads, rotated, c->rope_base);
     var *y = op_attention(t, q, k, v, &within, c->num_heads, c->num_kv_heads, cache ? &cache->attention : NULL);
     if (c->xsa) y = op_xsa(t, y, v, c->num_heads, c->num_kv_heads);
     return op_linear(t, y, p->proj);
 }
 
-static var *mlp_or_experts(model *m, const block *p, var *n, int layer, float aux_weight) {
-    const model_config *c = &m->config;
-    if (!p->router) return op_mlp(m->tape, n, p->mlp_fc, p->mlp_proj, c->activation);
-    moe_args args = {.experts = c->moe_num_experts,
-                     .top_k = c->moe_top_k,
-                     .gate = c->moe_top_k == 1 ? GATE_PROBABILITY : GATE_RENORMALIZED,
-                     .f = c->activation,
-                     .aux_weight = aux_weight};
-    m->routing_layer[m->routing_count] = layer;
-    return op_moe(m->tape, n, p->router, p->experts_fc, p->experts_proj, &args, &m->routing[m->routing_count++]);
-}
-
-static var *run_block(model *m, int layer, var *x, var *x0, const layout *l, pass_cache *cache, float aux_weight) {
+static var *run_block(model *m, int layer, var *x, var *x0, const layout *l, pass_cache *cache,
+                      const routing_pass *pass) {
     const model_config *c = &m->config;
     const block *p = &m->scratch->blocks[layer];
     tape *t = m->tape;
@@ -107,54 +51,84 @@ static var *run_block(model *m, int layer, var *x, var *x0, const layout *l, pas
     var *x_mid = op_scale_add(t, x_in, attention(m, p, n, l, cache), p->attn_scale);
     /* Parallel: the MLP reads the attention's input; both norms are the same, so it is taken once. */
     if (layer < c->parallel_start_layer) n = op_rms_norm(t, x_mid, scale);
-    return op_scale_add(t, x_mid, mlp_or_experts(m, p, n, layer, aux_weight), p->mlp_scale);
+    return op_scale_add(t, x_mid, model_mlp(m, layer, n, pass), p->mlp_scale);
 }
 
-/* ---- the whole ---- */
+/* ---- router losses and noise ---- */
 
-/* A looped layer's balance loss counts once, in its last pass (as the script's does, which keeps only the newest). */
+/* A looped layer's router losses count once, in its last pass (as the script's do, which keeps only the newest). */
 static bool is_last_pass(const forward_path *path, int i) {
     for (int j = i + 1; j < path->length; j++)
         if (path->layer[j] == path->layer[i]) return false;
     return true;
 }
 
-static var *embed(model *m, int64_t N) {
+/* 1 for each mixture layer, or 1 / their number where the mean counts. */
+static float layer_weight(const model_config *c) {
+    int layers = 0;
+    for (int layer = 0; layer < c->num_layers; layer++) layers += model_config_is_moe(c, layer);
+    return c->moe_aux_mean && layers > 0 ? 1 / (float)layers : 1;
+}
+
+/* Noise is a function of the tokens (FNV-1a): a resumed run draws the same without any state to keep. */
+static uint64_t noise_seed(const pass_input *in) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int64_t n = 0; n < in->batch * in->length; n++) hash = (hash ^ (uint32_t)in->ids[n]) * 0x100000001b3u;
+    return hash;
+}
+
+/* ---- the whole ---- */
+
+static var *add_hash(model *m, var *x, const hash_embedding *h, int64_t N) {
+    if (!h->table) return x;
+    var *z = op_embed(m->tape, h->table, h->ids, N);
+    if (h->proj) z = op_linear(m->tape, z, h->proj);
+    return h->scale ? op_scalar_add(m->tape, x, z, h->scale) : op_add(m->tape, x, z);
+}
+
+/* rms_norm(embedding + hashes), smeared */
+static var *stem(model *m, const pass_input *in, const layout *l) {
     struct model_scratch *s = m->scratch;
+    int64_t N = in->batch * in->length;
     var *x = op_embed(m->tape, s->tok_emb, s->ids, N);
-    if (s->bigram_emb)
-        x = op_add(m->tape, x, op_linear(m->tape, op_embed(m->tape, s->bigram_emb, s->bigram_ids, N), s->bigram_proj));
-    return op_rms_norm(m->tape, x, 1);
+    x = add_hash(m, x, &s->bigram, N);
+    x = add_hash(m, x, &s->trigram, N);
+    x = op_rms_norm(m->tape, x, 1);
+    return model_smear(m, x, s->smear_gate, l, in->stem ? in->stem->carry : NULL);
+}
+
+static var *run_path(model *m, const pass_input *in, const layout *l, var *x0) {
+    struct model_scratch *s = m->scratch;
+    tape *t = m->tape;
+    forward_path path = model_config_path(&m->config);
+    var *skips[MODEL_MAX_PATH], *x = x0;
+    int pushed = 0;
+    float weight = in->loss_weight * layer_weight(&m->config);
+    uint64_t seed = m->config.moe_noise_std > 0 ? noise_seed(in) : 0;
+    for (int i = 0; i < path.length; i++) {
+        int64_t mark = tape_mark(t);
+        routing_pass pass = {.loss_weight = is_last_pass(&path, i) ? weight : 0, .noise_seed = seed + (uint64_t)i};
+        if (path.skip[i] >= 0) x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, path.skip[i]);
+        x = run_block(m, path.layer[i], x, x0, l, in->passes ? &in->passes[i] : NULL, &pass);
+        if (path.skip[i] == PATH_PUSH) skips[pushed++] = x;
+        tape_release_since(t, mark, x);
+    }
+    return x;
 }
 
 var *model_forward(model *m, const pass_input *in) {
-    struct model_scratch *s = m->scratch;
-    tape *t = m->tape;
-    status ready = upload_ids(m, in);
+    status ready = model_upload_tokens(m, in);
     if (ready != STATUS_OK) {
-        tape_fail(t, ready);
+        tape_fail(m->tape, ready);
         return NULL;
     }
-    layout l = {.batch = in->batch, .length = in->length, .offset = in->offset, .first = in->first ? s->first : NULL};
-    forward_path path = model_config_path(&m->config);
-    var *skips[MODEL_MAX_PATH];
-    int pushed = 0, skip_rows = model_config_skips(&m->config);
+    layout l = {
+        .batch = in->batch, .length = in->length, .offset = in->offset, .first = in->first ? m->scratch->first : NULL};
     m->routing_count = 0;
     m->aux = 0;
-    var *x0 = embed(m, in->batch * in->length), *x = x0;
-    for (int i = 0; i < path.length; i++) {
-        int64_t mark = tape_mark(t);
-        int row = i - path.encoder; /* of the decoder's pass, which takes the newest skip that is left */
-        if (row >= 0 && row < skip_rows && pushed > 0)
-            x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, row);
-        float aux_weight = is_last_pass(&path, i) ? m->config.moe_aux_weight : 0;
-        int routed = m->routing_count;
-        x = run_block(m, path.layer[i], x, x0, &l, in->passes ? &in->passes[i] : NULL, aux_weight * in->loss_weight);
-        if (m->routing_count > routed) m->aux += aux_weight * m->routing[routed].aux;
-        if (row < 0) skips[pushed++] = x;
-        tape_release_since(t, mark, x);
-    }
-    return op_rms_norm(t, x, 1);
+    var *x = run_path(m, in, &l, stem(m, in, &l));
+    if (in->loss_weight > 0) m->aux /= (double)in->loss_weight;
+    return op_rms_norm(m->tape, x, 1);
 }
 
 static pass_input input_of(const batch *b, float loss_weight) {

@@ -1,59 +1,93 @@
-/* Initial values as in the record scripts: the embedding normal with a small std, matrices of at least 64 × 64 orthogonal,
- * smaller ones uniform (torch's nn.Linear default), output projections zero, gains and scales one, gates zero. Each
- * tensor draws from a generator of its own name, so its values do not depend on what else the model has. */
+/* Initial values as in the record scripts: the embedding normal with a small std; matrices orthogonal from 64 × 64 on and
+ * uniform below (torch's nn.Linear), or all uniform; gains and scales one, gates zero; the rest as the config's init fields
+ * say. Each tensor draws from a generator of its own name, so its values do not depend on what else the model has. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "nn/model.h"
+#include "nn/forward.h"
 #include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 typedef enum init_kind { INIT_NORMAL, INIT_UNIFORM, INIT_ORTHOGONAL, INIT_CONSTANT, INIT_MIX } init_kind;
 typedef struct init_rule {
-    const char *ends_with;
     init_kind kind;
-    float value; /* std, constant */
+    float value; /* std, factor of the orthogonal matrix, constant */
 } init_rule;
 
-static bool ends_with(const char *name, const char *end) {
-    size_t n = strlen(name), e = strlen(end);
-    return n >= e && strcmp(name + n - e, end) == 0;
+static init_rule constant(float value) {
+    return (init_rule){INIT_CONSTANT, value};
 }
 
-static init_rule rule_for(const model_config *c, const param *p) {
-    const init_rule rules[] = {
-        {"tok_emb.weight", INIT_NORMAL, c->tie_embeddings ? c->tied_embed_init_std : 1},
-        {"bigram_emb.weight", INIT_NORMAL, 1},
-        {"bigram_proj.weight", INIT_CONSTANT, 0},
-        {"lm_head.weight", INIT_CONSTANT, 0},
-        {"router.weight", INIT_NORMAL, 0.01f},
-        {"attn.proj.weight", INIT_CONSTANT, 0},
-        {"mlp.proj.weight", INIT_CONSTANT, 0},
-        {"q_gain", INIT_CONSTANT, c->qk_gain_init},
-        {"attn_scale", INIT_CONSTANT, 1},
-        {"mlp_scale", INIT_CONSTANT, 1},
-        {"resid_mix", INIT_MIX, 0},
-        {"smear_w", INIT_CONSTANT, 0},
-        {"skip_weights", INIT_CONSTANT, 1},
-        {"skip_gates", INIT_CONSTANT, 0},
-    };
-    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
-        if (ends_with(p->name, rules[i].ends_with)) return rules[i];
-    if (strstr(p->name, ".experts_proj.")) return (init_rule){"", INIT_CONSTANT, 0};
-    bool large = p->value.ndim == 2 && p->value.shape[0] >= 64 && p->value.shape[1] >= 64;
-    return (init_rule){"", large ? INIT_ORTHOGONAL : INIT_UNIFORM, 0};
+/* A matrix inside the model. */
+static init_rule matrix_rule(const model_config *c, const param_spec *spec, float factor) {
+    bool large = spec->shape[0] >= 64 && spec->shape[1] >= 64;
+    bool orthogonal = large && c->matrix_init == MATRIX_ORTHOGONAL;
+    return orthogonal ? (init_rule){INIT_ORTHOGONAL, factor} : (init_rule){INIT_UNIFORM, factor};
+}
+
+/* A projection into the residual stream, by 1/√(2L) smaller where it is not zero. */
+static init_rule projection_rule(const model_config *c, const param_spec *spec, bool zero) {
+    return zero ? constant(0) : matrix_rule(c, spec, 1 / sqrtf(2 * (float)c->num_layers));
+}
+
+static init_rule table_rule(const model_config *c, int dim) {
+    bool alone = dim == c->model_dim && c->naming == NAMING_MODULES; /* no projection that could start at zero */
+    return alone || c->hash_init == HASH_ZERO_TABLE ? constant(0) : (init_rule){INIT_NORMAL, 1};
+}
+
+static init_rule rule_for(const model_config *c, const param_spec *spec) {
+    switch (spec->role) {
+    case ROLE_TOK_EMB:
+        return (init_rule){INIT_NORMAL, c->tie_embeddings ? c->tied_embed_init_std : 1};
+    case ROLE_BIGRAM_TABLE:
+        return table_rule(c, c->bigram_dim);
+    case ROLE_TRIGRAM_TABLE:
+        return table_rule(c, c->trigram_dim);
+    case ROLE_BIGRAM_PROJ:
+    case ROLE_TRIGRAM_PROJ:
+        return projection_rule(c, spec, c->hash_init == HASH_ZERO_PROJECTION);
+    case ROLE_BIGRAM_SCALE:
+    case ROLE_TRIGRAM_SCALE:
+        return constant(c->hash_scale);
+    case ROLE_ATTENTION_PROJ:
+    case ROLE_MLP_PROJ:
+    case ROLE_EXPERT_PROJ:
+    case ROLE_SHARED_PROJ:
+        return projection_rule(c, spec, c->projection_init == PROJECTION_ZERO);
+    case ROLE_ROUTER:
+        return (init_rule){INIT_NORMAL, c->router_init_std};
+    case ROLE_ADAPTER_DOWN:
+        return (init_rule){INIT_NORMAL, 1 / sqrtf((float)c->model_dim)};
+    case ROLE_Q_GAIN:
+        return constant(c->qk_gain_init);
+    case ROLE_RESID_MIX:
+        return (init_rule){INIT_MIX, 0};
+    case ROLE_ATTN_SCALE:
+    case ROLE_MLP_SCALE:
+    case ROLE_SKIP_WEIGHTS:
+    case ROLE_ADAPTER_GAIN:
+        return constant(1);
+    case ROLE_C_Q:
+    case ROLE_C_K:
+    case ROLE_C_V:
+    case ROLE_MLP_FC:
+    case ROLE_EXPERT_FC:
+    case ROLE_SHARED_FC:
+        return matrix_rule(c, spec, 1);
+    default: /* gates, biases, the head, the upper half of a correction, the router over random blocks */
+        return constant(0);
+    }
 }
 
 /* The Q of a Gaussian matrix, with the signs that make it uniform over orthogonal matrices (Mezzadri 2007). */
-static status orthogonal(float *out, int64_t rows, int64_t cols, rng *r) {
+static status orthogonal(float *out, int64_t rows, int64_t cols, float factor, rng *r) {
     int64_t tall = rows > cols ? rows : cols, thin = rows > cols ? cols : rows;
     float *a = xmalloc((size_t)(tall * thin) * sizeof *a), *tau = xmalloc((size_t)thin * sizeof *tau);
     float *sign = xmalloc((size_t)thin * sizeof *sign);
     rng_normal(r, a, (size_t)(tall * thin), 1); /* column-major [tall, thin] */
     lapack_int n = (lapack_int)thin, m = (lapack_int)tall;
     bool ok = LAPACKE_sgeqrf(LAPACK_COL_MAJOR, m, n, a, m, tau) == 0;
-    for (int64_t j = 0; j < thin; j++) sign[j] = a[j * tall + j] < 0 ? -1.0f : 1.0f;
+    for (int64_t j = 0; j < thin; j++) sign[j] = a[j * tall + j] < 0 ? -factor : factor;
     ok = ok && LAPACKE_sorgqr(LAPACK_COL_MAJOR, m, n, n, a, m, tau) == 0;
     for (int64_t j = 0; ok && j < thin; j++)
         for (int64_t i = 0; i < tall; i++) out[rows >= cols ? i * cols + j : j * cols + i] = a[j * tall + i] * sign[j];
@@ -71,9 +105,10 @@ static status fill(float *out, const param *p, init_rule rule, uint64_t seed) {
         rng_normal(&r, out, (size_t)count, rule.value);
         break;
     case INIT_ORTHOGONAL:
-        return orthogonal(out, p->value.shape[0], cols, &r);
+        return orthogonal(out, p->value.shape[0], cols, rule.value, &r);
     case INIT_UNIFORM: /* ±1/√fan_in */
-        for (int64_t i = 0; i < count; i++) out[i] = (float)((2 * rng_uniform(&r) - 1) / sqrt((double)cols));
+        for (int64_t i = 0; i < count; i++)
+            out[i] = (float)((2 * rng_uniform(&r) - 1) * (double)rule.value / sqrt((double)cols));
         break;
     case INIT_CONSTANT:
         for (int64_t i = 0; i < count; i++) out[i] = rule.value;
@@ -88,25 +123,38 @@ static status fill(float *out, const param *p, init_rule rule, uint64_t seed) {
 /* OpenBLAS has threads of its own; here each of our threads calls it for another tensor. */
 extern void openblas_set_num_threads(int count) __attribute__((weak));
 
+typedef struct rule_list {
+    const model_config *config;
+    init_rule *rules; /* one a parameter */
+    int count;
+} rule_list;
+
+static void add_rule(void *context, const param_spec *spec) {
+    rule_list *list = context;
+    list->rules[list->count++] = rule_for(list->config, spec);
+}
+
+static status init_param(const model *m, param *p, init_rule rule, uint64_t seed) {
+    float *values = xmalloc(tensor_bytes(&p->value));
+    status s = fill(values, p, rule, seed);
+    if (s == STATUS_OK) m->k->upload(p->value.data, values, tensor_bytes(&p->value));
+    free(values);
+    return s;
+}
+
 status model_init(model *m, uint64_t seed) {
-    status result = STATUS_OK;
+    rule_list list = {.config = &m->config, .rules = xcalloc((size_t)m->param_count, sizeof(init_rule))};
+    model_specs_visit(&m->config, add_rule, &list);
     if (openblas_set_num_threads) openblas_set_num_threads(1);
-    const char *failed = "";
+    const char *failed = NULL;
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < m->param_count; i++) {
         param *p = m->params[i];
-        float *values = xmalloc(tensor_bytes(&p->value));
-        status s = fill(values, p, rule_for(&m->config, p), seed);
-        m->k->upload(p->value.data, values, tensor_bytes(&p->value));
-        free(values);
-        if (s != STATUS_OK) {
+        if (p->derived || init_param(m, p, list.rules[i], seed) == STATUS_OK) continue;
 #pragma omp critical
-            {
-                result = s;
-                failed = p->name;
-            }
-        }
+        failed = p->name;
     }
-    if (result != STATUS_OK) return fail("%s: orthogonal initialisation failed", failed);
+    free(list.rules);
+    if (failed) return fail("%s: orthogonal initialisation failed", failed);
     return model_refresh(m);
 }

@@ -1,86 +1,34 @@
-/* A model's life: parameters by name, initial values, counting. The forward pass is in forward.c. */
+/* A model's life: its parameters, created from the list of specs, found by name, counted. The forward pass is in forward.c. */
 #include "nn/model.h"
 
 #include "base/memory.h"
 #include "nn/forward.h"
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef enum param_kind { VECTOR, MATRIX } param_kind;
+status model_param_create(param **out, const model *m, const param_spec *spec) {
+    TRY(param_create(out, m->k, spec->name, spec->ndim, spec->shape, spec->is_matrix));
+    if (role_is_frozen(spec->role)) param_freeze(*out, m->k);
+    (*out)->derived = role_is_derived(spec->role);
+    return STATUS_OK;
+}
 
-/* Collects the first failure, so that the list of parameters reads as a list. */
+/* Keeps the first failure. */
 typedef struct builder {
     model *m;
     status result;
 } builder;
 
-static void add(builder *b, param_kind kind, int64_t rows, int64_t cols, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
-
-/* rows == 0: a vector of cols elements. */
-static void add(builder *b, param_kind kind, int64_t rows, int64_t cols, const char *format, ...) {
-    if (b->result != STATUS_OK) return;
-    char name[128];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(name, sizeof name, format, arguments);
-    va_end(arguments);
-    int64_t shape[2] = {rows, cols};
+static void add(void *context, const param_spec *spec) {
+    builder *b = context;
     param *p;
-    b->result = rows ? param_create(&p, b->m->k, name, 2, shape, kind == MATRIX)
-                     : param_create(&p, b->m->k, name, 1, shape + 1, false);
+    if (b->result == STATUS_OK) b->result = model_param_create(&p, b->m, spec);
     if (b->result == STATUS_OK) model_insert(b->m, p, b->m->param_count);
 }
 
-static void add_dense_mlp(builder *b, int layer) {
-    const model_config *c = &b->m->config;
-    int64_t d = c->model_dim, h = model_config_hidden(c);
-    add(b, MATRIX, c->activation == ACTIVATION_SWIGLU ? 2 * h : h, d, "blocks.%d.mlp.fc.weight", layer);
-    add(b, MATRIX, d, h, "blocks.%d.mlp.proj.weight", layer);
-}
-
-static void add_moe(builder *b, int layer) {
-    const model_config *c = &b->m->config;
-    int64_t d = c->model_dim, h = model_config_hidden(c);
-    add(b, VECTOR, c->moe_num_experts, d, "blocks.%d.mlp.router.weight", layer);
-    for (int e = 0; e < c->moe_num_experts; e++)
-        add(b, MATRIX, c->activation == ACTIVATION_SWIGLU ? 2 * h : h, d, "blocks.%d.mlp.experts_fc.%d.weight", layer,
-            e);
-    for (int e = 0; e < c->moe_num_experts; e++) add(b, MATRIX, d, h, "blocks.%d.mlp.experts_proj.%d.weight", layer, e);
-}
-
-static void add_block(builder *b, int layer) {
-    const model_config *c = &b->m->config;
-    int64_t d = c->model_dim, kv = d / c->num_heads * c->num_kv_heads;
-    add(b, MATRIX, d, d, "blocks.%d.attn.c_q.weight", layer);
-    add(b, MATRIX, kv, d, "blocks.%d.attn.c_k.weight", layer);
-    add(b, MATRIX, kv, d, "blocks.%d.attn.c_v.weight", layer);
-    add(b, MATRIX, d, d, "blocks.%d.attn.proj.weight", layer);
-    add(b, VECTOR, 0, c->num_heads, "blocks.%d.attn.q_gain", layer);
-    add(b, VECTOR, 0, d, "blocks.%d.attn_scale", layer);
-    if (c->moe_layers[layer])
-        add_moe(b, layer);
-    else
-        add_dense_mlp(b, layer);
-    add(b, VECTOR, 0, d, "blocks.%d.mlp_scale", layer);
-    add(b, VECTOR, 2, d, "blocks.%d.resid_mix", layer);
-    if (c->smear_width > 0) add(b, VECTOR, 0, c->smear_width, "blocks.%d.smear_w", layer);
-}
-
 static status add_all(model *m) {
-    const model_config *c = &m->config;
     builder b = {.m = m};
-    add(&b, MATRIX, c->vocab_size, c->model_dim, "tok_emb.weight");
-    if (c->bigram_buckets > 0) {
-        add(&b, MATRIX, c->bigram_buckets, c->bigram_dim, "bigram_emb.weight");
-        add(&b, MATRIX, c->model_dim, c->bigram_dim, "bigram_proj.weight");
-    }
-    for (int i = 0; i < c->num_layers; i++) add_block(&b, i);
-    add(&b, VECTOR, model_config_skips(c), c->model_dim, "skip_weights");
-    if (c->gated_skips) add(&b, VECTOR, model_config_skips(c), c->model_dim, "skip_gates");
-    if (!c->tie_embeddings) add(&b, MATRIX, c->vocab_size, c->model_dim, "lm_head.weight");
+    model_specs_visit(&m->config, add, &b);
     return b.result;
 }
 
@@ -99,6 +47,7 @@ status model_create(model **out, const model_config *config, const kernels *k) {
     status s = tape_create(&m->tape, k);
     if (s == STATUS_OK) s = add_all(m);
     if (s == STATUS_OK) s = model_bind(m);
+    if (s == STATUS_OK) s = model_derive(m);
     if (s != STATUS_OK) {
         model_destroy(m);
         return s;
@@ -124,15 +73,23 @@ param *model_find(const model *m, const char *name) {
 
 int64_t model_param_total(const model *m) {
     int64_t total = 0;
-    for (int i = 0; i < m->param_count; i++) total += param_count(m->params[i]);
+    for (int i = 0; i < m->param_count; i++)
+        if (!m->params[i]->derived) total += param_count(m->params[i]);
     return total;
+}
+
+/* QAT covers what pack quantises: the matrices of blocks. Embeddings are packed at more bits, random weights not at all, and
+ * low-rank corrections are small enough to stay floats. */
+static bool sees_grid(const param *p) {
+    component c = role_component(param_role_of(p->name));
+    bool in_block = strncmp(p->name, "blocks.", 7) == 0;
+    return in_block && p->is_matrix && !p->derived && c != COMPONENT_ADAPTERS;
 }
 
 status model_refresh(model *m) {
     for (int i = 0; i < m->param_count; i++) {
-        /* QAT covers what pack quantises: the matrices of blocks (embeddings are packed at more bits). */
-        bool quantize = strncmp(m->params[i]->name, "blocks.", 7) == 0;
-        TRY(param_refresh(m->params[i], m->k, quantize ? m->qat_levels : 0));
+        param *p = m->params[i];
+        TRY(param_refresh(p, m->k, m->qat_levels > 0 && sees_grid(p) ? m->qat_levels : 0));
     }
     return STATUS_OK;
 }
@@ -141,10 +98,39 @@ void model_zero_grad(model *m) {
     for (int i = 0; i < m->param_count; i++) param_zero_grad(m->params[i], m->k);
 }
 
+/* ---- settings that may change ---- */
+
 status model_set_looping(model *m, bool on) {
     model_config changed = m->config;
     changed.looping = on;
     TRY(model_config_check(&changed));
     m->config = changed;
     return STATUS_OK;
+}
+
+status model_set_top_k(model *m, int top_k) {
+    model_config changed = m->config;
+    changed.moe_top_k = top_k;
+    TRY(model_config_check(&changed));
+    m->config = changed;
+    return STATUS_OK;
+}
+
+/* ---- balancing without a loss ---- */
+
+static void nudge(model *m, param *bias, float *load) {
+    int E = m->config.moe_num_experts;
+    float values[MODEL_MAX_EXPERTS], mean = 0, rate = m->config.moe_bias_rate;
+    tensor_read(m->k, &bias->value, values);
+    for (int e = 0; e < E; e++) mean += load[e] / (float)E;
+    for (int e = 0; e < E; e++) values[e] += load[e] < mean ? rate : load[e] > mean ? -rate : 0;
+    tensor_write(m->k, &bias->value, values);
+    memset(load, 0, (size_t)E * sizeof *load);
+}
+
+void model_balance_experts(model *m) {
+    for (int layer = 0; layer < m->config.num_layers; layer++) {
+        param *bias = m->scratch->blocks[layer].router_bias;
+        if (bias) nudge(m, bias, m->scratch->load[layer]);
+    }
 }

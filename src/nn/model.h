@@ -23,17 +23,17 @@ typedef struct model {
     moe_stats routing[MODEL_MAX_PATH];
     int routing_layer[MODEL_MAX_PATH];
     int routing_count;
-    double aux; /* of the last pass: Σ over MoE layers of weight · balance loss, a looped layer's last pass counting */
+    double aux;                    /* of the last pass: the weighted router losses; a looped layer's last pass counts */
     struct model_scratch *scratch; /* device copies of the ids */
 } model;
 
-/* Parameters are allocated, not initialised. */
+/* Parameters are allocated, not initialised; frozen random weights have their values. */
 status model_create(model **out, const model_config *config, const kernels *k);
 void model_destroy(model *m);
-/* Orthogonal matrices, zero output projections, ones and zeros, as in #2102; deterministic in seed and names. */
+/* As the config's init fields say; gains and scales one, gates zero. Deterministic in seed and names. */
 status model_init(model *m, uint64_t seed);
 param *model_find(const model *m, const char *name); /* NULL if there is none */
-int64_t model_param_total(const model *m);
+int64_t model_param_total(const model *m);           /* without what is derived from a seed */
 /* Rebuild what products read, after values changed (an optimiser step, loading). */
 status model_refresh(model *m);
 void model_zero_grad(model *m);
@@ -66,10 +66,16 @@ status model_decode(model *m, kv_cache *c, const int32_t *ids, int64_t count, fl
 /* What happened to parameters, so that optimiser and EMA state can follow: called once for each new parameter with the
  * one that it is a copy of, or NULL. */
 typedef void (*model_replaced)(void *context, const param *new_param, const param *old_param);
-/* Turn the MLP of `layers` into `experts` copies with a router (normal, std 0.01). */
+/* Turn the MLP of `layers` into `experts` copies with a router (normal, std router_init_std; the selection bias zero). */
 status model_upcycle(model *m, const bool *layers, int experts, int top_k, uint64_t seed, model_replaced replaced,
                      void *context);
 status model_set_looping(model *m, bool on);
+/* Experts a token goes to, from now on: for evaluating with another number than the training's. */
+status model_set_top_k(model *m, int top_k);
+/* Balancing without a loss (arXiv 2408.15664), once after each training step: b_e += moe_bias_rate · sign(mean load − load_e),
+ * the load of an expert being its share of the tokens in the model_train_steps since the last call. Does nothing where the
+ * config has no moe_bias_rate. */
+void model_balance_experts(model *m);
 
 /* ---- counting ---- */
 /* Multiply-adds · 2 of one forward pass per token at context T, from the shapes (attention counted causal). */

@@ -3,65 +3,87 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "nn/forward.h"
-#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-static int index_of(const model *m, const param *p) {
-    for (int i = 0; i < m->param_count; i++)
-        if (m->params[i] == p) return i;
-    return -1;
+/* The list of parameters as it will be, made from the new config's specs: what stays is taken over, what is new is created. */
+typedef struct rebuild {
+    model *m;
+    param **old; /* the dense MLPs leave NULL where they were taken over or replaced */
+    int old_count;
+    uint64_t seed;
+    model_replaced replaced;
+    void *context;
+    status result;
+} rebuild;
+
+static param *take_over(rebuild *r, const char *name) {
+    for (int i = 0; i < r->old_count; i++) {
+        param *p = r->old[i];
+        if (!p || strcmp(p->name, name) != 0) continue;
+        r->old[i] = NULL;
+        return p;
+    }
+    return NULL;
 }
 
-static status insert_copy(model *m, const char *name, const param *old, int at, model_replaced replaced,
-                          void *context) {
-    param *p;
-    TRY(param_create(&p, m->k, name, old->value.ndim, old->value.shape, old->is_matrix));
-    m->k->copy(p->value.data, old->value.data, tensor_bytes(&old->value));
-    model_insert(m, p, at);
-    if (replaced) replaced(context, p, old);
-    return STATUS_OK;
-}
-
-static status insert_router(model *m, int layer, int experts, int at, uint64_t seed, model_replaced replaced,
-                            void *context) {
-    char name[128];
-    snprintf(name, sizeof name, "blocks.%d.mlp.router.weight", layer);
-    int64_t shape[2] = {experts, m->config.model_dim};
-    param *p;
-    TRY(param_create(&p, m->k, name, 2, shape, false));
-    float *values = xmalloc(tensor_bytes(&p->value));
-    rng r = rng_named(seed, name);
-    rng_normal(&r, values, (size_t)param_count(p), 0.01f);
+static void draw_router(const model *m, param *p, uint64_t seed) {
+    float *values = xcalloc((size_t)param_count(p), sizeof *values);
+    rng r = rng_named(seed, p->name);
+    rng_normal(&r, values, (size_t)param_count(p), m->config.router_init_std);
     m->k->upload(p->value.data, values, tensor_bytes(&p->value));
     free(values);
-    model_insert(m, p, at);
-    if (replaced) replaced(context, p, NULL);
+}
+
+/* The parameter that a new one starts as a copy of, or NULL. */
+static const param *origin_of(const rebuild *r, const param_spec *spec) {
+    const block *b = &r->m->scratch->blocks[spec->layer]; /* still bound to the dense model */
+    if (spec->role == ROLE_EXPERT_FC) return b->mlp_fc;
+    return spec->role == ROLE_EXPERT_PROJ ? b->mlp_proj : NULL;
+}
+
+static status create_new(rebuild *r, const param_spec *spec, param **out) {
+    TRY(model_param_create(out, r->m, spec));
+    const param *origin = origin_of(r, spec);
+    if (origin) r->m->k->copy((*out)->value.data, origin->value.data, tensor_bytes(&origin->value));
+    if (spec->role == ROLE_ROUTER) draw_router(r->m, *out, r->seed);
+    if (r->replaced) r->replaced(r->context, *out, origin);
     return STATUS_OK;
 }
 
-static void remove_param(model *m, param *p) {
-    int at = index_of(m, p);
-    for (int i = at; i + 1 < m->param_count; i++) m->params[i] = m->params[i + 1];
-    m->param_count--;
-    param_destroy(p, m->k);
+static void rebuild_one(void *context, const param_spec *spec) {
+    rebuild *r = context;
+    if (r->result != STATUS_OK) return;
+    param *p = take_over(r, spec->name);
+    if (!p) r->result = create_new(r, spec, &p);
+    if (r->result == STATUS_OK) model_insert(r->m, p, r->m->param_count);
 }
 
-static status upcycle_layer(model *m, int layer, int experts, uint64_t seed, model_replaced replaced, void *context) {
-    const block *b = &m->scratch->blocks[layer];
-    param *parts[2] = {b->mlp_fc, b->mlp_proj};
-    const char *names[2] = {"experts_fc", "experts_proj"};
-    int at = index_of(m, b->mlp_fc);
-    TRY(insert_router(m, layer, experts, at++, seed, replaced, context));
-    for (int i = 0; i < 2; i++) {
-        for (int e = 0; e < experts; e++) {
-            char name[128];
-            snprintf(name, sizeof name, "blocks.%d.mlp.%s.%d.weight", layer, names[i], e);
-            TRY(insert_copy(m, name, parts[i], at++, replaced, context));
-        }
-    }
-    remove_param(m, parts[0]);
-    remove_param(m, parts[1]);
-    m->config.moe_layers[layer] = true;
+/* On failure some layers' parameters are gone: the model can only be destroyed. */
+static status rebuild_params(model *m, uint64_t seed, model_replaced replaced, void *context) {
+    rebuild r = {
+        .m = m, .old = m->params, .old_count = m->param_count, .seed = seed, .replaced = replaced, .context = context};
+    m->params = NULL;
+    m->param_count = 0;
+    model_specs_visit(&m->config, rebuild_one, &r);
+    for (int i = 0; i < r.old_count; i++) param_destroy(r.old[i], m->k);
+    free(r.old);
+    return r.result;
+}
+
+static status check_layer(const model_config *c, int layer, int experts) {
+    if (model_config_is_moe(c, layer)) return fail("upcycle: layer %d already is a mixture of experts", layer);
+    if (c->random_up_layers[layer])
+        return fail("upcycle: layer %d has a random up-projection, which cannot be copied into experts", layer);
+    if (c->moe_shared_mult > 0 || c->moe_split || c->moe_expert_mult > 0)
+        return fail("upcycle: experts are copies of the MLP: expected moe_shared_mult, moe_split and moe_expert_mult "
+                    "unset, found experts of %d hidden units beside %d shared",
+                    model_config_expert_hidden(c), model_config_shared_hidden(c));
+    for (int i = 0; i < c->num_layers; i++)
+        if (model_config_is_moe(c, i) && c->moe_num_experts != experts)
+            return fail("upcycle: layer %d already has %d experts, and all mixtures of a model have the same number; "
+                        "found experts %d",
+                        i, c->moe_num_experts, experts);
     return STATUS_OK;
 }
 
@@ -71,18 +93,13 @@ status model_upcycle(model *m, const bool *layers, int experts, int top_k, uint6
     changed.moe_num_experts = experts;
     changed.moe_top_k = top_k;
     for (int i = 0; i < m->config.num_layers; i++) {
-        if (layers[i] && m->config.moe_layers[i]) return fail("upcycle: layer %d already is a mixture of experts", i);
-        if (!layers[i] && m->config.moe_layers[i] && m->config.moe_num_experts != experts)
-            return fail("upcycle: layer %d already has %d experts, and all mixtures of a model have the same number; "
-                        "found experts %d",
-                        i, m->config.moe_num_experts, experts);
-        changed.moe_layers[i] = changed.moe_layers[i] || layers[i];
+        if (!layers[i]) continue;
+        TRY(check_layer(&m->config, i, experts));
+        changed.moe_layers[i] = true;
     }
     TRY(model_config_check(&changed));
-    m->config.moe_num_experts = experts;
-    m->config.moe_top_k = top_k;
-    for (int i = 0; i < m->config.num_layers; i++)
-        if (layers[i]) TRY(upcycle_layer(m, i, experts, seed, replaced, context));
+    m->config = changed;
+    TRY(rebuild_params(m, seed, replaced, context));
     TRY(model_bind(m));
     return model_refresh(m);
 }

@@ -150,7 +150,7 @@ static status read_tensor_entry(tensor_entry *t, byte_reader *r, const char *whe
     t->bits = (int)reader_number(r, 1);
     t->ndim = (int)reader_number(r, 1);
     reader_number(r, 1);
-    if (t->coding >= CODING_COUNT || t->ndim < 1 || t->ndim > TENSOR_MAX_DIMS ||
+    if (t->coding >= CODING_COUNT || t->ndim < 0 || t->ndim > TENSOR_MAX_DIMS ||
         (is_grid(t) ? t->bits < 2 || t->bits > 8 : t->bits != 0))
         return fail("%s: tensor %s: found coding %d, %d bits, %d dimensions, which do not exist", where, t->name,
                     t->coding, t->bits, t->ndim);
@@ -342,9 +342,12 @@ static status fill_param(param *p, const tensor_entry *t, value_reader *v, const
 }
 
 static status fill_model(model *m, const directory *d, value_reader *v, const kernels *k) {
-    if (d->count != m->param_count)
-        return fail("%s: expected %d tensors for its config, found %d", v->where, m->param_count, d->count);
-    for (int i = 0; i < d->count; i++) TRY(fill_param(m->params[i], &d->tensors[i], v, k));
+    int stored = 0; /* what is derived from a seed is not in the file */
+    for (int i = 0; i < m->param_count; i++) stored += !m->params[i]->derived;
+    if (d->count != stored)
+        return fail("%s: expected %d tensors for its config, found %d", v->where, stored, d->count);
+    for (int i = 0, next = 0; i < m->param_count; i++)
+        if (!m->params[i]->derived) TRY(fill_param(m->params[i], &d->tensors[next++], v, k));
     return model_refresh(m);
 }
 

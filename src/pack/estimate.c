@@ -41,27 +41,42 @@ gaussian_grid gaussian_grid_best(int bits) {
     return grid_with_step((low + high) / 2, levels);
 }
 
+gaussian_grid gaussian_grid_from(int bits, double least_step) {
+    gaussian_grid best = gaussian_grid_best(bits);
+    return best.step >= least_step ? best : grid_with_step(least_step, (1 << (bits - 1)) - 1);
+}
+
 typedef struct estimator {
     size_estimate estimate;
     double entropy, embed_entropy; /* bits a weight */
     int64_t keep_float_elements;
 } estimator;
 
-static void add_entry(void *context, const budget_entry *e) {
+static void add_spec(void *context, const param_spec *spec) {
     estimator *s = context;
-    int64_t elements = e->rows * e->cols;
-    bool kept = !e->is_matrix || elements <= s->keep_float_elements;
-    bool embedding =
-        e->component == COMPONENT_EMBEDDING || e->component == COMPONENT_BIGRAM || e->component == COMPONENT_HEAD;
-    double bits = kept ? 16.0 * (double)elements
-                       : (embedding ? s->embed_entropy : s->entropy) * (double)elements + 16.0 * (double)e->rows;
-    s->estimate.bytes[e->component] += (double)e->count * bits / 8;
-    s->estimate.total += (double)e->count * bits / 8;
+    if (role_is_derived(spec->role)) return;
+    double elements = (double)param_spec_count(spec), rows = (double)param_spec_rows(spec);
+    component c = role_component(spec->role);
+    bool kept = !spec->is_matrix || param_spec_count(spec) <= s->keep_float_elements;
+    double entropy = role_is_table(spec->role) ? s->embed_entropy : s->entropy;
+    double bits = kept ? 16 * elements : entropy * elements + 16 * rows;
+    s->estimate.bytes[c] += bits / 8;
+    s->estimate.total += bits / 8;
 }
 
-size_estimate size_estimate_of(const model_config *c, int bits, int embed_bits, int64_t keep_float_elements) {
-    estimator s = {.entropy = gaussian_grid_best(bits).entropy, .keep_float_elements = keep_float_elements};
-    s.embed_entropy = embed_bits ? gaussian_grid_best(embed_bits).entropy : s.entropy;
-    model_budget_visit(c, add_entry, &s);
+double estimate_bits(const pack_options *options) {
+    return gaussian_grid_from(options->bits, options->least_step).entropy;
+}
+
+double estimate_embed_bits(const pack_options *options) {
+    int bits = options->embed_bits ? options->embed_bits : options->bits;
+    return gaussian_grid_from(bits, options->embed_least_step).entropy;
+}
+
+size_estimate size_estimate_of(const model_config *c, const pack_options *options) {
+    estimator s = {.entropy = estimate_bits(options),
+                   .embed_entropy = estimate_embed_bits(options),
+                   .keep_float_elements = options->keep_float_elements};
+    model_specs_visit(c, add_spec, &s);
     return s.estimate;
 }

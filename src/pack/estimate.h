@@ -5,12 +5,13 @@
  *     D(Δ) = Σ_q ∫ (x − qΔ)² φ(x) dx over q's cell; the outermost cells reach to ±∞
  * and an ideal entropy coder then spends
  *     H = −Σ_q p_q log₂ p_q bits a weight,  p_q = Φ((q + ½)Δ/σ) − Φ((q − ½)Δ/σ)
- * H depends on bits alone: 5.3 of 6, 7.1 of 8. Every quantised row has a float16 scale beside; tensors that products do
+ * H is 5.3 of 6 bits, 7.1 of 8. Where the options ask for coarser steps (least_step, in σ), the step is that one. Every quantised row has a float16 scale beside; tensors that products do
  * not read and those of at most keep_float_elements stay float16. */
 #ifndef MOEC_PACK_ESTIMATE_H
 #define MOEC_PACK_ESTIMATE_H
 
 #include "nn/budget.h"
+#include "pack/artifact.h"
 
 typedef struct gaussian_grid {
     double step;    /* Δ / σ */
@@ -18,12 +19,16 @@ typedef struct gaussian_grid {
     double entropy; /* H, bits a weight */
 } gaussian_grid;
 gaussian_grid gaussian_grid_best(int bits); /* 2 … 8 */
+/* The same with no step finer than least_step · σ. */
+gaussian_grid gaussian_grid_from(int bits, double least_step);
 
 typedef struct size_estimate {
     double bytes[COMPONENTS];
     double total; /* weights alone: without tokenizer and config */
 } size_estimate;
-/* embed_bits is for the embeddings and the head; 0: as bits. */
-size_estimate size_estimate_of(const model_config *c, int bits, int embed_bits, int64_t keep_float_elements);
+size_estimate size_estimate_of(const model_config *c, const pack_options *options);
+/* Bits a weight that the options' grids need: of matrices in blocks, and of the embeddings and the head. */
+double estimate_bits(const pack_options *options);
+double estimate_embed_bits(const pack_options *options);
 
 #endif

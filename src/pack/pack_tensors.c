@@ -9,21 +9,12 @@
 /* ---- what kind of tensor it is ---- */
 
 static component component_of(const char *name) {
-    if (strcmp(name, "tok_emb.weight") == 0) return COMPONENT_EMBEDDING;
-    if (strcmp(name, "lm_head.weight") == 0) return COMPONENT_HEAD;
-    if (strncmp(name, "bigram_", 7) == 0) return COMPONENT_BIGRAM;
-    if (strncmp(name, "skip_", 5) == 0) return COMPONENT_SKIPS;
-    if (strstr(name, ".experts_")) return COMPONENT_EXPERTS;
-    if (strstr(name, ".router.")) return COMPONENT_ROUTER;
-    if (strstr(name, ".attn.") && strstr(name, ".weight")) return COMPONENT_ATTENTION;
-    return strstr(name, ".mlp.") ? COMPONENT_MLP : COMPONENT_GATES;
+    return role_component(param_role_of(name));
 }
 
-/* Embeddings and the head have their own grid; a bigram table is an embedding, its projection is not. */
+/* Embeddings and the head have their own grid; the table of a hash is an embedding, its projection is not. */
 static grid_options grid_of(const param *p, const pack_options *options) {
-    const component c = component_of(p->name);
-    const bool table = c == COMPONENT_EMBEDDING || c == COMPONENT_HEAD || strcmp(p->name, "bigram_emb.weight") == 0;
-    if (!table) return (grid_options){.bits = options->bits, .least_step = options->least_step};
+    if (!role_is_table(param_role_of(p->name))) return (grid_options){.bits = options->bits, .least_step = options->least_step};
     return (grid_options){.bits = options->embed_bits ? options->embed_bits : options->bits,
                           .least_step = options->embed_least_step};
 }
@@ -151,16 +142,24 @@ static status pack_grid(packed_tensors *out, const param *p, const float *w, con
     return STATUS_OK;
 }
 
+/* Parameters that have to be stored: frozen random ones come from their seed. */
+static int stored_count(const model *m) {
+    int count = 0;
+    for (int i = 0; i < m->param_count; i++) count += !m->params[i]->derived;
+    return count;
+}
+
 status pack_tensors(packed_tensors *out, const model *m, const hessians *h, const pack_options *options,
                     pack_report *report, component_share shares[COMPONENTS]) {
     *out = (packed_tensors){0};
     *report = (pack_report){0};
     memset(shares, 0, COMPONENTS * sizeof *shares);
     pack_component sum = {0};
-    buffer_add_number(&out->directory, (uint64_t)m->param_count, 4);
+    buffer_add_number(&out->directory, (uint64_t)stored_count(m), 4);
     status s = STATUS_OK;
     for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
         const param *p = m->params[i];
+        if (p->derived) continue;
         const component c = component_of(p->name);
         report->components[c].tensors++;
         report->components[c].elements += param_count(p);

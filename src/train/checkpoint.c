@@ -20,13 +20,14 @@ enum { CHECKPOINT_FILES = sizeof checkpoint_files / sizeof *checkpoint_files };
 
 status model_save(const model *m, const char *path, uint64_t *crc) {
     tensor_file f = {0};
-    for (int i = 0; i < m->param_count; i++) tensor_file_add(&f, m->k, "", m->params[i], m->params[i]->value.data);
+    for (int i = 0; i < m->param_count; i++)
+        if (!m->params[i]->derived) tensor_file_add(&f, m->k, "", m->params[i], m->params[i]->value.data);
     return tensor_file_write(&f, path, crc);
 }
 
 static status load_params(model *m, const safetensors *file) {
     for (int i = 0; i < m->param_count; i++)
-        TRY(tensor_file_read(file, m->k, "", m->params[i], m->params[i]->value.data));
+        if (!m->params[i]->derived) TRY(tensor_file_read(file, m->k, "", m->params[i], m->params[i]->value.data));
     for (int i = 0; i < file->count; i++)
         if (!model_find(m, file->tensors[i].name))
             return fail("%s: the model has no parameter for tensor %s", file->path, file->tensors[i].name);

@@ -109,13 +109,21 @@ static status check_upcycle(const event *e, int number, const model_config *m) {
     if (highest >= m->num_layers)
         return fail_usage("events[%d].layers: expected layers below num_layers %d, found %d", number, m->num_layers,
                           highest);
+    if (m->moe_shared_mult > 0 || m->moe_split || m->moe_expert_mult > 0)
+        return fail_usage("events[%d].do: upcycle copies whole MLPs: expected moe_shared_mult 0, moe_expert_mult 0 and "
+                          "moe_split false",
+                          number);
+    for (int i = 0; i < m->num_layers; i++)
+        if (e->layers[i] && m->random_up_layers[i])
+            return fail_usage("events[%d].layers: expected layers without random_up_layers, found %d", number, i);
     if (e->top_k > e->experts)
         return fail_usage("events[%d].top_k: expected at most experts %d, found %d", number, e->experts, e->top_k);
     for (int i = 0; i < m->num_layers; i++) {
-        if (m->moe_layers[i] && e->layers[i])
+        bool moe = model_config_is_moe(m, i);
+        if (moe && e->layers[i])
             return fail_usage("events[%d].layers: expected layers without experts, found %d", number, i);
         /* One number of experts and one top_k hold for all mixture layers of a model. */
-        if (m->moe_layers[i] && (m->moe_num_experts != e->experts || m->moe_top_k != e->top_k))
+        if (moe && (m->moe_num_experts != e->experts || m->moe_top_k != e->top_k))
             return fail_usage("events[%d].experts: expected layer %d's %d with top_k %d, found %d with top_k %d",
                               number, i, m->moe_num_experts, m->moe_top_k, e->experts, e->top_k);
     }

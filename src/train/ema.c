@@ -14,9 +14,9 @@ struct ema {
     param_states states; /* array[0]: the average */
 };
 
+/* What is derived from a seed never changes. */
 static int average_arrays(const param *p) {
-    (void)p;
-    return 1;
+    return p->derived ? 0 : 1;
 }
 
 /* A parameter that is new has no history: its average starts at its value. */
@@ -24,7 +24,7 @@ static status settle(ema *e) {
     TRY(param_states_settle(&e->states, e->m->params, e->m->param_count));
     for (int i = 0; i < e->states.count; i++) {
         param_state *state = &e->states.items[i];
-        if (state->fresh) e->m->k->copy(state->array[0], state->p->value.data, tensor_bytes(&state->p->value));
+        if (state->fresh && state->arrays) e->m->k->copy(state->array[0], state->p->value.data, tensor_bytes(&state->p->value));
         state->fresh = false;
     }
     return STATUS_OK;
@@ -55,7 +55,8 @@ status ema_update(ema *e, int64_t step) {
     double decay = fmin(e->decay, (double)(step + 1) / (double)(step + 10));
     for (int i = 0; i < e->states.count; i++) {
         param_state *state = &e->states.items[i];
-        e->m->k->lerp(state->array[0], state->p->value.data, (float)(1 - decay), param_count(state->p));
+        if (state->arrays)
+            e->m->k->lerp(state->array[0], state->p->value.data, (float)(1 - decay), param_count(state->p));
     }
     return STATUS_OK;
 }
@@ -81,7 +82,7 @@ status ema_swap(ema *e, model *m) {
     void *buffer;
     TRY(m->k->alloc(&buffer, SWAP_BYTES));
     for (int i = 0; i < m->param_count; i++)
-        swap_contents(m->k, m->params[i]->value.data, (char *)e->states.items[i].array[0], buffer,
+        if (e->states.items[i].arrays) swap_contents(m->k, m->params[i]->value.data, (char *)e->states.items[i].array[0], buffer,
                       tensor_bytes(&m->params[i]->value));
     m->k->release(buffer);
     return model_refresh(m);
@@ -91,7 +92,7 @@ status ema_save(ema *e, const char *path, uint64_t *crc) {
     TRY(settle(e));
     tensor_file f = {0};
     for (int i = 0; i < e->states.count; i++)
-        tensor_file_add(&f, e->m->k, "", e->states.items[i].p, e->states.items[i].array[0]);
+        if (e->states.items[i].arrays) tensor_file_add(&f, e->m->k, "", e->states.items[i].p, e->states.items[i].array[0]);
     return tensor_file_write(&f, path, crc);
 }
 
@@ -101,7 +102,7 @@ status ema_load(ema *e, const char *path) {
     TRY(safetensors_open(&file, path));
     status result = STATUS_OK;
     for (int i = 0; i < e->states.count && result == STATUS_OK; i++)
-        result = tensor_file_read(&file, e->m->k, "", e->states.items[i].p, e->states.items[i].array[0]);
+        if (e->states.items[i].arrays) result = tensor_file_read(&file, e->m->k, "", e->states.items[i].p, e->states.items[i].array[0]);
     safetensors_close(&file);
     return result;
 }

@@ -16,17 +16,19 @@ struct optimizer {
 /* Which parameter is trained how; the first rule whose part occurs in the name, and whose ndim fits, decides. #2102 leaves
  * bigram_emb and bigram_proj out and so never trains them: here the table is an embedding like any other, and its
  * projection a matrix like those in the blocks. Routers are control tensors: their rows are few and mean something each,
- * so orthogonalising their update would mix experts. */
+ * so orthogonalising their update would mix experts. The low-rank corrections of random up-projections go with the gains,
+ * as in #1692. */
 static const struct group_rule {
     const char *part;
     int ndim; /* 0: any */
     param_group group;
 } group_rules[] = {
-    {"tok_emb", 0, GROUP_EMBED},     {"bigram_emb", 0, GROUP_EMBED},  {"lm_head", 0, GROUP_HEAD},
-    {"router", 0, GROUP_SCALAR},     {"attn_scale", 0, GROUP_SCALAR}, {"mlp_scale", 0, GROUP_SCALAR},
-    {"resid_mix", 0, GROUP_SCALAR},  {"q_gain", 0, GROUP_SCALAR},     {"skip_weights", 0, GROUP_SCALAR},
-    {"skip_gates", 0, GROUP_SCALAR}, {"smear_w", 0, GROUP_SCALAR},    {"", 2, GROUP_MUON},
-    {"", 0, GROUP_SCALAR},
+    {"tok_emb", 0, GROUP_EMBED},       {"bigram_emb", 0, GROUP_EMBED},   {"bigram.embed", 0, GROUP_EMBED},
+    {"trigram_emb", 0, GROUP_EMBED},   {"trigram.embed", 0, GROUP_EMBED}, {"lm_head", 0, GROUP_HEAD},
+    {"router", 0, GROUP_SCALAR},       {"mlp.gate", 0, GROUP_SCALAR},    {"adapter_", 0, GROUP_SCALAR},
+    {"attn_scale", 0, GROUP_SCALAR},   {"mlp_scale", 0, GROUP_SCALAR},   {"resid_mix", 0, GROUP_SCALAR},
+    {"q_gain", 0, GROUP_SCALAR},       {"skip_weights", 0, GROUP_SCALAR}, {"skip_gates", 0, GROUP_SCALAR},
+    {"smear", 0, GROUP_SCALAR},        {"", 2, GROUP_MUON},              {"", 0, GROUP_SCALAR},
 };
 
 param_group optimizer_group(const param *p) {
@@ -133,6 +135,7 @@ status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad
         else
             update_adam(o, p, &o->states.items[i], group, lr_factor);
     }
+    model_balance_experts(m);
     return model_refresh(m);
 }
 

@@ -44,6 +44,7 @@ typedef struct fixture {
     activation f;
     int top_k;
     gate_kind gate;
+    float z_weight, noise_std;
 } fixture;
 
 typedef var *(*build_fn)(fixture *f);
@@ -384,16 +385,193 @@ static void prepare_moe_renormalized(fixture *f) {
     prepare_moe(f);
     f->gate = GATE_RENORMALIZED;
 }
-static void prepare_moe_soft(fixture *f) {
+static void prepare_moe_every(fixture *f) {
     prepare_moe(f);
     f->top_k = EXPERTS;
 }
+static void prepare_moe_soft(fixture *f) {
+    prepare_moe(f);
+    f->gate = GATE_SOFT;
+    f->top_k = 1;
+}
+static void prepare_moe_z(fixture *f) {
+    prepare_moe(f);
+    f->z_weight = 0.3f;
+}
+static void prepare_moe_bias(fixture *f) {
+    prepare_moe(f);
+    f->top_k = 1;
+    float far[EXPERTS] = {0, 0, 2}; /* beyond any probability: expert 2 is everyone's choice */
+    int64_t shape[1] = {EXPERTS};
+    assert_int_equal(param_create(&f->params[f->param_count], f->k, "bias", 1, shape, false), STATUS_OK);
+    f->k->upload(f->params[f->param_count]->value.data, far, sizeof far);
+    f->param_count++;
+}
 static var *build_moe(fixture *f) {
-    moe_args args = {.experts = EXPERTS, .top_k = f->top_k, .gate = f->gate, .f = f->f, .aux_weight = f->aux_weight};
+    const param *bias = f->param_count > 1 + 2 * EXPERTS ? f->params[1 + 2 * EXPERTS] : NULL;
+    moe_args args = {.experts = EXPERTS,
+                     .top_k = f->top_k,
+                     .gate = f->gate,
+                     .f = f->f,
+                     .aux_weight = f->aux_weight,
+                     .z_weight = f->z_weight,
+                     .noise_std = f->noise_std,
+                     .noise_seed = 3,
+                     .bias = bias};
     moe_stats stats;
     var *y = op_moe(f->t, f->leaf_vars[0], f->params[0], f->params + 1, f->params + 1 + EXPERTS, &args, &stats);
-    f->aux = (double)f->aux_weight * stats.aux;
+    if (bias) assert_float_equal(stats.share[2], 1, 1e-6);
+    f->aux = (double)f->aux_weight * stats.aux + (double)f->z_weight * stats.z;
     return y;
+}
+
+/* The straight-through gate's gradient is not that of its value: its own rule, by hand. With ȳ_e = the output of expert e and
+ * one-hot gates, d/dp_e = dy · ȳ_e for every expert, so soft gates' gradient of the router is the same wherever soft
+ * and hard outputs meet: at E = 1 copies. Here all experts are copies of the first, whose output y then is the same for
+ * every gate: the router's gradient must vanish and the experts' must be that of one dense MLP, split by who was chosen. */
+static void test_moe_straight_through(void **state) {
+    (void)state;
+    fixture f, dense;
+    int64_t total;
+    start(&f, DTYPE_F32, false);
+    prepare_moe(&f);
+    f.aux_weight = 0;
+    f.gate = GATE_STRAIGHT_THROUGH;
+    for (int e = 1; e < EXPERTS; e++) {
+        f.k->copy(f.params[1 + e]->value.data, f.params[1]->value.data, HIDDEN * D * sizeof(float));
+        f.k->copy(f.params[1 + EXPERTS + e]->value.data, f.params[1 + EXPERTS]->value.data, HIDDEN * D * sizeof(float));
+    }
+    float *g = gradients(&f, build_moe, &total);
+    start(&dense, DTYPE_F32, false);
+    add_leaf(&dense, D);
+    add_param(&dense, HIDDEN, D, true, 0.3f, 0);
+    add_param(&dense, D, HIDDEN, true, 0.3f, 0);
+    dense.k->copy(dense.params[0]->value.data, f.params[1]->value.data, HIDDEN * D * sizeof(float));
+    dense.k->copy(dense.params[1]->value.data, f.params[1 + EXPERTS]->value.data, HIDDEN * D * sizeof(float));
+    float *h = gradients(&dense, build_mlp, &total);
+    for (int i = 0; i < N * D; i++) assert_float_equal(g[i], h[i], 1e-4); /* of x */
+    const float *router = g + N * D, *experts = router + EXPERTS * D, *one = h + N * D;
+    for (int i = 0; i < EXPERTS * D; i++) assert_float_equal(router[i], 0, 1e-4);
+    for (int i = 0; i < HIDDEN * D; i++) {
+        float sum = 0;
+        for (int e = 0; e < EXPERTS; e++) sum += experts[e * HIDDEN * D + i];
+        assert_float_equal(sum, one[i], 1e-3);
+    }
+    free(g);
+    free(h);
+    finish(&f);
+    finish(&dense);
+}
+
+/* Gates are one-hot forward, recording or not, and every expert's output reaches the router. */
+static void test_moe_straight_through_router(void **state) {
+    (void)state;
+    fixture f;
+    int64_t total;
+    start(&f, DTYPE_F32, false);
+    prepare_moe(&f);
+    f.aux_weight = 0;
+    f.gate = GATE_STRAIGHT_THROUGH;
+    var *y = forward(&f, build_moe, true);
+    float *recorded = act_to_host(&f, y->value.data, N * D);
+    y = forward(&f, build_moe, false);
+    float *plain = act_to_host(&f, y->value.data, N * D);
+    for (int i = 0; i < N * D; i++) assert_float_equal(recorded[i], plain[i], 1e-5);
+    float *through = gradients(&f, build_moe, &total);
+    for (int i = 0; i < f.param_count; i++) param_zero_grad(f.params[i], f.k);
+    f.gate = GATE_SOFT; /* d/dp_e = dy · ȳ_e is the soft gates' too: the router's gradients are equal */
+    float *soft = gradients(&f, build_moe, &total);
+    for (int i = N * D; i < N * D + EXPERTS * D; i++) assert_float_equal(through[i], soft[i], 1e-4);
+    assert_true(largest(through + N * D, EXPERTS * D) > 0.01);
+    free(recorded);
+    free(plain);
+    free(through);
+    free(soft);
+    finish(&f);
+}
+
+/* Noise is there only when recording, is the same for the same seed, and moves choices. */
+static void test_moe_noise(void **state) {
+    (void)state;
+    fixture f;
+    start(&f, DTYPE_F32, false);
+    prepare_moe(&f);
+    f.top_k = 1;
+    float *clean = act_to_host(&f, forward(&f, build_moe, false)->value.data, N * D);
+    f.noise_std = 3;
+    float *evaluated = act_to_host(&f, forward(&f, build_moe, false)->value.data, N * D);
+    float *noisy = act_to_host(&f, forward(&f, build_moe, true)->value.data, N * D);
+    float *again = act_to_host(&f, forward(&f, build_moe, true)->value.data, N * D);
+    assert_memory_equal(clean, evaluated, N * D * sizeof *clean);
+    assert_memory_equal(noisy, again, N * D * sizeof *noisy);
+    assert_memory_not_equal(clean, noisy, N * D * sizeof *noisy);
+    free(clean);
+    free(evaluated);
+    free(noisy);
+    free(again);
+    finish(&f);
+}
+
+static void prepare_scalar_add(fixture *f) {
+    two_leaves(f);
+    int64_t none[1] = {0};
+    assert_int_equal(param_create(&f->params[f->param_count], f->k, "scale", 0, none, false), STATUS_OK);
+    fill(f, f->params[f->param_count++], 1, 0.5f);
+}
+static var *build_scalar_add(fixture *f) {
+    return op_scalar_add(f->t, f->leaf_vars[0], f->leaf_vars[1], f->params[0]);
+}
+
+static var *build_activate(fixture *f) {
+    return op_activate(f->t, f->leaf_vars[0], f->f);
+}
+static void prepare_activate_swiglu(fixture *f) {
+    add_leaf(f, 2 * D);
+    f->f = ACTIVATION_SWIGLU;
+}
+
+/* Chunks of 6, 6, 5 and 5 channels. */
+static void prepare_chunk_gate(fixture *f) {
+    add_leaf(f, 22);
+    add_leaf(f, D);
+    add_param(f, 0, 22, false, 1, 1);
+    add_param(f, 4, D, false, 1, 0);
+}
+static var *build_chunk_gate(fixture *f) {
+    return op_chunk_gate(f->t, f->leaf_vars[0], f->params[0], f->leaf_vars[1], f->params[1]);
+}
+static var *build_chunk_gain(fixture *f) {
+    return op_chunk_gate(f->t, f->leaf_vars[0], f->params[0], f->leaf_vars[1], NULL);
+}
+static var *build_chunk_router(fixture *f) {
+    return op_chunk_gate(f->t, f->leaf_vars[0], NULL, f->leaf_vars[1], f->params[1]);
+}
+
+/* The up-projection of #1692 as a whole, with R frozen: dx comes through it, but no gradient of its own. */
+static void prepare_random_up(fixture *f) {
+    add_leaf(f, D);
+    add_param(f, 0, HIDDEN, false, 1, 1);
+    add_param(f, 3, D, false, 1, 0);
+    add_param(f, HIDDEN, D, true, 0.3f, 0);
+    f->f = ACTIVATION_RELU2;
+}
+static var *build_random_up(fixture *f) {
+    var *x = f->leaf_vars[0], *u = op_linear(f->t, x, f->params[2]);
+    return op_activate(f->t, op_chunk_gate(f->t, u, f->params[0], x, f->params[1]), f->f);
+}
+static void test_frozen(void **state) {
+    (void)state;
+    fixture f;
+    start(&f, DTYPE_F32, false);
+    prepare_random_up(&f);
+    param_freeze(f.params[2], f.k);
+    var *y = forward(&f, build_random_up, true);
+    f.k->zero(tape_grad(f.t, y).data, tensor_bytes(&y->value));
+    tape_backward(f.t);
+    assert_int_equal(tape_status(f.t), STATUS_OK);
+    assert_false(f.params[2]->has_grad);
+    assert_true(f.params[0]->has_grad && f.params[1]->has_grad);
+    finish(&f);
 }
 
 static void prepare_loss(fixture *f) {
@@ -434,7 +612,17 @@ CASE(mlp_swiglu, prepare_swiglu, build_mlp)
 CASE(moe_top1, prepare_moe_top1, build_moe)
 CASE(moe_top2, prepare_moe, build_moe)
 CASE(moe_renormalized, prepare_moe_renormalized, build_moe)
+CASE(moe_every, prepare_moe_every, build_moe)
 CASE(moe_soft, prepare_moe_soft, build_moe)
+CASE(moe_z, prepare_moe_z, build_moe)
+CASE(moe_bias, prepare_moe_bias, build_moe)
+CASE(scalar_add, prepare_scalar_add, build_scalar_add)
+CASE(activate, one_leaf, build_activate)
+CASE(activate_swiglu, prepare_activate_swiglu, build_activate)
+CASE(chunk_gate, prepare_chunk_gate, build_chunk_gate)
+CASE(chunk_gain, prepare_chunk_gate, build_chunk_gain)
+CASE(chunk_router, prepare_chunk_gate, build_chunk_router)
+CASE(random_up, prepare_random_up, build_random_up)
 CASE(cross_entropy, prepare_loss, build_cross_entropy)
 
 int main(void) {
@@ -462,7 +650,21 @@ int main(void) {
         cmocka_unit_test(test_moe_top1),
         cmocka_unit_test(test_moe_top2),
         cmocka_unit_test(test_moe_renormalized),
+        cmocka_unit_test(test_moe_every),
         cmocka_unit_test(test_moe_soft),
+        cmocka_unit_test(test_moe_z),
+        cmocka_unit_test(test_moe_bias),
+        cmocka_unit_test(test_moe_straight_through),
+        cmocka_unit_test(test_moe_straight_through_router),
+        cmocka_unit_test(test_moe_noise),
+        cmocka_unit_test(test_scalar_add),
+        cmocka_unit_test(test_activate),
+        cmocka_unit_test(test_activate_swiglu),
+        cmocka_unit_test(test_chunk_gate),
+        cmocka_unit_test(test_chunk_gain),
+        cmocka_unit_test(test_chunk_router),
+        cmocka_unit_test(test_random_up),
+        cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_cross_entropy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,11 +11,13 @@ static void assert_counts(const model_config *c) {
     assert_int_equal(b.total, model_param_total(m));
     int64_t experts = 0, sum = 0;
     for (int i = 0; i < m->param_count; i++)
-        if (strstr(m->params[i]->name, ".experts_")) experts += param_count(m->params[i]);
+        if (strstr(m->params[i]->name, ".experts")) experts += param_count(m->params[i]);
     assert_int_equal(b.of[COMPONENT_EXPERTS], experts);
     for (int i = 0; i < COMPONENTS; i++) sum += b.of[i];
     assert_int_equal(sum, b.total);
-    assert_int_equal(b.total - b.active, experts / c->moe_num_experts * (c->moe_num_experts - c->moe_top_k));
+    int active = model_config_active_experts(c);
+    assert_int_equal(b.total - b.active, experts / c->moe_num_experts * (c->moe_num_experts - active));
+    for (int i = 0; i < m->param_count; i++) assert_int_not_equal(param_role_of(m->params[i]->name), ROLES);
     model_destroy(m);
 }
 
@@ -39,6 +41,33 @@ static void like_the_model(void **state) {
     assert_counts(&c);
 }
 
+static void every_kind(void **state) {
+    (void)state;
+    model_config c = small();
+    c.naming = NAMING_MODULES, c.num_loops = 0, c.smear_embedding = true, c.hash_scale = 0.05f;
+    c.trigram_buckets = 16, c.trigram_dim = 64, c.moe_start_layer = 6, c.moe_num_experts = 5, c.moe_split = true;
+    c.moe_shared_mult = 2, c.moe_bias_rate = 0.001f, c.activation = ACTIVATION_RELU2;
+    c.random_up_layers[0] = c.random_up_layers[2] = true, c.random_up_rank = 8, c.random_up_experts = 3;
+    assert_counts(&c);
+    assert_int_equal(model_budget_count(&c).derived, 2 * 256 * 64);
+    c.moe_bias_rate = 0, c.moe_gate = GATE_SOFT, c.random_up_gain = false, c.random_up_rank = 0;
+    assert_counts(&c);
+    c.num_layers = 1, c.parallel_start_layer = 1, c.moe_start_layer = 0; /* no skips at all */
+    c.random_up_layers[0] = c.random_up_layers[2] = false, c.random_up_gain = true, c.random_up_experts = 1;
+    assert_counts(&c);
+}
+
+static void names_of_both_kinds(void **state) {
+    (void)state;
+    assert_int_equal(param_role_of("blocks.12.mlp.experts_fc.3.weight"), ROLE_EXPERT_FC);
+    assert_int_equal(param_role_of("blocks.0.mlp.experts.63.proj.weight"), ROLE_EXPERT_PROJ);
+    assert_int_equal(param_role_of("blocks.0.mlp.gate.weight"), ROLE_ROUTER);
+    assert_int_equal(param_role_of("bigram.scale"), ROLE_BIGRAM_SCALE);
+    assert_int_equal(param_role_of("blocks..mlp.fc.weight"), ROLES);
+    assert_int_equal(param_role_of("blocks.0.mlp.fc.weight2"), ROLES);
+    assert_int_equal(role_component(param_role_of("blocks.4.mlp.fc.adapter_up.weight")), COMPONENT_ADAPTERS);
+}
+
 /* #2102's own size, by hand: the published 30.5 M is the dense model. */
 static void published_size(void **state) {
     (void)state;
@@ -54,6 +83,7 @@ static void published_size(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model), cmocka_unit_test(published_size)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(like_the_model), cmocka_unit_test(published_size),
+                                       cmocka_unit_test(every_kind), cmocka_unit_test(names_of_both_kinds)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

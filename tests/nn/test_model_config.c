@@ -26,6 +26,53 @@ static void forward_paths(void **state) {
     all.num_layers = 3, all.num_loops = 1, all.loop_start = 0, all.loop_end = 2, all.looping = true;
     const int twice[] = {0, 1, 2, 0, 1, 2};
     assert_path(&all, twice, 6, 3);
+    assert_int_equal(model_config_skips(&all), 3);
+}
+
+/* Each pass a U-Net of its own, over the same rows of skip_weights; of an odd number of layers the last one pops nothing. */
+static void skips_of_each_pass(void **state) {
+    (void)state;
+    model_config c = model_config_default();
+    c.num_layers = 5, c.num_loops = 1, c.loop_start = 0, c.loop_end = 4, c.loop_skips = LOOP_SKIPS_EACH_PASS;
+    c.parallel_start_layer = 5, c.looping = true;
+    assert_ok(model_config_check(&c));
+    assert_int_equal(model_config_skips(&c), 2);
+    const int pass[] = {PATH_PUSH, PATH_PUSH, 0, 1, PATH_PLAIN};
+    forward_path path = model_config_path(&c);
+    assert_int_equal(path.length, 10);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(path.layer[i], i % 5);
+        assert_int_equal(path.skip[i], pass[i % 5]);
+    }
+}
+
+static void mixture_layers_and_widths(void **state) {
+    (void)state;
+    model_config c = model_config_default();
+    assert_false(model_config_has_moe(&c));
+    c.moe_start_layer = 7;
+    assert_true(model_config_is_moe(&c, 7) && model_config_is_moe(&c, 8) && !model_config_is_moe(&c, 6));
+    assert_int_equal(model_config_expert_hidden(&c), 2048);
+    c.moe_num_experts = 3, c.moe_split = true;
+    assert_int_equal(model_config_expert_hidden(&c), 682);
+    c.moe_expert_mult = 1.5f;
+    assert_int_equal(model_config_expert_hidden(&c), 256);
+    assert_int_equal(model_config_active_experts(&c), 1);
+    c.moe_gate = GATE_SOFT;
+    assert_int_equal(model_config_active_experts(&c), 3);
+}
+
+static size_t field_size(const config_field *f) {
+    switch (f->type) {
+    case FIELD_BOOL:
+        return 1;
+    case FIELD_LAYERS:
+        return MODEL_MAX_LAYERS;
+    case FIELD_INT64:
+        return 8;
+    default:
+        return 4;
+    }
 }
 
 static void every_field_is_in_the_table(void **state) {
@@ -34,10 +81,11 @@ static void every_field_is_in_the_table(void **state) {
     for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
         const config_field *f = &model_config_fields[i];
         assert_non_null(f->key);
-        assert_in_range(f->offset, end, end + 3); /* in the struct's order, with no more than padding between */
-        end = f->offset + (f->type == FIELD_BOOL ? 1 : f->type == FIELD_LAYERS ? MODEL_MAX_LAYERS : 4);
+        size_t size = field_size(f), padding = size == 8 ? 7 : 3;
+        assert_in_range(f->offset, end, end + padding); /* in the struct's order, with no more than padding between */
+        end = f->offset + size;
     }
-    assert_in_range(sizeof(model_config), end, end + 3);
+    assert_in_range(sizeof(model_config), end, end + 7);
 }
 
 /* A default config with one change is refused with a message that names the key. */
@@ -73,6 +121,38 @@ static void rules(void **state) {
     assert_refused(c.moe_layers[9] = true, "moe_layers");
     assert_refused(c.activation = (activation)7, "activation");
     assert_refused(c.rope_base = 0, "rope_base");
+    assert_refused(c.moe_num_experts = 65, "moe_num_experts");
+    assert_refused(c.moe_start_layer = 9, "moe_start_layer");
+    assert_refused((c.moe_start_layer = 4, c.moe_layers[2] = true), "moe_start_layer");
+    assert_refused((c.loop_skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
+    assert_refused((c.moe_gate = GATE_SOFT, c.moe_top_k = 2), "moe_top_k");
+    assert_refused((c.moe_gate = GATE_STRAIGHT_THROUGH, c.moe_bias_rate = 0.001f), "moe_bias_rate");
+    assert_refused((c.moe_gate = GATE_SOFT, c.moe_noise_std = 1), "moe_noise_std");
+    assert_refused((c.moe_start_layer = 0, c.moe_expert_mult = 0.3f), "moe_expert_mult");
+    assert_refused((c.moe_start_layer = 0, c.moe_shared_mult = 0.3f), "moe_shared_mult");
+    assert_refused((c.bigram_buckets = 1, c.bigram_hash = BIGRAM_XOR), "bigram_buckets");
+    assert_refused(c.random_up_layers[9] = true, "random_up_layers");
+    assert_refused(c.random_up_layers[3] = c.moe_layers[3] = true, "random_up_layers");
+    assert_refused((c.random_up_layers[3] = true, c.activation = ACTIVATION_SWIGLU), "random_up_layers");
+    assert_refused((c.random_up_layers[3] = true, c.random_up_rank = 513), "random_up_rank");
+    assert_refused((c.random_up_layers[3] = true, c.random_up_experts = 65), "random_up_experts");
+}
+
+/* Keys of an option that is not there: the model would not be what its author thinks. */
+static void orphaned_options(void **state) {
+    (void)state;
+    assert_refused(c.random_up_rank = 8, "random_up_rank");
+    assert_refused(c.random_up_experts = 2, "random_up_experts");
+    assert_refused(c.random_up_gain = false, "random_up_gain");
+    assert_refused(c.random_up_seed = 1, "random_up_seed");
+    assert_refused(c.moe_split = true, "moe_split");
+    assert_refused(c.moe_expert_mult = 1, "moe_expert_mult");
+    assert_refused(c.moe_shared_mult = 2, "moe_shared_mult");
+    assert_refused(c.trigram_dim = 64, "trigram_dim");
+    assert_refused((c.bigram_buckets = 0, c.bigram_hash = BIGRAM_XOR), "bigram_hash");
+    assert_refused((c.bigram_buckets = 0, c.hash_scale = 0.05f), "hash_scale");
+    assert_refused((c.bigram_buckets = 0, c.hash_init = HASH_ZERO_TABLE), "hash_init");
+    assert_refused((c.num_loops = 0, c.loop_skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
 }
 
 static model_config unusual(void) {
@@ -85,7 +165,33 @@ static model_config unusual(void) {
     c.moe_top_k = 2;
     c.moe_layers[1] = c.moe_layers[8] = true;
     c.tie_embeddings = false;
+    c.hash_scale = 0.05f;
+    c.bigram_hash = BIGRAM_XOR;
+    c.moe_gate = GATE_PROBABILITY;
+    c.moe_shared_mult = 0.5f;
+    c.loop_skips = LOOP_SKIPS_ALONG_PATH;
+    c.activation = ACTIVATION_LEAKY_RELU2;
+    c.random_up_layers[0] = true;
+    c.random_up_seed = 999999999999998;
+    c.naming = NAMING_MODULES;
     return c;
+}
+
+/* A config.json of version 0.1 is read as what it was then; its own keys are still asked for. */
+static void older_json(void **state) {
+    (void)state;
+    static const char *const later[] = {"moe_gate", "naming", "random_up_seed", "trigram_dim", "router_init_std"};
+    model_config c = model_config_default(), back;
+    cJSON *json = model_config_to_json(&c);
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++) cJSON_DeleteItemFromObjectCaseSensitive(json, later[i]);
+    assert_ok(model_config_from_json(&back, json, "config.json"));
+    for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
+        char *before = field_text(&model_config_fields[i], &c), *after = field_text(&model_config_fields[i], &back);
+        assert_string_equal(before, after);
+        free(before);
+        free(after);
+    }
+    cJSON_Delete(json);
 }
 
 static void json_round_trip(void **state) {
@@ -144,8 +250,14 @@ static void json_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(forward_paths), cmocka_unit_test(every_field_is_in_the_table),
-                                       cmocka_unit_test(rules), cmocka_unit_test(json_round_trip),
-                                       cmocka_unit_test(json_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(forward_paths),
+                                       cmocka_unit_test(every_field_is_in_the_table),
+                                       cmocka_unit_test(rules),
+                                       cmocka_unit_test(json_round_trip),
+                                       cmocka_unit_test(json_refusals),
+                                       cmocka_unit_test(skips_of_each_pass),
+                                       cmocka_unit_test(mixture_layers_and_widths),
+                                       cmocka_unit_test(orphaned_options),
+                                       cmocka_unit_test(older_json)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

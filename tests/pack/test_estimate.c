@@ -47,14 +47,18 @@ static void like_the_quantiser(void **state) {
 static void sizes(void **state) {
     (void)state;
     model_config c = model_config_default();
-    size_estimate six = size_estimate_of(&c, 6, 8, 65536), five = size_estimate_of(&c, 5, 8, 65536);
+    pack_options o = {.bits = 6, .embed_bits = 8, .keep_float_elements = 65536};
+    size_estimate six = size_estimate_of(&c, &o);
+    o.bits = 5;
+    size_estimate five = size_estimate_of(&c, &o);
     double embedding = (gaussian_grid_best(8).entropy * 512 + 16) * 8192 / 8;
     assert_true(fabs(six.bytes[COMPONENT_EMBEDDING] - embedding) < 1);
     assert_true(five.bytes[COMPONENT_EMBEDDING] == six.bytes[COMPONENT_EMBEDDING]);
     assert_true(five.bytes[COMPONENT_MLP] < six.bytes[COMPONENT_MLP]);
     assert_true(six.bytes[COMPONENT_GATES] == 2.0 * (double)model_budget_count(&c).of[COMPONENT_GATES]);
     /* bigram_proj [512, 128] has exactly 65,536 elements and stays float16; one element less and it is quantised. */
-    size_estimate strict = size_estimate_of(&c, 6, 8, 65535);
+    o = (pack_options){.bits = 6, .embed_bits = 8, .keep_float_elements = 65535};
+    size_estimate strict = size_estimate_of(&c, &o);
     assert_true(strict.bytes[COMPONENT_BIGRAM] < six.bytes[COMPONENT_BIGRAM]);
     double sum = 0;
     for (int i = 0; i < COMPONENTS; i++) sum += six.bytes[i];

@@ -52,7 +52,69 @@ static void routing_statistics(double *mean_probs, double *entropy, const float 
     *entropy = N > 0 ? total / (double)N : 0;
 }
 
+/* ---- what is not a choice ---- */
+
+static void choose_all(int32_t *chosen, int64_t N, int64_t E) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t e = 0; e < E; e++) chosen[n * E + e] = (int32_t)e;
+}
+
+static void gate_one_hot(float *gates, const int32_t *first, int64_t N, int64_t E) {
+    for (int64_t n = 0; n < N; n++)
+        for (int64_t e = 0; e < E; e++) gates[n * E + e] = e == first[n];
+}
+
+static void count_first(int64_t *counts, const int32_t *chosen, int64_t N, int64_t E, int k) {
+    for (int64_t e = 0; e < E; e++) counts[e] = 0;
+    for (int64_t n = 0; n < N; n++) counts[chosen[n * k]]++;
+}
+
+/* ---- the z-loss ---- */
+
+/* log Σ exp, from the largest on */
+static float log_sum(const float *logits, int64_t E) {
+    float largest = logits[0], sum = 0;
+    for (int64_t e = 1; e < E; e++) largest = logits[e] > largest ? logits[e] : largest;
+    for (int64_t e = 0; e < E; e++) sum += expf(logits[e] - largest);
+    return largest + logf(sum);
+}
+
+static double router_z(const float *logits, int64_t N, int64_t E) {
+    double total = 0;
+    for (int64_t n = 0; n < N; n++) {
+        double z = log_sum(logits + n * E, E);
+        total += z * z;
+    }
+    return N > 0 ? total / (double)N : 0;
+}
+
+/* d(z²)/dl_e = 2 z p_e */
+static void router_z_backward(float *dlogits, const float *logits, const float *probs, float weight, int64_t N,
+                              int64_t E) {
+#pragma omp parallel for schedule(static) if (N * E > 4096)
+    for (int64_t n = 0; n < N; n++) {
+        float slope = 2 * weight / (float)N * log_sum(logits + n * E, E);
+        for (int64_t e = 0; e < E; e++) dlogits[n * E + e] += slope * probs[n * E + e];
+    }
+}
+
+static void softmax_backward(float *dlogits, const float *dprobs, const float *probs, int64_t N, int64_t E) {
+#pragma omp parallel for schedule(static) if (N * E > 4096)
+    for (int64_t n = 0; n < N; n++) {
+        const float *p = probs + n * E, *dp = dprobs + n * E;
+        float dot = 0;
+        for (int64_t e = 0; e < E; e++) dot += p[e] * dp[e];
+        for (int64_t e = 0; e < E; e++) dlogits[n * E + e] = p[e] * (dp[e] - dot);
+    }
+}
+
 void KERNEL(fill_gate)(kernels *table) {
+    table->choose_all = choose_all;
+    table->gate_one_hot = gate_one_hot;
+    table->count_first = count_first;
+    table->router_z = router_z;
+    table->router_z_backward = router_z_backward;
+    table->softmax_backward = softmax_backward;
     table->gate = gate;
     table->gate_backward = gate_backward;
     table->routing_statistics = routing_statistics;

@@ -5,6 +5,7 @@
 #include "kernel/cpu/isa/lanes_math.h"
 #include "kernel/cpu/isa/routing.h"
 #include "kernel/cpu/isa/rows.h"
+#include <math.h>
 
 /* As many sums as there are registers for: AVX-512 has 32, AVX2 16. */
 enum { TILE_TOKENS = LANES == 16 ? 4 : 2, TILE_EXPERTS = 4, TILE_VECTORS = LANES == 16 ? 4 : 2 };
@@ -51,6 +52,25 @@ static void router(float *logits, float *probs, const void *x, const float *w, i
         for (int64_t e = 0; e < E; e += TILE_EXPERTS) logits_tile(probs, x, w, n, e, N, d, E);
         if (logits) memcpy(logits + n * E, probs + n * E, count * E * sizeof(float));
         for (int64_t i = 0; i < count; i++) softmax_row(probs + (n + i) * E, E);
+    }
+}
+
+/* A normal number for each place: splitmix64's output function on a counter (Steele, Lea & Flood 2014), then Box–Muller. */
+static float noise_at(uint64_t seed, uint64_t place) {
+    uint64_t z = seed + place * 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    z ^= z >> 31;
+    float radius = ((float)(z >> 40) + 1) * 0x1p-24f, angle = (float)(z & 0xffffff) * 0x1p-24f; /* (0, 1], [0, 1) */
+    return sqrtf(-2 * logf(radius)) * cosf(6.2831853f * angle);
+}
+
+static void router_noise(float *logits, float *probs, float std, uint64_t seed, int64_t N, int64_t E) {
+#pragma omp parallel for schedule(static) if (N * E > 4096)
+    for (int64_t n = 0; n < N; n++) {
+        for (int64_t e = 0; e < E; e++) logits[n * E + e] += std * noise_at(seed, (uint64_t)(n * E + e));
+        memcpy(probs + n * E, logits + n * E, E * sizeof(float));
+        softmax_row(probs + n * E, E);
     }
 }
 
@@ -117,4 +137,5 @@ static void router_backward(grad_out dx, float *dw, const float *dlogits, const 
 void KERNEL(fill_router)(kernels *table) {
     table->router = router;
     table->router_backward = router_backward;
+    table->router_noise = router_noise;
 }

@@ -44,6 +44,7 @@ static void group(int32_t *slot, int32_t *source, int64_t *counts, int64_t *star
 void KERNEL(fill_routing)(kernels *table) {
     KERNEL(fill_router)(table);
     KERNEL(fill_dispatch)(table);
+    KERNEL(fill_gain)(table);
     table->top_k = top_k;
     table->group = group;
 }

@@ -6,5 +6,6 @@
 
 void KERNEL(fill_router)(kernels *table);
 void KERNEL(fill_dispatch)(kernels *table);
+void KERNEL(fill_gain)(kernels *table);
 
 #endif

@@ -1,0 +1,81 @@
+/* Token ids and the hashes of their last two or three, made on the host and copied to the device. No hash looks into
+ * another document. */
+#include "base/memory.h"
+#include "nn/forward.h"
+#include <stdlib.h>
+
+static status reserve(model *m, int64_t count) {
+    struct model_scratch *s = m->scratch;
+    if (count <= s->capacity) return STATUS_OK;
+    int32_t **arrays[] = {&s->ids, &s->bigram.ids, &s->trigram.ids, &s->targets, &s->first};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        m->k->release(*arrays[i]);
+        *arrays[i] = NULL;
+        TRY(m->k->alloc((void **)arrays[i], (size_t)count * sizeof(int32_t)));
+    }
+    s->host = xrealloc(s->host, (size_t)count * sizeof(int32_t));
+    s->capacity = count;
+    return STATUS_OK;
+}
+
+/* The token `back` places before position t of sequence b, or −1 where that is before its document. */
+static int32_t token_before(const pass_input *in, int64_t b, int64_t t, int back) {
+    int64_t from = in->first ? in->first[b * in->length + t] : 0, at = t - back;
+    if (in->first && at < from) return -1;
+    if (at >= 0) return in->ids[b * in->length + at];
+    return in->stem && in->offset + at >= 0 ? in->stem->previous[b][-at - 1] : -1;
+}
+
+static int32_t hash_linear(int32_t previous, int32_t current, int buckets) {
+    return (int32_t)((31 * (int64_t)(previous < 0 ? 0 : previous) + current) % buckets);
+}
+
+/* Products wrap around as int32 does; the remainder of a negative number is raised into the range. */
+static int32_t hash_xor(int32_t previous, int32_t current, int buckets) {
+    if (previous < 0) return buckets - 1;
+    int32_t mixed = (int32_t)(36313u * (uint32_t)current ^ 27191u * (uint32_t)previous);
+    int32_t rest = mixed % (buckets - 1);
+    return rest < 0 ? rest + buckets - 1 : rest;
+}
+
+static int32_t hash_three(int32_t two_before, int32_t previous, int32_t current, int buckets) {
+    if (two_before < 0) return 0;
+    return (int32_t)((961 * (int64_t)two_before + 31 * (int64_t)previous + current) % buckets);
+}
+
+static void hash_bigrams(int32_t *out, const pass_input *in, const model_config *c) {
+    for (int64_t n = 0; n < in->batch * in->length; n++) {
+        int32_t previous = token_before(in, n / in->length, n % in->length, 1);
+        out[n] = c->bigram_hash == BIGRAM_XOR ? hash_xor(previous, in->ids[n], c->bigram_buckets)
+                                              : hash_linear(previous, in->ids[n], c->bigram_buckets);
+    }
+}
+
+static void hash_trigrams(int32_t *out, const pass_input *in, const model_config *c) {
+    for (int64_t n = 0; n < in->batch * in->length; n++) {
+        int64_t b = n / in->length, t = n % in->length;
+        out[n] = hash_three(token_before(in, b, t, 2), token_before(in, b, t, 1), in->ids[n], c->trigram_buckets);
+    }
+}
+
+status model_upload_tokens(model *m, const pass_input *in) {
+    struct model_scratch *s = m->scratch;
+    int64_t N = in->batch * in->length;
+    size_t bytes = (size_t)N * sizeof(int32_t);
+    TRY(reserve(m, N));
+    for (int64_t n = 0; n < N; n++)
+        if (in->ids[n] < 0 || in->ids[n] >= m->config.vocab_size)
+            return fail("token %lld of the batch: id %d is beyond the vocabulary of %d", (long long)n, in->ids[n],
+                        m->config.vocab_size);
+    m->k->upload(s->ids, in->ids, bytes);
+    if (in->first) m->k->upload(s->first, in->first, bytes);
+    if (s->bigram.table) {
+        hash_bigrams(s->host, in, &m->config);
+        m->k->upload(s->bigram.ids, s->host, bytes);
+    }
+    if (s->trigram.table) {
+        hash_trigrams(s->host, in, &m->config);
+        m->k->upload(s->trigram.ids, s->host, bytes);
+    }
+    return STATUS_OK;
+}
