@@ -59,7 +59,17 @@ static void release(file_writer *w) {
     *w = (file_writer){0};
 }
 
+static const char *kind_of(mode_t mode) {
+    return S_ISDIR(mode) ? "a folder" : S_ISREG(mode) ? "a file" : "a device or pipe";
+}
+
 status file_create(file_writer *w, const char *path) {
+    struct stat info;
+    *w = (file_writer){0};
+    if (*path == '\0') return fail("expected the name of a file to write, found an empty one");
+    /* Renaming would put a file in the place of a device: as root, of /dev/null. */
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+        return fail("%s: expected a file to replace or nothing, found %s", path, kind_of(info.st_mode));
     *w = (file_writer){.path = xstrdup(path), .temporary = xasprintf("%s.tmp-%ld", path, (long)getpid())};
     w->stream = fopen(w->temporary, "wbe");
     if (w->stream) return STATUS_OK;
@@ -155,8 +165,7 @@ status file_map_open(file_map *m, const char *path) {
     if (fstat(fd, &info) != 0) {
         s = fail("%s: cannot read its size: %s", path, strerror(errno));
     } else if (!S_ISREG(info.st_mode)) {
-        s = fail("%s: expected a regular file, found %s", path,
-                 S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe");
+        s = fail("%s: expected a regular file, found %s", path, kind_of(info.st_mode));
     } else if (info.st_size > 0) { /* a map of no bytes does not exist: bytes stays NULL */
         void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (bytes == MAP_FAILED)

@@ -7,6 +7,7 @@
 #include "pack/artifact.h"
 #include "pack/open.h"
 #include "train/checkpoint.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static const char help[] =
     "  --seq N          window length in tokens (by default as trained)\n"
     "  --stride N       new tokens a window; the others are context (by default the run's eval_stride, else seq / 2)\n"
     "  --blend X        weight of the bigram blend (0.03)\n"
-    "  --tokens N       score only the first N tokens (0: all)\n"
+    "  --tokens N       score only the first N tokens (0: all); then without xz, and without the summary\n"
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
@@ -44,6 +45,7 @@ typedef struct table {
     char *domains[EVAL_MAX_DOMAINS];
     int64_t tokens, bytes;
     double seconds;
+    bool partial; /* --tokens left some of the text out: not to be compared with xz, nor kept as the run's result */
 } table;
 
 typedef struct request {
@@ -54,6 +56,7 @@ typedef struct request {
     bool json;
     char *run_data; /* from the run's config */
     int64_t run_stride;
+    bool average; /* the checkpoint has EMA weights */
 } request;
 
 static status parse(int *argc, char **argv, request *q) {
@@ -77,21 +80,20 @@ static status parse(int *argc, char **argv, request *q) {
     return STATUS_OK;
 }
 
-/* The run's data folder and stride, where the model is a checkpoint or a run. */
+/* The run's data folder, stride and kinds of weights, where the model is a checkpoint or a run. */
 static status read_run_config(request *q) {
     if (!path_is_folder(q->path)) return STATUS_OK;
     char *checkpoint;
     TRY(checkpoint_find(q->path, &checkpoint));
     if (!checkpoint) return fail("%s: expected a checkpoint or a run folder with one, found neither", q->path);
-    char *path = path_join(checkpoint, "config.yaml");
     run_config config = run_config_default();
-    status s = run_config_load(&config, path, NULL, 0);
+    status s = checkpoint_load_config(checkpoint, &config);
+    if (s == STATUS_OK) s = checkpoint_has_average(checkpoint, &q->average);
     if (s == STATUS_OK) {
         q->run_data = config.data ? xstrdup(config.data) : NULL;
         q->run_stride = config.eval_stride;
     }
     run_config_free(&config);
-    free(path);
     free(checkpoint);
     return s;
 }
@@ -99,7 +101,7 @@ static status read_run_config(request *q) {
 static void add_row(table *t, const char *name, const bpb_result *r, double (*measure)(const bpb_score *)) {
     row *line = &t->rows[t->count++];
     *line = (row){.name = name, .total = measure(&r->total), .present = true};
-    for (int i = 0; i < r->domain_count; i++) line->domain[i] = measure(&r->domain[i]);
+    for (int i = 0; i < r->domain_count; i++) line->domain[i] = r->domain[i].bytes ? measure(&r->domain[i]) : NAN;
     t->tokens = r->total.tokens;
     t->bytes = r->total.bytes;
     t->seconds += r->seconds;
@@ -127,6 +129,7 @@ static status score(const request *q, const char *path, const char *which, const
                                .show_progress = true};
         s = bpb_evaluate(m, tok, &h->s, h->documents.count ? &h->documents : NULL, &options, &result);
         if (s == STATUS_OK) {
+            t->partial = result.total.tokens < h->s.count - 1;
             add_row(t, name, &result, bpb);
             if (blend_name && q->blend > 0) add_row(t, blend_name, &result, bpb_blend);
         }
@@ -140,10 +143,14 @@ static status score(const request *q, const char *path, const char *which, const
 static status add_xz(const heldout *h, table *t) {
     t->domain_count = h->documents.domain_count;
     for (int i = 0; i < t->domain_count; i++) t->domains[i] = h->documents.domains[i];
-    if (!h->text) return STATUS_OK;
+    if (!h->text || t->partial) return STATUS_OK;
     row *line = &t->rows[t->count++];
     *line = (row){.name = "xz -9e", .present = true};
     return heldout_xz(h, &line->total, line->domain);
+}
+
+static void print_number(double bits) {
+    isnan(bits) ? printf(" %12s", "-") : printf(" %12.4f", bits);
 }
 
 static void print_table(const table *t) {
@@ -153,8 +160,9 @@ static void print_table(const table *t) {
     printf(" %12s\n", "all");
     for (int r = 0; r < t->count; r++) {
         printf("%-24s", t->rows[r].name);
-        for (int i = 0; i < t->domain_count; i++) printf(" %12.4f", t->rows[r].domain[i]);
-        printf(" %12.4f\n", t->rows[r].total);
+        for (int i = 0; i < t->domain_count; i++) print_number(t->rows[r].domain[i]);
+        print_number(t->rows[r].total);
+        putchar('\n');
     }
 }
 
@@ -181,10 +189,7 @@ static const row *find_row(const table *t, const char *name) {
 }
 
 static void add_total(cJSON *root, const char *key, const row *r) {
-    if (r)
-        cJSON_AddNumberToObject(root, key, r->total);
-    else
-        cJSON_AddNullToObject(root, key);
+    cJSON_AddNumberToObject(root, key, r ? r->total : NAN); /* cJSON prints NaN as null */
 }
 
 static status write_summary(const request *q, const table *t, const char *artifact) {
@@ -200,8 +205,8 @@ static status write_summary(const request *q, const table *t, const char *artifa
     add_total(root, "val_bpb_ema", ema);
     add_total(root, "val_bpb_packed", packed);
     add_total(root, "val_bpb_packed_blend", find_row(t, "packed + blend"));
-    if (ema && packed) cJSON_AddNumberToObject(root, "quant_gap", packed->total - ema->total);
-    if (packed) cJSON_AddNumberToObject(root, "artifact_bytes", (double)map.count);
+    cJSON_AddNumberToObject(root, "quant_gap", ema && packed ? packed->total - ema->total : NAN);
+    cJSON_AddNumberToObject(root, "artifact_bytes", packed ? (double)map.count : NAN);
     add_total(root, "xz_bpb", find_row(t, "xz -9e"));
     cJSON_AddNumberToObject(root, "train_tokens", (double)state.tokens);
     cJSON_AddNumberToObject(root, "tokens_per_second", state.seconds > 0 ? (double)state.tokens / state.seconds : 0);
@@ -231,12 +236,12 @@ static bool is_run(const char *path) {
 static status score_run(const request *q, heldout *h, table *t) {
     char *artifact = path_join(q->path, "model.moec");
     status s = score(q, q->path, "live", "live", NULL, h, t);
-    if (s == STATUS_OK) s = score(q, q->path, "ema", "EMA", NULL, h, t);
+    if (s == STATUS_OK && q->average) s = score(q, q->path, "ema", "EMA", NULL, h, t);
     if (s == STATUS_OK && path_exists(artifact)) s = score(q, artifact, "", "packed", "packed + blend", h, t);
     if (s == STATUS_OK) s = add_xz(h, t);
     if (s == STATUS_OK && !q->json) print_table(t);
     if (s == STATUS_OK && q->json) print_json(t);
-    if (s == STATUS_OK) s = write_summary(q, t, artifact);
+    if (s == STATUS_OK && !t->partial) s = write_summary(q, t, artifact);
     free(artifact);
     return s;
 }

@@ -3,7 +3,9 @@
 #include "cli/cli.h"
 #include "pack/artifact.h"
 #include "pack/open.h"
+#include "text/corpus.h"
 #include <stdio.h>
+#include <string.h>
 
 static const char help[] = "usage: moec generate MODEL [PROMPT] [options]\n"
                            "\n"
@@ -46,6 +48,10 @@ static status run(int argc, char **argv) {
     TRY(options(&argc, argv, &s, &tokens));
     TRY(cli_rest(argc, argv, 1, 2, "moec generate MODEL [PROMPT] [options]"));
     const char *prompt = argc > 2 ? argv[2] : "";
+    size_t valid = utf8_valid_prefix(prompt, strlen(prompt));
+    if (valid < strlen(prompt))
+        return fail_usage("PROMPT: expected UTF-8 text, found the byte 0x%02X at byte offset %zu",
+                          (unsigned char)prompt[valid], valid);
     TRY(open_model(argv[1], kernels_for(kernels_best_act()), "ema", &m, &tok, NULL));
     interrupt_catch();
     fputs(prompt, stdout);

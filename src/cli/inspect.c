@@ -43,31 +43,19 @@ static status read_preset(inspected *i, char **overrides, int count) {
     return STATUS_OK;
 }
 
-static status read_model_config(const char *checkpoint, model_config *c) {
-    char *path = path_join(checkpoint, "config.json");
-    cJSON *json = NULL;
-    status s = json_read_file(path, &json);
-    if (s == STATUS_OK) s = model_config_from_json(c, json, path);
-    cJSON_Delete(json);
-    free(path);
-    return s;
-}
-
 static status read_checkpoint(inspected *i) {
     i->kind = "checkpoint";
     i->has_run = true;
     TRY(checkpoint_find(i->path, &i->checkpoint));
     if (!i->checkpoint) return fail("%s: expected a checkpoint or a run folder with one, found neither", i->path);
-    TRY(read_model_config(i->checkpoint, &i->now));
+    TRY(checkpoint_load_model_config(i->checkpoint, &i->now));
     train_state state;
     TRY(checkpoint_load_state(i->checkpoint, &state));
     i->step = state.step;
     i->tokens = state.tokens;
-    char *path = path_join(i->checkpoint, "config.yaml");
-    status s = run_config_load(&i->run, path, NULL, 0);
-    free(path);
+    TRY(checkpoint_load_config(i->checkpoint, &i->run));
     i->context = i->run.seq;
-    return s;
+    return STATUS_OK;
 }
 
 /* Compressed as the artifact compresses it, near enough; −1 when there is no such file. */

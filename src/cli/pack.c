@@ -60,10 +60,7 @@ static status read_run(request *q, const char *path) {
     if (!q->checkpoint)
         return fail("%s: expected a run folder with a checkpoint, or a checkpoint, found neither", path);
     TRY(checkpoint_verify(q->checkpoint));
-    char *config = path_join(q->checkpoint, "config.yaml");
-    status s = run_config_load(&q->run, config, NULL, 0);
-    free(config);
-    return s;
+    return checkpoint_load_config(q->checkpoint, &q->run);
 }
 
 static status parse(int *argc, char **argv, request *q) {
@@ -159,12 +156,21 @@ static status pack(request *q, model *m, const tokenizer *tok) {
     return s;
 }
 
+/* Whether the file can be written, before the work and not after it. */
+static status check_output(const char *path) {
+    file_writer w;
+    TRY(file_create(&w, path));
+    file_abandon(&w);
+    return STATUS_OK;
+}
+
 static status run(int argc, char **argv) {
     request q = {.run = run_config_default()};
     model *m;
     tokenizer *tok;
     interrupt_catch();
     status s = parse(&argc, argv, &q);
+    if (s == STATUS_OK) s = check_output(q.output);
     if (s == STATUS_OK)
         s = open_model(q.checkpoint, kernels_for(kernels_best_act()), q.live ? "live" : "ema", &m, &tok,
                        &q.options.context_tokens);

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,12 @@ typedef struct generation {
     generate_sink sink;
     void *context;
 } generation;
+
+static bool all_finite(const float *values, int count) {
+    for (int i = 0; i < count; i++)
+        if (!isfinite(values[i])) return false;
+    return true;
+}
 
 /* Hand over what became readable; the whole text is decoded since pieces join only in context. */
 static status show(generation *g, bool *go_on) {
@@ -50,6 +57,8 @@ static status continue_text(generation *g, kv_cache *cache, float *logits, const
     result->prompt_seconds = clock_seconds() - started;
     started = clock_seconds();
     for (int64_t i = 0; i < max_tokens && go_on && !interrupt_requested(); i++) {
+        if (!all_finite(logits, g->m->config.vocab_size))
+            return fail("the model's logits at token %lld are not finite", (long long)g->count);
         int32_t next = sample(s, logits, g->m->config.vocab_size, &r);
         if (next == bos) break;
         g->ids[g->count++] = next;

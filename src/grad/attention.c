@@ -14,8 +14,8 @@ static void attention_backward(tape *t, void *record) {
     void *dk = tape_alloc(t, tensor_bytes(&op->k->value));
     void *dv = tape_alloc(t, tensor_bytes(&op->v->value));
     if (!dq || !dk || !dv) return;
-    tape_kernels(t)->attention_backward(dq, dk, dv, op->y->grad, op->y->value.data, op->lse, op->q->value.data,
-                                        op->k->value.data, op->v->value.data, op->first, &op->shape);
+    tape_kernels(t)->attention_backward(dq, dk, dv, op->y->grad, tape_value(t, op->y), op->lse, tape_value(t, op->q),
+                                        tape_value(t, op->k), tape_value(t, op->v), op->first, &op->shape);
     tape_free(t, op->lse);
     tape_give_grad(t, op->q, dq);
     tape_give_grad(t, op->k, dk);
@@ -70,17 +70,23 @@ static void xsa_backward(tape *t, void *record) {
     grad_out dy = tape_grad(t, op->y);
     grad_out dv = tape_grad(t, op->v);
     if (!dy.data || !dv.data) return;
-    tape_kernels(t)->xsa_backward(dy, dv, op->z->grad, op->y->value.data, op->v->value.data, tensor_rows(&op->y->value),
-                                  op->heads, op->kv_heads, (int)(tensor_cols(&op->y->value) / op->heads));
+    tape_kernels(t)->xsa_backward(dy, dv, op->z->grad, tape_value(t, op->y), tape_value(t, op->v),
+                                  tensor_rows(&op->y->value), op->heads, op->kv_heads,
+                                  (int)(tensor_cols(&op->y->value) / op->heads));
+}
+
+static void xsa_forward(tape *t, void *record) {
+    xsa_op *op = record;
+    tape_kernels(t)->xsa(op->z->value.data, tape_value(t, op->y), tape_value(t, op->v), tensor_rows(&op->y->value),
+                         op->heads, op->kv_heads, (int)(tensor_cols(&op->y->value) / op->heads));
 }
 
 var *op_xsa(tape *t, var *y, var *v, int heads, int kv_heads) {
     if (!y || !v) return NULL;
-    int64_t N = tensor_rows(&y->value), cols = tensor_cols(&y->value);
-    var *z = new_matrix(t, N, cols);
+    var *z = new_matrix(t, tensor_rows(&y->value), tensor_cols(&y->value));
     if (!z) return NULL;
-    tape_kernels(t)->xsa(z->value.data, y->value.data, v->value.data, N, heads, kv_heads, (int)(cols / heads));
-    xsa_op *op = tape_record(t, sizeof *op, xsa_backward, z);
-    if (op) *op = (xsa_op){.y = y, .v = v, .z = z, .heads = heads, .kv_heads = kv_heads};
+    xsa_op op = {.y = y, .v = v, .z = z, .heads = heads, .kv_heads = kv_heads};
+    xsa_forward(t, &op);
+    record_cheap(t, &op, sizeof op, xsa_backward, xsa_forward, z);
     return z;
 }

@@ -13,7 +13,7 @@ static void scalar_add_backward(tape *t, void *record) {
     scalar_add_op *op = record;
     grad_out dz = tape_grad(t, op->z);
     if (!dz.data) return;
-    tape_kernels(t)->scalar_add_backward(dz, param_grad(op->s), op->y->grad, op->z->value.data, param_values(op->s),
+    tape_kernels(t)->scalar_add_backward(dz, param_grad(op->s), op->y->grad, tape_value(t, op->z), param_values(op->s),
                                          tensor_rows(&op->y->value), tensor_cols(&op->y->value));
     tape_give_grad(t, op->x, op->y->grad);
     op->y->grad = NULL;
@@ -43,7 +43,7 @@ static void activate_backward(tape *t, void *record) {
     int64_t N = tensor_rows(&op->y->value), width = tensor_cols(&op->y->value);
     void *du = tape_alloc(t, tensor_bytes(&op->u->value));
     if (!du) return;
-    k->activate_backward(du, op->y->grad, op->u->value.data, op->f, N, width);
+    k->activate_backward(du, op->y->grad, tape_value(t, op->u), op->f, N, width);
     tape_give_grad(t, op->u, du);
 }
 
@@ -74,7 +74,7 @@ static void route_backward(tape *t, chunk_gate_op *op, const float *dprobs) {
     float *dlogits = tape_alloc(t, (size_t)(N * E) * sizeof(float));
     if (!dlogits) return;
     k->softmax_backward(dlogits, dprobs, op->probs, N, E);
-    k->router_backward(tape_grad(t, op->x), param_grad(op->router), dlogits, op->x->value.data,
+    k->router_backward(tape_grad(t, op->x), param_grad(op->router), dlogits, tape_value(t, op->x),
                        param_values(op->router), N, d, E);
     tape_free(t, dlogits);
 }
@@ -85,7 +85,7 @@ static void chunk_gate_backward(tape *t, void *record) {
     grad_out du = tape_grad(t, op->u);
     float *dprobs = op->router ? tape_alloc(t, (size_t)(N * E) * sizeof(float)) : NULL;
     if (!du.data || (op->router && !dprobs)) return;
-    tape_kernels(t)->chunk_gate_backward(du, param_grad(op->gain), dprobs, op->y->grad, op->u->value.data,
+    tape_kernels(t)->chunk_gate_backward(du, param_grad(op->gain), dprobs, op->y->grad, tape_value(t, op->u),
                                          param_values(op->gain), op->probs, N, h, E);
     if (op->router) route_backward(t, op, dprobs);
     tape_free(t, dprobs);

@@ -11,7 +11,7 @@ static void linear_backward(tape *t, void *record) {
     const kernels *k = tape_kernels(t);
     int64_t N = tensor_rows(&op->x->value);
     float *dw = param_grad(op->w);
-    if (dw) k->linear_backward_weight(dw, op->y->grad, op->x->value.data, &op->w->matrix, N);
+    if (dw) k->linear_backward_weight(dw, op->y->grad, tape_value(t, op->x), &op->w->matrix, N);
     grad_out dx = tape_grad(t, op->x);
     if (dx.data) k->linear_backward_input(dx, op->y->grad, &op->w->matrix, N);
 }

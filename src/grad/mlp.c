@@ -62,7 +62,7 @@ typedef struct mlp_op {
 static void backward(tape *t, void *record) {
     mlp_op *op = record;
     grad_out dx = tape_grad(t, op->x);
-    if (dx.data) mlp_backward(t, &op->m, dx, op->y->grad, op->x->value.data, op->u, tensor_rows(&op->x->value));
+    if (dx.data) mlp_backward(t, &op->m, dx, op->y->grad, tape_value(t, op->x), op->u, tensor_rows(&op->x->value));
     tape_free(t, op->u);
 }
 

@@ -42,8 +42,8 @@ static mlp expert(const moe_op *op, int64_t e) {
 }
 
 /* The rows that expert e reads. */
-static void *expert_rows(const tape *t, const moe_op *op, int64_t e) {
-    if (!op->rows) return op->x->value.data;
+static void *expert_rows(tape *t, const moe_op *op, int64_t e) {
+    if (!op->rows) return tape_value(t, op->x);
     return act_at(t, op->rows, op->start[e] * tensor_cols(&op->x->value));
 }
 
@@ -69,7 +69,7 @@ static bool alloc_routing(tape *t, moe_op *op, int64_t N, int64_t E) {
 static void score(tape *t, moe_op *op, int64_t N, int64_t d) {
     const kernels *k = tape_kernels(t);
     int64_t E = op->args.experts;
-    k->router(op->logits, op->probs, op->x->value.data, param_values(op->router), N, d, E);
+    k->router(op->logits, op->probs, tape_value(t, op->x), param_values(op->router), N, d, E);
     if (op->args.noise_std > 0 && tape_recording(t))
         k->router_noise(op->logits, op->probs, op->args.noise_std, op->args.noise_seed, N, E);
 }
@@ -178,7 +178,7 @@ static void moe_backward(tape *t, void *record) {
     k->gather_backward(tape_grad(t, op->x), drows, op->slot, op->k, N, d);
     k->gate_backward(dlogits, dgates, op->dprobs, op->probs, op->chosen, renormalizes(op), N, E, op->k);
     if (op->args.z_weight > 0) k->router_z_backward(dlogits, op->logits, op->probs, op->args.z_weight, N, E);
-    k->router_backward(tape_grad(t, op->x), param_grad(op->router), dlogits, op->x->value.data,
+    k->router_backward(tape_grad(t, op->x), param_grad(op->router), dlogits, tape_value(t, op->x),
                        param_values(op->router), N, d, E);
     tape_free(t, drows);
     tape_free(t, dgates);

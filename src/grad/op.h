@@ -3,6 +3,7 @@
 #define MOEC_GRAD_OP_H
 
 #include "grad/ops.h"
+#include <string.h>
 
 static inline size_t act_bytes(const tape *t, int64_t count) {
     return (size_t)count * dtype_bytes(tape_kernels(t)->act);
@@ -23,6 +24,17 @@ static inline float *param_grad(param *p) {
 }
 static inline var *new_matrix(tape *t, int64_t rows, int64_t cols) {
     return tape_var(t, 2, (int64_t[]){rows, cols});
+}
+
+/* Records a copy of *op, whose output y the cheap `forward` can form again (tape_release_since). False: nothing is recorded. */
+static inline bool record_cheap(tape *t, const void *op, size_t bytes, tape_backward_fn backward,
+                                tape_rebuild_fn forward, var *y) {
+    void *saved = tape_record(t, bytes, backward, y);
+    if (!saved) return false;
+    memcpy(saved, op, bytes);
+    y->rebuild = forward;
+    y->op = saved;
+    return true;
 }
 
 /* The same var may come in twice (a block's x is x0 in the first block, a skip is x at the turn of the U-Net). A kernel

@@ -11,10 +11,16 @@ static void scale_add_backward(tape *t, void *record) {
     scale_add_op *op = record;
     grad_out dz = tape_grad(t, op->z);
     if (!dz.data) return;
-    tape_kernels(t)->scale_add_backward((grad_out){0}, dz, param_grad(op->s), op->y->grad, op->z->value.data,
+    tape_kernels(t)->scale_add_backward((grad_out){0}, dz, param_grad(op->s), op->y->grad, tape_value(t, op->z),
                                         param_values(op->s), tensor_rows(&op->y->value), tensor_cols(&op->y->value));
     tape_give_grad(t, op->x, op->y->grad);
     op->y->grad = NULL;
+}
+
+static void scale_add_forward(tape *t, void *record) {
+    scale_add_op *op = record;
+    tape_kernels(t)->scale_add(op->y->value.data, tape_value(t, op->x), tape_value(t, op->z), param_values(op->s),
+                               tensor_rows(&op->y->value), tensor_cols(&op->y->value));
 }
 
 var *op_scale_add(tape *t, var *x, var *z, param *s) {
@@ -22,9 +28,9 @@ var *op_scale_add(tape *t, var *x, var *z, param *s) {
     int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
     var *y = new_matrix(t, N, d);
     if (!y) return NULL;
-    tape_kernels(t)->scale_add(y->value.data, x->value.data, z->value.data, param_values(s), N, d);
-    scale_add_op *op = tape_record(t, sizeof *op, scale_add_backward, y);
-    if (op) *op = (scale_add_op){.x = x, .z = z, .y = y, .s = s};
+    scale_add_op op = {.x = x, .z = z, .y = y, .s = s};
+    scale_add_forward(t, &op);
+    record_cheap(t, &op, sizeof op, scale_add_backward, scale_add_forward, y);
     return y;
 }
 
@@ -42,9 +48,16 @@ static void mix_backward(tape *t, void *record) {
     grad_out dx = tape_grad(t, op->x);
     grad_out dx0 = grad_beside(t, op->x0, op->x);
     if (!dx.data || !dx0.data) return;
-    tape_kernels(t)->mix_backward(dx, dx0, param_grad(op->mix), op->y->grad, op->x->value.data, op->x0->value.data,
-                                  param_values(op->mix), tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    tape_kernels(t)->mix_backward(dx, dx0, param_grad(op->mix), op->y->grad, tape_value(t, op->x),
+                                  tape_value(t, op->x0), param_values(op->mix), tensor_rows(&op->y->value),
+                                  tensor_cols(&op->y->value));
     give_beside(t, op->x0, op->x, dx0);
+}
+
+static void mix_forward(tape *t, void *record) {
+    mix_op *op = record;
+    tape_kernels(t)->mix(op->y->value.data, tape_value(t, op->x), tape_value(t, op->x0), param_values(op->mix),
+                         tensor_rows(&op->y->value), tensor_cols(&op->y->value));
 }
 
 var *op_mix(tape *t, var *x, var *x0, param *mix) {
@@ -52,9 +65,9 @@ var *op_mix(tape *t, var *x, var *x0, param *mix) {
     int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
     var *y = new_matrix(t, N, d);
     if (!y) return NULL;
-    tape_kernels(t)->mix(y->value.data, x->value.data, x0->value.data, param_values(mix), N, d);
-    mix_op *op = tape_record(t, sizeof *op, mix_backward, y);
-    if (op) *op = (mix_op){.x = x, .x0 = x0, .y = y, .mix = mix};
+    mix_op op = {.x = x, .x0 = x0, .y = y, .mix = mix};
+    mix_forward(t, &op);
+    record_cheap(t, &op, sizeof op, mix_backward, mix_forward, y);
     return y;
 }
 
@@ -62,26 +75,31 @@ typedef struct smear_op {
     var *x, *y;
     param *w;
     layout l;
+    const void *carry;
 } smear_op;
+
+static void smear_forward(tape *t, void *record) {
+    smear_op *op = record;
+    tape_kernels(t)->smear(op->y->value.data, tape_value(t, op->x), param_values(op->w), op->carry, op->l.first,
+                           op->l.batch, op->l.length, tensor_cols(&op->x->value), param_count(op->w));
+}
 
 static void smear_backward(tape *t, void *record) {
     smear_op *op = record;
     grad_out dx = tape_grad(t, op->x);
     if (dx.data)
-        tape_kernels(t)->smear_backward(dx, param_grad(op->w), op->y->grad, op->x->value.data, param_values(op->w),
+        tape_kernels(t)->smear_backward(dx, param_grad(op->w), op->y->grad, tape_value(t, op->x), param_values(op->w),
                                         op->l.first, op->l.batch, op->l.length, tensor_cols(&op->x->value),
                                         param_count(op->w));
 }
 
 var *op_smear(tape *t, var *x, param *w, const layout *l, const void *carry) {
     if (!x) return NULL;
-    int64_t d = tensor_cols(&x->value);
-    var *y = new_matrix(t, tensor_rows(&x->value), d);
+    var *y = new_matrix(t, tensor_rows(&x->value), tensor_cols(&x->value));
     if (!y) return NULL;
-    tape_kernels(t)->smear(y->value.data, x->value.data, param_values(w), carry, l->first, l->batch, l->length, d,
-                           param_count(w));
-    smear_op *op = tape_record(t, sizeof *op, smear_backward, y);
-    if (op) *op = (smear_op){.x = x, .y = y, .w = w, .l = *l};
+    smear_op op = {.x = x, .y = y, .w = w, .l = *l, .carry = carry};
+    smear_forward(t, &op);
+    record_cheap(t, &op, sizeof op, smear_backward, smear_forward, y);
     return y;
 }
 
@@ -104,14 +122,14 @@ static void skip_backward(tape *t, void *record) {
         grad_out dx = tape_grad(t, op->x);
         grad_out dskip = grad_beside(t, op->skip, op->x);
         if (!dx.data || !dskip.data) return;
-        k->gated_skip_backward(dx, dskip, dw, row_of(param_grad(op->g), op), op->y->grad, op->x->value.data,
-                               op->skip->value.data, w, row_of(param_values(op->g), op), N, d);
+        k->gated_skip_backward(dx, dskip, dw, row_of(param_grad(op->g), op), op->y->grad, tape_value(t, op->x),
+                               tape_value(t, op->skip), w, row_of(param_values(op->g), op), N, d);
         give_beside(t, op->skip, op->x, dskip);
         return;
     }
     grad_out dskip = tape_grad(t, op->skip);
     if (!dskip.data) return;
-    k->scale_add_backward((grad_out){0}, dskip, dw, op->y->grad, op->skip->value.data, w, N, d);
+    k->scale_add_backward((grad_out){0}, dskip, dw, op->y->grad, tape_value(t, op->skip), w, N, d);
     tape_give_grad(t, op->x, op->y->grad);
     op->y->grad = NULL;
 }

@@ -140,19 +140,28 @@ int64_t tape_mark(const tape *t) {
     return t->var_count;
 }
 
+static void drop(tape *t, var *v) {
+    tape_free(t, v->value.data);
+    v->value.data = NULL;
+}
+
 void tape_release_since(tape *t, int64_t mark, const var *keep) {
-    if (t->recording) return;
     int64_t kept = mark;
     for (int64_t i = mark; i < t->var_count; i++) {
         var *v = t->vars[i];
-        if (v == keep) {
-            t->vars[kept++] = v;
-        } else {
-            tape_free(t, v->value.data);
-            v->value.data = NULL;
-        }
+        bool stays = v == keep || (t->recording && !v->rebuild);
+        if (!stays) drop(t, v);
+        if (stays || t->recording) t->vars[kept++] = v;
     }
     t->var_count = kept;
+}
+
+void *tape_value(tape *t, var *v) {
+    if (!v->value.data) {
+        v->value.data = tape_alloc(t, tensor_bytes(&v->value));
+        if (v->value.data) v->rebuild(t, v->op);
+    }
+    return v->value.data;
 }
 
 grad_out tape_grad(tape *t, var *v) {

@@ -13,9 +13,13 @@
 
 typedef struct tape tape;
 
+typedef void (*tape_rebuild_fn)(tape *t, void *op);
+
 typedef struct var {
-    tensor value;
-    void *grad; /* act, same shape; NULL until something flows into it */
+    tensor value;            /* data is NULL while it is dropped */
+    void *grad;              /* act, same shape; NULL until something flows into it */
+    tape_rebuild_fn rebuild; /* of a cheap op: forms the value again; NULL: it must be kept */
+    void *op;                /* its record */
 } var;
 
 /* Sees the input x [N, cols] of every product with a weight; For experts only the rows
@@ -32,7 +36,9 @@ bool tape_recording(const tape *t);
 void tape_observe(tape *t, tape_observer observer, void *context);
 void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols); /* called by ops */
 
-/* In a pass that does not record, give back the memory of every var made since the mark but `keep` (NULL: none). */
+/* The end of a block: of the vars made since the mark only `keep` (NULL: none) is still wanted. A pass that does not record
+ * gives their memory back. One that records gives back what is cheap to form again from what is kept: the first op in
+ * backward that reads such a value has it rebuilt (tape_value). */
 int64_t tape_mark(const tape *t);
 void tape_release_since(tape *t, int64_t mark, const var *keep);
 
@@ -52,6 +58,8 @@ void tape_free(tape *t, void *pointer);                 /* ... and back; NULL is
 /* A record of `bytes` (zeroed), to be filled by the op; NULL when nothing is recorded. the output is freed after it ran; without
  * an output (a loss) it runs always. */
 void *tape_record(tape *t, size_t bytes, tape_backward_fn backward, var *output);
+/* In backward, before v is read: its value, rebuilt if it was dropped. */
+void *tape_value(tape *t, var *v);
 grad_out tape_grad(tape *t, var *v); /* where v's gradient goes next */
 /* Give v the whole gradient array `grad` (from tape_alloc, or a var's that is no longer needed): it is taken over when v
  * has none yet, else added and freed. */

@@ -123,7 +123,8 @@ static void nudge(model *m, param *bias, float *load) {
     float values[MODEL_MAX_EXPERTS], mean = 0, rate = m->config.moe_bias_rate;
     tensor_read(m->k, &bias->value, values);
     for (int e = 0; e < E; e++) mean += load[e] / (float)E;
-    for (int e = 0; e < E; e++) values[e] += load[e] < mean ? rate : load[e] > mean ? -rate : 0;
+    float rounding = 1e-5f * mean; /* of the shares' sum: an expert within it has its part */
+    for (int e = 0; e < E; e++) values[e] += load[e] < mean - rounding ? rate : load[e] > mean + rounding ? -rate : 0;
     tensor_write(m->k, &bias->value, values);
     memset(load, 0, (size_t)E * sizeof *load);
 }

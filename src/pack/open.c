@@ -7,31 +7,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static status open_tokenizer(const char *checkpoint, tokenizer **tok) {
-    char *path = path_join(checkpoint, "tokenizer.model");
-    status s = tokenizer_open(tok, path);
-    free(path);
-    return s;
-}
-
 static status trained_length(const char *checkpoint, int *context_tokens) {
-    char *path = path_join(checkpoint, "config.yaml");
     run_config config = run_config_default();
-    status s = run_config_load(&config, path, NULL, 0);
+    status s = checkpoint_load_config(checkpoint, &config);
     if (s == STATUS_OK) *context_tokens = (int)config.seq;
     run_config_free(&config);
-    free(path);
     return s;
 }
 
 static status open_checkpoint(const char *checkpoint, const kernels *k, const char *which, model **m, tokenizer **tok,
                               int *context_tokens) {
-    char *average = path_join(checkpoint, "ema.safetensors");
-    bool live = strcmp(which, "ema") == 0 && !path_exists(average);
-    free(average);
+    bool average;
+    TRY(checkpoint_has_average(checkpoint, &average));
     if (context_tokens) TRY(trained_length(checkpoint, context_tokens));
-    TRY(open_tokenizer(checkpoint, tok));
-    status s = checkpoint_load_model(checkpoint, k, live ? "live" : which, m);
+    TRY(checkpoint_open_tokenizer(checkpoint, tok));
+    status s = checkpoint_load_model(checkpoint, k, average ? which : "live", m);
     if (s != STATUS_OK) tokenizer_close(*tok);
     return s;
 }

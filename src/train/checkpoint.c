@@ -362,15 +362,40 @@ status checkpoint_verify(const char *path) {
     return verify(path, NULL);
 }
 
-static status read_model_config(const char *checkpoint, model_config *config) {
-    char *path = path_join(checkpoint, "config.json");
-    cJSON *json = NULL;
-    status result = json_read_file(path, &json);
-    *config = model_config_default();
-    if (result == STATUS_OK) result = model_config_from_json(config, json, path);
-    cJSON_Delete(json);
-    free(path);
+status checkpoint_load_config(const char *path, run_config *config) {
+    TRY(verify(path, (const char *const[]){"config.yaml", NULL}));
+    char *file = path_join(path, "config.yaml");
+    status result = run_config_load(config, file, NULL, 0);
+    free(file);
     return result;
+}
+
+status checkpoint_load_model_config(const char *path, model_config *config) {
+    TRY(verify(path, (const char *const[]){"config.json", NULL}));
+    char *file = path_join(path, "config.json");
+    cJSON *json = NULL;
+    status result = json_read_file(file, &json);
+    *config = model_config_default();
+    if (result == STATUS_OK) result = model_config_from_json(config, json, file);
+    cJSON_Delete(json);
+    free(file);
+    return result;
+}
+
+status checkpoint_open_tokenizer(const char *path, tokenizer **tok) {
+    TRY(verify(path, (const char *const[]){"tokenizer.model", NULL}));
+    char *file = path_join(path, "tokenizer.model");
+    status result = tokenizer_open(tok, file);
+    free(file);
+    return result;
+}
+
+status checkpoint_has_average(const char *path, bool *has) {
+    cJSON *trainer;
+    TRY(trainer_read(path, &trainer));
+    *has = cJSON_HasObjectItem(cJSON_GetObjectItemCaseSensitive(trainer, "files"), "ema.safetensors");
+    cJSON_Delete(trainer);
+    return STATUS_OK;
 }
 
 status checkpoint_load_model(const char *path, const kernels *k, const char *which, model **out) {
@@ -378,9 +403,9 @@ status checkpoint_load_model(const char *path, const kernels *k, const char *whi
     bool live = strcmp(which, "live") == 0;
     if (!live && strcmp(which, "ema") != 0) return fail_usage("weights: expected live or ema, found %s", which);
     const char *weights = live ? "model.safetensors" : "ema.safetensors";
-    TRY(verify(path, (const char *const[]){"config.json", weights, NULL}));
+    TRY(verify(path, (const char *const[]){weights, NULL}));
     model_config config;
-    TRY(read_model_config(path, &config));
+    TRY(checkpoint_load_model_config(path, &config));
     model *m;
     TRY(model_create(&m, &config, k));
     char *file = path_join(path, weights);

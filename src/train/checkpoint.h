@@ -36,6 +36,11 @@ status checkpoint_verify(const char *path);
 /* A model as it was saved. which: "live" or "ema". */
 status checkpoint_load_model(const char *path, const kernels *k, const char *which, model **out);
 status checkpoint_load_state(const char *path, train_state *state);
+/* The small files, each checked against its CRC first. config: of run_config_default(), to be freed either way. */
+status checkpoint_load_config(const char *path, run_config *config);
+status checkpoint_load_model_config(const char *path, model_config *config);
+status checkpoint_open_tokenizer(const char *path, tokenizer **tok);
+status checkpoint_has_average(const char *path, bool *has); /* whether it was saved with EMA weights */
 status model_save(const model *m, const char *path, uint64_t *crc); /* model.safetensors */
 status model_load(model *m, const char *path);                      /* every parameter, by name and shape; refreshes */
 

@@ -188,15 +188,40 @@ model_config run_config_after_events(const run_config *c, const model_config *no
 
 /* ---- loading ---- */
 
-enum { MAX_CONFIG_BYTES = 1 << 20 };
+enum { MAX_CONFIG_BYTES = 1 << 20, MAX_BASES = 8 };
 
-static status read_file(run_config *c, const char *path, bool *given) {
+static status read_file(run_config *c, const char *path, int depth, bool *given);
+
+/* A preset that this one builds on; its path starts from this file's folder. */
+static status read_base(run_config *c, const char *path, const char *base, int depth, bool *given) {
+    const char *slash = strrchr(path, '/');
+    if (depth >= MAX_BASES)
+        return fail_usage("%s: base: expected at most %d presets on one another (a circle?)", path, MAX_BASES);
+    char *file = *base == '/' || !slash ? xstrdup(base) : xasprintf("%.*s/%s", (int)(slash - path), path, base);
+    status s = read_file(c, file, depth + 1, given);
+    free(file);
+    return s;
+}
+
+static status read_bases(run_config *c, const char *path, const char *text, size_t bytes, int depth, bool *given) {
+    char **bases;
+    int count;
+    status s = run_config_bases(path, text, bytes, &bases, &count);
+    for (int i = 0; i < count && s == STATUS_OK; i++) s = read_base(c, path, bases[i], depth, given);
+    for (int i = 0; i < count; i++) free(bases[i]);
+    free(bases);
+    return s;
+}
+
+static status read_file(run_config *c, const char *path, int depth, bool *given) {
     uint8_t *bytes;
     size_t count;
     TRY(file_read(path, &bytes, &count));
-    status s = count <= MAX_CONFIG_BYTES ? run_config_read(c, path, (const char *)bytes, count, given)
+    const char *text = (const char *)bytes;
+    status s = count <= MAX_CONFIG_BYTES ? read_bases(c, path, text, count, depth, given)
                                          : fail_usage("%s: expected a configuration of at most %d bytes, found %zu",
                                                       path, MAX_CONFIG_BYTES, count);
+    if (s == STATUS_OK) s = run_config_read(c, path, text, count, given);
     free(bytes);
     return s;
 }
@@ -204,7 +229,7 @@ static status read_file(run_config *c, const char *path, bool *given) {
 status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count) {
     bool given[RUN_CONFIG_FIELDS] = {false}, overridden[RUN_CONFIG_FIELDS] = {false};
     int stride = run_config_find("eval_stride"), seq = run_config_find("seq");
-    if (path) TRY(read_file(c, path, given));
+    if (path) TRY(read_file(c, path, 0, given));
     for (int i = 0; i < override_count; i++) TRY(run_config_override(c, overrides[i], overridden));
     /* A stride belongs to the seq that it was written beside: a seq that was shortened later takes it along. */
     bool meant = overridden[stride] || (given[stride] && !overridden[seq]);

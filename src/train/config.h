@@ -71,7 +71,7 @@ typedef struct run_config {
 
 run_config run_config_default(void); /* #2102's, events included; run_config_free it */
 void run_config_free(run_config *c);
-/* Read a YAML file over *c, then apply overrides ("key=value"), then check everything. An unknown key is an error that
+/* Read a YAML file over *c (the presets that its key `base` names before it), then apply overrides ("key=value"), then check everything. An unknown key is an error that
  * names the nearest one; a wrong type says what was expected and what was found. path may be NULL. */
 status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count);
 status run_config_parse(run_config *c, const char *where, const char *yaml, size_t bytes); /* no overrides, no check */

@@ -37,7 +37,10 @@ const char *event_kind_name(event_kind kind);
 
 /* Apply one "key=value"; given[i] becomes true for its key. */
 status run_config_override(run_config *c, const char *override, bool *given);
-/* As run_config_parse; given[i] becomes true for each key that the text has. */
+/* The key `base` in a file's text: the presets that it builds on, in their order. The caller frees the strings and the list,
+ * after a failure too. */
+status run_config_bases(const char *where, const char *yaml, size_t bytes, char ***bases, int *count);
+/* As run_config_parse, but the key `base` is passed over; given[i] becomes true for each key that the text has. */
 status run_config_read(run_config *c, const char *where, const char *yaml, size_t bytes, bool *given);
 
 #endif

@@ -12,6 +12,7 @@ typedef struct reader {
     yaml_document_t *document;
     const char *where;           /* the file's name, or "override KEY=VALUE" */
     bool lines;                  /* messages carry line numbers */
+    bool may_have_base;          /* the key `base`, which somebody else reads, is allowed */
     int line[RUN_CONFIG_FIELDS]; /* where a key was given; 0: not yet */
 } reader;
 
@@ -178,6 +179,7 @@ static status read_mapping(reader *r, const yaml_node_t *mapping, const char *se
         const char *key = scalar(key_node);
         char here[TEXT_LENGTH];
         if (!key) return fail_usage("%s: expected a plain key", place(r, key_node, here));
+        if (!section && r->may_have_base && strcmp(key, "base") == 0) continue;
         if (!section && value->type == YAML_MAPPING_NODE && run_config_is_section(key)) {
             TRY(read_mapping(r, value, key));
         } else if (!section && is_null(value) && run_config_is_section(key) && run_config_find(key) < 0) {
@@ -231,12 +233,58 @@ status run_config_read(run_config *c, const char *where, const char *yaml, size_
         yaml_parser_delete(&parser);
         return s;
     }
-    reader r = {.config = c, .document = &document, .where = where, .lines = true};
+    reader r = {.config = c, .document = &document, .where = where, .lines = true, .may_have_base = given != NULL};
     const yaml_node_t *root = yaml_document_get_root_node(&document);
     status s = read_root(&r, root);
     if (s == STATUS_OK && root) s = read_end(&parser, where);
     for (int i = 0; given && i < RUN_CONFIG_FIELDS; i++) given[i] |= r.line[i] > 0;
     yaml_document_delete(&document);
+    yaml_parser_delete(&parser);
+    return s;
+}
+
+static status add_base(const reader *r, const yaml_node_t *node, char ***bases, int *count) {
+    const char *text = scalar(node);
+    char here[TEXT_LENGTH];
+    if (!text || !*text)
+        return fail_usage("%s: base: expected the path of a preset from this file's folder, or a list of them",
+                          place(r, node, here));
+    *bases = xrealloc(*bases, (size_t)(*count + 1) * sizeof **bases);
+    (*bases)[(*count)++] = xstrdup(text);
+    return STATUS_OK;
+}
+
+static status find_bases(const reader *r, const yaml_node_t *root, char ***bases, int *count) {
+    if (!root || root->type != YAML_MAPPING_NODE) return STATUS_OK;
+    for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key_node = node_at(r, p->key), *value = node_at(r, p->value);
+        const char *key = scalar(key_node);
+        char here[TEXT_LENGTH];
+        if (!key || strcmp(key, "base") != 0) continue;
+        if (*count > 0) return fail_usage("%s: base is given twice", place(r, key_node, here));
+        if (value->type != YAML_SEQUENCE_NODE) {
+            TRY(add_base(r, value, bases, count));
+            continue;
+        }
+        for (yaml_node_item_t *i = value->data.sequence.items.start; i < value->data.sequence.items.top; i++)
+            TRY(add_base(r, node_at(r, *i), bases, count));
+    }
+    return STATUS_OK;
+}
+
+status run_config_bases(const char *where, const char *yaml, size_t bytes, char ***bases, int *count) {
+    yaml_parser_t parser;
+    yaml_document_t document;
+    *bases = NULL;
+    *count = 0;
+    if (!yaml_parser_initialize(&parser)) return fail("%s: out of memory", where);
+    yaml_parser_set_input_string(&parser, (const unsigned char *)yaml, bytes);
+    status s = STATUS_OK;
+    if (yaml_parser_load(&parser, &document)) { /* else run_config_read says what is wrong */
+        reader r = {.document = &document, .where = where, .lines = true};
+        s = find_bases(&r, yaml_document_get_root_node(&document), bases, count);
+        yaml_document_delete(&document);
+    }
     yaml_parser_delete(&parser);
     return s;
 }

@@ -100,8 +100,7 @@ static status same_model(const model_config *saved, const model_config *wanted, 
 /* The events that already happened must still be in the list, or `fired` would speak of others. */
 static status same_fired_events(const session *s, const char *checkpoint) {
     run_config saved = run_config_default();
-    char *path = path_join(checkpoint, "config.yaml");
-    status result = run_config_load(&saved, path, NULL, 0);
+    status result = checkpoint_load_config(checkpoint, &saved);
     for (int i = 0; i < saved.event_count && result == STATUS_OK; i++) {
         const event *then = &saved.events[i], *now = &s->config.events[i];
         if (s->state.fired[i] && (i >= s->config.event_count || then->kind != now->kind))
@@ -109,7 +108,6 @@ static status same_fired_events(const session *s, const char *checkpoint) {
                 fail_usage("events: the run to be resumed has fired %s as event %d, but the configuration has %s there",
                            event_name(then->kind), i + 1, i < s->config.event_count ? event_name(now->kind) : "none");
     }
-    free(path);
     run_config_free(&saved);
     return result;
 }
