@@ -1,6 +1,7 @@
 /* moec data */
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "cli/cli.h"
 #include "text/corpus.h"
 #include <inttypes.h>
@@ -123,27 +124,19 @@ static status read_corpus(const settings *s, corpus *c) {
     return corpus_split(c);
 }
 
-/* The given tokenizer, or a new one, as it will lie in the folder. */
-static status make_tokenizer(const settings *s, corpus *c, const char *path, tokenizer **t) {
-    if (!s->tokenizer) {
-        TRY(corpus_train_tokenizer(c, path, (int)s->vocab));
-        return tokenizer_open(t, path);
-    }
-    TRY(tokenizer_open(t, s->tokenizer));
+static status write_tokenizer(const tokenizer *t, const char *path) {
     const void *bytes;
     size_t count;
-    tokenizer_bytes(*t, &bytes, &count);
+    tokenizer_bytes(t, &bytes, &count);
     return file_write_whole(path, bytes, count);
 }
 
-static status fill_folder(const settings *s, corpus *c, const char *folder) {
-    tokenizer *t = NULL;
+static status fill_folder(const settings *s, corpus *c, const tokenizer *t, const char *folder) {
     char *model = path_join(folder, "tokenizer.model"), *summary = path_join(folder, "data.json");
     status result = folder_create(folder);
-    if (result == STATUS_OK) result = make_tokenizer(s, c, model, &t);
+    if (result == STATUS_OK) result = write_tokenizer(t, model);
     if (result == STATUS_OK) result = corpus_write(c, t, folder, s->name, s->tokenizer == NULL);
     if (result == STATUS_OK) result = corpus_write_summary(c, t, s->tokenizer, summary);
-    if (t) tokenizer_close(t);
     free(model);
     free(summary);
     return result;
@@ -178,20 +171,29 @@ static void print_table(const settings *s, const corpus *c) {
 }
 
 /* Everything is made beside OUT and takes its place at the end. */
-static status build(const settings *s, corpus *c) {
-    TRY(check_out(s));
-    TRY(read_corpus(s, c));
+static status write_folder(const settings *s, corpus *c, const tokenizer *t) {
     char *temporary = xasprintf("%s.tmp-%d", s->out, (int)getpid());
-    status result = fill_folder(s, c, temporary);
+    status result = fill_folder(s, c, t, temporary);
     if (result == STATUS_OK) result = folder_remove(s->out);
     if (result == STATUS_OK) result = folder_commit(temporary, s->out);
     if (result != STATUS_OK) {
         char *message = xstrdup(error_message()); /* removing must not hide it */
         folder_remove(temporary);
-        result = fail("%s", message);
+        if (result != STATUS_INTERRUPTED) result = fail("%s", message);
         free(message);
     }
     free(temporary);
+    return result;
+}
+
+static status build(const settings *s, corpus *c) {
+    tokenizer *t;
+    TRY(check_out(s));
+    TRY(read_corpus(s, c));
+    TRY(s->tokenizer ? tokenizer_open(&t, s->tokenizer) : corpus_train_tokenizer(c, &t, (int)s->vocab));
+    interrupt_catch(); /* so far Ctrl-C just ended it: nothing was written */
+    status result = write_folder(s, c, t);
+    tokenizer_close(t);
     return result;
 }
 

@@ -36,7 +36,6 @@ enum { MAX_ROWS = 8 };
 typedef struct row {
     const char *name;
     double total, domain[EVAL_MAX_DOMAINS];
-    bool present;
 } row;
 
 typedef struct table {
@@ -100,7 +99,7 @@ static status read_run_config(request *q) {
 
 static void add_row(table *t, const char *name, const bpb_result *r, double (*measure)(const bpb_score *)) {
     row *line = &t->rows[t->count++];
-    *line = (row){.name = name, .total = measure(&r->total), .present = true};
+    *line = (row){.name = name, .total = measure(&r->total)};
     for (int i = 0; i < r->domain_count; i++) line->domain[i] = r->domain[i].bytes ? measure(&r->domain[i]) : NAN;
     t->tokens = r->total.tokens;
     t->bytes = r->total.bytes;
@@ -145,7 +144,7 @@ static status add_xz(const heldout *h, table *t) {
     for (int i = 0; i < t->domain_count; i++) t->domains[i] = h->documents.domains[i];
     if (!h->text || t->partial) return STATUS_OK;
     row *line = &t->rows[t->count++];
-    *line = (row){.name = "xz -9e", .present = true};
+    *line = (row){.name = "xz -9e"};
     return heldout_xz(h, &line->total, line->domain);
 }
 

@@ -145,6 +145,7 @@ static void print_report(const request *q, const pack_report *r) {
 static status pack(request *q, model *m, const tokenizer *tok) {
     hessians *h;
     pack_report report;
+    TRY(fail_in(artifact_check_weights(m), "%s", q->checkpoint));
     TRY(hessians_create(&h, m->k));
     status s = q->options.gptq ? calibrate(q, m, tok, h) : STATUS_OK;
     if (s == STATUS_OK) {

@@ -67,7 +67,7 @@ static status continue_text(generation *g, kv_cache *cache, float *logits, const
         if (i + 1 < max_tokens) TRY(model_decode(g->m, cache, &next, 1, logits));
     }
     result->seconds = clock_seconds() - started;
-    return STATUS_OK;
+    return interrupt_requested() ? STATUS_INTERRUPTED : STATUS_OK;
 }
 
 status generate(model *m, const tokenizer *tok, const char *prompt, const sampler *s, int64_t max_tokens,

@@ -31,9 +31,8 @@ typedef struct grad_out {
 /* A matrix as the products want it: rows = outputs, cols = inputs, as in y = x Wᵀ. */
 typedef struct weight {
     int64_t rows, cols;
-    void *plain;    /* act [rows, cols], a copy of the values of the last weight_update */
-    void *forward;  /* the device's own form for x Wᵀ, or NULL where plain serves */
-    void *backward; /* the device's own form for dy W, or NULL where plain serves */
+    void *plain;   /* act [rows, cols], a copy of the values of the last weight_update */
+    void *forward; /* the device's own form for x Wᵀ, or NULL where plain serves */
 } weight;
 
 typedef enum activation {

@@ -54,6 +54,8 @@ status artifact_read(const char *path, const kernels *k, model **m, tokenizer **
 /* The same from memory; `where` names it in messages. With k NULL only the container and the codes are checked. */
 status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model **m,
                       tokenizer **tok, int *context_tokens);
+/* That every weight is finite; else an error that names tensor, row and column. To ask before calibrating. */
+status artifact_check_weights(const model *m);
 bool artifact_is(const char *path); /* the magic is there */
 
 #endif

@@ -1,5 +1,6 @@
 /* Every tensor of a model to its place in the artifact: which stay floats, which grid the others get, and what it costs. */
 #include "base/memory.h"
+#include "base/progress.h"
 #include "pack/artifact_format.h"
 #include "pack/weight_codec.h"
 #include <math.h>
@@ -14,7 +15,8 @@ static component component_of(const char *name) {
 
 /* Embeddings and the head have their own grid; the table of a hash is an embedding, its projection is not. */
 static grid_options grid_of(const param *p, const pack_options *options) {
-    if (!role_is_table(param_role_of(p->name))) return (grid_options){.bits = options->bits, .least_step = options->least_step};
+    if (!role_is_table(param_role_of(p->name)))
+        return (grid_options){.bits = options->bits, .least_step = options->least_step};
     return (grid_options){.bits = options->embed_bits ? options->embed_bits : options->bits,
                           .least_step = options->embed_least_step};
 }
@@ -149,6 +151,19 @@ static int stored_count(const model *m) {
     return count;
 }
 
+status artifact_check_weights(const model *m) {
+    status s = STATUS_OK;
+    for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
+        const param *p = m->params[i];
+        float *w = xmalloc(tensor_bytes(&p->value));
+        m->k->download(w, p->value.data, tensor_bytes(&p->value));
+        s = check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value));
+        fail_in(s, "%s", p->name);
+        free(w);
+    }
+    return s;
+}
+
 status pack_tensors(packed_tensors *out, const model *m, const hessians *h, const pack_options *options,
                     pack_report *report, component_share shares[COMPONENTS]) {
     *out = (packed_tensors){0};
@@ -160,6 +175,8 @@ status pack_tensors(packed_tensors *out, const model *m, const hessians *h, cons
     for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
         const param *p = m->params[i];
         if (p->derived) continue;
+        if (interrupt_requested()) s = STATUS_INTERRUPTED;
+        if (s != STATUS_OK) break;
         const component c = component_of(p->name);
         report->components[c].tensors++;
         report->components[c].elements += param_count(p);

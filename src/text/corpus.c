@@ -187,10 +187,10 @@ static bool next_of_sample(void *context, const char **text, size_t *bytes) {
     return true;
 }
 
-status corpus_train_tokenizer(corpus *c, const char *path, int vocab_size) {
+status corpus_train_tokenizer(corpus *c, tokenizer **out, int vocab_size) {
     progress shown = progress_start("tokenizer");
     sample s = {.c = c, .shown = c->options.show_progress ? &shown : NULL};
-    TRY(tokenizer_train(path, vocab_size, next_of_sample, &s, c->options.seed));
+    TRY(tokenizer_train_new(out, vocab_size, next_of_sample, &s, c->options.seed));
     if (s.shown) {
         char *detail = xasprintf("%d pieces from %.1f MB", vocab_size, (double)s.bytes / 1e6);
         progress_end(s.shown, detail);

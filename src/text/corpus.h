@@ -78,7 +78,7 @@ status corpus_add_domain(corpus *c, const char *name, const char *path);
 /* Chooses what is used and what is held out; call it once, after all domains. */
 status corpus_split(corpus *c);
 /* Trains a tokenizer on at most CORPUS_SAMPLE_BYTES of the training documents. */
-status corpus_train_tokenizer(corpus *c, const char *path, int vocab_size);
+status corpus_train_tokenizer(corpus *c, tokenizer **out, int vocab_size);
 /* Writes NAME_train_*.bin, NAME_val_*.bin with their .docs.tsv, and heldout.txt, whose bytes are those of the held-out
  * documents in the shard's order. must_be_exact: a held-out document that does not decode to itself, or whose tokens
  * do not add up to its bytes, is an error. Fills the tokens of the amounts. */

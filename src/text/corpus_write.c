@@ -109,9 +109,10 @@ static status write_documents(corpus *c, const tokenizer *t, shard_builder *b, c
     status s = STATUS_OK;
     begin_shard(b);
     for (int64_t at = 0; at < count && s == STATUS_OK; at += BLOCK) {
+        if (interrupt_requested()) s = STATUS_INTERRUPTED;
         int size = (int)(count - at < BLOCK ? count - at : BLOCK);
         encode_block(c, t, indices + at, size, block);
-        s = append_block(b, c, t, indices + at, size, block, must_be_exact);
+        if (s == STATUS_OK) s = append_block(b, c, t, indices + at, size, block, must_be_exact);
         for (int i = 0; i < size; i++) free(block[i].ids);
         if (c->options.show_progress) progress_show(&shown, (double)(at + size) / (double)count, "tokens and shards");
     }

@@ -227,19 +227,32 @@ static std::unordered_map<std::string, std::string> training_options(int vocab_s
             {"minloglevel", "3"}};
 }
 
-extern "C" status tokenizer_train(const char *path, int vocab_size, tokenizer_source next, void *context,
-                                  uint64_t seed) {
+static status train(std::string *model, const char *where, int vocab_size, tokenizer_source next, void *context,
+                    uint64_t seed) {
     if (vocab_size < LEAST_VOCABULARY || vocab_size > LARGEST_VOCABULARY)
-        return fail("%s: expected a vocabulary of %d to %d pieces, found %d", path, LEAST_VOCABULARY,
+        return fail("%s: expected a vocabulary of %d to %d pieces, found %d", where, LEAST_VOCABULARY,
                     LARGEST_VOCABULARY, vocab_size);
     sentencepiece::SetRandomGeneratorSeed((unsigned)seed);
     SourceIterator source(next, context);
-    if (source.done()) return fail("%s: expected text to train the tokenizer on, found none", path);
-    std::string model;
-    auto trained = sentencepiece::SentencePieceTrainer::Train(training_options(vocab_size), &source, &model);
+    if (source.done()) return fail("%s: expected text to train the tokenizer on, found none", where);
+    auto trained = sentencepiece::SentencePieceTrainer::Train(training_options(vocab_size), &source, model);
     if (!trained.ok())
         return fail("%s: the text is too small or too varied for a vocabulary of %d pieces; choose a smaller one or "
                     "bring more text (SentencePiece: %s)",
-                    path, vocab_size, trained.error_message());
+                    where, vocab_size, trained.error_message());
+    return STATUS_OK;
+}
+
+extern "C" status tokenizer_train(const char *path, int vocab_size, tokenizer_source next, void *context,
+                                  uint64_t seed) {
+    std::string model;
+    TRY(train(&model, path, vocab_size, next, context, seed));
     return file_write_whole(path, model.data(), model.size());
+}
+
+extern "C" status tokenizer_train_new(tokenizer **out, int vocab_size, tokenizer_source next, void *context,
+                                      uint64_t seed) {
+    std::string model;
+    TRY(train(&model, "tokenizer", vocab_size, next, context, seed));
+    return tokenizer_parse(out, model.data(), model.size(), "tokenizer");
 }

@@ -32,5 +32,7 @@ int tokenizer_token_bytes(const tokenizer *t, int32_t id, int32_t prev);
 typedef bool (*tokenizer_source)(void *context, const char **text, size_t *bytes);
 /* Train a lossless BPE (identity normalisation, byte fallback, whitespace kept) and write it to path. */
 status tokenizer_train(const char *path, int vocab_size, tokenizer_source next, void *context, uint64_t seed);
+/* The same, without a file. */
+status tokenizer_train_new(tokenizer **out, int vocab_size, tokenizer_source next, void *context, uint64_t seed);
 
 #endif

@@ -40,7 +40,7 @@ status checkpoint_load_state(const char *path, train_state *state);
 status checkpoint_load_config(const char *path, run_config *config);
 status checkpoint_load_model_config(const char *path, model_config *config);
 status checkpoint_open_tokenizer(const char *path, tokenizer **tok);
-status checkpoint_has_average(const char *path, bool *has); /* whether it was saved with EMA weights */
+status checkpoint_has_average(const char *path, bool *has);         /* whether it was saved with EMA weights */
 status model_save(const model *m, const char *path, uint64_t *crc); /* model.safetensors */
 status model_load(model *m, const char *path);                      /* every parameter, by name and shape; refreshes */
 

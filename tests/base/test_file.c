@@ -45,6 +45,16 @@ static void the_old_file_stays_until_commit(void **state) {
     free(path);
 }
 
+static void only_a_file_is_replaced(void **state) {
+    char *pipe_path = path_join(*state, "pipe");
+    assert_int_equal(mkfifo(pipe_path, 0600), 0);
+    assert_fails(file_write_whole(pipe_path, "x", 1), "pipe: expected a file to replace or nothing, found a device");
+    assert_fails(file_write_whole(*state, "x", 1), "found a folder");
+    assert_fails(file_write_whole("", "x", 1), "expected the name of a file");
+    assert_names(*state, 1, (const char *[]){"pipe"});
+    free(pipe_path);
+}
+
 static void abandoning_leaves_nothing(void **state) {
     char *path = path_join(*state, "a.txt");
     file_writer w;
@@ -229,6 +239,7 @@ int main(int count, char **arguments) {
     const struct CMUnitTest tests[] = {
         in_scratch(the_old_file_stays_until_commit),
         in_scratch(abandoning_leaves_nothing),
+        in_scratch(only_a_file_is_replaced),
         cmocka_unit_test(crc64_is_that_of_xz),
         in_scratch(whole_files_of_any_size),
         in_scratch(errors_name_the_path),

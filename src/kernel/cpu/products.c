@@ -1,9 +1,9 @@
 /* Matrix products by oneDNN, and the forms of a weight that they read.
  *
  * oneDNN is fastest when the right-hand matrix lies in blocks of its own choice (bf16: 16 × 64 in pairs): 5 % at training
- * sizes, 2–3 times for the few rows of generation. A weight is the right-hand matrix of x Wᵀ and of dy W, so each
- * direction has a packed copy, made from `plain` when it is first wanted after an update: an embedding table or an
- * expert without tokens is never packed, and inference never packs for backward.
+ * sizes, 2–3 times for the few rows of generation. So x Wᵀ reads a packed copy, made from `plain` when it is first wanted
+ * after an update: an embedding table or an expert without tokens is never packed. dy W reads `plain`: a third copy of
+ * every weight would buy 1 % of a training step.
  *
  * The packed layout depends on the weight's size alone, which form_refresh checks rather than believes. */
 #include "kernel/cpu/products.h"
@@ -33,21 +33,19 @@ void cpu_matmul(const matmul_args *args) {
 
 /* ---- weights ---- */
 
-/* A packed copy of a weight for one direction. */
+/* The packed copy of a weight for x Wᵀ. */
 typedef struct form {
     dtype type;
-    bool fresh;      /* bytes hold the values of plain */
-    bool transposed; /* B = Wᵀ (forward) or W (backward) */
-    layout plain;    /* how B lies in weight.plain */
-    layout packed;   /* how B lies in bytes; NULL before the first use */
-    void *bytes;     /* NULL before the first use */
+    bool fresh;    /* bytes hold the values of plain */
+    layout plain;  /* how Wᵀ lies in weight.plain */
+    layout packed; /* how Wᵀ lies in bytes; NULL before the first use */
+    void *bytes;   /* NULL before the first use */
 } form;
 
-static form *form_create(dtype type, int64_t rows, int64_t cols, bool transposed) {
+static form *form_create(dtype type, int64_t rows, int64_t cols) {
     form *f = xcalloc(1, sizeof *f);
     f->type = type;
-    f->transposed = transposed;
-    f->plain = transposed ? layout_plain(type, cols, rows, true) : layout_plain(type, rows, cols, false);
+    f->plain = layout_plain(type, cols, rows, true);
     return f;
 }
 
@@ -62,15 +60,13 @@ static void form_destroy(form *f) {
 static status weight_create(weight *w, dtype type, int64_t rows, int64_t cols) {
     *w = (weight){.rows = rows, .cols = cols};
     TRY(kernels_for(type)->alloc(&w->plain, (size_t)(rows * cols) * dtype_bytes(type)));
-    w->forward = form_create(type, rows, cols, true);
-    w->backward = form_create(type, rows, cols, false);
+    w->forward = form_create(type, rows, cols);
     return STATUS_OK;
 }
 
 static void weight_update(weight *w, dtype type, const float *values) {
     kernels_for(type)->to_act(w->plain, values, w->rows * w->cols);
     ((form *)w->forward)->fresh = false;
-    ((form *)w->backward)->fresh = false;
 }
 
 /* B for a product that wants it in the layout `wanted`, packed first if need be. NULL where that cannot be: another layout
@@ -85,42 +81,41 @@ static const void *form_refresh(form *f, layout_view wanted, const void *plain) 
     return f->bytes;
 }
 
-/* C[m, n] (+)= A[m, k] · B, with B one direction of w. */
-static void multiply_by_weight(void *c, dtype c_type, bool add, const void *a, int64_t m, const weight *w, form *f) {
-    if (m == 0) return;
-    product_key key = {.m = m,
-                       .n = f->transposed ? w->rows : w->cols,
-                       .k = f->transposed ? w->cols : w->rows,
-                       .type = f->type,
-                       .c_type = c_type,
-                       .add = add,
-                       .packed_b = true};
-    product *p = product_find(&key);
-    const void *packed = form_refresh(f, product_b_layout(p), w->plain);
-    if (packed) {
-        product_run(p, a, packed, c);
-        return;
-    }
-    key.packed_b = false;
-    key.transpose_b = f->transposed;
-    product_run(product_find(&key), a, w->plain, c);
-}
-
 static void weight_destroy(weight *w) {
     form *f = w->forward;
     if (f) kernels_for(f->type)->release(w->plain);
     form_destroy(w->forward);
-    form_destroy(w->backward);
     *w = (weight){0};
 }
 
 static void linear(void *y, dtype y_type, const void *x, const weight *w, int64_t N) {
-    multiply_by_weight(y, y_type, false, x, N, w, w->forward);
+    if (N == 0) return;
+    form *f = w->forward;
+    product_key key = {.m = N, .n = w->rows, .k = w->cols, .type = f->type, .c_type = y_type, .packed_b = true};
+    product *p = product_find(&key);
+    const void *packed = form_refresh(f, product_b_layout(p), w->plain);
+    if (packed) {
+        product_run(p, x, packed, y);
+        return;
+    }
+    key.packed_b = false;
+    key.transpose_b = true;
+    product_run(product_find(&key), x, w->plain, y);
 }
 
 static void linear_backward_input(grad_out dx, const void *dy, const weight *w, int64_t N) {
-    form *f = w->backward;
-    if (dx.data) multiply_by_weight(dx.data, f->type, dx.add, dy, N, w, f);
+    if (!dx.data) return;
+    dtype type = ((const form *)w->forward)->type;
+    cpu_matmul(&(matmul_args){.m = N,
+                              .n = w->cols,
+                              .k = w->rows,
+                              .a = dy,
+                              .b = w->plain,
+                              .c = dx.data,
+                              .a_type = type,
+                              .b_type = type,
+                              .c_type = type,
+                              .add = dx.add});
 }
 
 /* ---- products whose right-hand side is an activation ---- */

@@ -1,0 +1,63 @@
+# Every preset in configs/ is read, counted and inspected; one CPU twin of each family trains a few steps at a tiny size, goes
+# on from its checkpoint, is packed and evaluated.
+# usage: presets.sh MOEC
+set -eu
+moec=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export OMP_WAIT_POLICY=passive # threads that spin starve each other where tests run side by side
+
+die() {
+    echo "presets.sh: $*" >&2
+    [ ! -f "$work/err" ] || tail -5 "$work/err" >&2
+    exit 1
+}
+
+run() {
+    "$@" >"$work/out" 2>"$work/err" || die "failed: $*"
+}
+
+# What a published preset says it is based on is there, and each has its twin of the same structure.
+for preset in configs/*.yaml; do
+    name=$(basename "$preset" .yaml)
+    run "$moec" inspect "$preset"
+    grep -q '^  total  *[1-9]' "$work/out" || die "$preset: no parameters are counted"
+    case $name in demo* | test-*) continue ;; esac
+    layers() { "$moec" inspect "$1" --json | sed -n '/"now"/,/"after_events"/s/"\(num_layers\|moe_gate\|moe_start_layer\)":/&/p'; }
+    [ -f "configs/cpu/$name.yaml" ] || die "$name has no CPU twin"
+    [ "$(layers "$preset")" = "$(layers "configs/cpu/$name.yaml")" ] || die "configs/cpu/$name.yaml has another structure"
+done
+
+# The preset that its author left open has to fit.
+run "$moec" inspect configs/explore-soft-10l.yaml --json
+bytes=$(sed -n 's/.*"weight_bytes":[^0-9]*\([0-9]*\).*/\1/p' "$work/out")
+[ "$bytes" -lt 15500000 ] || die "explore-soft-10l: $bytes bytes of weights"
+
+# ---- from text to bits per byte, for each family ----
+mkdir "$work/text"
+i=0
+while [ $i -lt 60 ]; do
+    for who in 'the cat' 'a dog' 'the old man' 'my sister' nobody; do
+        echo "$who sees $((i * 7 % 13)) birds, and $who likes number $((i * 11 % 17))."
+    done >"$work/text/$i.txt"
+    i=$((i + 1))
+done
+run "$moec" data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
+
+for name in soft-2e-9l explore-standard-9l explore-shared-routed-9l explore-soft-9l random-up-moe-12l-5layers-e2-rank8; do
+    set -- "configs/cpu/$name.yaml" data="$work/data" vocab_size=320 model_dim=32 num_heads=2 num_kv_heads=1 batch=2 \
+        seq=32 eval_stride=16 checkpoint_every=4 val_every=0 calibration_batches=2 log_every=100 dtype=f32
+    run "$moec" train "$@" run="$work/$name" steps=8
+    run "$moec" train "$@" run="$work/again" steps=8
+    rm -r "$work/again/checkpoints/step-00000008"
+    run "$moec" train "$@" run="$work/again" steps=8 --resume
+    for file in model ema optimizer; do
+        cmp -s "$work/$name/checkpoints/step-00000008/$file.safetensors" \
+            "$work/again/checkpoints/step-00000008/$file.safetensors" || die "$name: $file differs after resuming"
+    done
+    ! grep -q random_weight "$work/$name/checkpoints/step-00000008/model.safetensors" ||
+        die "$name: the frozen random weights are in the checkpoint"
+    run "$moec" pack "$work/$name" -o "$work/$name.moec"
+    run "$moec" eval "$work/$name.moec" --data "$work/data"
+    rm -r "$work/again"
+done
