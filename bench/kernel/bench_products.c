@@ -4,6 +4,7 @@
 #include "base/progress.h"
 #include "base/random.h"
 #include "kernel/kernel.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,14 +98,15 @@ static void bench_muon(const kernels *k) {
             w[l][s] = random_floats(k, count), buffer[l][s] = random_floats(k, count),
             grad[l][s] = random_floats(k, count);
         }
-    double best = 1e9, of_shape[SHAPES] = {0};
-    for (int repeat = 0; repeat < 3; repeat++) {
+    double best = 1e9, of_shape[SHAPES];
+    for (int s = 0; s < SHAPES; s++) of_shape[s] = 1e9;
+    for (int repeat = 0; repeat < REPEATS; repeat++) {
         double start = clock_seconds();
         for (int l = 0; l < LAYERS; l++)
             for (int s = 0; s < SHAPES; s++) {
                 double before = clock_seconds();
                 if (k->muon(w[l][s], buffer[l][s], grad[l][s], shapes[s][0], shapes[s][1], &args) != STATUS_OK) exit(1);
-                of_shape[s] = clock_seconds() - before;
+                of_shape[s] = fmin(of_shape[s], clock_seconds() - before);
             }
         double seconds = clock_seconds() - start;
         if (seconds < best) best = seconds;

@@ -32,7 +32,7 @@ static const char help[] =
     "OUT gets tokenizer.model, OUT_train_000000.bin and OUT_val_000000.bin with their .docs.tsv, heldout.txt and\n"
     "data.json.\n"
     "\n"
-    "  moec data runs/demo/data --domain code=src --domain maths=gsm8k.jsonl --field question,answer --vocab 2048\n";
+    "example: moec data data/mine --domain code=src --domain maths=gsm8k.jsonl --field question,answer --vocab 2048\n";
 
 typedef struct settings {
     char *out;                               /* without a trailing slash */
@@ -179,7 +179,10 @@ static status write_folder(const settings *s, corpus *c, const tokenizer *t) {
     if (result != STATUS_OK) {
         char *message = xstrdup(error_message()); /* removing must not hide it */
         folder_remove(temporary);
-        if (result != STATUS_INTERRUPTED) result = fail("%s", message);
+        if (result == STATUS_INTERRUPTED)
+            fail("interrupted; %s is as it was", s->out);
+        else
+            result = fail("%s", message);
         free(message);
     }
     free(temporary);

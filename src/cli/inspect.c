@@ -30,6 +30,7 @@ static const char help[] =
     "the\n"
     "coder as ideal; tensors that stay float16 and a 16-bit scale a row are added.\n"
     "\n"
+    "examples:\n"
     "  moec inspect configs/demo.yaml\n"
     "  moec inspect configs/upcycle-9l.yaml num_layers=11 pack_bits=5\n"
     "  moec inspect runs/demo --json\n";

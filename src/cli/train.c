@@ -26,6 +26,7 @@ static const char help[] =
     "the\n"
     "step, saves and exits with 130; a run that was killed is resumed from its last checkpoint.\n"
     "\n"
+    "examples:\n"
     "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03\n"
     "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03 --resume\n";
 

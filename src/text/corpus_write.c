@@ -118,7 +118,7 @@ static status write_documents(corpus *c, const tokenizer *t, shard_builder *b, c
     }
     status written = end_shard(b);
     free(b->tokens);
-    if (c->options.show_progress) progress_end(&shown, s == STATUS_OK ? "tokens and shards" : "failed");
+    if (c->options.show_progress) progress_end(&shown, s == STATUS_OK ? "tokens and shards" : "stopped");
     return s == STATUS_OK ? written : s;
 }
 

@@ -36,8 +36,8 @@ static void compute_block(float *block, const act *a, int64_t a_stride, const ac
     for (int64_t d = 0; d < depth; d += DEPTH)
         for (int r = 0; r < BLOCK; r += TILE_ROWS)
             add_tile(block + r * BLOCK, a + r * a_stride + d, a_stride, panels + d * PANEL, depth * PANEL,
-                     least(depth - d, DEPTH), (int)least(BLOCK - r, TILE_ROWS),
-                     on_diagonal ? r / LANES * LANES : 0, d > 0);
+                     least(depth - d, DEPTH), (int)least(BLOCK - r, TILE_ROWS), on_diagonal ? r / LANES * LANES : 0,
+                     d > 0);
 }
 
 static void mirror_diagonal(float *block) {
@@ -55,14 +55,13 @@ void KERNEL(product)(block_matrix a, block_matrix b, block_sink sink) {
             KERNEL(pack_rows)(own.panels, a.cols * PANEL, block_at(b, 0, col), b.stride, b.rows, b.rows, BLOCK);
         packed = col;
         compute_block(own.block, block_at(a, row, 0), a.stride, own.panels, a.cols, false);
-        sink.take(sink.context, own.block, row, col);
+        sink.take(sink.context, sink.factor, own.block, row, col);
     }
 #pragma omp barrier
 }
 
 static void pack_columns(act *panels, block_matrix b, int64_t first) {
-    for (int p = 0; p < PANELS; p++)
-        KERNEL(pack_transposed)
+    for (int p = 0; p < PANELS; p++) KERNEL(pack_transposed)
     (panels + p * b.cols * PANEL, block_at(b, first + p * PANEL, 0), b.stride, PANEL, b.cols);
 }
 
@@ -77,7 +76,7 @@ void KERNEL(symmetric_product)(block_matrix a, block_matrix b, block_sink sink) 
             packed = col;
             compute_block(own.block, block_at(a, row, 0), a.stride, own.panels, a.cols, row == col);
             if (row == col) mirror_diagonal(own.block);
-            sink.take(sink.context, own.block, row, col);
+            sink.take(sink.context, sink.factor, own.block, row, col);
         }
 #pragma omp barrier
 }

@@ -22,10 +22,11 @@ static inline act *block_at(block_matrix m, int64_t row, int64_t col) {
     return m.data + row * m.stride + col;
 }
 
-/* What becomes of a block of C, [BLOCK, BLOCK] in rows, whose first element is C[row, col]. */
+/* What becomes of factor·block, where block, [BLOCK, BLOCK] in rows, is the part of C that begins at C[row, col]. */
 typedef struct block_sink {
-    void (*take)(const void *context, const float *block, int64_t row, int64_t col);
+    void (*take)(const void *context, float factor, const float *block, int64_t row, int64_t col);
     const void *context;
+    float factor;
 } block_sink;
 
 /* C = A B */

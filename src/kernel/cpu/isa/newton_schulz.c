@@ -32,57 +32,56 @@ void KERNEL(newton_schulz_lay_out)(newton_schulz_space *s, uintptr_t *at, int64_
 /* ---- what becomes of a product C ---- */
 
 /* out = factor·C */
-typedef struct scaled {
-    block_matrix out;
-    float factor;
-} scaled;
-
-static void put_scaled(const void *context, const float *block, int64_t row, int64_t col) {
-    const scaled *s = context;
-    KERNEL(put_block)(block_at(s->out, row, col), s->out.stride, block, s->factor);
+static void put(const void *context, float factor, const float *block, int64_t row, int64_t col) {
+    const block_matrix *out = context;
+    KERNEL(put_block)(block_at(*out, row, col), out->stride, block, factor);
 }
 
 /* The same for a symmetric C, of which the upper blocks come. */
-static void put_symmetric(const void *context, const float *block, int64_t row, int64_t col) {
-    const scaled *s = context;
-    put_scaled(context, block, row, col);
-    if (row != col) KERNEL(put_block_transposed)(block_at(s->out, col, row), s->out.stride, block, s->factor);
+static void put_symmetric(const void *context, float factor, const float *block, int64_t row, int64_t col) {
+    const block_matrix *out = context;
+    put(out, factor, block, row, col);
+    if (row != col) KERNEL(put_block_transposed)(block_at(*out, col, row), out->stride, block, factor);
 }
 
-/* P = aI + b·gram + cC with C = gram² */
+/* out = aI + b·gram + factor·C, where C = gram² and factor = c */
 typedef struct quintic {
     block_matrix out, gram;
 } quintic;
 
-static void put_quintic(const void *context, const float *block, int64_t row, int64_t col) {
+static void put_quintic(const void *context, float factor, const float *block, int64_t row, int64_t col) {
     const quintic *q = context;
     float sum[BLOCK * BLOCK];
     for (int r = 0; r < BLOCK; r++) {
         const act *gram = block_at(q->gram, row + r, col);
-        for (int c = 0; c < BLOCK; c += LANES)
-            lanes_put(sum + r * BLOCK + c,
-                      lanes_all(B_COEFFICIENT) * act_get(gram + c, LANES) +
-                          lanes_all(C_COEFFICIENT) * lanes_get(block + r * BLOCK + c, LANES),
-                      LANES);
+        for (int c = 0; c < BLOCK; c += LANES) {
+            lanes square = lanes_get(block + r * BLOCK + c, LANES);
+            lanes linear = lanes_all(B_COEFFICIENT) * act_get(gram + c, LANES);
+            lanes_put(sum + r * BLOCK + c, lanes_multiply_add(lanes_all(factor), square, linear), LANES);
+        }
         if (row == col) sum[r * BLOCK + r] += A_COEFFICIENT;
     }
-    put_symmetric(&(scaled){q->out, 1}, sum, row, col);
+    put_symmetric(&q->out, 1, sum, row, col);
 }
 
 /* out = factor·A Bᵀ */
 static void multiply_symmetric(block_matrix out, block_matrix a, block_matrix b, float factor) {
-    KERNEL(symmetric_product)(a, b, (block_sink){put_symmetric, &(scaled){out, factor}});
+    KERNEL(symmetric_product)(a, b, (block_sink){put_symmetric, &out, factor});
+}
+
+static void evaluate_quintic(block_matrix out, block_matrix gram) {
+    KERNEL(symmetric_product)(gram, gram, (block_sink){put_quintic, &(quintic){out, gram}, C_COEFFICIENT});
 }
 
 /* ---- the iteration ---- */
 
-/* Q for `steps` steps from x' = scale·x on, as one of s->polynomial, factor, more. */
+/* Q of `steps` steps from scale·x on; it lies in s->factor or s->more. */
 static block_matrix steps_factor(const newton_schulz_space *s, float scale, int steps) {
     block_matrix factor = s->factor, more = s->more;
     multiply_symmetric(s->gram, s->x, s->x, scale * scale);
     for (int step = 0; step < steps; step++) {
         block_matrix p = step ? s->polynomial : factor;
-        KERNEL(symmetric_product)(s->gram, s->gram, (block_sink){put_quintic, &(quintic){p, s->gram}});
+        evaluate_quintic(p, s->gram);
         if (step) {
             multiply_symmetric(more, p, factor, 1);
             block_matrix last = factor;
@@ -107,11 +106,11 @@ void KERNEL(newton_schulz)(newton_schulz_space s, float scale, int steps, block_
     while (steps > 0) {
         int together = steps_together(steps, s.x.rows == s.x.cols);
         steps -= together;
-        block_matrix factor = steps_factor(&s, scale, together);
-        scaled next = {s.next, scale};
-        KERNEL(product)(factor, s.x, steps ? (block_sink){put_scaled, &next} : result);
+        block_matrix factor = steps_factor(&s, scale, together), next = s.next;
+        block_sink last = {result.take, result.context, result.factor * scale};
+        KERNEL(product)(factor, s.x, steps ? (block_sink){put, &next, scale} : last);
         s.next = s.x;
-        s.x = next.out;
+        s.x = next;
         scale = 1;
     }
 }

@@ -1,0 +1,120 @@
+/* Presets that build on others, and which optimiser trains the parameters of each family. */
+#include "test.h"
+
+#include "nn/specs.h"
+#include "train/optimizer.h"
+
+static char *folder;
+
+static char *write_preset(const char *name, const char *text) {
+    char *path = path_join(folder, name);
+    assert_ok(file_write_whole(path, text, strlen(text)));
+    return path;
+}
+
+static status load(run_config *c, const char *name, char *const *overrides, int count) {
+    char *path = path_join(folder, name);
+    *c = run_config_default();
+    status s = run_config_load(c, path, overrides, count);
+    free(path);
+    return s;
+}
+
+static void assert_refused(const char *name, const char *part) {
+    run_config c;
+    assert_fails(load(&c, name, NULL, 0), part);
+    run_config_free(&c);
+}
+
+/* What stands later wins: bases in their order, then the preset's own keys, then overrides. */
+static void later_wins(void **state) {
+    (void)state;
+    free(
+        write_preset("first.yaml", "seq: 512\nbatch: 3\nsteps: 11\nmodel: {num_layers: 7, parallel_start_layer: 7}\n"));
+    free(write_preset("second.yaml", "base: first.yaml\nbatch: 5\nsteps: 12\nloop_end: 4\n"));
+    free(write_preset("size.yaml", "steps: 13\naccumulate: 2\n"));
+    free(write_preset("last.yaml", "accumulate: 4\nbase: [second.yaml, ./size.yaml]\n"));
+    run_config c;
+    char *overrides[] = {"loop_end=5"};
+    assert_ok(load(&c, "last.yaml", overrides, 1));
+    assert_int_equal(c.seq, 512);
+    assert_int_equal(c.batch, 5);
+    assert_int_equal(c.steps, 13);
+    assert_int_equal(c.accumulate, 4);
+    assert_int_equal(c.model.num_layers, 7);
+    assert_int_equal(c.model.loop_end, 5);
+    char *path = path_join(folder, "written.yaml");
+    assert_ok(run_config_write(&c, path)); /* whole: it needs no base */
+    run_config back = run_config_default();
+    assert_ok(run_config_load(&back, path, NULL, 0));
+    assert_int_equal(back.model.num_layers, 7);
+    run_config_free(&back);
+    run_config_free(&c);
+    free(path);
+}
+
+static void bad_bases(void **state) {
+    (void)state;
+    free(write_preset("circle.yaml", "base: other.yaml\n"));
+    free(write_preset("other.yaml", "base: circle.yaml\n"));
+    assert_refused("circle.yaml", "a circle?");
+    free(write_preset("missing.yaml", "base: nowhere.yaml\n"));
+    assert_refused("missing.yaml", "nowhere.yaml");
+    free(write_preset("mapping.yaml", "steps: 5\nbase: {a: b}\n"));
+    assert_refused("mapping.yaml", "mapping.yaml:2: base: expected the path");
+    free(write_preset("twice.yaml", "base: size.yaml\nbase: size.yaml\n"));
+    assert_refused("twice.yaml", "twice.yaml:2: base is given twice");
+    free(write_preset("inner.yaml", "stesp: 5\n"));
+    free(write_preset("outer.yaml", "base: inner.yaml\n"));
+    assert_refused("outer.yaml", "inner.yaml:1: unknown key stesp; the nearest is steps");
+    run_config c = run_config_default();
+    assert_fails(run_config_parse(&c, "text", "base: first.yaml", 16), "unknown key base"); /* a text has no folder */
+    run_config_free(&c);
+}
+
+/* A preset's key of one family in a run of another. */
+static void orphaned_keys(void **state) {
+    (void)state;
+    free(write_preset("dense.yaml", "events: []\nmoe_split: true\n"));
+    assert_refused("dense.yaml", "moe_split: has no meaning without moe_layers or moe_start_layer");
+    free(write_preset("rank.yaml", "random_up_rank: 8\n"));
+    assert_refused("rank.yaml", "random_up_rank: has no meaning without random_up_layers");
+    free(write_preset("upcycled.yaml", "random_up_layers: [4]\n"));
+    assert_refused("upcycled.yaml", "events[0].layers: expected layers without random_up_layers, found 4");
+}
+
+static void assert_group(const char *name, int ndim, param_group group) {
+    float grad;
+    param p = {.name = (char *)name, .value = {.ndim = ndim, .shape = {64, 64}}, .grad = &grad};
+    assert_int_not_equal(param_role_of(name), ROLES);
+    if (optimizer_group(&p) != group) fail_msg("%s: in group %s", name, param_group_name(optimizer_group(&p)));
+}
+
+static void groups(void **state) {
+    (void)state;
+    assert_group("bigram.embed.weight", 2, GROUP_EMBED);
+    assert_group("trigram.embed.weight", 2, GROUP_EMBED);
+    assert_group("trigram_emb.weight", 2, GROUP_EMBED);
+    assert_group("bigram.proj.weight", 2, GROUP_MUON);
+    assert_group("trigram.scale", 0, GROUP_SCALAR);
+    assert_group("smear.gate", 1, GROUP_SCALAR);
+    assert_group("blocks.0.mlp.gate.weight", 2, GROUP_SCALAR);
+    assert_group("blocks.0.mlp.router.weight", 2, GROUP_SCALAR);
+    assert_group("blocks.0.mlp.experts.3.fc.weight", 2, GROUP_MUON);
+    assert_group("blocks.0.mlp.shared.proj.weight", 2, GROUP_MUON);
+    assert_group("blocks.0.mlp.fc.adapter_router.weight", 2, GROUP_SCALAR);
+    assert_group("blocks.0.mlp.fc.adapter_up.weight", 2, GROUP_SCALAR);
+    assert_group("blocks.0.mlp.fc.adapter_down.weight", 2, GROUP_SCALAR);
+    assert_group("blocks.0.mlp.fc.adapter_gain", 1, GROUP_SCALAR);
+    param frozen = {.name = "blocks.0.mlp.fc.random_weight", .value = {.ndim = 2, .shape = {64, 64}}};
+    assert_int_equal(optimizer_group(&frozen), GROUP_FROZEN);
+}
+
+int main(void) {
+    folder = scratch_create();
+    const struct CMUnitTest tests[] = {cmocka_unit_test(later_wins), cmocka_unit_test(bad_bases),
+                                       cmocka_unit_test(orphaned_keys), cmocka_unit_test(groups)};
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    scratch_remove(folder);
+    return failed;
+}
