@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/routing_print.h"
 #include "eval/heldout.h"
 #include "pack/artifact.h"
 #include "pack/open.h"
@@ -13,13 +14,17 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: moec eval MODEL [options]\n"
+    "usage: moec eval MODEL [top_k=N] [options]\n"
     "\n"
     "Bits per byte of held-out text, by domain and in all, over sliding windows. MODEL is an artifact (FILE.moec), a\n"
     "checkpoint, or a run folder: then its live weights, its EMA weights and its artifact model.moec are all scored, "
     "with\n"
     "and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is written.\n"
+    "Of a model with routers it shows how many tokens each expert took, layer by layer (of a run: the last one "
+    "scored).\n"
     "\n"
+    "  top_k=N          experts a token goes to, instead of the model's own number; then without the summary\n"
+    "  --trace FILE     a CSV row for each scored token, pass, layer and chosen expert, with its gate\n"
     "  --data PATH      a folder made by moec data, or a shard (by default the run's)\n"
     "  --seq N          window length in tokens (by default as trained)\n"
     "  --stride N       new tokens a window; the others are context (by default the run's eval_stride, else seq / 2)\n"
@@ -44,11 +49,14 @@ typedef struct table {
     char *domains[EVAL_MAX_DOMAINS];
     int64_t tokens, bytes;
     double seconds;
+    routing_probe *probe; /* of the model that was probed last; NULL: none was */
+    const char *probed;   /* its name */
     bool partial; /* --tokens left some of the text out: not to be compared with xz, nor kept as the run's result */
 } table;
 
 typedef struct request {
-    const char *path, *data;
+    const char *path, *data, *trace;
+    int top_k; /* 0: the model's own */
     long long seq, stride, tokens;
     double blend;
     dtype act;
@@ -57,6 +65,30 @@ typedef struct request {
     int64_t run_stride;
     bool average; /* the checkpoint has EMA weights */
 } request;
+
+/* The one key of a model that may change after training. */
+static status parse_override(const char *text, request *q) {
+    const char *value = strchr(text, '=');
+    long long top_k = 0;
+    if (!value || strncmp(text, "top_k=", 6) != 0)
+        return fail_usage("eval: expected top_k=N behind the model, found %.60s; no other key can change there", text);
+    TRY(cli_integer("top_k", value + 1, 1, MODEL_MAX_EXPERTS, &top_k));
+    q->top_k = (int)top_k;
+    return STATUS_OK;
+}
+
+static status set_top_k(model *m, const char *path, int top_k) {
+    const model_config *c = &m->config;
+    if (top_k == 0) return STATUS_OK;
+    if (!model_config_has_moe(c)) return fail_usage("%s: top_k=%d: the model has no router", path, top_k);
+    if (c->moe_gate == GATE_SOFT || c->moe_gate == GATE_STRAIGHT_THROUGH)
+        return fail_usage("%s: top_k=%d: its gates (moe_gate: %s) do not use a number of experts", path, top_k,
+                          c->moe_gate == GATE_SOFT ? "soft" : "straight_through");
+    if (top_k > c->moe_num_experts)
+        return fail_usage("%s: top_k: expected 1 to %d, the number of experts, found %d", path, c->moe_num_experts,
+                          top_k);
+    return model_set_top_k(m, top_k);
+}
 
 static status parse(int *argc, char **argv, request *q) {
     *q = (request){.blend = 0.03, .act = kernels_best_act()};
@@ -70,13 +102,14 @@ static status parse(int *argc, char **argv, request *q) {
     if (!kernels_for(q->act)) return fail_usage("--dtype: this machine has no fast path for bf16");
     q->data = cli_option(argc, argv, "--data");
     q->json = cli_flag(argc, argv, "--json");
+    q->trace = cli_option(argc, argv, "--trace");
     TRY(cli_integer("--seq", cli_option(argc, argv, "--seq"), 1, 1 << 20, &q->seq));
     TRY(cli_integer("--stride", cli_option(argc, argv, "--stride"), 1, 1 << 20, &q->stride));
     TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 0, INT64_MAX, &q->tokens));
     TRY(cli_number("--blend", cli_option(argc, argv, "--blend"), 0, 0.999, &q->blend));
-    TRY(cli_rest(*argc, argv, 1, 1, "moec eval MODEL [options]"));
+    TRY(cli_rest(*argc, argv, 1, 2, "moec eval MODEL [top_k=N] [options]"));
     q->path = argv[1];
-    return STATUS_OK;
+    return *argc > 2 ? parse_override(argv[2], q) : STATUS_OK;
 }
 
 /* The run's data folder, stride and kinds of weights, where the model is a checkpoint or a run. */
@@ -106,9 +139,22 @@ static void add_row(table *t, const char *name, const bpb_result *r, double (*me
     t->seconds += r->seconds;
 }
 
+static status open_probe(const request *q, const model *m, const tokenizer *tok, const char *name, table *t) {
+    if (q->trace && !model_config_has_moe(&m->config))
+        return fail_usage("--trace: the model has no router whose choices could be written");
+    t->probed = name;
+    return routing_probe_create(&t->probe, tok, q->trace);
+}
+
+static status close_probe(const request *q, const table *t) {
+    TRY(routing_probe_finish(t->probe));
+    if (q->trace && !q->json) printf("choices written to %s\n", q->trace);
+    return STATUS_OK;
+}
+
 /* Score one model; the held-out text is opened with the first. */
 static status score(const request *q, const char *path, const char *which, const char *name, const char *blend_name,
-                    heldout *h, table *t) {
+                    bool probed, heldout *h, table *t) {
     model *m;
     tokenizer *tok;
     bpb_result result;
@@ -116,6 +162,8 @@ static status score(const request *q, const char *path, const char *which, const
     TRY(open_model(path, kernels_for(q->act), which, &m, &tok, &context));
     const char *data = q->data ? q->data : q->run_data;
     status s = data ? STATUS_OK : fail_usage("eval: --data: expected a folder made by moec data, found none");
+    if (s == STATUS_OK) s = set_top_k(m, path, q->top_k);
+    if (s == STATUS_OK && probed) s = open_probe(q, m, tok, name, t);
     if (s == STATUS_OK && !h->s.path) s = heldout_open(h, data, m->config.vocab_size);
     if (s == STATUS_OK) {
         int64_t seq = q->seq ? q->seq : context;
@@ -125,8 +173,10 @@ static status score(const request *q, const char *path, const char *which, const
                                .batch = seq < 4096 ? 4096 / seq : 1,
                                .blend_lambda = blend_name ? q->blend : 0,
                                .max_tokens = q->tokens,
-                               .show_progress = true};
+                               .show_progress = true,
+                               .probe = probed ? t->probe : NULL};
         s = bpb_evaluate(m, tok, &h->s, h->documents.count ? &h->documents : NULL, &options, &result);
+        if (s == STATUS_OK && probed) s = close_probe(q, t);
         if (s == STATUS_OK) {
             t->partial = result.total.tokens < h->s.count - 1;
             add_row(t, name, &result, bpb);
@@ -163,6 +213,7 @@ static void print_table(const table *t) {
         print_number(t->rows[r].total);
         putchar('\n');
     }
+    if (t->probe) routing_print(t->probe, t->probed);
 }
 
 static void print_json(const table *t) {
@@ -175,6 +226,7 @@ static void print_json(const table *t) {
         cJSON_AddNumberToObject(line, "all", t->rows[r].total);
         for (int i = 0; i < t->domain_count; i++) cJSON_AddNumberToObject(line, t->domains[i], t->rows[r].domain[i]);
     }
+    if (t->probe) routing_to_json(t->probe, root);
     char *text = cJSON_Print(root);
     puts(text);
     free(text);
@@ -234,19 +286,20 @@ static bool is_run(const char *path) {
 
 static status score_run(const request *q, heldout *h, table *t) {
     char *artifact = path_join(q->path, "model.moec");
-    status s = score(q, q->path, "live", "live", NULL, h, t);
-    if (s == STATUS_OK && q->average) s = score(q, q->path, "ema", "EMA", NULL, h, t);
-    if (s == STATUS_OK && path_exists(artifact)) s = score(q, artifact, "", "packed", "packed + blend", h, t);
+    bool packed = path_exists(artifact);
+    status s = score(q, q->path, "live", "live", NULL, !q->average && !packed, h, t);
+    if (s == STATUS_OK && q->average) s = score(q, q->path, "ema", "EMA", NULL, !packed, h, t);
+    if (s == STATUS_OK && packed) s = score(q, artifact, "", "packed", "packed + blend", true, h, t);
     if (s == STATUS_OK) s = add_xz(h, t);
     if (s == STATUS_OK && !q->json) print_table(t);
     if (s == STATUS_OK && q->json) print_json(t);
-    if (s == STATUS_OK && !t->partial) s = write_summary(q, t, artifact);
+    if (s == STATUS_OK && !t->partial && q->top_k == 0) s = write_summary(q, t, artifact);
     free(artifact);
     return s;
 }
 
 static status score_one(const request *q, heldout *h, table *t) {
-    TRY(score(q, q->path, "ema", "model", "model + blend", h, t));
+    TRY(score(q, q->path, "ema", "model", "model + blend", true, h, t));
     TRY(add_xz(h, t));
     if (q->json)
         print_json(t);
@@ -264,6 +317,7 @@ static status run(int argc, char **argv) {
     interrupt_catch();
     status s = is_run(q.path) ? score_run(&q, &h, &t) : score_one(&q, &h, &t);
     if (h.s.path) heldout_close(&h);
+    routing_probe_destroy(t.probe);
     free(q.run_data);
     return s;
 }

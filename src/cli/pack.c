@@ -3,8 +3,8 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "pack/artifact.h"
+#include "pack/calibrate.h"
 #include "pack/open.h"
-#include "text/loader.h"
 #include "train/checkpoint.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,8 @@ static const char help[] =
     "usage: moec pack RUN_OR_CHECKPOINT [options]\n"
     "\n"
     "Quantises and entropy-codes a trained model into one self-contained file with config, tokenizer and weights. The\n"
-    "EMA weights are packed where the run has them. GPTQ's Hessians come from batches of the run's training data.\n"
+    "averaged weights are packed where the run has them. GPTQ's Hessians come from batches of the run's training "
+    "data.\n"
     "What an option does not say comes from the run's config.yaml.\n"
     "\n"
     "  -o FILE            the artifact (RUN/model.moec)\n"
@@ -25,10 +26,12 @@ static const char help[] =
     "  --step X           no grid in blocks finer than X standard deviations of its row; 0: the finest that --bits\n"
     "                     allows. Coarser grids need fewer bits after entropy coding (0.25)\n"
     "  --embed-step X     the same of embeddings and head (0)\n"
+    "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
+    "                     embeddings are spared (the run's prune_fraction, 0)\n"
     "  --calibration N    batches for the Hessians (the run's calibration_batches, 16)\n"
     "  --data PATH        their shards (the run's data)\n"
     "  --round            plain rounding instead of GPTQ\n"
-    "  --live             the live weights instead of the EMA's\n"
+    "  --live             the live weights instead of the averaged ones\n"
     "\n"
     "example: moec pack runs/demo --bits 6 --embed-bits 8\n";
 
@@ -67,13 +70,14 @@ static status parse(int *argc, char **argv, request *q) {
     const char *output = cli_option(argc, argv, "-o"), *bits = cli_option(argc, argv, "--bits");
     const char *embed_bits = cli_option(argc, argv, "--embed-bits"), *budget = cli_option(argc, argv, "--budget");
     const char *calibration = cli_option(argc, argv, "--calibration"), *step = cli_option(argc, argv, "--step");
-    const char *embed_step = cli_option(argc, argv, "--embed-step");
+    const char *embed_step = cli_option(argc, argv, "--embed-step"), *prune = cli_option(argc, argv, "--prune");
     const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
     q->data = cli_option(argc, argv, "--data");
     q->live = cli_flag(argc, argv, "--live");
     TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
     TRY(read_run(q, argv[1]));
     q->options = pack_options_default();
+    q->options.prune_fraction = q->run.prune_fraction;
     long long matrix = q->run.pack_bits, embedding = q->run.embed_bits, bytes = q->run.budget_bytes;
     q->calibration = q->run.calibration_batches;
     TRY(cli_integer("--bits", bits, 2, 8, &matrix));
@@ -82,6 +86,7 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(cli_integer("--calibration", calibration, 1, 1 << 20, &q->calibration));
     TRY(cli_number("--step", step, 0, 1, &q->options.least_step));
     TRY(cli_number("--embed-step", embed_step, 0, 1, &q->options.embed_least_step));
+    TRY(cli_number("--prune", prune, 0, 0.99, &q->options.prune_fraction));
     q->options.bits = (int)matrix;
     q->options.embed_bits = (int)embedding;
     q->options.budget_bytes = bytes;
@@ -92,26 +97,10 @@ static status parse(int *argc, char **argv, request *q) {
     return STATUS_OK;
 }
 
-/* Rows of the training data in a random order, so that all domains are among them. */
 static status calibrate(const request *q, model *m, const tokenizer *tok, hessians *h) {
     const char *data = q->data ? q->data : q->run.data;
     if (!data) return fail_usage("pack: --data: expected shards to calibrate with, found none");
-    loader *l;
-    TRY(loader_open(&l, data, m->config.vocab_size, tokenizer_bos(tok), q->run.batch, q->run.seq, true, q->run.seed));
-    progress p = progress_start("calibrate");
-    status s = STATUS_OK;
-    for (long long i = 0; i < q->calibration && s == STATUS_OK; i++) {
-        batch b;
-        char detail[64];
-        if (interrupt_requested()) s = STATUS_INTERRUPTED;
-        if (s == STATUS_OK) s = loader_next(l, &b);
-        if (s == STATUS_OK) s = hessians_add(h, m, &b);
-        snprintf(detail, sizeof detail, "%lld of %lld batches", i + 1, q->calibration);
-        progress_show(&p, (double)(i + 1) / (double)q->calibration, detail);
-    }
-    progress_end(&p, s == STATUS_OK ? "inputs of every product collected" : "stopped");
-    loader_close(l);
-    return s;
+    return hessians_calibrate(h, m, tok, data, q->run.batch, q->run.seq, q->run.seed, q->calibration);
 }
 
 static void print_line(const char *name, int tensors, int64_t elements, int64_t bytes, double error, double weight) {
@@ -124,7 +113,8 @@ static void print_line(const char *name, int tensors, int64_t elements, int64_t 
 static void print_report(const request *q, const pack_report *r) {
     int tensors = 0;
     printf("%s, %s weights, %s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->checkpoint,
-           q->live ? "live" : "EMA", q->options.gptq ? "GPTQ" : "rounding", r->least_step, r->embed_least_step);
+           q->live || !run_config_averages(&q->run) ? "live" : "averaged", q->options.gptq ? "GPTQ" : "rounding",
+           r->least_step, r->embed_least_step);
     printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
     for (int i = 0; i < COMPONENTS; i++) {
         const pack_component *c = &r->components[i];
@@ -132,6 +122,7 @@ static void print_report(const request *q, const pack_report *r) {
         if (c->tensors) print_line(component_name(i), c->tensors, c->elements, c->bytes, c->error, c->weight);
     }
     print_line("all", tensors, r->raw_bytes / 4, r->weight_bytes, r->relative_error, 1);
+    if (r->pruned > 0) printf("  pruned to 0 %44lld\n", (long long)r->pruned);
     printf("  tokenizer %46lld\n  config and directory %35lld\n", (long long)r->tokenizer_bytes,
            (long long)r->config_bytes);
     printf("  artifact %47lld", (long long)r->artifact_bytes);

@@ -32,6 +32,7 @@ typedef struct evaluation {
     window *windows;  /* [batch] */
     int32_t *ids, *targets, *first;
     float *nll;
+    int64_t *positions; /* [batch, length] of inputs whose target is scored, else −1; NULL without a probe */
 } evaluation;
 
 /* The first window scores all its targets, each later one `stride` more; the last ends at the last token. */
@@ -39,6 +40,16 @@ static window next_window(const evaluation *e, int64_t scored, int64_t last) {
     int64_t end = scored == 0 ? e->length : scored + e->options->stride;
     if (end > last) end = last;
     return (window){.start = end - e->length, .end = end, .scored = scored};
+}
+
+/* Tell the probe which rows of this pass count. */
+static void announce(evaluation *e, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t t = 0; t < e->length; t++) {
+            int64_t position = e->windows[i].start + t;
+            e->positions[i * e->length + t] = position + 1 > e->windows[i].scored ? position : -1;
+        }
+    routing_probe_expect(e->options->probe, e->ids, e->positions, count * e->length);
 }
 
 static status run_batch(evaluation *e, int64_t count) {
@@ -54,6 +65,7 @@ static status run_batch(evaluation *e, int64_t count) {
     }
     batch b = {.batch = count, .length = e->length, .input_ids = e->ids, .target_ids = e->targets, .first = e->first};
     model_loss loss;
+    if (e->positions) announce(e, count);
     return model_evaluate(e->m, &b, &loss, e->nll);
 }
 
@@ -133,6 +145,10 @@ status bpb_evaluate(model *m, const tokenizer *tok, const shard *s, const docume
     e.targets = e.ids + N;
     e.first = e.targets + N;
     e.nll = xmalloc(N * sizeof(float));
+    if (options->probe) {
+        e.positions = xmalloc(N * sizeof *e.positions);
+        routing_probe_attach(options->probe, m);
+    }
     if (options->blend_lambda > 0) e.blend = bigram_blend_create(m->config.vocab_size, options->blend_lambda);
     result->domain_count = documents ? documents->domain_count : 0;
     for (int i = 0; i < result->domain_count; i++) result->domain_name[i] = xstrdup(documents->domains[i]);
@@ -143,6 +159,8 @@ status bpb_evaluate(model *m, const tokenizer *tok, const shard *s, const docume
     free(e.windows);
     free(e.ids);
     free(e.nll);
+    if (options->probe) routing_probe_attach(options->probe, NULL);
+    free(e.positions);
     return outcome;
 }
 

@@ -3,6 +3,7 @@
 #ifndef MOEC_EVAL_BPB_H
 #define MOEC_EVAL_BPB_H
 
+#include "eval/routing.h"
 #include "nn/model.h"
 #include "text/shard.h"
 #include "text/tokenizer.h"
@@ -16,6 +17,7 @@ typedef struct bpb_options {
     double blend_lambda; /* 0: no blend */
     int64_t max_tokens;  /* 0: all */
     bool show_progress;
+    routing_probe *probe; /* sees the routing of every scored token's input; NULL: none */
 } bpb_options;
 
 typedef struct bpb_score {

@@ -1,6 +1,6 @@
 #include "grad/mlp.h"
 
-enum { CHUNK_ROWS = 1024 };
+enum { CHUNK_ROWS = 2048 };
 
 static int64_t chunk_rows(int64_t done, int64_t rows) {
     return rows - done < CHUNK_ROWS ? rows - done : CHUNK_ROWS;

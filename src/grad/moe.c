@@ -3,6 +3,7 @@
  * from all outputs) the groups are the tokens themselves, and nothing is gathered. */
 #include "grad/mlp.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_EXPERTS = 64 };
@@ -116,6 +117,29 @@ static bool route(tape *t, moe_op *op, int64_t N, int64_t d, choice_counts *coun
     return true;
 }
 
+/* Copy the choice to the host for whoever wants to see it. Returns false when memory is out. */
+static bool show_choice(tape *t, const moe_op *op, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    size_t pairs = (size_t)(N * op->k), scores = (size_t)(N * op->args.experts);
+    int32_t *chosen = malloc(pairs * sizeof *chosen);
+    float *gates = malloc(pairs * sizeof *gates), *probs = malloc(scores * sizeof *probs);
+    bool room = chosen && gates && probs;
+    if (room) {
+        k->download(chosen, op->chosen, pairs * sizeof *chosen);
+        k->download(gates, op->gates, pairs * sizeof *gates);
+        k->download(probs, op->probs, scores * sizeof *probs);
+        const moe_choice choice = {
+            .tokens = N, .experts = op->args.experts, .k = op->k, .chosen = chosen, .gates = gates, .probs = probs};
+        op->args.observer(op->args.observer_context, &choice);
+    } else {
+        tape_fail(t, fail("experts: no memory to show the choices of %lld tokens", (long long)N));
+    }
+    free(chosen);
+    free(gates);
+    free(probs);
+    return room;
+}
+
 /* Balance loss of the Switch Transformer (Fedus et al. 2021): E · Σ_e f_e p̄_e; only p̄ has a gradient: E f_e / N. */
 static void balance(tape *t, moe_op *op, const choice_counts *counts, int64_t N, moe_stats *stats) {
     int64_t E = op->args.experts;
@@ -209,6 +233,7 @@ var *op_moe(tape *t, var *x, param *router, param *const *fc, param *const *proj
     memcpy(op.proj, proj, (size_t)args->experts * sizeof *proj);
     op.y = new_matrix(t, N, d);
     if (!op.y || !route(t, &op, N, d, &counts) || !alloc_rows(t, &op, d)) return NULL;
+    if (args->observer && !show_choice(t, &op, N)) return NULL;
     if (op.rows) k->gather(op.rows, x->value.data, op.source, op.k, op.start[args->experts], d);
     balance(t, &op, &counts, N, stats);
     run_experts(t, &op, d);

@@ -64,6 +64,16 @@ typedef enum gate_kind {
     GATE_STRAIGHT_THROUGH /* 1 for the largest p, 0 for the others, with the gradient of p for all: the first #660 */
 } gate_kind;
 
+/* What one pass through a router chose, in host memory for the time of the call. */
+typedef struct moe_choice {
+    int64_t tokens;        /* N */
+    int experts, k;        /* E; choices a token: top_k, or E where every expert runs */
+    const int32_t *chosen; /* [N, k] */
+    const float *gates;    /* [N, k] what the chosen experts' outputs are multiplied with */
+    const float *probs;    /* [N, E] */
+} moe_choice;
+typedef void (*moe_observer)(void *context, const moe_choice *choice);
+
 typedef struct moe_args {
     int experts, top_k;
     gate_kind gate;
@@ -72,7 +82,9 @@ typedef struct moe_args {
     float z_weight;   /* router z-loss: z_weight · mean (log Σ exp logits)² is added to the loss (0: none) */
     float noise_std;  /* of normal noise on the logits, only when recording (0: none) */
     uint64_t noise_seed;
-    const param *bias; /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
+    const param *bias;     /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
+    moe_observer observer; /* sees every choice (NULL: nobody does, and nothing is copied) */
+    void *observer_context;
 } moe_args;
 
 /* What a pass through a router did; host memory of the caller, filled by the op. */

@@ -41,6 +41,13 @@ static int choice_index(const config_field *f, const char *text) {
     return -1;
 }
 
+/* The word that a FIELD_DOUBLE's value stands for, or NULL for a number. */
+static const char *word_of(const config_field *f, double value) {
+    for (int i = 0; f->choices && f->choices[i]; i++)
+        if (value == -1 - i) return f->choices[i];
+    return NULL;
+}
+
 static bool within(const config_field *f, double value) {
     return value >= f->least && value <= f->most;
 }
@@ -57,6 +64,11 @@ static bool parse_whole(const config_field *f, void *target, const char *text) {
 
 static bool parse_real(const config_field *f, void *target, const char *text) {
     double value;
+    int word = f->choices ? choice_index(f, text) : -1;
+    if (word >= 0) {
+        *(double *)target = -1 - word;
+        return true;
+    }
     if (!parse_number(text, &value)) return false;
     if (f->type == FIELD_DOUBLE) {
         if (!within(f, value)) return false;
@@ -158,6 +170,7 @@ char *field_text(const config_field *f, const void *base) {
     case FIELD_FLOAT:
         return number_text(*(const float *)source, true);
     case FIELD_DOUBLE:
+        if (word_of(f, *(const double *)source)) return xstrdup(word_of(f, *(const double *)source));
         return number_text(*(const double *)source, false);
     case FIELD_BOOL:
         return xstrdup(*(const bool *)source ? "true" : "false");
@@ -186,6 +199,11 @@ static char *choices_text(const config_field *f) {
 }
 
 char *field_expected(const config_field *f) {
+    if (f->choices && f->type == FIELD_DOUBLE) {
+        char *words = choices_text(f), *text = xasprintf("a number from %g to %g or %s", f->least, f->most, words);
+        free(words);
+        return text;
+    }
     if (f->choices) return choices_text(f);
     switch (f->type) {
     case FIELD_INT:
@@ -217,7 +235,7 @@ bool field_in_range(const config_field *f, const void *base) {
     case FIELD_FLOAT:
         return *(const float *)source >= (float)f->least && *(const float *)source <= (float)f->most;
     case FIELD_DOUBLE:
-        return within(f, *(const double *)source);
+        return word_of(f, *(const double *)source) || within(f, *(const double *)source);
     case FIELD_CHOICE: {
         int count = 0;
         while (f->choices[count]) count++;

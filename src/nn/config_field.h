@@ -11,7 +11,7 @@ typedef enum field_type {
     FIELD_INT64,  /* int64_t */
     FIELD_UINT64, /* uint64_t */
     FIELD_FLOAT,  /* float */
-    FIELD_DOUBLE, /* double */
+    FIELD_DOUBLE, /* double; with choices: or one of these words, choices[i] as −1 − i, which is below the range */
     FIELD_BOOL,   /* bool */
     FIELD_CHOICE, /* an enum: index into choices */
     FIELD_STRING, /* char *, owned by the struct; one of choices where there are any */

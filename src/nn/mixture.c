@@ -2,7 +2,8 @@
  * up-projection. */
 #include "nn/forward.h"
 
-static moe_args args_of(const model_config *c, const block *p, const routing_pass *pass) {
+static moe_args args_of(const model *m, const block *p, const routing_pass *pass) {
+    const model_config *c = &m->config;
     return (moe_args){.experts = c->moe_num_experts,
                       .top_k = c->moe_top_k,
                       .gate = c->moe_gate,
@@ -11,14 +12,16 @@ static moe_args args_of(const model_config *c, const block *p, const routing_pas
                       .z_weight = c->moe_z_weight * pass->loss_weight,
                       .noise_std = c->moe_noise_std,
                       .noise_seed = pass->noise_seed,
-                      .bias = p->router_bias};
+                      .bias = p->router_bias,
+                      .observer = m->observer,
+                      .observer_context = m->observer_context};
 }
 
 /* y = Σ_e gate_e · expert_e(n) [+ shared(n)] */
 static var *experts(model *m, int layer, var *n, const routing_pass *pass) {
     const model_config *c = &m->config;
     const block *p = &m->scratch->blocks[layer];
-    moe_args args = args_of(c, p, pass);
+    moe_args args = args_of(m, p, pass);
     moe_stats *stats = &m->routing[m->routing_count];
     m->routing_layer[m->routing_count++] = layer;
     var *y = op_moe(m->tape, n, p->router, p->experts_fc, p->experts_proj, &args, stats);

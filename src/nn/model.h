@@ -23,6 +23,9 @@ typedef struct model {
     moe_stats routing[MODEL_MAX_PATH];
     int routing_layer[MODEL_MAX_PATH];
     int routing_count;
+    /* Sees what every router chooses, in path order (NULL: nobody): the pass is entry routing_count - 1 of routing_layer. */
+    moe_observer observer;
+    void *observer_context;
     double aux;                    /* of the last pass: the weighted router losses; a looped layer's last pass counts */
     struct model_scratch *scratch; /* device copies of the ids */
 } model;

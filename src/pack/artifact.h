@@ -18,6 +18,7 @@ typedef struct pack_options {
     double
         least_step; /* of matrices in blocks: the finest step in a row's σ (quantize.h); 0: the error alone decides */
     double embed_least_step;     /* the same of embeddings and the head */
+    double prune_fraction;       /* of each matrix in blocks: its smallest weights become 0 (prune.h) */
     double damp;                 /* of GPTQ's Hessian, relative to its mean diagonal: 0.01 */
     bool gptq;                   /* false: rounding (the baseline) */
     int64_t keep_float_elements; /* matrices up to this size stay floats (65,536 in #2102; here 1024) */
@@ -39,6 +40,7 @@ typedef struct pack_report {
     double bits_per_weight; /* after entropy coding */
     double relative_error;  /* Σ error / Σ weight over what has a Hessian (over all when there is none) */
     double entropy_bits;    /* a weight of the grids, without contexts: what the coder is measured against */
+    int64_t pruned;         /* weights that were made 0 */
     double least_step;      /* that were used: with `fit` they may be larger than asked for */
     double embed_least_step;
     pack_component components[COMPONENTS];

@@ -197,6 +197,8 @@ static status check_options(const pack_options *o, const model *m, const tokeniz
     if (o->bits < 2 || o->bits > 8) return fail_usage("bits: expected 2 to 8, found %d", o->bits);
     if (o->embed_bits != 0 && (o->embed_bits < 2 || o->embed_bits > 8))
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
+    if (!(o->prune_fraction >= 0 && o->prune_fraction < 1))
+        return fail_usage("prune_fraction: expected a number from 0 to under 1, found %g", o->prune_fraction);
     if (o->gptq && !h) return fail_usage("GPTQ needs Hessians of calibration batches, found none");
     if (tok && tokenizer_vocab_size(tok) > m->config.vocab_size)
         return fail("expected at most %d pieces in the tokenizer, the model's vocabulary, found %d",

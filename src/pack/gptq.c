@@ -111,14 +111,15 @@ static status problem_create(gptq_problem *p, const float *hessian, int64_t cols
     return fail("the Hessian is not positive definite, not even with damping %g", damp / 10);
 }
 
-/* Columns first … last−1 of one row, w in act-order: q, e, and w brought up to date up to last. Returns Σ e². */
-static double round_block(float *w, int8_t *q, float *e, const gptq_problem *p, int64_t first, int64_t last,
-                          float scale, float levels) {
+/* Columns first … last−1 of one row, w and pruned in act-order: q, e, and w brought up to date up to last. Returns Σ e². */
+static double round_block(float *w, int8_t *q, float *e, const uint8_t *pruned, const gptq_problem *p, int64_t first,
+                          int64_t last, float scale, float levels) {
     const float inverse = 1.0f / scale;
     double sum = 0;
     for (int64_t j = first; j < last; j++) {
         const float *u = p->factor + j * p->cols;
-        const float nearest = grid_nearest(w[j], inverse, levels), error = (w[j] - nearest * scale) / u[j];
+        const float nearest = pruned[j] ? 0 : grid_nearest(w[j], inverse, levels);
+        const float error = (w[j] - nearest * scale) / u[j];
         q[j] = (int8_t)nearest;
         e[j - first] = error;
         sum += (double)error * error;
@@ -148,9 +149,10 @@ static void lazy_update(float *w, const float *e, int64_t rows, const gptq_probl
     }
 }
 
-/* One row panel with one scale a row (0: the row is left alone). w and q [PANEL, cols] in act-order, w is destroyed. */
-static void round_panel(float *w, int8_t *q, double *error, const float *scale, int64_t rows, const gptq_problem *p,
-                        float levels) {
+/* One row panel with one scale a row (0: the row is left alone). w, q and pruned [PANEL, cols] in act-order, w is
+ * destroyed. */
+static void round_panel(float *w, int8_t *q, const uint8_t *pruned, double *error, const float *scale, int64_t rows,
+                        const gptq_problem *p, float levels) {
     float e[PANEL * BLOCK];
     memset(error, 0, (size_t)rows * sizeof *error);
     for (int64_t first = 0; first < p->cols; first += BLOCK) {
@@ -158,8 +160,8 @@ static void round_panel(float *w, int8_t *q, double *error, const float *scale, 
         memset(e, 0, sizeof e);
         for (int64_t r = 0; r < rows; r++)
             if (scale[r] > 0)
-                error[r] +=
-                    round_block(w + r * p->cols, q + r * p->cols, e + r * BLOCK, p, first, last, scale[r], levels);
+                error[r] += round_block(w + r * p->cols, q + r * p->cols, e + r * BLOCK, pruned + r * p->cols, p, first,
+                                        last, scale[r], levels);
         lazy_update(w, e, rows, p, first, last);
     }
 }
@@ -172,16 +174,19 @@ static void quantize_panel(quantized *out, const float *w, int64_t first, int64_
     int count[PANEL];
     double error[PANEL], best[PANEL];
     int8_t *q = xcalloc((size_t)(PANEL * cols), 1);
+    uint8_t *pruned = xcalloc((size_t)(PANEL * cols), 1);
     for (int64_t r = 0; r < rows; r++) {
         count[r] = scale_candidates(candidates[r], w + (first + r) * cols, p->importance, cols, grid);
         best[r] = INFINITY;
+        for (int64_t c = 0; c < cols && grid->pruned; c++)
+            pruned[r * cols + c] = grid->pruned[(first + r) * cols + p->order[c]];
     }
     for (int i = 0; i < FINALISTS; i++) {
         for (int64_t r = 0; r < rows; r++) {
             scale[r] = i < count[r] ? candidates[r][i] : 0;
             for (int64_t c = 0; c < cols; c++) work[r * cols + c] = w[(first + r) * cols + p->order[c]];
         }
-        round_panel(work, q, error, scale, rows, p, (float)out->levels);
+        round_panel(work, q, pruned, error, scale, rows, p, (float)out->levels);
         for (int64_t r = 0; r < rows; r++) {
             if (scale[r] == 0 || error[r] >= best[r]) continue;
             best[r] = error[r];
@@ -190,6 +195,7 @@ static void quantize_panel(quantized *out, const float *w, int64_t first, int64_
         }
     }
     free(work);
+    free(pruned);
     free(q);
 }
 

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "pack/artifact_format.h"
+#include "pack/prune.h"
 #include "pack/weight_codec.h"
 #include <math.h>
 #include <stdlib.h>
@@ -78,10 +79,11 @@ typedef struct grid_error {
 } grid_error;
 
 /* Quantise one matrix and measure it under the Hessian. */
-static status quantize_one(quantized *q, const float *w, const param *p, const hessians *h, const pack_options *options,
-                           grid_error *error) {
+static status quantize_one(quantized *q, const float *w, const uint8_t *pruned, const param *p, const hessians *h,
+                           const pack_options *options, grid_error *error) {
     const int64_t rows = tensor_rows(&p->value), cols = tensor_cols(&p->value);
-    const grid_options grid = grid_of(p, options);
+    grid_options grid = grid_of(p, options);
+    grid.pruned = pruned;
     float *hessian = h ? hessians_read(h, p->name, cols, NULL) : NULL;
     status s = options->gptq && hessian ? quantize_gptq(q, w, hessian, rows, cols, &grid, options->damp)
                                         : quantize_round(q, w, rows, cols, &grid);
@@ -111,8 +113,11 @@ static void add_directory(byte_buffer *d, const param *p, tensor_coding coding, 
     buffer_add_number(d, code_bytes, 8);
 }
 
-static status pack_floats(packed_tensors *out, const param *p, const float *w, component_share *share) {
+static status pack_floats(packed_tensors *out, const param *p, float *w, const uint8_t *pruned,
+                          component_share *share) {
     const int64_t count = param_count(p);
+    for (int64_t i = 0; i < count && pruned; i++)
+        if (pruned[i]) w[i] = 0;
     TRY(check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value)));
     const tensor_coding coding = add_floats(out, w, count);
     *(coding == CODING_FLOAT16 ? &share->halves : &share->floats) += count;
@@ -120,13 +125,13 @@ static status pack_floats(packed_tensors *out, const param *p, const float *w, c
     return STATUS_OK;
 }
 
-static status pack_grid(packed_tensors *out, const param *p, const float *w, const hessians *h,
+static status pack_grid(packed_tensors *out, const param *p, const float *w, const uint8_t *pruned, const hessians *h,
                         const pack_options *options, pack_report *report, component_share *share, pack_component *sum) {
     pack_component *c = &report->components[component_of(p->name)];
     quantized q;
     size_t code_bytes;
     grid_error error = {0};
-    TRY(quantize_one(&q, w, p, h, options, &error));
+    TRY(quantize_one(&q, w, pruned, p, h, options, &error));
     c->error += error.of_error;
     c->weight += error.of_weights;
     /* Tables that are only looked up are measured in other units than what has a Hessian, and left out of the sum. */
@@ -182,10 +187,14 @@ status pack_tensors(packed_tensors *out, const model *m, const hessians *h, cons
         report->components[c].elements += param_count(p);
         float *w = xmalloc(tensor_bytes(&p->value));
         m->k->download(w, p->value.data, tensor_bytes(&p->value));
+        uint8_t *pruned = NULL;
+        if (options->prune_fraction > 0 && prune_concerns(p))
+            report->pruned += prune_smallest(&pruned, w, param_count(p), options->prune_fraction);
         s = !p->is_matrix || param_count(p) <= options->keep_float_elements
-                ? pack_floats(out, p, w, &shares[c])
-                : pack_grid(out, p, w, h, options, report, &shares[c], &sum);
+                ? pack_floats(out, p, w, pruned, &shares[c])
+                : pack_grid(out, p, w, pruned, h, options, report, &shares[c], &sum);
         fail_in(s, "%s", p->name);
+        free(pruned);
         free(w);
     }
     report->relative_error = sum.weight > 0 ? sum.error / sum.weight : 0;

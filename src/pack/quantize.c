@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -109,8 +110,11 @@ status quantize_round(quantized *out, const float *w, int64_t rows, int64_t cols
         float candidates[SCALE_CANDIDATES];
         if (scale_candidates(candidates, w + r * cols, NULL, cols, grid) == 0) continue;
         out->scale[r] = candidates[0];
-        for (int64_t c = 0; c < cols; c++)
-            out->q[r * cols + c] = (int8_t)grid_nearest(w[r * cols + c], 1.0f / candidates[0], (float)out->levels);
+        for (int64_t c = 0; c < cols; c++) {
+            const bool pruned = grid->pruned && grid->pruned[r * cols + c];
+            const float nearest = grid_nearest(w[r * cols + c], 1.0f / candidates[0], (float)out->levels);
+            out->q[r * cols + c] = pruned ? 0 : (int8_t)nearest;
+        }
     }
     return STATUS_OK;
 }

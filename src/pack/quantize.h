@@ -20,6 +20,9 @@ typedef struct grid_options {
     /* The least step in units of the row's σ (its root mean square); 0: only the error decides. The entropy coder pays
      * about log2(σ / step) + 2.05 bits a weight of a Gaussian row, so a coarser step buys bytes with error. */
     double least_step;
+    /* [rows, cols], 1: this weight becomes exactly 0, whatever it is; NULL: none (prune.h). GPTQ lets the weights that are
+     * left make up for it, as for any other rounding. */
+    const uint8_t *pruned;
 } grid_options;
 
 /* A scale as the artifact stores it: bfloat16 (float32's range, so no row is too small or too large for it) with the last

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "train/average.h"
 #include "train/optimizer.h"
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +102,7 @@ static status product_rate(const kernels *k, const profile *ops, double *gflops)
 typedef struct bench_state {
     model *m;
     optimizer *o;
-    ema *e;
+    average *e;
     int32_t *ids;
     batch b;
 } bench_state;
@@ -111,7 +112,7 @@ static status open_state(bench_state *s, const run_config *config, const kernels
     TRY(model_create(&s->m, &config->model, k));
     TRY(model_init(s->m, config->seed));
     if (training) TRY(optimizer_create(&s->o, config, s->m));
-    if (training && config->ema_decay > 0) TRY(ema_create(&s->e, s->m, config->ema_decay));
+    if (training) TRY(average_create(&s->e, config, s->m));
     s->ids = xmalloc((size_t)(N + 1) * sizeof *s->ids);
     rng r = rng_seed(config->seed);
     for (int64_t i = 0; i <= N; i++) s->ids[i] = (int32_t)rng_below(&r, (uint64_t)config->model.vocab_size);
@@ -120,7 +121,7 @@ static status open_state(bench_state *s, const run_config *config, const kernels
 }
 
 static void close_state(bench_state *s) {
-    ema_destroy(s->e);
+    average_destroy(s->e);
     optimizer_destroy(s->o);
     model_destroy(s->m);
     free(s->ids);
@@ -140,7 +141,7 @@ static status one_step(bench_state *s, const bench_options *options, int step, d
     *forward_backward = clock_seconds() - started;
     started = clock_seconds();
     TRY(optimizer_step(s->o, step, 1, &grad_norm));
-    if (s->e) ema_update(s->e, step);
+    if (s->e) TRY(average_update(s->e, step, 1)); /* as at the end of a training, when every kind is kept */
     *update = clock_seconds() - started;
     return STATUS_OK;
 }

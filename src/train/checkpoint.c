@@ -29,7 +29,7 @@ static status load_params(model *m, const safetensors *file) {
     for (int i = 0; i < m->param_count; i++)
         if (!m->params[i]->derived) TRY(tensor_file_read(file, m->k, "", m->params[i], m->params[i]->value.data));
     for (int i = 0; i < file->count; i++)
-        if (!model_find(m, file->tensors[i].name))
+        if (!model_find(m, file->tensors[i].name) && !average_is_count(file->tensors[i].name))
             return fail("%s: the model has no parameter for tensor %s", file->path, file->tensors[i].name);
     return model_refresh(m);
 }
@@ -178,7 +178,7 @@ static status write_config_yaml(const run_config *config, const char *path, uint
 typedef struct checkpoint_source {
     const run_config *config;
     const model *m;
-    ema *e;
+    average *e;
     optimizer *o;
     const tokenizer *tok;
 } checkpoint_source;
@@ -186,7 +186,7 @@ typedef struct checkpoint_source {
 static status write_one(const checkpoint_source *s, const char *name, const char *path, uint64_t *crc) {
     if (strcmp(name, "config.json") == 0) return write_config_json(s->m, path, crc);
     if (strcmp(name, "model.safetensors") == 0) return model_save(s->m, path, crc);
-    if (strcmp(name, "ema.safetensors") == 0) return ema_save(s->e, path, crc);
+    if (strcmp(name, "ema.safetensors") == 0) return average_save(s->e, path, crc);
     if (strcmp(name, "optimizer.safetensors") == 0) return optimizer_save(s->o, path, crc);
     if (strcmp(name, "tokenizer.model") == 0) return write_tokenizer(s->tok, path, crc);
     return write_config_yaml(s->config, path, crc);
@@ -194,7 +194,7 @@ static status write_one(const checkpoint_source *s, const char *name, const char
 
 static status write_files(const checkpoint_source *s, const char *folder, cJSON *files) {
     for (int i = 0; i < CHECKPOINT_FILES; i++) {
-        if (!s->e && strcmp(checkpoint_files[i], "ema.safetensors") == 0) continue;
+        if (!average_begun(s->e) && strcmp(checkpoint_files[i], "ema.safetensors") == 0) continue;
         char *path = path_join(folder, checkpoint_files[i]);
         uint64_t crc = 0;
         status result = write_one(s, checkpoint_files[i], path, &crc);
@@ -283,7 +283,7 @@ static status save_as(const checkpoint_source *s, const train_state *state, cons
     return result;
 }
 
-status checkpoint_save(const char *run, const run_config *config, const model *m, ema *e, optimizer *o,
+status checkpoint_save(const char *run, const run_config *config, const model *m, average *e, optimizer *o,
                        const tokenizer *tok, const train_state *state) {
     const checkpoint_source source = {config, m, e, o, tok};
     char *folder = path_join(run, "checkpoints"), *name = xasprintf("step-%08" PRId64, state->step);

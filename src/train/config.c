@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "train/config_table.h"
+#include "train/schedule.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +43,10 @@ run_config run_config_default(void) {
         .grad_clip = 0.3,
         .warmdown_frac = 0.72,
         .min_lr = 0.1,
+        .average = AVERAGE_EMA,
         .ema_decay = 0.9965,
+        .swa_start = START_AT_WARMDOWN,
+        .swa_every = 50,
         .event_count = 3,
         .budget_bytes = 16000000,
         .pack_bits = 6,
@@ -65,6 +69,10 @@ void run_config_free(run_config *c) {
     free(c->tokenizer);
     free(c->dtype);
     c->run = c->data = c->tokenizer = c->dtype = NULL;
+}
+
+bool run_config_averages(const run_config *c) {
+    return c->average == AVERAGE_SWA || (c->average == AVERAGE_EMA && c->ema_decay > 0);
 }
 
 /* ---- the rules ---- */
@@ -93,6 +101,15 @@ static status check_training(const run_config *c) {
                           (long long)c->eval_stride);
     if (c->embed_bits == 1) return fail_usage("embed_bits: expected 0 or 2 to 8, found 1");
     return STATUS_OK;
+}
+
+/* That the average begins at all. Whether SWA then meets a step to take depends on how long the run is made: a run of a
+ * few steps simply ends without an average. */
+static status check_average(const run_config *c) {
+    if (!run_config_averages(c) || schedule_average_start(c) < 1) return STATUS_OK;
+    return fail_usage("%s: expected a start before the end of the training, found %g with warmdown_frac %g",
+                      c->average == AVERAGE_SWA ? "swa_start" : "ema_start", schedule_average_start(c),
+                      c->warmdown_frac);
 }
 
 static int highest_layer(const bool *layers) {
@@ -177,6 +194,7 @@ status run_config_check(const run_config *c) {
     TRY(check_ranges(c));
     TRY(model_config_check(&c->model));
     TRY(check_training(c));
+    TRY(check_average(c));
     return check_events(c);
 }
 

@@ -11,6 +11,10 @@
 typedef enum event_kind { EVENT_UPCYCLE, EVENT_LOOP, EVENT_QAT } event_kind;
 enum { MAX_EVENTS = 16 };
 
+/* Which mean of the weights is kept beside the live ones (average.h). */
+typedef enum average_kind { AVERAGE_NONE, AVERAGE_EMA, AVERAGE_SWA } average_kind;
+enum { START_AT_WARMDOWN = -1 }; /* of ema_start and swa_start: the word `warmdown` */
+
 /* `{at: 0.30, do: upcycle, layers: [4, 5], experts: 2}` */
 typedef struct event {
     double at;       /* fraction of the training, by steps or by wall-clock as the schedule runs */
@@ -52,7 +56,11 @@ typedef struct run_config {
     double grad_clip;             /* global norm; 0: none */
     double warmup_frac;           /* linear warm-up from 0 */
     double warmdown_frac, min_lr; /* linear to min_lr over the last part */
-    double ema_decay;             /* 0: no EMA */
+    average_kind average;
+    double ema_decay;  /* 0: no EMA */
+    double ema_start;  /* fraction of the training or START_AT_WARMDOWN; 0: from the initial weights on, ramped */
+    double swa_start;  /* the same for SWA */
+    int64_t swa_every; /* steps between the checkpoints that SWA averages */
 
     event events[MAX_EVENTS];
     int event_count;
@@ -63,6 +71,7 @@ typedef struct run_config {
     int64_t embed_bits;   /* 8; 0: chosen */
     int64_t calibration_batches;
     double gptq_damp;
+    double prune_fraction; /* of each matrix in blocks: its smallest weights become 0 */
 
     /* eval */
     int64_t eval_stride; /* new tokens a window; the rest of seq is context */
@@ -76,6 +85,7 @@ void run_config_free(run_config *c);
 status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count);
 status run_config_parse(run_config *c, const char *where, const char *yaml, size_t bytes); /* no overrides, no check */
 status run_config_check(const run_config *c);
+bool run_config_averages(const run_config *c); /* whether a mean of the weights is kept */
 /* The model that `now` is once every event has happened. */
 model_config run_config_after_events(const run_config *c, const model_config *now);
 /* The whole config as YAML that run_config_load reads back to the same values. */

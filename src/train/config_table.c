@@ -3,8 +3,10 @@
 #include <string.h>
 
 static const char *const dtype_names[] = {"auto", "f32", "bf16", NULL};
+static const char *const average_names[] = {"none", "ema", "swa", NULL};
+static const char *const start_words[] = {"warmdown", NULL}; /* START_AT_WARMDOWN */
 static const char *const kind_names[] = {"upcycle", "loop", "qat", NULL};
-_Static_assert(sizeof(event_kind) == sizeof(int), "FIELD_CHOICE stores an int");
+_Static_assert(sizeof(event_kind) == sizeof(int) && sizeof(average_kind) == sizeof(int), "FIELD_CHOICE stores an int");
 
 #define FIELD(section, type, member, least, most, meaning)                                                             \
     { section, #member, type, offsetof(run_config, member), least, most, NULL, meaning }
@@ -50,7 +52,14 @@ static const config_field own_fields[RUN_CONFIG_OWN_FIELDS] = {
     FIELD("optimizer", FIELD_DOUBLE, warmup_frac, 0, 1, "linear warm-up over this part of the training"),
     FIELD("optimizer", FIELD_DOUBLE, warmdown_frac, 0, 1, "linear warm-down over this last part"),
     FIELD("optimizer", FIELD_DOUBLE, min_lr, 0, 1, "factor of the rates at the end"),
-    FIELD("optimizer", FIELD_DOUBLE, ema_decay, 0, 0.999999, "moving average of the weights; 0: none"),
+    {"optimizer", "average", FIELD_CHOICE, offsetof(run_config, average), 0, 0, average_names,
+     "mean of the weights: moving (ema) or uniform over checkpoints (swa)"},
+    FIELD("optimizer", FIELD_DOUBLE, ema_decay, 0, 0.999999, "of the moving average; 0: none is kept"),
+    {"optimizer", "ema_start", FIELD_DOUBLE, offsetof(run_config, ema_start), 0, 1, start_words,
+     "part of the training where it begins as a copy of the weights; 0: at once, ramped"},
+    {"optimizer", "swa_start", FIELD_DOUBLE, offsetof(run_config, swa_start), 0, 1, start_words,
+     "part of the training where swa begins to take checkpoints"},
+    FIELD("optimizer", FIELD_INT64, swa_every, 1, 1e12, "steps between those checkpoints"),
 
     {"events", "events", FIELD_EVENTS, offsetof(run_config, events), 0, 0, NULL, "what happens during training"},
 
@@ -59,6 +68,7 @@ static const config_field own_fields[RUN_CONFIG_OWN_FIELDS] = {
     FIELD("pack", FIELD_INT64, embed_bits, 0, 8, "of embeddings and the head, 2 to 8; 0: chosen"),
     FIELD("pack", FIELD_INT64, calibration_batches, 1, 1e6, "batches that GPTQ's Hessians see"),
     FIELD("pack", FIELD_DOUBLE, gptq_damp, 1e-6, 1, "damping, as a part of the Hessian's mean diagonal"),
+    FIELD("pack", FIELD_DOUBLE, prune_fraction, 0, 0.99, "of each matrix in blocks: its smallest weights become 0"),
 
     FIELD("eval", FIELD_INT64, eval_stride, 1, 1 << 20, "new tokens a window; the rest of seq is context"),
     FIELD("eval", FIELD_DOUBLE, blend_lambda, 0, 1, "weight of the causal bigram blend"),

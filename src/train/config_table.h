@@ -5,7 +5,7 @@
 #include "nn/config_field.h"
 #include "train/config.h"
 
-enum { RUN_CONFIG_OWN_FIELDS = 45, RUN_CONFIG_FIELDS = RUN_CONFIG_OWN_FIELDS + MODEL_CONFIG_FIELDS };
+enum { RUN_CONFIG_OWN_FIELDS = 50, RUN_CONFIG_FIELDS = RUN_CONFIG_OWN_FIELDS + MODEL_CONFIG_FIELDS };
 
 /* Every key of a run: run_config's own and the model's, sections together, in the order in which they are written.
  * Offsets are into run_config. */

@@ -9,7 +9,7 @@
 static void follow(void *context, const param *new_param, const param *old_param) {
     const event_target *target = context;
     optimizer_replaced(target->o, new_param, old_param);
-    if (target->e) ema_replaced(target->e, new_param, old_param);
+    if (target->e) average_replaced(target->e, new_param, old_param);
 }
 
 static char *layer_list(const event *e) {

@@ -3,13 +3,14 @@
 #ifndef MOEC_TRAIN_EVENTS_H
 #define MOEC_TRAIN_EVENTS_H
 
+#include "train/average.h"
 #include "train/optimizer.h"
 
 /* What events may change. */
 typedef struct event_target {
     model *m;
     optimizer *o;
-    ema *e; /* NULL: no average is kept */
+    average *e; /* NULL: no average is kept */
     uint64_t seed;
 } event_target;
 

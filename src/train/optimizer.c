@@ -1,11 +1,11 @@
 /* Muon, AdamW and Adam over one model, with clipping to the global norm. */
 #include "train/optimizer.h"
 #include "base/memory.h"
+#include "nn/specs.h"
 #include "train/schedule.h"
 #include "train/states.h"
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct optimizer {
     run_config config; /* a shallow copy: only its numbers are read */
@@ -13,29 +13,57 @@ struct optimizer {
     param_states states; /* Muon: the momentum buffer; Adam: m and v */
 };
 
-/* Which parameter is trained how; the first rule whose part occurs in the name, and whose ndim fits, decides. #2102 leaves
- * bigram_emb and bigram_proj out and so never trains them: here the table is an embedding like any other, and its
- * projection a matrix like those in the blocks. Routers are control tensors: their rows are few and mean something each,
- * so orthogonalising their update would mix experts. The low-rank corrections of random up-projections go with the gains,
- * as in #1692. */
+/* Which parameter is trained how, by its role in the model. #2102 leaves bigram_emb and bigram_proj out and so never trains
+ * them: here the table is an embedding like any other, and its projection a matrix like those in the blocks. Routers are
+ * control tensors: their rows are few and mean something each, so orthogonalising their update would mix experts. The
+ * low-rank corrections of random up-projections go with the gains, as in #1692. What has no gradient (selection biases,
+ * frozen random weights) is in no row and in no group. */
 static const struct group_rule {
-    const char *part;
-    int ndim; /* 0: any */
+    param_role role;
     param_group group;
 } group_rules[] = {
-    {"tok_emb", 0, GROUP_EMBED},       {"bigram_emb", 0, GROUP_EMBED},   {"bigram.embed", 0, GROUP_EMBED},
-    {"trigram_emb", 0, GROUP_EMBED},   {"trigram.embed", 0, GROUP_EMBED}, {"lm_head", 0, GROUP_HEAD},
-    {"router", 0, GROUP_SCALAR},       {"mlp.gate", 0, GROUP_SCALAR},    {"adapter_", 0, GROUP_SCALAR},
-    {"attn_scale", 0, GROUP_SCALAR},   {"mlp_scale", 0, GROUP_SCALAR},   {"resid_mix", 0, GROUP_SCALAR},
-    {"q_gain", 0, GROUP_SCALAR},       {"skip_weights", 0, GROUP_SCALAR}, {"skip_gates", 0, GROUP_SCALAR},
-    {"smear", 0, GROUP_SCALAR},        {"", 2, GROUP_MUON},              {"", 0, GROUP_SCALAR},
+    {ROLE_TOK_EMB, GROUP_EMBED},
+    {ROLE_BIGRAM_TABLE, GROUP_EMBED},
+    {ROLE_TRIGRAM_TABLE, GROUP_EMBED},
+    {ROLE_HEAD, GROUP_HEAD},
+
+    {ROLE_C_Q, GROUP_MUON},
+    {ROLE_C_K, GROUP_MUON},
+    {ROLE_C_V, GROUP_MUON},
+    {ROLE_ATTENTION_PROJ, GROUP_MUON},
+    {ROLE_MLP_FC, GROUP_MUON},
+    {ROLE_MLP_PROJ, GROUP_MUON},
+    {ROLE_EXPERT_FC, GROUP_MUON},
+    {ROLE_EXPERT_PROJ, GROUP_MUON},
+    {ROLE_SHARED_FC, GROUP_MUON},
+    {ROLE_SHARED_PROJ, GROUP_MUON},
+    {ROLE_BIGRAM_PROJ, GROUP_MUON},
+    {ROLE_TRIGRAM_PROJ, GROUP_MUON},
+
+    {ROLE_ROUTER, GROUP_SCALAR},
+    {ROLE_ADAPTER_GAIN, GROUP_SCALAR},
+    {ROLE_ADAPTER_ROUTER, GROUP_SCALAR},
+    {ROLE_ADAPTER_DOWN, GROUP_SCALAR},
+    {ROLE_ADAPTER_UP, GROUP_SCALAR},
+    {ROLE_BIGRAM_SCALE, GROUP_SCALAR},
+    {ROLE_TRIGRAM_SCALE, GROUP_SCALAR},
+    {ROLE_Q_GAIN, GROUP_SCALAR},
+    {ROLE_ATTN_SCALE, GROUP_SCALAR},
+    {ROLE_MLP_SCALE, GROUP_SCALAR},
+    {ROLE_RESID_MIX, GROUP_SCALAR},
+    {ROLE_SMEAR_W, GROUP_SCALAR},
+    {ROLE_SMEAR_GATE, GROUP_SCALAR},
+    {ROLE_SKIP_WEIGHTS, GROUP_SCALAR},
+    {ROLE_SKIP_GATES, GROUP_SCALAR},
 };
 
+/* A role without a row trains like a scalar: Adam suits every shape. */
 param_group optimizer_group(const param *p) {
     if (!p->grad) return GROUP_FROZEN;
-    const struct group_rule *rule = group_rules;
-    while (!strstr(p->name, rule->part) || (rule->ndim && rule->ndim != p->value.ndim)) rule++;
-    return rule->group;
+    param_role role = param_role_of(p->name);
+    for (size_t i = 0; i < sizeof group_rules / sizeof *group_rules; i++)
+        if (group_rules[i].role == role) return group_rules[i].group;
+    return GROUP_SCALAR;
 }
 
 const char *param_group_name(param_group g) {

@@ -1,5 +1,5 @@
 /* Muon for the matrices of blocks, AdamW for embeddings, Adam for the rest (#2102's groups). Which parameter goes where is a
- * table of rules (optimizer.c), first match wins. States are kept by parameter, so that an upcycled expert inherits the
+ * table over the parameters' roles (optimizer.c). States are kept by parameter, so that an upcycled expert inherits the
  * state of the MLP that it is a copy of. */
 #ifndef MOEC_TRAIN_OPTIMIZER_H
 #define MOEC_TRAIN_OPTIMIZER_H
@@ -25,16 +25,5 @@ void optimizer_replaced(void *optimizer, const param *new_param, const param *ol
 /* State as named tensors ("muon.NAME", "adam_m.NAME", "adam_v.NAME", "adam_steps.NAME"), for checkpoints. */
 status optimizer_save(optimizer *o, const char *path, uint64_t *crc);
 status optimizer_load(optimizer *o, const char *path);
-
-/* Exponential moving average of all parameters, in float32: decay min(ema_decay, (s+1)/(s+10)) at step s. */
-typedef struct ema ema;
-status ema_create(ema **out, const model *m, double decay);
-void ema_destroy(ema *e);
-status ema_update(ema *e, int64_t step);
-void ema_replaced(void *ema, const param *new_param, const param *old_param);
-/* Swap the model's values with the average (and back by calling again); refreshes the products. */
-status ema_swap(ema *e, model *m);
-status ema_save(ema *e, const char *path, uint64_t *crc);
-status ema_load(ema *e, const char *path);
 
 #endif

@@ -36,3 +36,8 @@ double schedule_momentum(const run_config *c, int64_t step) {
 bool schedule_due(const event *e, double fraction, double warmdown) {
     return e->below_lr > 0 ? warmdown < e->below_lr : fraction >= e->at;
 }
+
+double schedule_average_start(const run_config *c) {
+    double start = c->average == AVERAGE_SWA ? c->swa_start : c->ema_start;
+    return start == START_AT_WARMDOWN ? 1 - c->warmdown_frac : start;
+}

@@ -16,4 +16,7 @@ double schedule_momentum(const run_config *c, int64_t step);
  * the small rates of the warm-up do not count. */
 bool schedule_due(const event *e, double fraction, double warmdown);
 
+/* The fraction of the training where the run's average begins. */
+double schedule_average_start(const run_config *c);
+
 #endif

@@ -61,7 +61,7 @@ static status open_data(session *s) {
 
 static status create_states(session *s) {
     TRY(optimizer_create(&s->o, &s->config, s->m));
-    return s->config.ema_decay > 0 ? ema_create(&s->e, s->m, s->config.ema_decay) : STATUS_OK;
+    return average_create(&s->e, &s->config, s->m);
 }
 
 static status start_fresh(session *s) {
@@ -123,8 +123,16 @@ static status load_optimizer(void *o, const char *path) {
     return optimizer_load(o, path);
 }
 
-static status load_ema(void *e, const char *path) {
-    return ema_load(e, path);
+static status load_average_file(void *e, const char *path) {
+    return average_load(e, path);
+}
+
+/* A checkpoint from before the average's start has none; an average from the first step on must be there. */
+static status load_average(session *s, const char *checkpoint) {
+    bool saved;
+    TRY(checkpoint_has_average(checkpoint, &saved));
+    if (!s->e || (!saved && !average_begun(s->e))) return STATUS_OK;
+    return load_file(load_average_file, s->e, checkpoint, "ema.safetensors");
 }
 
 static status load_checkpoint(session *s, const char *path) {
@@ -135,7 +143,7 @@ static status load_checkpoint(session *s, const char *path) {
     TRY(same_model(&s->m->config, &s->config.model, path));
     TRY(create_states(s));
     TRY(load_file(load_optimizer, s->o, path, "optimizer.safetensors"));
-    if (s->e) TRY(load_file(load_ema, s->e, path, "ema.safetensors"));
+    TRY(load_average(s, path));
     const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.seed};
     for (int i = 0; i < s->config.event_count; i++)
         if (s->state.fired[i]) TRY(event_restore(&s->config.events[i], &target));
@@ -229,7 +237,7 @@ status session_open(session *s, const run_config *config, bool resume) {
 
 void session_close(session *s) {
     run_log_close(s->log);
-    ema_destroy(s->e);
+    average_destroy(s->e);
     optimizer_destroy(s->o);
     if (s->m) model_destroy(s->m);
     heldout_close(&s->held_out);
@@ -255,11 +263,11 @@ status session_look(session *s, bool averaged, double *bits) {
     const run_config *c = &s->config;
     const bpb_options options = {.seq = c->seq, .stride = c->seq, .batch = c->batch, .max_tokens = c->val_tokens};
     bpb_result found = {0};
-    if (averaged) TRY(ema_swap(s->e, s->m));
+    if (averaged) TRY(average_swap(s->e, s->m));
     status result = bpb_evaluate(s->m, s->tok, &s->held_out.s, NULL, &options, &found);
     if (result == STATUS_OK) *bits = bpb(&found.total);
     bpb_result_free(&found);
     if (!averaged) return result;
-    status back = ema_swap(s->e, s->m);
+    status back = average_swap(s->e, s->m);
     return result == STATUS_OK ? back : result;
 }

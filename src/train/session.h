@@ -15,7 +15,7 @@ typedef struct session {
     heldout held_out; /* opened where config.val_every asks for it */
     model *m;
     optimizer *o;
-    ema *e; /* NULL: ema_decay is 0 */
+    average *e; /* NULL: none is kept */
     run_log *log;
     progress progress;
     train_state state;

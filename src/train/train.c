@@ -4,6 +4,7 @@
 #include "train/train.h"
 #include "base/memory.h"
 #include "train/events.h"
+#include "train/routing_watch.h"
 #include "train/schedule.h"
 #include "train/session.h"
 #include <inttypes.h>
@@ -68,9 +69,9 @@ static status accumulate_gradients(session *s, step_record *record) {
     return STATUS_OK;
 }
 
-static status update(session *s, step_record *record) {
+static status update(session *s, double fraction, step_record *record) {
     TRY(optimizer_step(s->o, s->state.step, record->lr_factor, &record->grad_norm));
-    return s->e ? ema_update(s->e, s->state.step) : STATUS_OK;
+    return s->e ? average_update(s->e, s->state.step, fraction) : STATUS_OK;
 }
 
 /* One step of training; only this counts as training time. */
@@ -80,7 +81,7 @@ static status train_step(session *s, step_record *record) {
     record->lr_factor = schedule_lr_factor(&s->config, fraction);
     TRY(fire_events(s, fraction, record));
     TRY(accumulate_gradients(s, record));
-    TRY(update(s, record));
+    TRY(update(s, fraction, record));
     int64_t tokens = s->config.batch * s->config.seq * s->config.accumulate;
     double seconds = clock_seconds() - started;
     s->state.step++;
@@ -106,12 +107,19 @@ static status look(session *s, step_record *record) {
     const run_config *c = &s->config;
     if (c->val_every <= 0 || (s->state.step % c->val_every != 0 && !finished(s))) return STATUS_OK;
     TRY(look_at(s, false, &record->val_bpb, &record->has_val));
-    if (finished(s) && s->e) TRY(look_at(s, true, &record->val_bpb_ema, &record->has_val_ema));
-    char averaged[64] = "";
+    if (finished(s) && average_begun(s->e)) TRY(look_at(s, true, &record->val_bpb_ema, &record->has_val_ema));
+    char averaged[64] = "", routing[ROUTING_SUMMARY];
     if (record->has_val_ema) snprintf(averaged, sizeof averaged, ", %.4f averaged", record->val_bpb_ema);
+    routing_summary(record, &s->m->config, routing);
     if (record->has_val)
-        session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s", s->state.step, record->val_bpb, averaged);
+        session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s%s%s", s->state.step, record->val_bpb, averaged,
+                    routing[0] ? "; " : "", routing);
     return STATUS_OK;
+}
+
+static void say_warning(void *context, const char *line) {
+    const session *s = context;
+    session_say(s, "step %" PRId64 ": %s", s->state.step, line);
 }
 
 static void show(session *s, const step_record *record, double smooth_loss) {
@@ -151,6 +159,7 @@ static status save(session *s) {
 
 static status train_loop(session *s, train_result *result) {
     step_record *record = xcalloc(1, sizeof *record);
+    routing_watch *watch = xcalloc(1, sizeof *watch);
     double smooth_loss = -1; /* for the console: the log has every step's own */
     status outcome = STATUS_OK;
     while (outcome == STATUS_OK && !finished(s) && !interrupt_requested()) {
@@ -159,6 +168,7 @@ static status train_loop(session *s, train_result *result) {
         if (outcome != STATUS_OK) break;
         result->loss = record->ce;
         smooth_loss = smooth_loss < 0 ? record->ce : 0.9 * smooth_loss + 0.1 * record->ce;
+        routing_watch_step(watch, &s->m->config, record, say_warning, s);
         show(s, record, smooth_loss);
         outcome = look(s, record);
         status logged = run_log_step(s->log, record);
@@ -167,6 +177,7 @@ static status train_loop(session *s, train_result *result) {
     }
     cJSON_Delete(record->events);
     free(record);
+    free(watch);
     return outcome;
 }
 

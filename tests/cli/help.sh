@@ -22,11 +22,11 @@ one_line() { [ "$(wc -l <"$scratch/err")" -eq 1 ] || complain "not one line: $(c
 
 for form in "" --help -h; do
     expect 0 $form
-    for name in data train pack eval generate inspect verify bench; do says out "  $name "; done
+    for name in data train pack eval generate inspect verify bench sweep; do says out "  $name "; done
     says out "example: moec "
     [ -s "$scratch/err" ] && complain "moec $form wrote to stderr"
 done
-for name in data train pack eval generate inspect verify bench; do
+for name in data train pack eval generate inspect verify bench sweep; do
     expect 0 "$name" --help
     says out "moec $name"
 done

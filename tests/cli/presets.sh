@@ -46,12 +46,14 @@ run "$moec" data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0
 
 for name in soft-2e-9l explore-standard-9l explore-shared-routed-9l explore-soft-9l random-up-moe-12l-5layers-e2-rank8; do
     set -- "configs/cpu/$name.yaml" data="$work/data" vocab_size=320 model_dim=32 num_heads=2 num_kv_heads=1 batch=2 \
-        seq=32 eval_stride=16 checkpoint_every=4 val_every=0 calibration_batches=2 log_every=100 dtype=f32
+        seq=32 eval_stride=16 checkpoint_every=4 val_every=0 calibration_batches=2 log_every=100 dtype=f32 \
+        swa_start=0.2 swa_every=2 # a mean of three checkpoints, the first two before the resume
     run "$moec" train "$@" run="$work/$name" steps=8
     run "$moec" train "$@" run="$work/again" steps=8
     rm -r "$work/again/checkpoints/step-00000008"
     run "$moec" train "$@" run="$work/again" steps=8 --resume
-    for file in model ema optimizer; do
+    [ "${name#random-up}" = "$name" ] && average=ema || average= # which keeps none
+    for file in model $average optimizer; do
         cmp -s "$work/$name/checkpoints/step-00000008/$file.safetensors" \
             "$work/again/checkpoints/step-00000008/$file.safetensors" || die "$name: $file differs after resuming"
     done

@@ -127,8 +127,10 @@ static void plain_muon(double *w, double *buffer, const float *grad, int64_t row
     free(x);
 }
 
-/* Two steps, compared by the root mean square of the difference against that of the change. */
-static void check_muon(const kernels *k, int64_t rows, int64_t cols, const muon_args *args, double tolerance) {
+/* Two steps, compared by the root mean square of the difference against that of the change. Row r of the gradients is
+ * divided by (r + 1)^decay, which spreads their singular values. */
+static void check_muon(const kernels *k, int64_t rows, int64_t cols, const muon_args *args, double decay,
+                       double tolerance) {
     int64_t count = rows * cols;
     float *w = random_array(count, 20, 0.1f), *was = random_array(count, 20, 0.1f), *buffer = zeros(count);
     double *w2 = xcalloc((size_t)count, 8), *buffer2 = xcalloc((size_t)count, 8), error = 0, change = 0;
@@ -136,6 +138,7 @@ static void check_muon(const kernels *k, int64_t rows, int64_t cols, const muon_
     for (uint64_t step = 0; step < 2; step++) {
         float *grad = random_array(count, 30 + step, 0.01f);
         for (int64_t i = 0; i < cols; i++) grad[i] *= 50; /* one row far longer than the others */
+        for (int64_t i = 0; i < count; i++) grad[i] *= (float)pow((double)(i / cols + 1), -decay);
         assert_ok(k->muon(w, buffer, grad, rows, cols, args));
         plain_muon(w2, buffer2, grad, rows, cols, args);
         free(grad);
@@ -169,9 +172,21 @@ static void test_muon(void **state) {
                  * values among which it would average out. */
                 bool vector = shapes[s][0] == 1 || shapes[s][1] == 1;
                 double bf16_tolerance = vector ? 0.2 : 0.05;
-                check_muon(k, shapes[s][0], shapes[s][1], &args, types[t] == DTYPE_F32 ? 1e-5 : bf16_tolerance);
+                check_muon(k, shapes[s][0], shapes[s][1], &args, 0, types[t] == DTYPE_F32 ? 1e-5 : bf16_tolerance);
             }
     }
+}
+
+/* Several blocks, the last of them partly filled, and singular values far apart. */
+static void test_muon_spread(void **state) {
+    (void)state;
+    static const int64_t shapes[][2] = {{150, 150}, {135, 200}, {200, 135}};
+    muon_args args = {.lr = 0.02f, .momentum = 0.95f, .newton_schulz_steps = 5, .nesterov = true};
+    for (size_t t = 0; t < 2; t++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            for (int decay = 0; decay <= 1 && kernels_for(types[t]); decay++)
+                check_muon(kernels_for(types[t]), shapes[s][0], shapes[s][1], &args, decay,
+                           types[t] == DTYPE_F32 ? 1e-4 : 0.05);
 }
 
 /* x xᵀ (the short side) has its eigenvalues in about [0.7², 1.2²]: with x = −change / rate its diagonal lies there, and
@@ -267,15 +282,11 @@ static void test_fake_quantize_is_a_projection(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),
-        cmocka_unit_test(test_scale_and_lerp),
-        cmocka_unit_test(test_adam),
-        cmocka_unit_test(test_muon),
-        cmocka_unit_test(test_newton_schulz_is_orthogonal),
-        cmocka_unit_test(test_muon_same_bits),
-        cmocka_unit_test(test_muon_zero_gradient),
-        cmocka_unit_test(test_fake_quantize),
-        cmocka_unit_test(test_fake_quantize_is_a_projection),
+        cmocka_unit_test(test_sums),           cmocka_unit_test(test_scale_and_lerp),
+        cmocka_unit_test(test_adam),           cmocka_unit_test(test_muon),
+        cmocka_unit_test(test_muon_spread),    cmocka_unit_test(test_newton_schulz_is_orthogonal),
+        cmocka_unit_test(test_muon_same_bits), cmocka_unit_test(test_muon_zero_gradient),
+        cmocka_unit_test(test_fake_quantize),  cmocka_unit_test(test_fake_quantize_is_a_projection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,7 +10,7 @@ typedef struct fixture {
     tokenizer *tok;
     model *m;
     optimizer *o;
-    ema *e;
+    average *e;
     train_state state;
 } fixture;
 
@@ -24,7 +24,7 @@ static int create(void **state) {
     f->run = f->config.run;
     f->m = tiny_model_create();
     assert_ok(optimizer_create(&f->o, &f->config, f->m));
-    assert_ok(ema_create(&f->e, f->m, 0.9));
+    assert_ok(average_create(&f->e, &f->config, f->m));
     f->state = (train_state){
         .step = 7, .tokens = 896, .seconds = 1.0 / 3, .position = {.epoch = 2, .window = 5}, .fired = {[1] = true}};
     free(path);
@@ -35,7 +35,7 @@ static int create(void **state) {
 
 static int destroy(void **state) {
     fixture *f = *state;
-    ema_destroy(f->e);
+    average_destroy(f->e);
     optimizer_destroy(f->o);
     model_destroy(f->m);
     tokenizer_close(f->tok);
@@ -72,7 +72,7 @@ static void what_was_saved_is_loaded(void **state) {
     for (int w = 0; w < 2; w++) {
         model *m;
         assert_ok(checkpoint_load_model(path, f->m->k, which[w], &m));
-        if (w) assert_ok(ema_swap(f->e, f->m));
+        if (w) assert_ok(average_swap(f->e, f->m));
         assert_int_equal(m->param_count, f->m->param_count);
         for (int i = 0; i < m->param_count; i++) {
             float *a = tiny_values(m, m->params[i]), *b = tiny_values(f->m, f->m->params[i]);

@@ -1,5 +1,6 @@
 #include "tiny.h"
 
+#include "train/average.h"
 #include "train/schedule.h"
 #include <math.h>
 
@@ -15,7 +16,7 @@ static void assert_group(const model *m, const char *name, param_group expected)
         fail_msg("%s is in group %s, not %s", name, param_group_name(optimizer_group(p)), param_group_name(expected));
 }
 
-static status upcycle(model *m, optimizer *o, ema *e);
+static status upcycle(model *m, optimizer *o, average *e);
 
 static void groups_follow_names_and_dimensions(void **state) {
     (void)state;
@@ -203,54 +204,20 @@ static void a_gradient_that_is_not_finite_changes_nothing(void **state) {
     model_destroy(m);
 }
 
-static void the_average_is_ramped_and_swapped(void **state) {
-    (void)state;
-    model *m = tiny_model_create();
-    ema *e;
-    assert_ok(ema_create(&e, m, 0.2));
-    param *p = model_find(m, "blocks.0.attn_scale");
-    float *start = tiny_values(m, p);
-    int64_t count = param_count(p);
-    double *average = xmalloc((size_t)count * sizeof *average);
-    float *live = xmalloc((size_t)count * sizeof *live);
-    for (int64_t i = 0; i < count; i++) average[i] = start[i];
-    for (int step = 0; step < 3; step++) {
-        rng r = rng_seed((uint64_t)step);
-        rng_normal(&r, live, (size_t)count, 1);
-        tensor_write(m->k, &p->value, live);
-        assert_ok(ema_update(e, step));
-        static const double decay[3] = {0.1, 2.0 / 11, 0.2}; /* (s+1)/(s+10), at most 0.2 */
-        for (int64_t i = 0; i < count; i++) average[i] = decay[step] * average[i] + (1 - decay[step]) * live[i];
-    }
-    assert_ok(ema_swap(e, m));
-    float *swapped = tiny_values(m, p);
-    for (int64_t i = 0; i < count; i++) assert_float_equal(swapped[i], average[i], 1e-6);
-    assert_ok(ema_swap(e, m));
-    float *back = tiny_values(m, p);
-    assert_memory_equal(back, live, (size_t)count * sizeof *live);
-    free(back);
-    free(swapped);
-    free(live);
-    free(average);
-    free(start);
-    ema_destroy(e);
-    model_destroy(m);
-}
-
 /* ---- upcycling ---- */
 
 typedef struct followers {
     optimizer *o;
-    ema *e;
+    average *e;
 } followers;
 
 static void follow(void *context, const param *new_param, const param *old_param) {
     followers *f = context;
     if (f->o) optimizer_replaced(f->o, new_param, old_param);
-    if (f->e) ema_replaced(f->e, new_param, old_param);
+    if (f->e) average_replaced(f->e, new_param, old_param);
 }
 
-static status upcycle(model *m, optimizer *o, ema *e) {
+static status upcycle(model *m, optimizer *o, average *e) {
     followers f = {o, e};
     bool layers[MODEL_MAX_LAYERS] = {[1] = true};
     return model_upcycle(m, layers, 2, 1, 5, follow, &f);
@@ -276,10 +243,10 @@ static void assert_same_tensor(const safetensors *before, const char *old, const
     free(b);
 }
 
-static void save_both(optimizer *o, ema *e, const char *folder, const char *name, safetensors out[2]) {
+static void save_both(optimizer *o, average *e, const char *folder, const char *name, safetensors out[2]) {
     char *path[2] = {xasprintf("%s/%s.optimizer", folder, name), xasprintf("%s/%s.ema", folder, name)};
     assert_ok(optimizer_save(o, path[0], NULL));
-    assert_ok(ema_save(e, path[1], NULL));
+    assert_ok(average_save(e, path[1], NULL));
     for (int i = 0; i < 2; i++) {
         assert_ok(safetensors_open(&out[i], path[i]));
         free(path[i]);
@@ -289,14 +256,16 @@ static void save_both(optimizer *o, ema *e, const char *folder, const char *name
 static void experts_inherit_states_and_averages(void **state) {
     model *m = tiny_model_create();
     optimizer *o;
-    ema *e;
+    average *e;
     run_config c = rates();
+    c.average = AVERAGE_EMA;
+    c.ema_decay = 0.9;
     double norm;
     assert_ok(optimizer_create(&o, &c, m));
-    assert_ok(ema_create(&e, m, 0.9));
+    assert_ok(average_create(&e, &c, m));
     tiny_gradients(m, 1, 0.1f);
     assert_ok(optimizer_step(o, 0, 1, &norm));
-    assert_ok(ema_update(e, 0));
+    assert_ok(average_update(e, 0, 0));
     safetensors before[2], after[2];
     save_both(o, e, *state, "before", before);
     assert_ok(upcycle(m, o, e));
@@ -330,9 +299,9 @@ static void experts_inherit_states_and_averages(void **state) {
     }
     tiny_gradients(m, 2, 0.1f); /* and it goes on */
     assert_ok(optimizer_step(o, 1, 1, &norm));
-    assert_ok(ema_update(e, 1));
+    assert_ok(average_update(e, 1, 0));
     optimizer_destroy(o);
-    ema_destroy(e);
+    average_destroy(e);
     model_destroy(m);
 }
 
@@ -396,7 +365,6 @@ int main(void) {
         cmocka_unit_test(matrices_follow_muon),
         cmocka_unit_test(the_global_norm_is_clipped),
         cmocka_unit_test(a_gradient_that_is_not_finite_changes_nothing),
-        cmocka_unit_test(the_average_is_ramped_and_swapped),
         cmocka_unit_test_setup_teardown(experts_inherit_states_and_averages, create, destroy),
         cmocka_unit_test_setup_teardown(states_survive_a_file, create, destroy),
     };

@@ -110,10 +110,76 @@ static void groups(void **state) {
     assert_int_equal(optimizer_group(&frozen), GROUP_FROZEN);
 }
 
+/* ---- the presets that are shipped ---- */
+
+/* What Muon must never see: its orthogonalised updates would mix experts, or channels that mean something each. */
+static bool is_control(const char *name) {
+    static const char *const parts[] = {"router", "mlp.gate", "adapter", "gain",  "_scale",  ".scale",
+                                        "skip_",  "smear",    "mix",     "embed", "_emb.we", "head"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strstr(name, parts[i])) return true;
+    return false;
+}
+
+typedef struct grouped {
+    const char *preset;
+    int muon, adam, routers;
+} grouped;
+
+static void check_group(void *context, const param_spec *spec) {
+    grouped *g = context;
+    if (role_is_frozen(spec->role) || role_is_derived(spec->role)) return;
+    float grad;
+    param p = {.name = (char *)spec->name, .value = {.ndim = spec->ndim}, .grad = &grad};
+    const param_group group = optimizer_group(&p);
+    g->muon += group == GROUP_MUON;
+    g->adam += group != GROUP_MUON;
+    g->routers += spec->role == ROLE_ROUTER || spec->role == ROLE_ADAPTER_ROUTER;
+    const bool belongs = spec->ndim == 2 && !is_control(spec->name);
+    if ((group == GROUP_MUON) != belongs || group == GROUP_FROZEN)
+        fail_msg("%s: %s in group %s", g->preset, spec->name, param_group_name(group));
+}
+
+static void check_preset(const char *path, int *routers) {
+    run_config c = run_config_default();
+    assert_ok(run_config_load(&c, path, NULL, 0));
+    const model_config after = run_config_after_events(&c, &c.model), *const models[] = {&c.model, &after};
+    for (int i = 0; i < 2; i++) {
+        grouped g = {.preset = path};
+        model_specs_visit(models[i], check_group, &g);
+        assert_true(g.muon > 0 && g.adam > 0);
+        *routers += g.routers;
+    }
+    run_config_free(&c);
+}
+
+static void groups_of_every_preset(void **state) {
+    (void)state;
+    static const char *const folders[] = {"configs", "configs/cpu"};
+    int presets = 0, routers = 0;
+    for (int f = 0; f < 2; f++) {
+        char **names;
+        size_t count;
+        assert_ok(folder_list(folders[f], &names, &count));
+        for (size_t i = 0; i < count; i++) {
+            char *path = path_join(folders[f], names[i]);
+            if (strstr(names[i], ".yaml") && strcmp(names[i], "size.yaml") != 0) {
+                check_preset(path, &routers);
+                presets++;
+            }
+            free(path);
+            free(names[i]);
+        }
+        free(names);
+    }
+    assert_true(presets > 40 && routers > 0);
+}
+
 int main(void) {
     folder = scratch_create();
     const struct CMUnitTest tests[] = {cmocka_unit_test(later_wins), cmocka_unit_test(bad_bases),
-                                       cmocka_unit_test(orphaned_keys), cmocka_unit_test(groups)};
+                                       cmocka_unit_test(orphaned_keys), cmocka_unit_test(groups),
+                                       cmocka_unit_test(groups_of_every_preset)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     scratch_remove(folder);
     return failed;

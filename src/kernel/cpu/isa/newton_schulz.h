@@ -1,4 +1,4 @@
-/* Five (or any number of) steps of X ← aX + (bA + cA²) X, A = X Xᵀ: Muon's orthogonalisation. */
+/* Steps of X ← aX + (bA + cA²) X, A = X Xᵀ: Muon's orthogonalisation. */
 #ifndef MOEC_KERNEL_CPU_ISA_NEWTON_SCHULZ_H
 #define MOEC_KERNEL_CPU_ISA_NEWTON_SCHULZ_H
 
@@ -14,7 +14,7 @@ typedef struct newton_schulz_space {
 /* Lay the matrices out from *at on (scratch_take), for x of short × length before padding. */
 void KERNEL(newton_schulz_lay_out)(newton_schulz_space *s, uintptr_t *at, int64_t length, int64_t short_side);
 
-/* `steps` steps from scale·x; blocks of the result go to the sink. Called by all threads of a parallel region. */
+/* `steps` ≥ 1 steps from scale·x; blocks of the result go to the sink. Called by all threads of a parallel region. */
 void KERNEL(newton_schulz)(newton_schulz_space s, float scale, int steps, block_sink result);
 
 #endif

@@ -1,0 +1,181 @@
+#include "train/average.h"
+#include "base/memory.h"
+#include "train/schedule.h"
+#include "train/states.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SWAP_BYTES = 4 << 20 };
+#define COUNT_PREFIX "average_steps."
+
+struct average {
+    const model *m;
+    average_kind kind;
+    double start; /* fraction of the training */
+    double decay; /* ema */
+    bool ramped;  /* ema from the start */
+    int64_t every;
+    bool begun;
+    param_states states; /* array[0]: the average; steps: under SWA, the checkpoints in it. Empty before the start */
+};
+
+/* What is derived from a seed never changes. */
+static int average_arrays(const param *p) {
+    return p->derived ? 0 : 1;
+}
+
+/* A parameter that is new has no history: its average starts at its value. */
+static status settle(average *a) {
+    TRY(param_states_settle(&a->states, a->m->params, a->m->param_count));
+    a->begun = true;
+    for (int i = 0; i < a->states.count; i++) {
+        param_state *state = &a->states.items[i];
+        if (state->fresh && state->arrays)
+            a->m->k->copy(state->array[0], state->p->value.data, tensor_bytes(&state->p->value));
+        state->fresh = false;
+    }
+    return STATUS_OK;
+}
+
+status average_create(average **out, const run_config *config, const model *m) {
+    *out = NULL;
+    if (!run_config_averages(config)) return STATUS_OK;
+    average *a = xcalloc(1, sizeof *a);
+    a->m = m;
+    a->kind = config->average;
+    a->start = schedule_average_start(config);
+    a->decay = config->ema_decay;
+    a->ramped = config->ema_start == 0;
+    a->every = config->swa_every;
+    a->states = (param_states){.k = m->k, .arrays_of = average_arrays};
+    status result = a->kind == AVERAGE_EMA && a->ramped ? settle(a) : STATUS_OK;
+    if (result == STATUS_OK)
+        *out = a;
+    else
+        average_destroy(a);
+    return result;
+}
+
+void average_destroy(average *a) {
+    if (!a) return;
+    param_states_free(&a->states);
+    free(a);
+}
+
+bool average_begun(const average *a) {
+    return a && a->begun;
+}
+
+/* a ← a + t (w − a), t = 1 − d */
+static void move_towards(const average *a, const param_state *state, double t) {
+    a->m->k->lerp(state->array[0], state->p->value.data, (float)t, param_count(state->p));
+}
+
+/* The mean of n + 1 checkpoints from that of n: t = 1 / (n + 1). The first is copied: a + (w − a) is w only nearly. */
+static void take_checkpoint(const average *a, param_state *state) {
+    if (state->steps++ == 0)
+        a->m->k->copy(state->array[0], state->p->value.data, tensor_bytes(&state->p->value));
+    else
+        move_towards(a, state, 1 / (double)state->steps);
+}
+
+/* Nothing to do at this step: the start is still to come, or SWA passes it over. */
+static bool passes(const average *a, int64_t step, double fraction) {
+    if (!a->begun && fraction < a->start) return true;
+    return a->kind == AVERAGE_SWA && (step + 1) % a->every != 0;
+}
+
+status average_update(average *a, int64_t step, double fraction) {
+    if (passes(a, step, fraction)) return STATUS_OK;
+    TRY(settle(a));
+    double decay = a->ramped ? fmin(a->decay, (double)(step + 1) / (double)(step + 10)) : a->decay;
+    for (int i = 0; i < a->states.count; i++) {
+        param_state *state = &a->states.items[i];
+        if (!state->arrays) continue;
+        if (a->kind == AVERAGE_SWA)
+            take_checkpoint(a, state);
+        else
+            move_towards(a, state, 1 - decay);
+    }
+    return STATUS_OK;
+}
+
+void average_replaced(void *context, const param *new_param, const param *old_param) {
+    average *a = context;
+    if (a->begun) param_states_replaced(&a->states, new_param, old_param);
+}
+
+/* ---- swapping ---- */
+
+/* a ⇄ b through a buffer of SWAP_BYTES: products may keep pointers to the values, so it is the contents that change
+ * place. */
+static void swap_contents(const kernels *k, char *a, char *b, char *buffer, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += SWAP_BYTES) {
+        size_t part = bytes - at < SWAP_BYTES ? bytes - at : SWAP_BYTES;
+        k->copy(buffer, a + at, part);
+        k->copy(a + at, b + at, part);
+        k->copy(b + at, buffer, part);
+    }
+}
+
+status average_swap(average *a, model *m) {
+    TRY(settle(a));
+    void *buffer;
+    TRY(m->k->alloc(&buffer, SWAP_BYTES));
+    for (int i = 0; i < m->param_count; i++) {
+        tensor *value = &m->params[i]->value;
+        if (a->states.items[i].arrays)
+            swap_contents(m->k, value->data, (char *)a->states.items[i].array[0], buffer, tensor_bytes(value));
+    }
+    m->k->release(buffer);
+    return model_refresh(m);
+}
+
+/* ---- files ---- */
+
+bool average_is_count(const char *tensor) {
+    return strncmp(tensor, COUNT_PREFIX, strlen(COUNT_PREFIX)) == 0;
+}
+
+status average_save(average *a, const char *path, uint64_t *crc) {
+    TRY(settle(a));
+    tensor_file f = {0};
+    for (int i = 0; i < a->states.count; i++) {
+        const param_state *state = &a->states.items[i];
+        if (!state->arrays) continue;
+        tensor_file_add(&f, a->m->k, "", state->p, state->array[0]);
+        if (a->kind == AVERAGE_SWA) tensor_file_add_int(&f, COUNT_PREFIX, state->p, (int32_t)state->steps);
+    }
+    return tensor_file_write(&f, path, crc);
+}
+
+static status check_kind(const average *a, const safetensors *file) {
+    bool counted = false;
+    for (int i = 0; i < file->count; i++) counted |= average_is_count(file->tensors[i].name);
+    if (counted == (a->kind == AVERAGE_SWA)) return STATUS_OK;
+    return fail_usage("%s: average: expected %s, as it was saved, found %s", file->path, counted ? "swa" : "ema",
+                      counted ? "ema" : "swa");
+}
+
+static status load_state(const average *a, const safetensors *file, param_state *state) {
+    TRY(tensor_file_read(file, a->m->k, "", state->p, state->array[0]));
+    if (a->kind != AVERAGE_SWA) return STATUS_OK;
+    int32_t steps;
+    TRY(tensor_file_read_int(file, COUNT_PREFIX, state->p, &steps));
+    if (steps < 0)
+        return fail("%s: " COUNT_PREFIX "%s: expected at least 0, found %d", file->path, state->p->name, steps);
+    state->steps = steps;
+    return STATUS_OK;
+}
+
+status average_load(average *a, const char *path) {
+    TRY(settle(a));
+    safetensors file;
+    TRY(safetensors_open(&file, path));
+    status result = check_kind(a, &file);
+    for (int i = 0; i < a->states.count && result == STATUS_OK; i++)
+        if (a->states.items[i].arrays) result = load_state(a, &file, &a->states.items[i]);
+    safetensors_close(&file);
+    return result;
+}
