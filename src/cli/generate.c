@@ -56,7 +56,8 @@ static status run(int argc, char **argv) {
     interrupt_catch();
     fputs(prompt, stdout);
     status outcome = generate(m, tok, prompt, &s, tokens, print_text, NULL, &result);
-    putchar('\n');
+    puts("");
+    fflush(stdout); /* before the line on stderr */
     if (outcome == STATUS_OK)
         fprintf(stderr, "%lld prompt tokens in %.2f s, %lld new tokens at %.1f tokens/s\n",
                 (long long)result.prompt_tokens, result.prompt_seconds, (long long)result.new_tokens,

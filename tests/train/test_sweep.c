@@ -134,13 +134,16 @@ static double number(const cJSON *line, const char *key) {
     return item->valuedouble;
 }
 
+/* A file as a string of its own. */
 static char *read_text(const char *name) {
     char *path = path_join(folder, name);
-    uint8_t *bytes;
-    size_t count;
+    uint8_t *bytes = NULL;
+    size_t count = 0;
     assert_ok(file_read(path, &bytes, &count));
+    char *text = xstrdup((const char *)bytes);
+    free(bytes);
     free(path);
-    return (char *)bytes;
+    return text;
 }
 
 static void runs_every_name_and_seed_once(void **state) {
