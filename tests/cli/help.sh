@@ -69,7 +69,7 @@ grep -q '"total":' "$scratch/out" || complain "inspect --json has no total"
 escape=$(printf '\033')
 expect 2 trian
 grep -q "$escape" "$scratch/err" && complain "colour in a file"
-if command -v script >/dev/null; then
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then # there is a script, and it can make a terminal
     script -qec "env -u NO_COLOR '$moec' trian" /dev/null >"$scratch/terminal" </dev/null
     grep -q "$escape\[31m" "$scratch/terminal" || complain "no colour on a terminal"
     script -qec "env NO_COLOR=1 '$moec' trian" /dev/null >"$scratch/terminal" </dev/null
