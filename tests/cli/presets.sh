@@ -1,17 +1,7 @@
 # Every preset in configs/ is read, counted and inspected; one CPU twin of each family trains a few steps at a tiny size, goes
 # on from its checkpoint, is packed and evaluated.
 # usage: presets.sh MOEC
-set -eu
-moec=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive # threads that spin starve each other where tests run side by side
-
-die() {
-    echo "presets.sh: $*" >&2
-    [ ! -f "$work/err" ] || tail -5 "$work/err" >&2
-    exit 1
-}
+. "$(dirname "$0")/common/strict.sh"
 
 run() {
     "$@" >"$work/out" 2>"$work/err" || die "failed: $*"

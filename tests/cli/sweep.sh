@@ -1,26 +1,8 @@
 # moec sweep: refuses what cannot work, makes every run once, goes on after Ctrl-C, draws where gnuplot is; and what moec eval
 # shows of routers.
 # usage: sweep.sh MOEC
-set -eu
-moec=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive # threads that spin starve each other where tests run side by side
+. "$(dirname "$0")/common/strict.sh"
 
-die() {
-    echo "sweep.sh: $*" >&2
-    [ ! -f "$work/err" ] || tail -5 "$work/err" >&2
-    exit 1
-}
-
-# expect CODE command…
-expect() {
-    wanted=$1
-    shift
-    code=0
-    "$@" >"$work/out" 2>"$work/err" || code=$?
-    [ "$code" -eq "$wanted" ] || die "expected exit $wanted, found $code: $*"
-}
 says() { grep -qF -e "$2" "$work/$1" || die "$1 lacks \"$2\""; }
 
 mkdir "$work/text"

@@ -1,25 +1,6 @@
 # moec train: a run that is interrupted, killed at any moment or out of space goes on from its last whole checkpoint.
 # usage: train.sh MOEC
-set -eu
-moec=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive # threads that spin starve each other where tests run side by side
-
-die() {
-    echo "train.sh: $*" >&2
-    [ ! -f "$work/err" ] || tail -5 "$work/err" >&2
-    exit 1
-}
-
-# expect CODE command…: the exit code is CODE and a failure is one line
-expect() {
-    wanted=$1
-    shift
-    code=0
-    "$@" >"$work/out" 2>"$work/err" || code=$?
-    [ "$code" -eq "$wanted" ] || die "expected exit $wanted, found $code: $*"
-}
+. "$(dirname "$0")/common/strict.sh"
 
 says() {
     grep -q "$1" "$work/err" || die "the message does not name \"$1\""

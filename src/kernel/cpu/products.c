@@ -120,16 +120,15 @@ static void linear_backward_input(grad_out dx, const void *dy, const weight *w, 
 
 /* ---- products whose right-hand side is an activation ---- */
 
-/* dW[rows, cols] += dyᵀ x. oneDNN transposes dy block by block inside, which beats an explicit transposition. */
-static void linear_backward_weight(float *dw, const void *dy, const void *x, const weight *w, int64_t N) {
-    if (N == 0) return;
-    dtype type = ((const form *)w->forward)->type;
-    cpu_matmul(&(matmul_args){.m = w->rows,
-                              .n = w->cols,
+/* C[m, n] += aᵀ b over N rows, in float32. oneDNN transposes block by block inside, which beats doing it before. */
+static void add_transposed_product(float *c, dtype type, const void *a, const void *b, int64_t m, int64_t n,
+                                   int64_t N) {
+    cpu_matmul(&(matmul_args){.m = m,
+                              .n = n,
                               .k = N,
-                              .a = dy,
-                              .b = x,
-                              .c = dw,
+                              .a = a,
+                              .b = b,
+                              .c = c,
                               .a_type = type,
                               .b_type = type,
                               .c_type = DTYPE_F32,
@@ -137,19 +136,14 @@ static void linear_backward_weight(float *dw, const void *dy, const void *x, con
                               .add = true});
 }
 
+/* dW[rows, cols] += dyᵀ x; no rows add nothing */
+static void linear_backward_weight(float *dw, const void *dy, const void *x, const weight *w, int64_t N) {
+    add_transposed_product(dw, ((const form *)w->forward)->type, dy, x, w->rows, w->cols, N);
+}
+
 /* H[cols, cols] += xᵀ x */
 static void gram(float *hessian, dtype type, const void *x, int64_t N, int64_t cols) {
-    cpu_matmul(&(matmul_args){.m = cols,
-                              .n = cols,
-                              .k = N,
-                              .a = x,
-                              .b = x,
-                              .c = hessian,
-                              .a_type = type,
-                              .b_type = type,
-                              .c_type = DTYPE_F32,
-                              .transpose_a = true,
-                              .add = true});
+    add_transposed_product(hessian, type, x, x, cols, cols, N);
 }
 
 /* ---- the table's entries that must know the activation type ---- */
