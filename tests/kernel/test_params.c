@@ -171,8 +171,8 @@ static void test_muon(void **state) {
                 /* bf16: near 1 the polynomial amplifies a rounding error, step by step; a vector has no other singular
                  * values among which it would average out. */
                 bool vector = shapes[s][0] == 1 || shapes[s][1] == 1;
-                double bf16_tolerance = vector ? 0.2 : 0.05;
-                check_muon(k, shapes[s][0], shapes[s][1], &args, 0, types[t] == DTYPE_F32 ? 1e-5 : bf16_tolerance);
+                double bf16_tolerance = vector ? 0.2 : 0.08;
+                check_muon(k, shapes[s][0], shapes[s][1], &args, 0, types[t] == DTYPE_F32 ? 2e-5 : bf16_tolerance);
             }
     }
 }
@@ -186,7 +186,7 @@ static void test_muon_spread(void **state) {
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
             for (int decay = 0; decay <= 1 && kernels_for(types[t]); decay++)
                 check_muon(kernels_for(types[t]), shapes[s][0], shapes[s][1], &args, decay,
-                           types[t] == DTYPE_F32 ? 1e-4 : 0.05);
+                           types[t] == DTYPE_F32 ? 1e-4 : 0.08);
 }
 
 /* x xᵀ (the short side) has its eigenvalues in about [0.7², 1.2²]: with x = −change / rate its diagonal lies there, and

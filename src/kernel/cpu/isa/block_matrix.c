@@ -4,8 +4,8 @@
 #include "kernel/cpu/isa/scratch.h"
 #include "kernel/cpu/isa/transpose.h"
 
-/* DEPTH · PANEL elements of B (32 KB) stay in the first-level cache while all rows of a block pass by. */
-enum { DEPTH = 512 / sizeof(act), PANELS = BLOCK / PANEL };
+/* DEPTH · PANEL elements of B (64 KB) stay in the second-level cache while all rows of a block pass by. */
+enum { DEPTH = 1024 / sizeof(act), PANELS = BLOCK / PANEL };
 
 /* What one thread works in. */
 typedef struct workplace {

@@ -7,14 +7,20 @@
  * where Q starts with P, and the last G is not needed.
  *
  * How many steps X may be left alone: rounding G to bf16 puts an error of up to 10⁻³ |G| (spectral norm) on eigenvalues
- * that may be far smaller, negative ones among them, and a step multiplies small eigenvalues by a² = 11.9. P is off by 1.4
- * times the error of its G. Two steps together are as exact as five single ones. Measured against double, relative error
- * of the whole result in bf16, 256 × 512, steps grouped as:
- *     singular values          1 1 1 1 1    2 2 1    2 3
- *     of a Gaussian matrix       0.016      0.009   0.009
- *     1/k                        0.023      0.023   0.070
- *     exp(−k/60)                 0.023      0.034   0.101
- * so three together, a seventh faster, are not worth it. */
+ * that may be far smaller, negative ones among them, and a step multiplies small eigenvalues by a² = 11.9. Two steps
+ * together do no harm. Three do where one singular value is far above the rest, unless the first of them keeps G in
+ * float32; it needs no float32 product for that: with P = aI + R
+ *     P G P = a² G + 2a RG + R RG,
+ * the roundings of R and RG touch the small eigenvalues through R, which is small there. So three together come first, then the last two.
+ * Relative error of the whole result in bf16, 512 × 2048, against double (3 2: without that care; 3′: with it):
+ *     singular values          1 1 1 1 1    2 2 1    2 3      3 2      3′ 2     5
+ *     of a Gaussian matrix       0.012      0.011   0.012   0.016   0.016   0.013
+ *     1/k                        0.019      0.012   0.056   0.015   0.013   7.3
+ *     exp(−k/60)                 0.044      0.033   0.126   0.022   0.022   0.461
+ *     exp(−k/5)                  0.122      0.046           0.032   0.032
+ *     rank 8                     0.215      0.050           0.045   0.055
+ *     one row × 50, 96 × 48      0.008      0.012           0.320   0.046
+ * 3 2 takes four fifths of the operations of 2 2 1. */
 #include "kernel/cpu/isa/newton_schulz.h"
 
 #include "kernel/cpu/isa/scratch.h"
@@ -33,6 +39,7 @@ void KERNEL(newton_schulz_lay_out)(newton_schulz_space *s, uintptr_t *at, int64_
     s->next = take_matrix(at, short_side, length);
     block_matrix *squares[] = {&s->gram, &s->polynomial, &s->product, &s->factor, &s->more};
     for (size_t i = 0; i < sizeof squares / sizeof *squares; i++) *squares[i] = take_matrix(at, short_side, short_side);
+    s->exact = scratch_take(at, (size_t)(s->gram.rows * s->gram.rows) * sizeof(float));
 }
 
 /* ---- what becomes of a product C ---- */
@@ -55,18 +62,23 @@ typedef struct quintic {
     block_matrix out, gram;
 } quintic;
 
+static lanes quintic_lanes(lanes gram, lanes square, float c) {
+    return lanes_multiply_add(lanes_all(c), square, lanes_all(B_COEFFICIENT) * gram);
+}
+
+static void add_identity(float *block, float factor) {
+    for (int r = 0; r < BLOCK; r++) block[r * BLOCK + r] += factor;
+}
+
 static void put_quintic(const void *context, float factor, const float *block, int64_t row, int64_t col) {
     const quintic *q = context;
     float sum[BLOCK * BLOCK];
-    for (int r = 0; r < BLOCK; r++) {
-        const act *gram = block_at(q->gram, row + r, col);
+    for (int r = 0; r < BLOCK; r++)
         for (int c = 0; c < BLOCK; c += LANES) {
-            lanes square = lanes_get(block + r * BLOCK + c, LANES);
-            lanes linear = lanes_all(B_COEFFICIENT) * act_get(gram + c, LANES);
-            lanes_put(sum + r * BLOCK + c, lanes_multiply_add(lanes_all(factor), square, linear), LANES);
+            lanes gram = act_get(block_at(q->gram, row + r, col) + c, LANES);
+            lanes_put(sum + r * BLOCK + c, quintic_lanes(gram, lanes_get(block + r * BLOCK + c, LANES), factor), LANES);
         }
-        if (row == col) sum[r * BLOCK + r] += A_COEFFICIENT;
-    }
+    if (row == col) add_identity(sum, A_COEFFICIENT);
     put_symmetric(&q->out, 1, sum, row, col);
 }
 
@@ -79,13 +91,79 @@ static void evaluate_quintic(block_matrix out, block_matrix gram) {
     KERNEL(symmetric_product)(gram, gram, (block_sink){put_quintic, &(quintic){out, gram}, C_COEFFICIENT});
 }
 
+/* ---- a step that keeps G in float32 ---- */
+
+static float *exact_block(const newton_schulz_space *s, int64_t row, int64_t col) {
+    return s->exact + row * s->gram.rows + col * BLOCK;
+}
+
+/* G = factor·C */
+static void put_exact_gram(const void *context, float factor, const float *block, int64_t row, int64_t col) {
+    const newton_schulz_space *s = context;
+    float *exact = exact_block(s, row, col);
+    for (int i = 0; i < BLOCK * BLOCK; i += LANES)
+        lanes_put(exact + i, lanes_all(factor) * lanes_get(block + i, LANES), LANES);
+    put_symmetric(&s->gram, 1, exact, row, col);
+}
+
+/* R = bG + factor·C and Q = P = aI + R, where C = G² and factor = c */
+static void put_rest(const void *context, float factor, const float *block, int64_t row, int64_t col) {
+    const newton_schulz_space *s = context;
+    const float *exact = exact_block(s, row, col);
+    float rest[BLOCK * BLOCK];
+    for (int i = 0; i < BLOCK * BLOCK; i += LANES)
+        lanes_put(rest + i, quintic_lanes(lanes_get(exact + i, LANES), lanes_get(block + i, LANES), factor), LANES);
+    put_symmetric(&s->polynomial, 1, rest, row, col);
+    if (row == col) add_identity(rest, A_COEFFICIENT);
+    put_symmetric(&s->factor, 1, rest, row, col);
+}
+
+/* C = RG; a²G + 2aC in the place of G */
+static void put_rest_gram(const void *context, float factor, const float *block, int64_t row, int64_t col) {
+    const newton_schulz_space *s = context;
+    float *exact = exact_block(s, row, col);
+    put_symmetric(&s->product, factor, block, row, col);
+    for (int i = 0; i < BLOCK * BLOCK; i += LANES) {
+        lanes twice = lanes_all(2 * A_COEFFICIENT * factor) * lanes_get(block + i, LANES);
+        lanes_put(exact + i,
+                  lanes_multiply_add(lanes_all(A_COEFFICIENT * A_COEFFICIENT), lanes_get(exact + i, LANES), twice),
+                  LANES);
+    }
+}
+
+/* G = a²G + 2aRG + C, where C = R RG */
+static void put_next_gram(const void *context, float factor, const float *block, int64_t row, int64_t col) {
+    const newton_schulz_space *s = context;
+    const float *exact = exact_block(s, row, col);
+    float sum[BLOCK * BLOCK];
+    for (int i = 0; i < BLOCK * BLOCK; i += LANES)
+        lanes_put(sum + i,
+                  lanes_multiply_add(lanes_all(factor), lanes_get(block + i, LANES), lanes_get(exact + i, LANES)),
+                  LANES);
+    put_symmetric(&s->gram, 1, sum, row, col);
+}
+
+/* From x to s->factor = Q = P and the next s->gram. */
+static void exact_step(const newton_schulz_space *s, float scale) {
+    KERNEL(symmetric_product)(s->x, s->x, (block_sink){put_exact_gram, s, scale * scale});
+    KERNEL(symmetric_product)(s->gram, s->gram, (block_sink){put_rest, s, C_COEFFICIENT});
+    KERNEL(symmetric_product)(s->polynomial, s->gram, (block_sink){put_rest_gram, s, 1});
+    KERNEL(symmetric_product)(s->polynomial, s->product, (block_sink){put_next_gram, s, 1});
+}
+
 /* ---- the iteration ---- */
 
 /* Q of `steps` steps from scale·x on; it lies in s->factor or s->more. */
 static block_matrix steps_factor(const newton_schulz_space *s, float scale, int steps) {
     block_matrix factor = s->factor, more = s->more;
-    multiply_symmetric(s->gram, s->x, s->x, scale * scale);
-    for (int step = 0; step < steps; step++) {
+    int step = 0;
+    if (steps > 2) {
+        exact_step(s, scale);
+        step = 1;
+    } else {
+        multiply_symmetric(s->gram, s->x, s->x, scale * scale);
+    }
+    for (; step < steps; step++) {
         block_matrix p = step ? s->polynomial : factor;
         evaluate_quintic(p, s->gram);
         if (step) {
@@ -104,7 +182,8 @@ static block_matrix steps_factor(const newton_schulz_space *s, float scale, int 
 
 /* Steps until x is next brought up to date. For a square x nothing is saved by leaving it. */
 static int steps_together(int left, bool square) {
-    return square || left == 1 ? 1 : 2;
+    if (square) return 1;
+    return left > 3 ? 3 : left > 1 ? 2 : 1;
 }
 
 void KERNEL(newton_schulz)(newton_schulz_space s, float scale, int steps, block_sink result) {

@@ -7,8 +7,9 @@
 /* What the iteration works in; n = x.rows ≤ x.cols. */
 typedef struct newton_schulz_space {
     block_matrix x, next;               /* [n, length] */
-    block_matrix gram, polynomial;      /* [n, n]: G and P */
-    block_matrix product, factor, more; /* [n, n]: P G; Q, and the next Q */
+    block_matrix gram, polynomial;      /* [n, n]: G and P, or R */
+    block_matrix product, factor, more; /* [n, n]: P G, or R G; Q, and the next Q */
+    float *exact;                       /* [n / BLOCK, n / BLOCK, BLOCK, BLOCK]: G in float32, its upper blocks */
 } newton_schulz_space;
 
 /* Lay the matrices out from *at on (scratch_take), for x of short × length before padding. */
