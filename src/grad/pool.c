@@ -97,10 +97,18 @@ static void give(pool *p, int index) {
     p->free_blocks[c][p->free_count[c]++] = index;
 }
 
+/* The smallest free block of class c or, so that sizes which change from step to step (tokens of an expert) need not each
+ * have blocks of their own, of up to twice that; −1: none. */
+static int take_free(pool *p, int c) {
+    for (int larger = c; larger <= c + 8 && larger < CLASS_COUNT; larger++)
+        if (p->free_count[larger] > 0) return p->free_blocks[larger][--p->free_count[larger]];
+    return -1;
+}
+
 void *pool_take(pool *p, size_t bytes) {
     size_t rounded;
-    int c = class_of(bytes, &rounded);
-    int index = p->free_count[c] > 0 ? p->free_blocks[c][--p->free_count[c]] : new_block(p, rounded, c);
+    int c = class_of(bytes, &rounded), index = take_free(p, c);
+    if (index < 0) index = new_block(p, rounded, c);
     if (index < 0) return NULL;
     take(p, index);
     return p->blocks[index].pointer;

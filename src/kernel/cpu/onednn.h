@@ -12,7 +12,7 @@
 #include "kernel/kernel.h"
 #include <dnnl.h>
 
-enum { PRODUCT_LIMIT = 512 };
+enum { PRODUCT_LIMIT = 256 };
 
 /* 2.x: a description of memory is a struct; 3.x: a handle. Here both are pointers that layout_free releases. */
 #if DNNL_VERSION_MAJOR >= 3
