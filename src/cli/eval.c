@@ -17,7 +17,8 @@ static const char help[] =
     "usage: moec eval MODEL [top_k=N] [options]\n"
     "\n"
     "Bits per byte of held-out text, by domain and in all, over sliding windows. MODEL is an artifact (FILE.moec), a\n"
-    "checkpoint, or a run folder: then its live weights, its EMA weights and its artifact model.moec are all scored, "
+    "checkpoint, or a run folder: then its live weights, its averaged weights and its artifact model.moec are all "
+    "scored, "
     "with\n"
     "and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is written.\n"
     "Of a model with routers it shows how many tokens each expert took, layer by layer (of a run: the last one "
@@ -63,7 +64,8 @@ typedef struct request {
     bool json;
     char *run_data; /* from the run's config */
     int64_t run_stride;
-    bool average; /* the checkpoint has EMA weights */
+    bool average;             /* the checkpoint has averaged weights */
+    const char *average_name; /* EMA or SWA */
 } request;
 
 /* The one key of a model that may change after training. */
@@ -124,6 +126,7 @@ static status read_run_config(request *q) {
     if (s == STATUS_OK) {
         q->run_data = config.data ? xstrdup(config.data) : NULL;
         q->run_stride = config.eval_stride;
+        q->average_name = config.average == AVERAGE_SWA ? "SWA" : "EMA";
     }
     run_config_free(&config);
     free(checkpoint);
@@ -248,15 +251,15 @@ static status write_summary(const request *q, const table *t, const char *artifa
     train_state state = {0};
     status s = checkpoint_find(q->path, &checkpoint);
     if (s == STATUS_OK) s = checkpoint_load_state(checkpoint, &state);
-    const row *ema = find_row(t, "EMA"), *packed = find_row(t, "packed");
+    const row *average = q->average_name ? find_row(t, q->average_name) : NULL, *packed = find_row(t, "packed");
     file_map map = {0};
     if (s == STATUS_OK && packed) s = file_map_open(&map, artifact);
     cJSON *root = cJSON_CreateObject();
     add_total(root, "val_bpb_live", find_row(t, "live"));
-    add_total(root, "val_bpb_ema", ema);
+    add_total(root, "val_bpb_ema", average);
     add_total(root, "val_bpb_packed", packed);
     add_total(root, "val_bpb_packed_blend", find_row(t, "packed + blend"));
-    cJSON_AddNumberToObject(root, "quant_gap", ema && packed ? packed->total - ema->total : NAN);
+    cJSON_AddNumberToObject(root, "quant_gap", average && packed ? packed->total - average->total : NAN);
     cJSON_AddNumberToObject(root, "artifact_bytes", packed ? (double)map.count : NAN);
     add_total(root, "xz_bpb", find_row(t, "xz -9e"));
     cJSON_AddNumberToObject(root, "train_tokens", (double)state.tokens);
@@ -264,9 +267,9 @@ static status write_summary(const request *q, const table *t, const char *artifa
     cJSON_AddNumberToObject(root, "seconds", state.seconds);
     if (s == STATUS_OK) s = json_write_file(path, root);
     if (s == STATUS_OK && !q->json) {
-        if (ema && packed)
-            printf("\nquantisation gap (packed - EMA) %+.4f bits/byte, artifact %zu bytes\n",
-                   packed->total - ema->total, map.count);
+        if (average && packed)
+            printf("\nquantisation gap (packed - %s) %+.4f bits/byte, artifact %zu bytes\n", q->average_name,
+                   packed->total - average->total, map.count);
         printf("summary written to %s\n", path);
     }
     if (map.bytes) file_map_close(&map);
@@ -288,7 +291,7 @@ static status score_run(const request *q, heldout *h, table *t) {
     char *artifact = path_join(q->path, "model.moec");
     bool packed = path_exists(artifact);
     status s = score(q, q->path, "live", "live", NULL, !q->average && !packed, h, t);
-    if (s == STATUS_OK && q->average) s = score(q, q->path, "ema", "EMA", NULL, !packed, h, t);
+    if (s == STATUS_OK && q->average) s = score(q, q->path, "ema", q->average_name, NULL, !packed, h, t);
     if (s == STATUS_OK && packed) s = score(q, artifact, "", "packed", "packed + blend", true, h, t);
     if (s == STATUS_OK) s = add_xz(h, t);
     if (s == STATUS_OK && !q->json) print_table(t);

@@ -106,6 +106,7 @@ static void count_up(inspected *i) {
     pack_options options = pack_options_default();
     options.bits = (int)i->run.pack_bits;
     options.embed_bits = (int)i->run.embed_bits;
+    options.prune_fraction = i->run.prune_fraction;
     i->bits = estimate_bits(&options);
     i->embed_bits = estimate_embed_bits(&options);
     i->estimate = size_estimate_of(&i->after, &options);

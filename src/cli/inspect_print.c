@@ -83,6 +83,9 @@ static void print_size(const inspected *i) {
     int64_t weights = (int64_t)i->estimate.total;
     printf("artifact, estimated\n  %s bytes of weights: %.2f bits a weight on the %lld-bit grid, %.2f for embeddings\n",
            grouped(weights, a), i->bits, (long long)i->run.pack_bits, i->embed_bits);
+    if (i->run.prune_fraction > 0)
+        printf("  %.0f %% of the weights in blocks pruned, which the sum takes into account\n",
+               100 * i->run.prune_fraction);
     if (i->tokenizer_bytes >= 0)
         printf("  %s bytes of tokenizer, %s in all", grouped(i->tokenizer_bytes, b),
                grouped(weights + i->tokenizer_bytes, c));

@@ -344,8 +344,7 @@ static status fill_param(param *p, const tensor_entry *t, value_reader *v, const
 static status fill_model(model *m, const directory *d, value_reader *v, const kernels *k) {
     int stored = 0; /* what is derived from a seed is not in the file */
     for (int i = 0; i < m->param_count; i++) stored += !m->params[i]->derived;
-    if (d->count != stored)
-        return fail("%s: expected %d tensors for its config, found %d", v->where, stored, d->count);
+    if (d->count != stored) return fail("%s: expected %d tensors for its config, found %d", v->where, stored, d->count);
     for (int i = 0, next = 0; i < m->param_count; i++)
         if (!m->params[i]->derived) TRY(fill_param(m->params[i], &d->tensors[next++], v, k));
     return model_refresh(m);

@@ -1,4 +1,5 @@
 #include "pack/estimate.h"
+#include "pack/prune.h"
 #include <math.h>
 
 static double density(double x) {
@@ -46,9 +47,34 @@ gaussian_grid gaussian_grid_from(int bits, double least_step) {
     return best.step >= least_step ? best : grid_with_step(least_step, (1 << (bits - 1)) - 1);
 }
 
+/* b with 2Φ(b) − 1 = fraction: |x| is below it for that fraction of a Gaussian. */
+static double magnitude_below(double fraction) {
+    double low = 0, high = 10;
+    for (int i = 0; i < 60; i++) {
+        double middle = (low + high) / 2;
+        if (2 * below(middle) - 1 < fraction)
+            low = middle;
+        else
+            high = middle;
+    }
+    return high;
+}
+
+double pruned_entropy(const gaussian_grid *g, int bits, double fraction) {
+    int levels = (1 << (bits - 1)) - 1;
+    double least = magnitude_below(fraction), entropy = 0, rest = 1;
+    for (int q = 1; q <= levels; q++) { /* and −q, which is as likely */
+        double low = fmax((q - 0.5) * g->step, least), high = q == levels ? INFINITY : (q + 0.5) * g->step;
+        double p = high > low ? below(high) - below(low) : 0;
+        rest -= 2 * p;
+        if (p > 0) entropy -= 2 * p * log2(p);
+    }
+    return entropy - rest * log2(rest);
+}
+
 typedef struct estimator {
     size_estimate estimate;
-    double entropy, embed_entropy; /* bits a weight */
+    double entropy, pruned, embed_entropy; /* bits a weight */
     int64_t keep_float_elements;
 } estimator;
 
@@ -58,7 +84,9 @@ static void add_spec(void *context, const param_spec *spec) {
     double elements = (double)param_spec_count(spec), rows = (double)param_spec_rows(spec);
     component c = role_component(spec->role);
     bool kept = !spec->is_matrix || param_spec_count(spec) <= s->keep_float_elements;
-    double entropy = role_is_table(spec->role) ? s->embed_entropy : s->entropy;
+    double entropy = role_is_table(spec->role)     ? s->embed_entropy
+                     : prune_concerns_component(c) ? s->pruned
+                                                   : s->entropy;
     double bits = kept ? 16 * elements : entropy * elements + 16 * rows;
     s->estimate.bytes[c] += bits / 8;
     s->estimate.total += bits / 8;
@@ -75,8 +103,13 @@ double estimate_embed_bits(const pack_options *options) {
 
 size_estimate size_estimate_of(const model_config *c, const pack_options *options) {
     estimator s = {.entropy = estimate_bits(options),
+                   .pruned = estimate_bits(options),
                    .embed_entropy = estimate_embed_bits(options),
                    .keep_float_elements = options->keep_float_elements};
+    if (options->prune_fraction > 0) {
+        gaussian_grid g = gaussian_grid_from(options->bits, options->least_step);
+        s.pruned = pruned_entropy(&g, options->bits, options->prune_fraction);
+    }
     model_specs_visit(c, add_spec, &s);
     return s.estimate;
 }

@@ -4,16 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool prune_concerns_component(component c) {
+    return c == COMPONENT_ATTENTION || c == COMPONENT_MLP || c == COMPONENT_SHARED || c == COMPONENT_EXPERTS;
+}
+
 bool prune_concerns(const param *p) {
-    switch (role_component(param_role_of(p->name))) {
-    case COMPONENT_ATTENTION:
-    case COMPONENT_MLP:
-    case COMPONENT_SHARED:
-    case COMPONENT_EXPERTS:
-        return p->is_matrix && !p->derived;
-    default:
-        return false;
-    }
+    return prune_concerns_component(role_component(param_role_of(p->name))) && p->is_matrix && !p->derived;
 }
 
 enum { DIGITS = 1 << 16 };

@@ -5,7 +5,9 @@
 #define MOEC_PACK_PRUNE_H
 
 #include "grad/param.h"
+#include "nn/budget.h"
 
+bool prune_concerns_component(component c);
 bool prune_concerns(const param *p);
 /* mask[i] = 1 for the ⌊fraction · count⌋ weights of least |w|, the earlier one first where two are equal (malloc'ed); how many
  * they are. */

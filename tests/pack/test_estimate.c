@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "pack/estimate.h"
+#include "pack/prune.h"
 #include "pack/quantize.h"
 #include <math.h>
 
@@ -44,6 +45,27 @@ static void like_the_quantiser(void **state) {
     free(w);
 }
 
+/* Nothing pruned leaves the entropy; everything pruned leaves none; in between it is what the quantiser finds. */
+static void pruned(void **state) {
+    (void)state;
+    gaussian_grid g = gaussian_grid_best(5);
+    assert_true(fabs(pruned_entropy(&g, 5, 0) - g.entropy) < 1e-9);
+    assert_true(pruned_entropy(&g, 5, 0.999999) < 1e-3);
+    enum { COUNT = 1 << 20 };
+    float *x = xmalloc(sizeof *x * COUNT);
+    uint8_t *mask;
+    rng r = rng_seed(8);
+    rng_normal(&r, x, COUNT, 1);
+    assert_int_equal(prune_smallest(&mask, x, COUNT, 0.4375), COUNT / 16 * 7);
+    double counts[31] = {0}, entropy = 0;
+    for (int i = 0; i < COUNT; i++) counts[mask[i] ? 15 : (int)fmax(0, fmin(30, 15 + nearbyint(x[i] / g.step)))]++;
+    for (int i = 0; i < 31; i++)
+        if (counts[i] > 0) entropy -= counts[i] / COUNT * log2(counts[i] / COUNT);
+    assert_true(fabs(pruned_entropy(&g, 5, 0.4375) - entropy) < 5e-3);
+    free(mask);
+    free(x);
+}
+
 static void sizes(void **state) {
     (void)state;
     model_config c = model_config_default();
@@ -67,6 +89,6 @@ static void sizes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(published_grids), cmocka_unit_test(like_the_quantiser),
-                                       cmocka_unit_test(sizes)};
+                                       cmocka_unit_test(pruned), cmocka_unit_test(sizes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
