@@ -17,12 +17,9 @@ static const char help[] =
     "usage: moec eval MODEL [top_k=N] [options]\n"
     "\n"
     "Bits per byte of held-out text, by domain and in all, over sliding windows. MODEL is an artifact (FILE.moec), a\n"
-    "checkpoint, or a run folder: then its live weights, its averaged weights and its artifact model.moec are all "
-    "scored, "
-    "with\n"
-    "and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is written.\n"
-    "Of a model with routers it shows how many tokens each expert took, layer by layer (of a run: the last one "
-    "scored).\n"
+    "checkpoint, or a run folder: then its live weights, its averaged weights and its artifact model.moec are scored,\n"
+    "with and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is written.\n"
+    "Of a model with routers it shows how many tokens each expert took, layer by layer (of a run: of the last one).\n"
     "\n"
     "  top_k=N          experts a token goes to, instead of the model's own number; then without the summary\n"
     "  --trace FILE     a CSV row for each scored token, pass, layer and chosen expert, with its gate\n"
@@ -251,7 +248,7 @@ static status write_summary(const request *q, const table *t, const char *artifa
     train_state state = {0};
     status s = checkpoint_find(q->path, &checkpoint);
     if (s == STATUS_OK) s = checkpoint_load_state(checkpoint, &state);
-    const row *average = q->average_name ? find_row(t, q->average_name) : NULL, *packed = find_row(t, "packed");
+    const row *average = find_row(t, q->average_name), *packed = find_row(t, "packed");
     file_map map = {0};
     if (s == STATUS_OK && packed) s = file_map_open(&map, artifact);
     cJSON *root = cJSON_CreateObject();

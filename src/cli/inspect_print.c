@@ -167,7 +167,8 @@ static void add_estimate(cJSON *json, const inspected *i) {
         cJSON_AddNumberToObject(parts, component_name((component)n), (double)(int64_t)i->estimate.bytes[n]);
     cJSON_AddItemToObject(estimate, "weight_bytes_by_component", parts);
     cJSON_AddNumberToObject(estimate, "weight_bytes", (double)(int64_t)i->estimate.total);
-    cJSON_AddNumberToObject(estimate, "bits_per_weight", i->bits);
+    cJSON_AddNumberToObject(estimate, "prune_fraction", i->run.prune_fraction);
+    cJSON_AddNumberToObject(estimate, "bits_per_weight", i->bits); /* before pruning */
     cJSON_AddNumberToObject(estimate, "embed_bits_per_weight", i->embed_bits);
     if (i->tokenizer_bytes >= 0)
         cJSON_AddNumberToObject(estimate, "tokenizer_bytes", (double)i->tokenizer_bytes);

@@ -7,7 +7,7 @@
 #include "grad/param.h"
 #include "nn/budget.h"
 
-bool prune_concerns_component(component c);
+bool prune_concerns_component(component c); /* whether its matrices are pruned */
 bool prune_concerns(const param *p);
 /* mask[i] = 1 for the ⌊fraction · count⌋ weights of least |w|, the earlier one first where two are equal (malloc'ed); how many
  * they are. */

@@ -45,7 +45,7 @@ static void like_the_quantiser(void **state) {
     free(w);
 }
 
-/* Nothing pruned leaves the entropy; everything pruned leaves none; in between it is what the quantiser finds. */
+/* Nothing pruned leaves the entropy; everything pruned leaves none; in between it is that of the rounded numbers. */
 static void pruned(void **state) {
     (void)state;
     gaussian_grid g = gaussian_grid_best(5);
@@ -73,6 +73,11 @@ static void sizes(void **state) {
     size_estimate six = size_estimate_of(&c, &o);
     o.bits = 5;
     size_estimate five = size_estimate_of(&c, &o);
+    o.prune_fraction = 0.5;
+    size_estimate half = size_estimate_of(&c, &o);
+    assert_true(half.bytes[COMPONENT_MLP] < 0.8 * five.bytes[COMPONENT_MLP]);
+    assert_true(half.bytes[COMPONENT_EMBEDDING] == five.bytes[COMPONENT_EMBEDDING]);
+    assert_true(half.bytes[COMPONENT_GATES] == five.bytes[COMPONENT_GATES]);
     double embedding = (gaussian_grid_best(8).entropy * 512 + 16) * 8192 / 8;
     assert_true(fabs(six.bytes[COMPONENT_EMBEDDING] - embedding) < 1);
     assert_true(five.bytes[COMPONENT_EMBEDDING] == six.bytes[COMPONENT_EMBEDDING]);
