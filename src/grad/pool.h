@@ -1,6 +1,6 @@
 /* A pool of device memory: blocks are handed out and taken back without the device's allocator once a first pass has
  * shown which sizes are needed. Sizes are rounded up to classes an eighth of an octave apart, and where no block of the class is
- * free one of up to twice its size is taken, so that groups of varying size reuse each other's blocks. */
+ * free one of the next two is taken, so that groups of varying size reuse each other's blocks. */
 #ifndef MOEC_GRAD_POOL_H
 #define MOEC_GRAD_POOL_H
 
