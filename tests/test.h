@@ -49,4 +49,17 @@ static inline void scratch_remove(char *path) {
     free(path);
 }
 
+/* Each test its own scratch folder, as *state. */
+static inline int scratch_setup(void **state) {
+    *state = scratch_create();
+    return 0;
+}
+
+static inline int scratch_teardown(void **state) {
+    scratch_remove(*state);
+    return 0;
+}
+
+#define in_scratch(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
+
 #endif

@@ -102,14 +102,11 @@ double estimate_embed_bits(const pack_options *options) {
 }
 
 size_estimate size_estimate_of(const model_config *c, const pack_options *options) {
-    estimator s = {.entropy = estimate_bits(options),
-                   .pruned = estimate_bits(options),
+    gaussian_grid grid = gaussian_grid_from(options->bits, options->least_step);
+    estimator s = {.entropy = grid.entropy,
+                   .pruned = pruned_entropy(&grid, options->bits, options->prune_fraction),
                    .embed_entropy = estimate_embed_bits(options),
                    .keep_float_elements = options->keep_float_elements};
-    if (options->prune_fraction > 0) {
-        gaussian_grid g = gaussian_grid_from(options->bits, options->least_step);
-        s.pruned = pruned_entropy(&g, options->bits, options->prune_fraction);
-    }
     model_specs_visit(c, add_spec, &s);
     return s.estimate;
 }

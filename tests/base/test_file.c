@@ -222,18 +222,6 @@ static void cache_follows_the_environment(void **state) {
     free(path);
 }
 
-static int setup(void **state) {
-    *state = scratch_create();
-    return 0;
-}
-
-static int teardown(void **state) {
-    scratch_remove(*state);
-    return 0;
-}
-
-#define in_scratch(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(int count, char **arguments) {
     if (count == 3) return write_on_a_full_disk(arguments[1], !strcmp(arguments[2], "fits"));
     const struct CMUnitTest tests[] = {

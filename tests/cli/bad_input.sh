@@ -1,15 +1,6 @@
 # Bad input, and what it gets: one line that names file, key or tensor with what was expected and what was found, an exit
 # status that is not 0, what was there before still whole and nothing half-written. $1: moec
-moec=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive # threads that spin starve each other where tests run side by side
-failures=0
-
-complain() {
-    echo "FAILED: $*" >&2
-    failures=$((failures + 1))
-}
+. "$(dirname "$0")/common/lenient.sh"
 
 # refuses STATUS MESSAGE command…: that exit status, and only one line of error with MESSAGE (progress shows "done")
 refuses() {
@@ -37,15 +28,9 @@ fresh() {
 }
 
 # ---- a small corpus, a run of four steps, an artifact ----
-mkdir "$work/text" "$work/empty-folder"
+mkdir "$work/empty-folder"
 : >"$work/empty"
-i=0
-while [ $i -lt 40 ]; do
-    for who in 'the cat' 'a dog' 'the old man' 'my sister' nobody; do
-        echo "$who sees $((i * 7 % 13)) birds, and $who likes number $((i * 11 % 17))."
-    done >"$work/text/$i.txt"
-    i=$((i + 1))
-done
+write_text "$work/text" 40
 works "$moec" data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
 
 train() {

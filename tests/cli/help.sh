@@ -1,30 +1,13 @@
 # The command's manners: help, exit codes, one line to stderr, colour only where it is wanted. $1: moec
-moec=$1
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
-failures=0
+. "$(dirname "$0")/common/lenient.sh"
 
-complain() {
-    echo "FAILED: $*" >&2
-    failures=$((failures + 1))
-}
-
-# expect STATUS arguments…: runs moec, keeps its output in $scratch/out and $scratch/err
-expect() {
-    wanted=$1
-    shift
-    "$moec" "$@" >"$scratch/out" 2>"$scratch/err"
-    found=$?
-    [ "$found" -eq "$wanted" ] || complain "moec $*: exit $found, expected $wanted: $(cat "$scratch/err")"
-}
-says() { grep -qF -e "$2" "$scratch/$1" || complain "$1 lacks \"$2\": $(cat "$scratch/$1")"; }
-one_line() { [ "$(wc -l <"$scratch/err")" -eq 1 ] || complain "not one line: $(cat "$scratch/err")"; }
+one_line() { [ "$(wc -l <"$work/err")" -eq 1 ] || complain "not one line: $(cat "$work/err")"; }
 
 for form in "" --help -h; do
     expect 0 $form
     for name in data train pack eval generate inspect verify bench sweep; do says out "  $name "; done
     says out "example: moec "
-    [ -s "$scratch/err" ] && complain "moec $form wrote to stderr"
+    [ -s "$work/err" ] && complain "moec $form wrote to stderr"
 done
 for name in data train pack eval generate inspect verify bench sweep; do
     expect 0 "$name" --help
@@ -49,13 +32,13 @@ says err "unknown key btach; the nearest is batch"
 expect 2 inspect configs/demo.yaml num_heads=3
 one_line
 says err "num_heads"
-expect 1 inspect "$scratch/none"
+expect 1 inspect "$work/none"
 one_line
-says err "$scratch/none: no such file"
-printf 'train:\n  batch: four\n' >"$scratch/bad.yaml"
-expect 2 inspect "$scratch/bad.yaml"
+says err "$work/none: no such file"
+printf 'train:\n  batch: four\n' >"$work/bad.yaml"
+expect 2 inspect "$work/bad.yaml"
 one_line
-says err "$scratch/bad.yaml:2: batch: expected an integer from 1 to 65536, found \`four\`"
+says err "$work/bad.yaml:2: batch: expected an integer from 1 to 65536, found \`four\`"
 MOEC_ISA=abacus expect 2 inspect configs/demo.yaml
 one_line
 says err "MOEC_ISA"
@@ -63,22 +46,22 @@ says err "MOEC_ISA"
 expect 0 inspect configs/upcycle-9l.yaml
 says out "encoder 0 1 2 3 4 5 3  decoder 4 5 3 4 5 6 7 8"
 expect 0 inspect configs/upcycle-9l.yaml --json
-grep -q '"total":' "$scratch/out" || complain "inspect --json has no total"
+grep -q '"total":' "$work/out" || complain "inspect --json has no total"
 
 # Colour: never in a file; on a terminal (script gives one), unless NO_COLOR is set.
 escape=$(printf '\033')
 expect 2 trian
-grep -q "$escape" "$scratch/err" && complain "colour in a file"
+grep -q "$escape" "$work/err" && complain "colour in a file"
 if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then # there is a script, and it can make a terminal
-    script -qec "env -u NO_COLOR '$moec' trian" /dev/null >"$scratch/terminal" </dev/null
-    grep -q "$escape\[31m" "$scratch/terminal" || complain "no colour on a terminal"
-    script -qec "env NO_COLOR=1 '$moec' trian" /dev/null >"$scratch/terminal" </dev/null
-    grep -q "$escape" "$scratch/terminal" && complain "colour in spite of NO_COLOR"
+    script -qec "env -u NO_COLOR '$moec' trian" /dev/null >"$work/terminal" </dev/null
+    grep -q "$escape\[31m" "$work/terminal" || complain "no colour on a terminal"
+    script -qec "env NO_COLOR=1 '$moec' trian" /dev/null >"$work/terminal" </dev/null
+    grep -q "$escape" "$work/terminal" && complain "colour in spite of NO_COLOR"
 fi
 
 # A full disk is an error, not silence.
 if [ -w /dev/full ]; then
-    "$moec" --help >/dev/full 2>"$scratch/err" && complain "success while stdout is full"
+    "$moec" --help >/dev/full 2>"$work/err" && complain "success while stdout is full"
     says err "moec: stdout: "
 fi
 

@@ -5,14 +5,7 @@
 
 says() { grep -qF -e "$2" "$work/$1" || die "$1 lacks \"$2\""; }
 
-mkdir "$work/text"
-i=0
-while [ $i -lt 60 ]; do
-    for who in 'the cat' 'a dog' 'the old man' 'my sister' nobody; do
-        echo "$who sees $((i * 7 % 13)) birds, and $who likes number $((i * 11 % 17))."
-    done >"$work/text/$i.txt"
-    i=$((i + 1))
-done
+write_text "$work/text" 60
 expect 0 "$moec" data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
 
 # ---- the sweeps that come with moec say what they cost, and all their keys, presets and rules are sound; without data ----

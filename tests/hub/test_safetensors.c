@@ -270,18 +270,6 @@ static void files_of_hugging_face(void **state) {
     }
 }
 
-static int setup(void **state) {
-    *state = scratch_create();
-    return 0;
-}
-
-static int teardown(void **state) {
-    scratch_remove(*state);
-    return 0;
-}
-
-#define in_scratch(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(good_headers),

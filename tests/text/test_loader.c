@@ -21,11 +21,6 @@ static int create(void **state) {
     return 0;
 }
 
-static int destroy(void **state) {
-    scratch_remove(*state);
-    return 0;
-}
-
 static void rows_in_order_across_shards_and_epochs(void **state) {
     loader *l;
     assert_ok(loader_open(&l, *state, 27, -1, 2, T, false, 0));
@@ -151,5 +146,5 @@ int main(void) {
         cmocka_unit_test(first_counts_within_the_row),
         cmocka_unit_test(patterns),
     };
-    return cmocka_run_group_tests(tests, create, destroy);
+    return cmocka_run_group_tests(tests, create, scratch_teardown);
 }

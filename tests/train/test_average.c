@@ -329,27 +329,17 @@ static void keys(void **state) {
     assert_refused("ema_start: 1\n", "ema_start: expected a start before the end");
 }
 
-static int create(void **state) {
-    *state = scratch_create();
-    return 0;
-}
-
-static int destroy(void **state) {
-    scratch_remove(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ema_from_the_start_is_ramped),
         cmocka_unit_test(ema_in_the_warmdown_begins_as_a_copy),
         cmocka_unit_test(swa_is_the_mean_of_its_checkpoints),
         cmocka_unit_test(none_is_kept),
-        cmocka_unit_test_setup_teardown(swa_follows_an_upcycle, create, destroy),
+        in_scratch(swa_follows_an_upcycle),
         cmocka_unit_test(an_upcycle_before_the_start),
-        cmocka_unit_test_setup_teardown(a_file_of_the_other_kind_is_refused, create, destroy),
-        cmocka_unit_test_setup_teardown(a_resume_changes_nothing, create, destroy),
-        cmocka_unit_test_setup_teardown(keys, create, destroy),
+        in_scratch(a_file_of_the_other_kind_is_refused),
+        in_scratch(a_resume_changes_nothing),
+        in_scratch(keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -348,16 +348,6 @@ static void states_survive_a_file(void **state) {
     model_destroy(twin);
 }
 
-static int create(void **state) {
-    *state = scratch_create();
-    return 0;
-}
-
-static int destroy(void **state) {
-    scratch_remove(*state);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_follow_names_and_dimensions),
@@ -365,8 +355,8 @@ int main(void) {
         cmocka_unit_test(matrices_follow_muon),
         cmocka_unit_test(the_global_norm_is_clipped),
         cmocka_unit_test(a_gradient_that_is_not_finite_changes_nothing),
-        cmocka_unit_test_setup_teardown(experts_inherit_states_and_averages, create, destroy),
-        cmocka_unit_test_setup_teardown(states_survive_a_file, create, destroy),
+        in_scratch(experts_inherit_states_and_averages),
+        in_scratch(states_survive_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,11 +12,6 @@ static int create(void **state) {
     return 0;
 }
 
-static int destroy(void **state) {
-    scratch_remove(*state);
-    return 0;
-}
-
 /* ---- the log ---- */
 
 /* The records of a run's log, each a whole JSON object. */
@@ -259,13 +254,13 @@ static void a_loss_that_is_not_finite_stops_the_run(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(the_loss_falls_and_the_log_tells_it, create, destroy),
-        cmocka_unit_test_setup_teardown(events_fire_once_and_show_in_the_log, create, destroy),
-        cmocka_unit_test_setup_teardown(resuming_is_exact, create, destroy),
-        cmocka_unit_test_setup_teardown(seconds_are_carried_on, create, destroy),
-        cmocka_unit_test_setup_teardown(a_run_is_not_overwritten, create, destroy),
-        cmocka_unit_test_setup_teardown(the_tokenizer_must_fit, create, destroy),
-        cmocka_unit_test_setup_teardown(a_loss_that_is_not_finite_stops_the_run, create, destroy),
+        cmocka_unit_test_setup_teardown(the_loss_falls_and_the_log_tells_it, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(events_fire_once_and_show_in_the_log, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(resuming_is_exact, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(seconds_are_carried_on, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(a_run_is_not_overwritten, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(the_tokenizer_must_fit, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(a_loss_that_is_not_finite_stops_the_run, create, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

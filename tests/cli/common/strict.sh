@@ -1,10 +1,6 @@
-# What scripts that end at their first failure share; sourced with `. "$(dirname "$0")/common/strict.sh"`. Sets moec (the
-# script's $1) and work, a scratch folder that goes with the script.
+# What scripts that end at their first failure share; sourced with `. "$(dirname "$0")/common/strict.sh"`.
 set -eu
-moec=$1
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-export OMP_WAIT_POLICY=passive # threads that spin starve each other where tests run side by side
+. "$(dirname "$0")/common/setup.sh"
 
 die() {
     echo "${0##*/}: $*" >&2
