@@ -2,9 +2,9 @@
 #include "base/memory.h"
 #include "base/nearest.h"
 #include "train/config_table.h"
+#include "train/yaml_document.h"
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 /* A text being read, and where its keys stood. */
 typedef struct reader {
@@ -46,15 +46,8 @@ static yaml_node_t *node_at(const reader *r, int index) {
     return yaml_document_get_node(r->document, index);
 }
 
-/* The text of a scalar without a NUL inside, else NULL. */
-static const char *scalar(const yaml_node_t *node) {
-    if (node->type != YAML_SCALAR_NODE) return NULL;
-    const char *text = (const char *)node->data.scalar.value;
-    return strlen(text) == node->data.scalar.length ? text : NULL;
-}
-
 static bool is_null(const yaml_node_t *node) {
-    const char *text = scalar(node);
+    const char *text = yaml_text(node);
     if (!text || node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE) return false;
     return strcmp(text, "") == 0 || strcmp(text, "~") == 0 || strcmp(text, "null") == 0;
 }
@@ -63,7 +56,7 @@ static bool read_layers(const reader *r, const yaml_node_t *node, bool *layers) 
     if (node->type != YAML_SEQUENCE_NODE) return false;
     bool read[MODEL_MAX_LAYERS] = {false};
     for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
-        const char *text = scalar(node_at(r, *i));
+        const char *text = yaml_text(node_at(r, *i));
         if (!text || !layers_add(read, text)) return false;
     }
     memcpy(layers, read, sizeof read);
@@ -74,7 +67,7 @@ static bool read_layers(const reader *r, const yaml_node_t *node, bool *layers) 
 static status read_value(const reader *r, const yaml_node_t *node, const config_field *f, void *base) {
     if (f->type == FIELD_LAYERS)
         return read_layers(r, node, (bool *)((char *)base + f->offset)) ? STATUS_OK : wrong_value(r, node, f);
-    const char *text = scalar(node);
+    const char *text = yaml_text(node);
     /* A quoted number is a text, and the null of YAML is the empty text. */
     bool quoted = text && node->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
     if (text && quoted && f->type != FIELD_STRING && f->type != FIELD_CHOICE) text = NULL;
@@ -122,7 +115,7 @@ static status read_event(const reader *r, const yaml_node_t *node, event *out) {
     bool given[EVENT_KEYS] = {false};
     for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
         const yaml_node_t *key_node = node_at(r, p->key);
-        const char *key = scalar(key_node);
+        const char *key = yaml_text(key_node);
         if (!key) return fail_usage("%s: event: expected a plain key", place(r, key_node, here));
         int i = find_event_key(key);
         if (i < 0) return unknown_event_key(r, key_node, key);
@@ -176,7 +169,7 @@ static status read_key(reader *r, const yaml_node_t *key, const char *name, cons
 static status read_mapping(reader *r, const yaml_node_t *mapping, const char *section) {
     for (yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < mapping->data.mapping.pairs.top; p++) {
         const yaml_node_t *key_node = node_at(r, p->key), *value = node_at(r, p->value);
-        const char *key = scalar(key_node);
+        const char *key = yaml_text(key_node);
         char here[TEXT_LENGTH];
         if (!key) return fail_usage("%s: expected a plain key", place(r, key_node, here));
         if (!section && r->may_have_base && strcmp(key, "base") == 0) continue;
@@ -198,12 +191,6 @@ static status read_mapping(reader *r, const yaml_node_t *mapping, const char *se
 
 /* ---- documents ---- */
 
-static status syntax_error(const yaml_parser_t *p, const char *where, bool lines) {
-    const char *problem = p->problem ? p->problem : "out of memory";
-    if (!lines) return fail_usage("%s: not YAML: %s", where, problem);
-    return fail_usage("%s:%zu: not YAML: %s", where, p->problem_mark.line + 1, problem);
-}
-
 static status read_root(reader *r, const yaml_node_t *root) {
     char here[TEXT_LENGTH];
     if (!root || is_null(root)) return STATUS_OK; /* an empty file changes nothing */
@@ -213,30 +200,20 @@ static status read_root(reader *r, const yaml_node_t *root) {
     return read_mapping(r, root, NULL);
 }
 
-/* Nothing may follow the one document. */
-static status read_end(yaml_parser_t *parser, const char *where) {
-    yaml_document_t second;
-    if (!yaml_parser_load(parser, &second)) return syntax_error(parser, where, true);
-    bool more = yaml_document_get_root_node(&second) != NULL;
-    size_t line = second.start_mark.line + 1;
-    yaml_document_delete(&second);
-    return more ? fail_usage("%s:%zu: expected one YAML document, found a second", where, line) : STATUS_OK;
-}
-
 status run_config_read(run_config *c, const char *where, const char *yaml, size_t bytes, bool *given) {
     yaml_parser_t parser;
     yaml_document_t document;
     if (!yaml_parser_initialize(&parser)) return fail("%s: out of memory", where);
     yaml_parser_set_input_string(&parser, (const unsigned char *)yaml, bytes);
     if (!yaml_parser_load(&parser, &document)) {
-        status s = syntax_error(&parser, where, true);
+        status s = yaml_syntax_error(&parser, where, true);
         yaml_parser_delete(&parser);
         return s;
     }
     reader r = {.config = c, .document = &document, .where = where, .lines = true, .may_have_base = given != NULL};
     const yaml_node_t *root = yaml_document_get_root_node(&document);
     status s = read_root(&r, root);
-    if (s == STATUS_OK && root) s = read_end(&parser, where);
+    if (s == STATUS_OK && root) s = yaml_expect_end(&parser, where);
     for (int i = 0; given && i < RUN_CONFIG_FIELDS; i++) given[i] |= r.line[i] > 0;
     yaml_document_delete(&document);
     yaml_parser_delete(&parser);
@@ -244,7 +221,7 @@ status run_config_read(run_config *c, const char *where, const char *yaml, size_
 }
 
 static status add_base(const reader *r, const yaml_node_t *node, char ***bases, int *count) {
-    const char *text = scalar(node);
+    const char *text = yaml_text(node);
     char here[TEXT_LENGTH];
     if (!text || !*text)
         return fail_usage("%s: base: expected the path of a preset from this file's folder, or a list of them",
@@ -258,7 +235,7 @@ static status find_bases(const reader *r, const yaml_node_t *root, char ***bases
     if (!root || root->type != YAML_MAPPING_NODE) return STATUS_OK;
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
         const yaml_node_t *key_node = node_at(r, p->key), *value = node_at(r, p->value);
-        const char *key = scalar(key_node);
+        const char *key = yaml_text(key_node);
         char here[TEXT_LENGTH];
         if (!key || strcmp(key, "base") != 0) continue;
         if (*count > 0) return fail_usage("%s: base is given twice", place(r, key_node, here));
@@ -302,7 +279,7 @@ static status override_value(run_config *c, const char *where, const char *text,
     if (!yaml_parser_initialize(&parser)) return fail("%s: out of memory", where);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, strlen(text));
     if (!yaml_parser_load(&parser, &document)) {
-        status s = syntax_error(&parser, where, false);
+        status s = yaml_syntax_error(&parser, where, false);
         yaml_parser_delete(&parser);
         return s;
     }

@@ -3,12 +3,12 @@
 #include "base/nearest.h"
 #include "train/config_table.h"
 #include "train/sweep.h"
+#include "train/yaml_document.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <yaml.h>
 
 typedef struct reader {
     sweep *s;
@@ -36,13 +36,6 @@ static status wrong(const reader *r, const yaml_node_t *node, const char *key, c
                       *found ? found : "nothing");
 }
 
-/* The text of a scalar without a NUL inside, else NULL. */
-static const char *scalar(const yaml_node_t *node) {
-    if (node->type != YAML_SCALAR_NODE) return NULL;
-    const char *text = (const char *)node->data.scalar.value;
-    return strlen(text) == node->data.scalar.length ? text : NULL;
-}
-
 static yaml_node_t *node_at(const reader *r, int index) {
     return yaml_document_get_node(r->document, index);
 }
@@ -60,7 +53,7 @@ static bool parse_natural(const char *text, uint64_t most, uint64_t *value) {
 
 static status read_natural(const reader *r, const yaml_node_t *node, const char *key, uint64_t least, int64_t *out) {
     uint64_t value;
-    if (!parse_natural(scalar(node), 1000000000000, &value) || value < least)
+    if (!parse_natural(yaml_text(node), 1000000000000, &value) || value < least)
         return wrong(r, node, key, least ? "an integer of at least 1" : "an integer of at least 0");
     *out = (int64_t)value;
     return STATUS_OK;
@@ -78,7 +71,7 @@ static status read_eval_tokens(reader *r, const yaml_node_t *node, const char *k
 
 static status read_seconds(reader *r, const yaml_node_t *node, const char *key, void *target) {
     (void)target;
-    const char *text = scalar(node);
+    const char *text = yaml_text(node);
     char *end = NULL;
     double value = text ? strtod(text, &end) : 0;
     if (!text || end == text || *end || !isfinite(value) || value <= 0) return wrong(r, node, key, "seconds above 0");
@@ -88,7 +81,7 @@ static status read_seconds(reader *r, const yaml_node_t *node, const char *key, 
 
 static status read_pack(reader *r, const yaml_node_t *node, const char *key, void *target) {
     (void)target;
-    const char *text = scalar(node);
+    const char *text = yaml_text(node);
     if (!text || (strcmp(text, "true") != 0 && strcmp(text, "false") != 0)) return wrong(r, node, key, "true or false");
     r->s->pack = text[0] == 't';
     return STATUS_OK;
@@ -98,7 +91,7 @@ static status read_pack(reader *r, const yaml_node_t *node, const char *key, voi
 
 static status read_seed(sweep *s, const reader *r, const yaml_node_t *node, const char *key) {
     uint64_t seed;
-    if (!parse_natural(scalar(node), MOST_SEED, &seed)) return wrong(r, node, key, "integers from 0 to 2^53 - 1");
+    if (!parse_natural(yaml_text(node), MOST_SEED, &seed)) return wrong(r, node, key, "integers from 0 to 2^53 - 1");
     if (s->seed_count == SWEEP_MAX_SEEDS)
         return fail_usage("%s:%d: %s: expected at most %d", r->where, line_of(node), key, SWEEP_MAX_SEEDS);
     for (int i = 0; i < s->seed_count; i++)
@@ -118,7 +111,7 @@ static status read_seeds(reader *r, const yaml_node_t *node, const char *key, vo
 
 /* A preset's path as it is opened: it starts from this file's folder. */
 static status read_path(reader *r, const yaml_node_t *node, const char *key, char **out) {
-    const char *text = scalar(node), *slash = strrchr(r->where, '/');
+    const char *text = yaml_text(node), *slash = strrchr(r->where, '/');
     if (!text || !*text) return wrong(r, node, key, "the path of a preset");
     *out = *text == '/' || !slash ? xstrdup(text) : xasprintf("%.*s/%s", (int)(slash - r->where), r->where, text);
     return STATUS_OK;
@@ -131,7 +124,7 @@ static status read_config(reader *r, const yaml_node_t *node, const char *key, v
 
 static status read_name(reader *r, const yaml_node_t *node, const char *key, void *target) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const char *text = scalar(node);
+    const char *text = yaml_text(node);
     if (!text || !isalnum((unsigned char)*text) || strlen(text) > 60 || text[strspn(text, letters)])
         return wrong(r, node, key, "up to 60 letters, digits, '.', '_' and '-', a letter or digit first");
     for (int i = 0; i < r->s->variant_count; i++)
@@ -194,7 +187,7 @@ static bool is_the_sweeps(const char *key) {
 /* Aliases make a document a graph; a value is small and flat, or it is refused. */
 static bool is_shallow(const reader *r, const yaml_node_t *node, int depth) {
     if (depth > 3) return false;
-    if (node->type == YAML_SCALAR_NODE) return scalar(node) != NULL;
+    if (node->type == YAML_SCALAR_NODE) return yaml_text(node) != NULL;
     if (node->type == YAML_SEQUENCE_NODE) {
         if (node->data.sequence.items.top - node->data.sequence.items.start > MODEL_MAX_LAYERS) return false;
         for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++)
@@ -217,7 +210,7 @@ static status check_override(const reader *r, const char *text, int line) {
 }
 
 static status read_override(reader *r, const yaml_node_t *key_node, const yaml_node_t *value, sweep_overrides *list) {
-    const char *key = scalar(key_node);
+    const char *key = yaml_text(key_node);
     if (!key) return wrong(r, key_node, "overrides", "keys of a configuration");
     if (is_the_sweeps(key))
         return fail_usage("%s:%d: %s: is no override: the sweep's seeds and its budget say it", r->where,
@@ -256,7 +249,7 @@ static status read_keys(reader *r, const yaml_node_t *node, const key_reader *ke
     if (node->type != YAML_MAPPING_NODE) return wrong(r, node, what, "keys and values");
     for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top; p++) {
         const yaml_node_t *key_node = node_at(r, p->key);
-        const char *key = scalar(key_node);
+        const char *key = yaml_text(key_node);
         if (!key) return wrong(r, key_node, what, "plain keys");
         nearest n = {.word = key};
         int index = 0;
@@ -319,24 +312,15 @@ static status check_whole(reader *r) {
 }
 
 static status read_document(reader *r, yaml_parser_t *parser) {
-    yaml_document_t document, second;
-    if (!yaml_parser_load(parser, &document))
-        return fail_usage("%s:%zu: not YAML: %s", r->where, parser->problem_mark.line + 1,
-                          parser->problem ? parser->problem : "out of memory");
+    yaml_document_t document;
+    if (!yaml_parser_load(parser, &document)) return yaml_syntax_error(parser, r->where, true);
     r->document = &document;
     const yaml_node_t *root = yaml_document_get_root_node(&document);
     status s = root ? read_keys(r, root, sweep_keys, "a sweep", NULL)
                     : fail_usage("%s: expected a sweep with runs, seeds and a budget, found nothing", r->where);
     if (s == STATUS_OK) s = check_whole(r);
     yaml_document_delete(&document);
-    if (s != STATUS_OK) return s;
-    if (!yaml_parser_load(parser, &second))
-        return fail_usage("%s:%zu: not YAML: %s", r->where, parser->problem_mark.line + 1,
-                          parser->problem ? parser->problem : "out of memory");
-    if (yaml_document_get_root_node(&second))
-        s = fail_usage("%s:%zu: expected one YAML document, found a second", r->where, second.start_mark.line + 1);
-    yaml_document_delete(&second);
-    return s;
+    return s == STATUS_OK ? yaml_expect_end(parser, r->where) : s;
 }
 
 status sweep_parse(sweep *s, const char *where, const char *yaml, size_t bytes) {
