@@ -7,7 +7,7 @@ endif()
 add_library(libmoec SHARED ${CMAKE_SOURCE_DIR}/src/moec.c)
 set_target_properties(libmoec PROPERTIES OUTPUT_NAME moec VERSION ${PROJECT_VERSION} SOVERSION 0
                                          PUBLIC_HEADER ${CMAKE_SOURCE_DIR}/src/moec.h)
-target_link_libraries(libmoec PRIVATE moec_pack)
+target_link_libraries(libmoec PRIVATE moec_study)
 target_link_options(libmoec PRIVATE -Wl,--exclude-libs,ALL)
 configure_file(${CMAKE_SOURCE_DIR}/src/moec.h ${CMAKE_BINARY_DIR}/moec.h COPYONLY)
 # Relative to where moec.pc lies, so that `cmake --install build --prefix DIR` holds for any DIR.

@@ -2,8 +2,8 @@
 
 #include "base/memory.h"
 #include "eval/bpb.h"
-#include "eval/generate.h"
-#include "pack/open.h"
+#include "generate/generate.h"
+#include "store/open.h"
 #include "train/train.h"
 #include <math.h>
 #include <stdlib.h>

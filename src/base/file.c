@@ -181,3 +181,11 @@ void file_map_close(file_map *m) {
     if (m->bytes) munmap((void *)m->bytes, m->count);
     *m = (file_map){0};
 }
+
+status file_crc64(const char *path, uint64_t *crc) {
+    file_map map;
+    TRY(file_map_open(&map, path));
+    *crc = crc64(0, map.bytes, map.count);
+    file_map_close(&map);
+    return STATUS_OK;
+}

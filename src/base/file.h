@@ -54,5 +54,6 @@ status folder_list(const char *path, char ***names, size_t *count);
 char *cache_folder(void);
 
 uint64_t crc64(uint64_t crc, const void *bytes, size_t count); /* liblzma's CRC-64; start with 0 */
+status file_crc64(const char *path, uint64_t *crc);            /* of a whole file */
 
 #endif

@@ -1,6 +1,6 @@
 #include "cli/cli.h"
 
-#include "train/bench.h"
+#include "study/bench.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -5,8 +5,8 @@
 #include "cli/cli.h"
 #include "cli/routing_print.h"
 #include "eval/heldout.h"
-#include "pack/artifact.h"
-#include "pack/open.h"
+#include "store/artifact.h"
+#include "store/open.h"
 #include "train/checkpoint.h"
 #include <math.h>
 #include <stdio.h>
@@ -114,19 +114,18 @@ static status parse(int *argc, char **argv, request *q) {
 /* The run's data folder, stride and kinds of weights, where the model is a checkpoint or a run. */
 static status read_run_config(request *q) {
     if (!path_is_folder(q->path)) return STATUS_OK;
-    char *checkpoint;
-    TRY(checkpoint_find(q->path, &checkpoint));
-    if (!checkpoint) return fail("%s: expected a checkpoint or a run folder with one, found neither", q->path);
+    checkpoint *c;
+    TRY(checkpoint_require(&c, q->path));
     run_config config = run_config_default();
-    status s = checkpoint_load_config(checkpoint, &config);
-    if (s == STATUS_OK) s = checkpoint_has_average(checkpoint, &q->average);
+    status s = checkpoint_load_config(c, &config);
     if (s == STATUS_OK) {
+        q->average = checkpoint_has_average(c);
         q->run_data = config.data ? xstrdup(config.data) : NULL;
         q->run_stride = config.eval_stride;
         q->average_name = config.average == AVERAGE_SWA ? "SWA" : "EMA";
     }
     run_config_free(&config);
-    free(checkpoint);
+    checkpoint_close(c);
     return s;
 }
 
@@ -244,10 +243,12 @@ static void add_total(cJSON *root, const char *key, const row *r) {
 }
 
 static status write_summary(const request *q, const table *t, const char *artifact) {
-    char *checkpoint, *path = path_join(q->path, "summary.json");
+    checkpoint *c;
     train_state state = {0};
-    status s = checkpoint_find(q->path, &checkpoint);
-    if (s == STATUS_OK) s = checkpoint_load_state(checkpoint, &state);
+    TRY(checkpoint_require(&c, q->path));
+    status s = checkpoint_load_state(c, &state);
+    checkpoint_close(c);
+    char *path = path_join(q->path, "summary.json");
     const row *average = find_row(t, q->average_name), *packed = find_row(t, "packed");
     file_map map = {0};
     if (s == STATUS_OK && packed) s = file_map_open(&map, artifact);
@@ -272,7 +273,6 @@ static status write_summary(const request *q, const table *t, const char *artifa
     if (map.bytes) file_map_close(&map);
     cJSON_Delete(root);
     free(path);
-    free(checkpoint);
     return s;
 }
 

@@ -1,8 +1,8 @@
-#include "eval/generate.h"
+#include "generate/generate.h"
 #include "base/progress.h"
 #include "cli/cli.h"
-#include "pack/artifact.h"
-#include "pack/open.h"
+#include "store/artifact.h"
+#include "store/open.h"
 #include "text/corpus.h"
 #include <stdio.h>
 #include <string.h>

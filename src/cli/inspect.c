@@ -5,8 +5,9 @@
 #include "base/memory.h"
 #include "cli/cli.h"
 #include "eval/bpb.h"
-#include "pack/artifact.h"
+#include "store/artifact.h"
 #include "train/checkpoint.h"
+#include "train/pack.h"
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -47,16 +48,18 @@ static status read_preset(inspected *i, char **overrides, int count) {
 static status read_checkpoint(inspected *i) {
     i->kind = "checkpoint";
     i->has_run = true;
-    TRY(checkpoint_find(i->path, &i->checkpoint));
-    if (!i->checkpoint) return fail("%s: expected a checkpoint or a run folder with one, found neither", i->path);
-    TRY(checkpoint_load_model_config(i->checkpoint, &i->now));
-    train_state state;
-    TRY(checkpoint_load_state(i->checkpoint, &state));
+    checkpoint *c;
+    TRY(checkpoint_require(&c, i->path));
+    i->checkpoint = xstrdup(c->path);
+    train_state state = {0};
+    status s = checkpoint_load_model_config(c, &i->now);
+    if (s == STATUS_OK) s = checkpoint_load_state(c, &state);
+    if (s == STATUS_OK) s = checkpoint_load_config(c, &i->run);
     i->step = state.step;
     i->tokens = state.tokens;
-    TRY(checkpoint_load_config(i->checkpoint, &i->run));
-    i->context = i->run.seq;
-    return STATUS_OK;
+    i->context = c->context_tokens;
+    checkpoint_close(c);
+    return s;
 }
 
 /* Compressed as the artifact compresses it, near enough; −1 when there is no such file. */
@@ -103,10 +106,7 @@ static void count_up(inspected *i) {
     i->gflop_now = model_forward_flops(&i->now, i->context) / 1e9;
     i->gflop_after = model_forward_flops(&i->after, i->context) / 1e9;
     if (!i->has_run) return;
-    pack_options options = pack_options_default();
-    options.bits = (int)i->run.pack_bits;
-    options.embed_bits = (int)i->run.embed_bits;
-    options.prune_fraction = i->run.prune_fraction;
+    quant_options options = pack_options_of(&i->run).quant;
     i->bits = estimate_bits(&options);
     i->embed_bits = estimate_embed_bits(&options);
     i->estimate = size_estimate_of(&i->after, &options);

@@ -3,7 +3,7 @@
 #define MOEC_CLI_INSPECT_H
 
 #include "nn/budget.h"
-#include "pack/estimate.h"
+#include "quant/estimate.h"
 #include "train/config.h"
 
 typedef struct inspected {

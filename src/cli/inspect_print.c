@@ -1,5 +1,5 @@
 #include "cli/inspect.h"
-#include "nn/config_field.h"
+#include "config/field.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +63,7 @@ static void print_event(const event *e, const model_config *c) {
         printf("  rate under %g of its peak: ", e->below_lr);
     else
         printf("  at %g %%: ", 100 * e->at);
-    char *layers = layers_text(e->layers);
+    char *layers = set_text(e->layers, MODEL_MAX_LAYERS);
     if (e->kind == EVENT_UPCYCLE)
         printf("upcycle layers %s to %d experts, top-%d\n", layers, e->experts, e->top_k);
     else if (e->kind == EVENT_LOOP)

@@ -2,10 +2,9 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
-#include "pack/artifact.h"
-#include "pack/calibrate.h"
-#include "pack/open.h"
+#include "store/open.h"
 #include "train/checkpoint.h"
+#include "train/pack.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,17 +35,16 @@ static const char help[] =
     "example: moec pack runs/demo --bits 6 --embed-bits 8\n";
 
 typedef struct request {
-    char *checkpoint, *output;
-    const char *data; /* from the command line, or NULL */
+    checkpoint *saved;
+    char *output;
     bool live;
-    long long calibration;
     pack_options options;
-    run_config run; /* of the checkpoint */
+    run_config run; /* of the checkpoint; options of the command line are written over it */
 } request;
 
 static void request_free(request *q) {
     run_config_free(&q->run);
-    free(q->checkpoint);
+    checkpoint_close(q->saved);
     free(q->output);
 }
 
@@ -59,11 +57,9 @@ static char *default_output(const char *checkpoint) {
 }
 
 static status read_run(request *q, const char *path) {
-    TRY(checkpoint_find(path, &q->checkpoint));
-    if (!q->checkpoint)
-        return fail("%s: expected a run folder with a checkpoint, or a checkpoint, found neither", path);
-    TRY(checkpoint_verify(q->checkpoint));
-    return checkpoint_load_config(q->checkpoint, &q->run);
+    TRY(checkpoint_require(&q->saved, path));
+    TRY(checkpoint_verify(q->saved));
+    return checkpoint_load_config(q->saved, &q->run);
 }
 
 static status parse(int *argc, char **argv, request *q) {
@@ -71,36 +67,34 @@ static status parse(int *argc, char **argv, request *q) {
     const char *embed_bits = cli_option(argc, argv, "--embed-bits"), *budget = cli_option(argc, argv, "--budget");
     const char *calibration = cli_option(argc, argv, "--calibration"), *step = cli_option(argc, argv, "--step");
     const char *embed_step = cli_option(argc, argv, "--embed-step"), *prune = cli_option(argc, argv, "--prune");
+    const char *data = cli_option(argc, argv, "--data");
     const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
-    q->data = cli_option(argc, argv, "--data");
     q->live = cli_flag(argc, argv, "--live");
     TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
     TRY(read_run(q, argv[1]));
-    q->options = pack_options_default();
-    q->options.prune_fraction = q->run.prune_fraction;
     long long matrix = q->run.pack_bits, embedding = q->run.embed_bits, bytes = q->run.budget_bytes;
-    q->calibration = q->run.calibration_batches;
+    long long batches = q->run.calibration_batches;
+    q->options = pack_options_of(&q->run);
+    quant_options *quant = &q->options.quant;
     TRY(cli_integer("--bits", bits, 2, 8, &matrix));
     TRY(cli_integer("--embed-bits", embed_bits, 0, 8, &embedding));
     TRY(cli_integer("--budget", budget, 0, INT64_MAX, &bytes));
-    TRY(cli_integer("--calibration", calibration, 1, 1 << 20, &q->calibration));
-    TRY(cli_number("--step", step, 0, 1, &q->options.least_step));
-    TRY(cli_number("--embed-step", embed_step, 0, 1, &q->options.embed_least_step));
-    TRY(cli_number("--prune", prune, 0, 0.99, &q->options.prune_fraction));
-    q->options.bits = (int)matrix;
-    q->options.embed_bits = (int)embedding;
+    TRY(cli_integer("--calibration", calibration, 1, 1 << 20, &batches));
+    TRY(cli_number("--step", step, 0, 1, &quant->least_step));
+    TRY(cli_number("--embed-step", embed_step, 0, 1, &quant->embed_least_step));
+    TRY(cli_number("--prune", prune, 0, 0.99, &quant->prune_fraction));
+    quant->bits = (int)matrix;
+    quant->embed_bits = (int)embedding;
+    quant->gptq = !rounding;
     q->options.budget_bytes = bytes;
     q->options.fit = fit;
-    q->options.gptq = !rounding;
-    q->options.damp = q->run.gptq_damp;
-    q->output = output ? xstrdup(output) : default_output(q->checkpoint);
+    q->run.calibration_batches = batches;
+    if (data) {
+        free(q->run.data);
+        q->run.data = xstrdup(data);
+    }
+    q->output = output ? xstrdup(output) : default_output(q->saved->path);
     return STATUS_OK;
-}
-
-static status calibrate(const request *q, model *m, const tokenizer *tok, hessians *h) {
-    const char *data = q->data ? q->data : q->run.data;
-    if (!data) return fail_usage("pack: --data: expected shards to calibrate with, found none");
-    return hessians_calibrate(h, m, tok, data, q->run.batch, q->run.seq, q->run.seed, q->calibration);
 }
 
 static void print_line(const char *name, int tensors, int64_t elements, int64_t bytes, double error, double weight) {
@@ -112,8 +106,8 @@ static void print_line(const char *name, int tensors, int64_t elements, int64_t 
 
 static void print_report(const request *q, const pack_report *r) {
     int tensors = 0;
-    printf("%s, %s weights, %s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->checkpoint,
-           q->live || !run_config_averages(&q->run) ? "live" : "averaged", q->options.gptq ? "GPTQ" : "rounding",
+    printf("%s, %s weights, %s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path,
+           q->live || !run_config_averages(&q->run) ? "live" : "averaged", q->options.quant.gptq ? "GPTQ" : "rounding",
            r->least_step, r->embed_least_step);
     printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
     for (int i = 0; i < COMPONENTS; i++) {
@@ -134,17 +128,10 @@ static void print_report(const request *q, const pack_report *r) {
 }
 
 static status pack(request *q, model *m, const tokenizer *tok) {
-    hessians *h;
     pack_report report;
-    TRY(fail_in(artifact_check_weights(m), "%s", q->checkpoint));
-    TRY(hessians_create(&h, m->k));
-    status s = q->options.gptq ? calibrate(q, m, tok, h) : STATUS_OK;
-    if (s == STATUS_OK) {
-        s = artifact_write(q->output, m, tok, q->options.gptq ? h : NULL, &q->options, &report);
-        if (report.artifact_bytes > 0) print_report(q, &report);
-    }
+    status s = fail_in(pack_model(q->output, &q->run, m, tok, &q->options, &report), "%s", q->saved->path);
+    if (report.artifact_bytes > 0) print_report(q, &report);
     if (s == STATUS_OK) printf("written to %s\n", q->output);
-    hessians_destroy(h);
     return s;
 }
 
@@ -164,8 +151,7 @@ static status run(int argc, char **argv) {
     status s = parse(&argc, argv, &q);
     if (s == STATUS_OK) s = check_output(q.output);
     if (s == STATUS_OK)
-        s = open_model(q.checkpoint, kernels_for(kernels_best_act()), q.live ? "live" : "ema", &m, &tok,
-                       &q.options.context_tokens);
+        s = open_model(q.saved->path, kernels_for(kernels_best_act()), q.live ? "live" : "ema", &m, &tok, NULL);
     if (s == STATUS_OK) {
         s = pack(&q, m, tok);
         model_destroy(m);

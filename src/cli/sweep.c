@@ -1,11 +1,8 @@
 /* moec sweep */
-#include "train/sweep.h"
+#include "study/sweep.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/cli.h"
-#include "pack/artifact.h"
-#include "pack/calibrate.h"
-#include "pack/open.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,43 +36,6 @@ static const char help[] =
     "\n"
     "example: moec sweep configs/sweeps/routing.yaml\n";
 
-/* The averaged weights where the run has some, as moec pack does it. */
-static status pack_model(const run_config *c, model *m, const tokenizer *tok, int context, const char *path,
-                         int64_t *bytes) {
-    hessians *h;
-    pack_report report;
-    pack_options options = pack_options_default();
-    options.bits = (int)c->pack_bits;
-    options.embed_bits = (int)c->embed_bits;
-    options.budget_bytes = c->budget_bytes;
-    options.gptq = true;
-    options.damp = c->gptq_damp;
-    options.prune_fraction = c->prune_fraction;
-    options.context_tokens = context;
-    TRY(hessians_create(&h, m->k));
-    status s = hessians_calibrate(h, m, tok, c->data, c->batch, c->seq, c->seed, c->calibration_batches);
-    if (s == STATUS_OK) s = artifact_write(path, m, tok, h, &options, &report);
-    if (s == STATUS_OK) *bytes = report.artifact_bytes;
-    hessians_destroy(h);
-    return s;
-}
-
-static status pack_run(const run_config *c, const kernels *k, model **packed, int64_t *bytes) {
-    char *path = path_join(c->run, "model.moec");
-    model *m;
-    tokenizer *tok;
-    int context = 0;
-    status s = open_model(c->run, k, "ema", &m, &tok, &context);
-    if (s == STATUS_OK) {
-        s = pack_model(c, m, tok, context, path, bytes);
-        model_destroy(m);
-        tokenizer_close(tok);
-    }
-    if (s == STATUS_OK) s = artifact_read(path, k, packed, NULL, NULL);
-    free(path);
-    return s;
-}
-
 /* runs/sweeps/NAME for .../NAME.yaml */
 static char *default_out(const char *path) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot = strrchr(name, '.');
@@ -105,7 +65,7 @@ static status run(int argc, char **argv) {
     sweep s;
     status result = sweep_load(&s, argv[1]);
     if (result == STATUS_OK)
-        result = list ? sweep_list(&s, out) : report ? sweep_report(&s, out) : sweep_run(&s, out, pack_run);
+        result = list ? sweep_list(&s, out) : report ? sweep_report(&s, out) : sweep_run(&s, out);
     if (result == STATUS_OK && !list) result = print_table(out);
     sweep_free(&s);
     free(out);

@@ -2,7 +2,8 @@
 
 #include "base/json.h"
 #include "base/memory.h"
-#include "hub/safetensors.h"
+#include "formats/records.h"
+#include "formats/safetensors.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +45,7 @@ static status case_open(parity_case *c, const char *folder, const kernels *k) {
     *c = (parity_case){.config_path = path_join(folder, "config.json")};
     model_config architecture;
     TRY(json_read_file(c->config_path, &c->config));
-    TRY(parity_config(&architecture, c->config, c->config_path));
+    TRY(record_config(&architecture, c->config, c->config_path));
     TRY(json_get_int(c->config, c->config_path, "batch", &c->batch));
     TRY(json_get_int(c->config, c->config_path, "seq", &c->seq));
     if (c->batch < 1 || c->seq < 1 || c->batch * c->seq > 1 << 24)

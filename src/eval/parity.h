@@ -24,10 +24,6 @@ typedef struct parity_tolerance {
 } parity_tolerance;
 static const parity_tolerance parity_default = {.logits = 1e-4, .loss = 1e-5, .gradient = 1e-3};
 
-/* The architecture that a script's arguments mean; `where` names the file. Families that moec does not know and arguments
- * that it does not understand are errors. */
-status parity_config(model_config *c, const cJSON *json, const char *where);
-
 /* Runs the case with k, which must be a float32 table. */
 status parity_run(const char *folder, const kernels *k, parity_report *report);
 bool parity_holds(const parity_report *report, const parity_tolerance *tolerance);

@@ -1,5 +1,5 @@
 #include "nn/config.h"
-#include "nn/config_field.h"
+#include "nn/config_fields.h"
 #include <math.h>
 
 static const char *const activation_names[] = {"relu2", "leaky_relu2", "swiglu", NULL};
@@ -63,9 +63,9 @@ const config_field model_config_fields[MODEL_CONFIG_FIELDS] = {
     FIELD(FIELD_FLOAT, moe_z_weight, 0, 100, NULL, "weight of the router z-loss; 0: none"),
     FIELD(FIELD_FLOAT, moe_noise_std, 0, 100, NULL, "noise on the router's logits in training; 0: none"),
     FIELD(FIELD_FLOAT, moe_bias_rate, 0, 1, NULL, "step of the selection bias that balances without a loss; 0: none"),
-    FIELD(FIELD_LAYERS, moe_layers, 0, 0, NULL, "mixture layers (the upcycle event adds to them)"),
+    FIELD(FIELD_SET, moe_layers, 0, MODEL_MAX_LAYERS - 1, NULL, "mixture layers (the upcycle event adds to them)"),
     FIELD(FIELD_INT, moe_start_layer, -1, MODEL_MAX_LAYERS - 1, NULL, "instead: mixtures from this layer on; -1: no"),
-    FIELD(FIELD_LAYERS, random_up_layers, 0, 0, NULL, "layers with a frozen random up-projection"),
+    FIELD(FIELD_SET, random_up_layers, 0, MODEL_MAX_LAYERS - 1, NULL, "layers with a frozen random up-projection"),
     FIELD(FIELD_INT, random_up_experts, 1, MODEL_MAX_EXPERTS, NULL, "blocks of its rows, gated by a router; 1: none"),
     FIELD(FIELD_INT, random_up_rank, 0, 65536, NULL, "rank of the learned correction to it; 0: none"),
     FIELD(FIELD_BOOL, random_up_gain, 0, 0, NULL, "a learned gain for each of its rows"),

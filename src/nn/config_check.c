@@ -1,6 +1,6 @@
 /* The rules that a config must keep. Each failure is one line that names the key, what was expected and what was found. */
 #include "nn/config.h"
-#include "nn/config_field.h"
+#include "nn/config_fields.h"
 #include <math.h>
 #include <stdlib.h>
 

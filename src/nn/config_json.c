@@ -1,6 +1,6 @@
 #include "base/memory.h"
 #include "base/nearest.h"
-#include "nn/config_field.h"
+#include "nn/config_fields.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ cJSON *model_config_to_json(const model_config *c) {
     for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++) {
         const config_field *f = &model_config_fields[i];
         const void *source = (const char *)c + f->offset;
-        if (f->type == FIELD_LAYERS) {
+        if (f->type == FIELD_SET) {
             cJSON_AddItemToObject(json, f->key, layers_to_json(source));
             continue;
         }
@@ -62,7 +62,7 @@ static bool layers_from_json(bool *layers, const cJSON *list) {
 
 static bool value_from_json(const config_field *f, model_config *c, const cJSON *item) {
     switch (f->type) {
-    case FIELD_LAYERS:
+    case FIELD_SET:
         return layers_from_json((bool *)((char *)c + f->offset), item);
     case FIELD_BOOL:
         return cJSON_IsBool(item) && field_parse(f, c, cJSON_IsTrue(item) ? "true" : "false");

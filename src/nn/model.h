@@ -3,14 +3,7 @@
 #define MOEC_NN_MODEL_H
 
 #include "nn/config.h"
-
-/* Tokens for one pass; host memory, copied by the model. */
-typedef struct batch {
-    int64_t batch, length;     /* B, T */
-    const int32_t *input_ids;  /* [B, T] */
-    const int32_t *target_ids; /* [B, T]; < 0: not scored. NULL where no loss is wanted */
-    const int32_t *first; /* [B, T] first position of the token's document in its row (kernel.h), NULL: one document */
-} batch;
+#include "text/batch.h"
 
 typedef struct model {
     model_config config;

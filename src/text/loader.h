@@ -4,7 +4,7 @@
 #ifndef MOEC_TEXT_LOADER_H
 #define MOEC_TEXT_LOADER_H
 
-#include "nn/model.h"
+#include "text/batch.h"
 #include "text/shard.h"
 
 typedef struct loader_position {

@@ -1,6 +1,7 @@
 #include "train/average.h"
 #include "base/memory.h"
 #include "train/schedule.h"
+#include "store/tensor_file.h"
 #include "train/states.h"
 #include <math.h>
 #include <stdlib.h>
@@ -134,7 +135,7 @@ status average_swap(average *a, model *m) {
 
 /* ---- files ---- */
 
-bool average_is_count(const char *tensor) {
+static bool is_count(const char *tensor) {
     return strncmp(tensor, COUNT_PREFIX, strlen(COUNT_PREFIX)) == 0;
 }
 
@@ -152,7 +153,7 @@ status average_save(average *a, const char *path, uint64_t *crc) {
 
 static status check_kind(const average *a, const safetensors *file) {
     bool counted = false;
-    for (int i = 0; i < file->count; i++) counted |= average_is_count(file->tensors[i].name);
+    for (int i = 0; i < file->count; i++) counted |= is_count(file->tensors[i].name);
     if (counted == (a->kind == AVERAGE_SWA)) return STATUS_OK;
     return fail_usage("%s: average: expected %s, as it was saved, found %s", file->path, counted ? "swa" : "ema",
                       counted ? "ema" : "swa");

@@ -28,6 +28,5 @@ status average_swap(average *a, model *m);
  * Loading a file of the other kind is an error. */
 status average_save(average *a, const char *path, uint64_t *crc);
 status average_load(average *a, const char *path);
-bool average_is_count(const char *tensor); /* an "average_steps.NAME" */
 
 #endif

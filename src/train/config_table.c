@@ -127,7 +127,7 @@ const event_field event_fields[EVENT_KEYS] = {
                                         "when the rate's factor is below this, instead of at"),
                             QAT},
     [EVENT_KEY_DO] = {EVENT_FIELD("do", FIELD_CHOICE, kind, 0, 0, kind_names, "what happens"), UPCYCLE | LOOP | QAT},
-    [EVENT_KEY_LAYERS] = {EVENT_FIELD("layers", FIELD_LAYERS, layers, 0, 0, NULL, "MLPs that become experts"), UPCYCLE},
+    [EVENT_KEY_LAYERS] = {EVENT_FIELD("layers", FIELD_SET, layers, 0, MODEL_MAX_LAYERS - 1, NULL, "MLPs that become experts"), UPCYCLE},
     [EVENT_KEY_EXPERTS] = {EVENT_FIELD("experts", FIELD_INT, experts, 2, MODEL_MAX_EXPERTS, NULL, "copies of each MLP"),
                            UPCYCLE},
     [EVENT_KEY_TOP_K] = {EVENT_FIELD("top_k", FIELD_INT, top_k, 1, MODEL_MAX_EXPERTS, NULL, "experts a token goes to"),

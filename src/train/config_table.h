@@ -2,7 +2,7 @@
 #ifndef MOEC_TRAIN_CONFIG_TABLE_H
 #define MOEC_TRAIN_CONFIG_TABLE_H
 
-#include "nn/config_field.h"
+#include "nn/config_fields.h"
 #include "train/config.h"
 
 enum { RUN_CONFIG_OWN_FIELDS = 50, RUN_CONFIG_FIELDS = RUN_CONFIG_OWN_FIELDS + MODEL_CONFIG_FIELDS };

@@ -2,7 +2,7 @@
 #include "base/memory.h"
 #include "base/nearest.h"
 #include "train/config_table.h"
-#include "train/yaml_document.h"
+#include "config/yaml_document.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,7 +57,7 @@ static bool read_layers(const reader *r, const yaml_node_t *node, bool *layers) 
     bool read[MODEL_MAX_LAYERS] = {false};
     for (yaml_node_item_t *i = node->data.sequence.items.start; i < node->data.sequence.items.top; i++) {
         const char *text = yaml_text(node_at(r, *i));
-        if (!text || !layers_add(read, text)) return false;
+        if (!text || !set_add(read, MODEL_MAX_LAYERS, text)) return false;
     }
     memcpy(layers, read, sizeof read);
     return true;
@@ -65,7 +65,7 @@ static bool read_layers(const reader *r, const yaml_node_t *node, bool *layers) 
 
 /* A value of any type but events. */
 static status read_value(const reader *r, const yaml_node_t *node, const config_field *f, void *base) {
-    if (f->type == FIELD_LAYERS)
+    if (f->type == FIELD_SET)
         return read_layers(r, node, (bool *)((char *)base + f->offset)) ? STATUS_OK : wrong_value(r, node, f);
     const char *text = yaml_text(node);
     /* A quoted number is a text, and the null of YAML is the empty text. */

@@ -2,6 +2,7 @@
 #include "train/optimizer.h"
 #include "base/memory.h"
 #include "nn/specs.h"
+#include "store/tensor_file.h"
 #include "train/schedule.h"
 #include "train/states.h"
 #include <math.h>

@@ -4,7 +4,6 @@
 #ifndef MOEC_TRAIN_OPTIMIZER_H
 #define MOEC_TRAIN_OPTIMIZER_H
 
-#include "hub/safetensors.h"
 #include "nn/model.h"
 #include "train/config.h"
 

@@ -98,9 +98,9 @@ static status same_model(const model_config *saved, const model_config *wanted, 
 }
 
 /* The events that already happened must still be in the list, or `fired` would speak of others. */
-static status same_fired_events(const session *s, const char *checkpoint) {
+static status same_fired_events(const session *s, const checkpoint *c) {
     run_config saved = run_config_default();
-    status result = checkpoint_load_config(checkpoint, &saved);
+    status result = checkpoint_load_config(c, &saved);
     for (int i = 0; i < saved.event_count && result == STATUS_OK; i++) {
         const event *then = &saved.events[i], *now = &s->config.events[i];
         if (s->state.fired[i] && (i >= s->config.event_count || then->kind != now->kind))
@@ -112,38 +112,21 @@ static status same_fired_events(const session *s, const char *checkpoint) {
     return result;
 }
 
-static status load_file(status (*load)(void *, const char *), void *what, const char *checkpoint, const char *name) {
-    char *path = path_join(checkpoint, name);
-    status result = path_exists(path) ? load(what, path) : fail("%s: is missing", path);
-    free(path);
-    return result;
-}
-
-static status load_optimizer(void *o, const char *path) {
-    return optimizer_load(o, path);
-}
-
-static status load_average_file(void *e, const char *path) {
-    return average_load(e, path);
-}
-
 /* A checkpoint from before the average's start has none; an average from the first step on must be there. */
-static status load_average(session *s, const char *checkpoint) {
-    bool saved;
-    TRY(checkpoint_has_average(checkpoint, &saved));
-    if (!s->e || (!saved && !average_begun(s->e))) return STATUS_OK;
-    return load_file(load_average_file, s->e, checkpoint, "ema.safetensors");
+static status load_average(session *s, const checkpoint *c) {
+    if (!s->e || (!checkpoint_has_average(c) && !average_begun(s->e))) return STATUS_OK;
+    return checkpoint_load_average(c, s->e);
 }
 
-static status load_checkpoint(session *s, const char *path) {
-    TRY(checkpoint_verify(path));
-    TRY(checkpoint_load_state(path, &s->state));
-    TRY(same_fired_events(s, path));
-    TRY(checkpoint_load_model(path, s->k, "live", &s->m));
-    TRY(same_model(&s->m->config, &s->config.model, path));
+static status load_checkpoint(session *s, const checkpoint *c) {
+    TRY(checkpoint_verify(c));
+    TRY(checkpoint_load_state(c, &s->state));
+    TRY(same_fired_events(s, c));
+    TRY(checkpoint_load_model(c, s->k, "live", &s->m));
+    TRY(same_model(&s->m->config, &s->config.model, c->path));
     TRY(create_states(s));
-    TRY(load_file(load_optimizer, s->o, path, "optimizer.safetensors"));
-    TRY(load_average(s, path));
+    TRY(checkpoint_load_optimizer(c, s->o));
+    TRY(load_average(s, c));
     const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.seed};
     for (int i = 0; i < s->config.event_count; i++)
         if (s->state.fired[i]) TRY(event_restore(&s->config.events[i], &target));
@@ -153,19 +136,19 @@ static status load_checkpoint(session *s, const char *path) {
 }
 
 static status open_model(session *s, bool resume) {
-    char *checkpoint;
-    TRY(checkpoint_find(s->config.run, &checkpoint));
+    checkpoint *c;
+    TRY(checkpoint_open(&c, s->config.run));
     status result = STATUS_OK;
-    if (checkpoint && !resume)
+    if (c && !resume)
         result = fail_usage("%s already holds checkpoints: --resume goes on from them, --overwrite begins anew",
                             s->config.run);
-    else if (checkpoint)
-        result = load_checkpoint(s, checkpoint);
+    else if (c)
+        result = load_checkpoint(s, c);
     else if (resume && !path_is_folder(s->config.run))
         result = fail("%s: no run to resume there", s->config.run);
     else
         result = start_fresh(s);
-    free(checkpoint);
+    checkpoint_close(c);
     return result;
 }
 

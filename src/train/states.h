@@ -1,10 +1,9 @@
 /* Float32 arrays on the device that accompany a model's parameters: an optimiser's moments, an average. They follow their
- * parameter through events that replace it, and travel to files under the parameter's name. */
+ * parameter through events that replace it, and travel to files under the parameter's name (store/tensor_file.h). */
 #ifndef MOEC_TRAIN_STATES_H
 #define MOEC_TRAIN_STATES_H
 
 #include "grad/param.h"
-#include "hub/safetensors.h"
 
 enum { PARAM_STATE_ARRAYS = 2 };
 
@@ -29,19 +28,5 @@ status param_states_settle(param_states *s, param *const *params, int count);
 /* new_param takes old_param's place in the model: it starts with a copy of its state, or with zeros. */
 void param_states_replaced(param_states *s, const param *new_param, const param *old_param);
 void param_states_free(param_states *s);
-
-/* Tensors on their way from the device to a safetensors file. */
-typedef struct tensor_file {
-    safetensor *tensors;
-    int count;
-} tensor_file;
-
-/* A copy of `device` (float32, p's shape) under the name prefix + p's name. */
-void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device);
-void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int32_t value);
-status tensor_file_write(tensor_file *f, const char *path, uint64_t *crc); /* frees what f holds either way */
-/* The way back. Errors name the file and the tensor. */
-status tensor_file_read(const safetensors *s, const kernels *k, const char *prefix, const param *p, void *device);
-status tensor_file_read_int(const safetensors *s, const char *prefix, const param *p, int32_t *value);
 
 #endif

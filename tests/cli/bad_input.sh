@@ -121,9 +121,9 @@ fresh copy
 : >"$checkpoint/config.yaml"
 for command in eval inspect; do refuses 1 "$checkpoint/config.yaml: truncated" "$moec" $command "$work/copy"; done
 fresh copy
-sed -i 's/\("format_version":[^0-9]*\)1/\12/' "$checkpoint/trainer.json"
+sed -i 's/\("format_version":[^0-9]*\)2/\13/' "$checkpoint/checkpoint.json"
 for command in eval generate pack inspect; do
-    refuses 1 "trainer.json: format version 2, but this moec reads versions up to 1" "$moec" $command "$work/copy"
+    refuses 1 "checkpoint.json: format version 3, but this moec reads version 2" "$moec" $command "$work/copy"
 done
 refuses 2 "model_dim is 32 there, but 64 in the configuration" train run --resume model_dim=64
 works train run --resume # finished already
@@ -132,14 +132,14 @@ works train run --resume # finished already
 fresh copy
 rm -r "$work/copy/checkpoints/step-00000002"
 for file in model ema; do change "$checkpoint/$file.safetensors" 100000 '\000\000\300\177'; done
-for file in model ema trainer; do
+for file in model ema checkpoint; do
     "$moec" pack "$work/copy" >"$work/out" 2>"$work/err"
     sums=$(sed -n 's/.*expected CRC-64 \([0-9a-f]*\), found \([0-9a-f]*\)$/s\/\1\/\2\//p' "$work/err")
     # The record's own sum covers the others, so it comes wrong first and is put right in each round.
-    sed -i "$sums" "$checkpoint/trainer.json"
+    sed -i "$sums" "$checkpoint/checkpoint.json"
     "$moec" pack "$work/copy" >"$work/out" 2>"$work/err"
     sums=$(sed -n 's/.*expected CRC-64 \([0-9a-f]*\), found \([0-9a-f]*\)$/s\/\1\/\2\//p' "$work/err")
-    [ -z "$sums" ] || sed -i "$sums" "$checkpoint/trainer.json"
+    [ -z "$sums" ] || sed -i "$sums" "$checkpoint/checkpoint.json"
 done
 refuses 1 "the loss is not finite" train copy --resume steps=8
 grep -q "the checkpoint of step 4 .* is whole" "$work/err" || complain "no word of the checkpoint: $(cat "$work/err")"

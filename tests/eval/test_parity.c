@@ -1,5 +1,6 @@
 /* Every family's shipped parity case holds; a family or argument that cannot be built is refused by name. */
 #include "eval/parity.h"
+#include "formats/records.h"
 
 #include "base/file.h"
 #include <setjmp.h>
@@ -57,7 +58,7 @@ static void test_randup(void **state) {
 static status read_arguments(model_config *c, const char *text) {
     cJSON *json = cJSON_Parse(text);
     assert_non_null(json);
-    status s = parity_config(c, json, "config.json");
+    status s = record_config(c, json, "config.json");
     cJSON_Delete(json);
     return s;
 }

@@ -1,7 +1,7 @@
 /* The rules of a model's config, its forward path, and JSON both ways. */
 #include "test.h"
 
-#include "nn/config_field.h"
+#include "nn/config_fields.h"
 
 static void assert_path(const model_config *c, const int *expected, int length, int encoder) {
     forward_path path = model_config_path(c);
@@ -66,7 +66,7 @@ static size_t field_size(const config_field *f) {
     switch (f->type) {
     case FIELD_BOOL:
         return 1;
-    case FIELD_LAYERS:
+    case FIELD_SET:
         return MODEL_MAX_LAYERS;
     case FIELD_INT64:
         return 8;

@@ -1,6 +1,7 @@
 /* The mean of the weights: against a hand computation in double, from each start, through events, files and a resume. */
 #include "tiny.h"
 
+#include "store/tensor_file.h"
 #include "train/average.h"
 #include "train/schedule.h"
 #include <math.h>
@@ -221,7 +222,7 @@ static void a_file_of_the_other_kind_is_refused(void **state) {
     assert_ok(average_save(b, plain, NULL));
     assert_fails(average_load(b, counted), "expected swa, as it was saved, found ema");
     assert_fails(average_load(a, plain), "expected ema, as it was saved, found swa");
-    assert_ok(model_load(m, counted)); /* the counts are no weights, and no obstacle */
+    assert_ok(weights_load(m, counted)); /* the counts are no weights, and no obstacle */
     free(counted);
     free(plain);
     average_destroy(a);

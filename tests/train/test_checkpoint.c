@@ -50,11 +50,19 @@ static void save(fixture *f, int64_t step) {
     assert_ok(checkpoint_save(f->run, &f->config, f->m, f->e, f->o, f->tok, &f->state));
 }
 
-static char *newest(const fixture *f) {
-    char *path;
-    assert_ok(checkpoint_find(f->run, &path));
-    assert_non_null(path);
-    return path;
+static checkpoint *newest(const fixture *f) {
+    checkpoint *c;
+    assert_ok(checkpoint_require(&c, f->run));
+    return c;
+}
+
+/* Opening and checking it, as a reader does. */
+static status verify(const char *path) {
+    checkpoint *c;
+    status s = checkpoint_require(&c, path);
+    if (s == STATUS_OK) s = checkpoint_verify(c);
+    checkpoint_close(c);
+    return s;
 }
 
 static void what_was_saved_is_loaded(void **state) {
@@ -63,15 +71,16 @@ static void what_was_saved_is_loaded(void **state) {
     tiny_gradients(f->m, 1, 0.1f);
     assert_ok(optimizer_step(f->o, 0, 1, &norm)); /* the average and the live weights differ from here on */
     save(f, 7);
-    char *path = newest(f);
-    assert_ok(checkpoint_verify(path));
+    checkpoint *c = newest(f);
+    assert_ok(checkpoint_verify(c));
+    assert_int_equal(c->context_tokens, f->config.seq);
     train_state loaded;
-    assert_ok(checkpoint_load_state(path, &loaded));
+    assert_ok(checkpoint_load_state(c, &loaded));
     assert_memory_equal(&loaded, &f->state, sizeof loaded);
     static const char *const which[] = {"live", "ema"};
     for (int w = 0; w < 2; w++) {
         model *m;
-        assert_ok(checkpoint_load_model(path, f->m->k, which[w], &m));
+        assert_ok(checkpoint_load_model(c, f->m->k, which[w], &m));
         if (w) assert_ok(average_swap(f->e, f->m));
         assert_int_equal(m->param_count, f->m->param_count);
         for (int i = 0; i < m->param_count; i++) {
@@ -84,19 +93,20 @@ static void what_was_saved_is_loaded(void **state) {
         model_destroy(m);
     }
     model *none;
-    assert_fails(checkpoint_load_model(path, f->m->k, "best", &none), "best");
-    char *itself;
-    assert_ok(checkpoint_find(path, &itself)); /* a checkpoint's own folder is accepted */
-    assert_string_equal(itself, path);
-    free(itself);
-    free(path);
+    assert_fails(checkpoint_load_model(c, f->m->k, "best", &none), "best");
+    checkpoint *itself;
+    assert_ok(checkpoint_open(&itself, c->path)); /* a checkpoint's own folder is accepted */
+    assert_string_equal(itself->path, c->path);
+    checkpoint_close(itself);
+    checkpoint_close(c);
 }
 
 static void the_newest_stay(void **state) {
     fixture *f = *state;
-    char *none;
-    assert_ok(checkpoint_find(f->run, &none));
+    checkpoint *none;
+    assert_ok(checkpoint_open(&none, f->run));
     assert_null(none);
+    assert_fails(checkpoint_require(&none, f->run), "expected a checkpoint");
     f->config.keep_checkpoints = 2;
     for (int64_t step = 9; step <= 12; step++) save(f, step);
     save(f, 12); /* again: replaced */
@@ -111,6 +121,40 @@ static void the_newest_stay(void **state) {
     free(folder);
 }
 
+/* As text 100000000 comes before 99999999. */
+static void steps_are_numbers(void **state) {
+    fixture *f = *state;
+    f->config.keep_checkpoints = 1;
+    save(f, 99999999);
+    save(f, 100000000);
+    checkpoint *c = newest(f);
+    assert_int_equal(c->step, 100000000);
+    checkpoint_close(c);
+    save(f, 100000001);
+    c = newest(f);
+    assert_int_equal(c->step, 100000001);
+    checkpoint_close(c);
+}
+
+/* Who reads a checkpoint keeps it, whatever the training that runs beside removes. */
+static void what_is_held_stays(void **state) {
+    fixture *f = *state;
+    f->config.keep_checkpoints = 1;
+    save(f, 3);
+    checkpoint *held = newest(f);
+    save(f, 4);
+    save(f, 5);
+    assert_ok(checkpoint_verify(held));
+    checkpoint *c = newest(f);
+    assert_int_equal(c->step, 5);
+    checkpoint_close(c);
+    char *path = xstrdup(held->path);
+    checkpoint_close(held);
+    save(f, 6);
+    assert_false(path_exists(path));
+    free(path);
+}
+
 static void a_folder_that_is_not_whole_is_not_found(void **state) {
     fixture *f = *state;
     save(f, 3);
@@ -118,11 +162,11 @@ static void a_folder_that_is_not_whole_is_not_found(void **state) {
     char *file = path_join(partial, "model.safetensors");
     assert_ok(folder_create(partial)); /* as a kill in the middle of saving leaves it */
     assert_ok(file_write_whole(file, "half", 4));
-    char *path = newest(f);
-    assert_non_null(strstr(path, "step-00000003"));
+    checkpoint *c = newest(f);
+    assert_int_equal(c->step, 3);
+    checkpoint_close(c);
     save(f, 4);
     assert_false(path_exists(partial)); /* the next save clears it away */
-    free(path);
     free(file);
     free(partial);
 }
@@ -146,24 +190,26 @@ static void damage(const char *checkpoint, const char *name, bool cut, uint8_t *
 static void damage_is_named(void **state) {
     fixture *f = *state;
     save(f, 3);
-    char *checkpoint = newest(f);
+    checkpoint *c = newest(f);
+    const char *folder = c->path;
     static const char *const names[] = {"config.json",           "model.safetensors", "ema.safetensors",
                                         "optimizer.safetensors", "tokenizer.model",   "config.yaml",
-                                        "trainer.json"};
+                                        "checkpoint.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = path_join(checkpoint, names[i]);
+        char *path = path_join(folder, names[i]);
         uint8_t *original;
         size_t count;
         for (int cut = 0; cut < 2; cut++) {
-            damage(checkpoint, names[i], cut, &original, &count);
-            assert_fails(checkpoint_verify(checkpoint), names[i]);
+            damage(folder, names[i], cut, &original, &count);
+            assert_fails(verify(folder), names[i]);
             assert_ok(file_write_whole(path, original, count));
             free(original);
         }
-        assert_ok(checkpoint_verify(checkpoint));
+        assert_ok(verify(folder));
         assert_ok(file_read(path, &original, &count));
         assert_int_equal(unlink(path), 0);
-        assert_fails(checkpoint_verify(checkpoint), names[i]);
+        assert_int_not_equal(verify(folder), STATUS_OK); /* without its manifest it is no checkpoint */
+        if (strcmp(names[i], "checkpoint.json") != 0) assert_fails(verify(folder), names[i]);
         assert_ok(file_write_whole(path, original, count));
         free(original);
         free(path);
@@ -171,32 +217,34 @@ static void damage_is_named(void **state) {
     model *m;
     uint8_t *original;
     size_t count;
-    damage(checkpoint, "model.safetensors", false, &original, &count);
-    assert_fails(checkpoint_load_model(checkpoint, f->m->k, "live", &m), "model.safetensors");
+    damage(folder, "model.safetensors", false, &original, &count);
+    assert_fails(checkpoint_load_model(c, f->m->k, "live", &m), "model.safetensors");
     assert_null(m);
     free(original);
-    free(checkpoint);
+    checkpoint_close(c);
 }
 
 static void a_newer_version_is_refused(void **state) {
     fixture *f = *state;
     save(f, 3);
-    char *checkpoint = newest(f), *path = path_join(checkpoint, "trainer.json");
-    cJSON *trainer;
-    assert_ok(json_read_file(path, &trainer));
-    cJSON_SetNumberValue(cJSON_GetObjectItem(trainer, "format_version"), CHECKPOINT_VERSION + 1);
-    assert_ok(json_write_file(path, trainer));
-    cJSON_Delete(trainer);
-    train_state loaded;
-    assert_fails(checkpoint_load_state(checkpoint, &loaded), "version 2");
-    free(path);
-    free(checkpoint);
+    checkpoint *c = newest(f);
+    cJSON *manifest;
+    assert_ok(json_read_file(c->manifest_path, &manifest));
+    cJSON_SetNumberValue(cJSON_GetObjectItem(manifest, "format_version"), CHECKPOINT_VERSION + 1);
+    assert_ok(json_write_file(c->manifest_path, manifest));
+    cJSON_Delete(manifest);
+    checkpoint *refused;
+    assert_fails(checkpoint_open(&refused, f->run), "version 3");
+    assert_null(refused);
+    checkpoint_close(c);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_saved_is_loaded, create, destroy),
         cmocka_unit_test_setup_teardown(the_newest_stay, create, destroy),
+        cmocka_unit_test_setup_teardown(steps_are_numbers, create, destroy),
+        cmocka_unit_test_setup_teardown(what_is_held_stays, create, destroy),
         cmocka_unit_test_setup_teardown(a_folder_that_is_not_whole_is_not_found, create, destroy),
         cmocka_unit_test_setup_teardown(damage_is_named, create, destroy),
         cmocka_unit_test_setup_teardown(a_newer_version_is_refused, create, destroy),

@@ -1,5 +1,6 @@
 #include "tiny.h"
 
+#include "store/tensor_file.h"
 #include "train/average.h"
 #include "train/schedule.h"
 #include <math.h>
@@ -318,9 +319,9 @@ static void states_survive_a_file(void **state) {
     }
     char *path = path_join(*state, "o.safetensors"), *weights = path_join(*state, "m.safetensors");
     assert_ok(optimizer_save(o, path, NULL));
-    assert_ok(model_save(m, weights, NULL));
+    assert_ok(weights_save(m, weights, NULL));
     assert_ok(optimizer_load(p, path));
-    assert_ok(model_load(twin, weights));
+    assert_ok(weights_load(twin, weights));
     tiny_gradients(m, 9, 0.1f);
     tiny_gradients(twin, 9, 0.1f);
     assert_ok(optimizer_step(o, 2, 1, &norm));
@@ -333,12 +334,12 @@ static void states_survive_a_file(void **state) {
     }
     assert_ok(upcycle(twin, p, NULL)); /* a file of another architecture */
     assert_fails(optimizer_load(p, path), "blocks.1.mlp.router.weight");
-    assert_fails(model_load(twin, weights), "blocks.1.mlp.router.weight");
+    assert_fails(weights_load(twin, weights), "blocks.1.mlp.router.weight");
     model_config shorter = tiny_model(); /* fewer parameters than the file has */
     shorter.bigram_buckets = 0;
     model *other;
     assert_ok(model_create(&other, &shorter, m->k));
-    assert_fails(model_load(other, weights), "bigram_emb.weight");
+    assert_fails(weights_load(other, weights), "bigram_emb.weight");
     model_destroy(other);
     free(path);
     free(weights);

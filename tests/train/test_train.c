@@ -111,27 +111,27 @@ static void events_fire_once_and_show_in_the_log(void **state) {
     assert_float_equal(cJSON_GetArrayItem(share, 0)->valuedouble + cJSON_GetArrayItem(share, 1)->valuedouble, 1, 2e-4);
     assert_null(cJSON_GetObjectItem(cJSON_GetArrayItem(records, 6), "experts"));
     cJSON_Delete(records);
-    char *path;
+    checkpoint *saved;
     model *m;
-    assert_ok(checkpoint_find(c.run, &path)); /* the checkpoint's config.json is the model as it became */
-    assert_ok(checkpoint_load_model(path, kernels_for(DTYPE_F32), "ema", &m));
+    assert_ok(checkpoint_require(&saved, c.run)); /* the checkpoint's config.json is the model as it became */
+    assert_ok(checkpoint_load_model(saved, kernels_for(DTYPE_F32), "ema", &m));
     assert_true(m->config.looping && m->config.moe_layers[1] && m->config.moe_layers[2]);
     assert_int_equal(m->config.moe_num_experts, 2);
     model_destroy(m);
-    free(path);
+    checkpoint_close(saved);
     run_config_free(&c);
 }
 
 /* ---- resuming ---- */
 
-static char *checkpoint_file(const run_config *c, int step, const char *name) {
+static char *file_of_step(const run_config *c, int step, const char *name) {
     return xasprintf("%s/checkpoints/step-%08d/%s", c->run, step, name);
 }
 
 /* Take the run back to the moment after the checkpoint of `step`, with a line of the log half written. */
 static void rewind_to(const run_config *c, int step, int steps) {
     for (int later = step + 1; later <= steps; later++) {
-        char *folder = checkpoint_file(c, later, "");
+        char *folder = file_of_step(c, later, "");
         assert_ok(folder_remove(folder));
         free(folder);
     }
@@ -143,7 +143,7 @@ static void rewind_to(const run_config *c, int step, int steps) {
 }
 
 static void read_final(const run_config *c, int steps, const char *name, uint8_t **bytes, size_t *count) {
-    char *path = checkpoint_file(c, steps, name);
+    char *path = file_of_step(c, steps, name);
     assert_ok(file_read(path, bytes, count));
     free(path);
 }
@@ -244,11 +244,10 @@ static void a_loss_that_is_not_finite_stops_the_run(void **state) {
     train_result result;
     assert_fails(train_run(&c, false, &result), "not finite");
     assert_non_null(strstr(error_message(), "the checkpoint of step"));
-    char *path;
-    assert_ok(checkpoint_find(c.run, &path));
-    assert_non_null(path);
-    assert_ok(checkpoint_verify(path));
-    free(path);
+    checkpoint *saved;
+    assert_ok(checkpoint_require(&saved, c.run));
+    assert_ok(checkpoint_verify(saved));
+    checkpoint_close(saved);
     run_config_free(&c);
 }
 

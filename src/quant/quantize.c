@@ -1,0 +1,156 @@
+#include "quant/quantize.h"
+
+#include "base/memory.h"
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+status quantized_create(quantized *out, int64_t rows, int64_t cols, int bits) {
+    *out = (quantized){0};
+    if (bits < 2 || bits > 8) return fail("expected 2 to 8 bits a weight, found %d", bits);
+    if (rows < 1 || cols < 1)
+        return fail("expected a matrix, found %lld rows and %lld columns", (long long)rows, (long long)cols);
+    out->rows = rows;
+    out->cols = cols;
+    out->levels = (1 << (bits - 1)) - 1;
+    out->q = xcalloc((size_t)(rows * cols), sizeof(int8_t));
+    out->scale = xcalloc((size_t)rows, sizeof(float));
+    return STATUS_OK;
+}
+
+void quantized_free(quantized *q) {
+    free(q->q);
+    free(q->scale);
+    *q = (quantized){0};
+}
+
+void quantized_expand(const quantized *q, float *out) {
+    for (int64_t r = 0; r < q->rows; r++)
+        for (int64_t c = 0; c < q->cols; c++) out[r * q->cols + c] = (float)q->q[r * q->cols + c] * q->scale[r];
+}
+
+status check_finite(const float *w, int64_t rows, int64_t cols) {
+    for (int64_t i = 0; i < rows * cols; i++)
+        if (!isfinite(w[i]))
+            return fail("row %lld, column %lld: expected a finite weight, found %g", (long long)(i / cols),
+                        (long long)(i % cols), (double)w[i]);
+    return STATUS_OK;
+}
+
+float scale_round(float scale) {
+    enum { DROPPED = 18 }; /* of float32's 23 mantissa bits */
+    uint32_t bits;
+    memcpy(&bits, &scale, sizeof bits);
+    bits = (bits + (1u << (DROPPED - 1))) & ~((1u << DROPPED) - 1);
+    memcpy(&scale, &bits, sizeof bits);
+    return scale;
+}
+
+/* Σ_j importance[j] (w_j − q_j scale)², in four partial sums so that it vectorises in a fixed order. */
+static double weighted_rounding_error(const float *w, const float *importance, int64_t cols, float scale,
+                                      float levels) {
+    const float inverse = 1.0f / scale;
+    float sum[16] = {0};
+    int64_t c = 0;
+    for (; c + 16 <= cols; c += 16)
+        for (int i = 0; i < 16; i++) {
+            float e = w[c + i] - grid_nearest(w[c + i], inverse, levels) * scale;
+            sum[i] += importance ? importance[c + i] * e * e : e * e;
+        }
+    double total = 0;
+    for (; c < cols; c++) {
+        float e = w[c] - grid_nearest(w[c], inverse, levels) * scale;
+        total += importance ? importance[c] * e * e : e * e;
+    }
+    for (int i = 0; i < 16; i++) total += sum[i];
+    return total;
+}
+
+int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t cols,
+                     const grid_options *grid) {
+    const float levels = (float)((1 << (grid->bits - 1)) - 1);
+    float largest = 0;
+    double squares = 0;
+    for (int64_t c = 0; c < cols; c++) {
+        largest = fmaxf(largest, fabsf(w[c]));
+        squares += (double)w[c] * w[c];
+    }
+    const float least = (float)(grid->least_step * sqrt(squares / (double)cols));
+    /* From a little above the largest weight down to about a quarter of it, where the best grids of 2 bits lie. */
+    double error[SCALE_CANDIDATES];
+    float fraction = 1.05f, previous = 0;
+    int count = 0;
+    for (int i = 0; i < SCALE_CANDIDATES; i++, fraction *= 0.93f) {
+        float scale = scale_round(fmaxf(fraction * largest / levels, least));
+        /* A row so small that its scale or the inverse leaves float32 is as good as zero. */
+        if (scale == previous || scale < 1e-37f || !isfinite(scale)) continue;
+        previous = scale;
+        double e = weighted_rounding_error(w, importance, cols, scale, levels);
+        int at = count++;
+        for (; at > 0 && error[at - 1] > e; at--) {
+            error[at] = error[at - 1];
+            out[at] = out[at - 1];
+        }
+        error[at] = e;
+        out[at] = scale;
+    }
+    return count;
+}
+
+status quantize_round(quantized *out, const float *w, int64_t rows, int64_t cols, const grid_options *grid) {
+    TRY(quantized_create(out, rows, cols, grid->bits));
+    status s = check_finite(w, rows, cols);
+    if (s != STATUS_OK) {
+        quantized_free(out);
+        return s;
+    }
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < rows; r++) {
+        float candidates[SCALE_CANDIDATES];
+        if (scale_candidates(candidates, w + r * cols, NULL, cols, grid) == 0) continue;
+        out->scale[r] = candidates[0];
+        for (int64_t c = 0; c < cols; c++) {
+            const bool pruned = grid->pruned && grid->pruned[r * cols + c];
+            const float nearest = grid_nearest(w[r * cols + c], 1.0f / candidates[0], (float)out->levels);
+            out->q[r * cols + c] = pruned ? 0 : (int8_t)nearest;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* eᵀ H e of a few rows at a time: H's rows are read once for all of them. product: [HESSIAN_ROWS, cols] scratch. */
+enum { HESSIAN_ROWS = 8 };
+static double quadratic_form(const float *e, const float *hessian, int64_t rows, int64_t cols, float *product) {
+    memset(product, 0, (size_t)(rows * cols) * sizeof(float));
+    for (int64_t j = 0; j < cols; j++)
+        for (int64_t r = 0; r < rows; r++) {
+            const float factor = e[r * cols + j];
+            if (factor == 0) continue;
+            for (int64_t c = 0; c < cols; c++) product[r * cols + c] += factor * hessian[j * cols + c];
+        }
+    double sum = 0;
+    for (int64_t i = 0; i < rows * cols; i++) sum += (double)product[i] * e[i];
+    return sum;
+}
+
+double hessian_error(const float *w, const float *quantised, const float *hessian, int64_t rows, int64_t cols) {
+    const int64_t panels = (rows + HESSIAN_ROWS - 1) / HESSIAN_ROWS;
+    double *sums = xcalloc((size_t)panels, sizeof(double));
+#pragma omp parallel for schedule(dynamic)
+    for (int64_t p = 0; p < panels; p++) {
+        const int64_t first = p * HESSIAN_ROWS, count = first + HESSIAN_ROWS > rows ? rows - first : HESSIAN_ROWS;
+        float *e = xmalloc((size_t)(2 * HESSIAN_ROWS * cols) * sizeof(float));
+        for (int64_t i = 0; i < count * cols; i++)
+            e[i] = w[first * cols + i] - (quantised ? quantised[first * cols + i] : 0);
+        if (hessian)
+            sums[p] = quadratic_form(e, hessian, count, cols, e + HESSIAN_ROWS * cols);
+        else
+            for (int64_t i = 0; i < count * cols; i++) sums[p] += (double)e[i] * e[i];
+        free(e);
+    }
+    double total = 0;
+    for (int64_t p = 0; p < panels; p++) total += sums[p];
+    free(sums);
+    return total;
+}

@@ -1,0 +1,63 @@
+/* Quantisers of one matrix: per-row symmetric grids q · scale with |q| ≤ levels, levels = 2^(bits−1) − 1. Host memory. */
+#ifndef MOEC_QUANT_QUANTIZE_H
+#define MOEC_QUANT_QUANTIZE_H
+
+#include "base/status.h"
+#include <stdint.h>
+
+typedef struct quantized {
+    int64_t rows, cols;
+    int levels;   /* 31 for int6 */
+    int8_t *q;    /* [rows, cols] */
+    float *scale; /* [rows], > 0, or 0 for a row of zeros; on the grid of scale_round */
+} quantized;
+void quantized_free(quantized *q);
+void quantized_expand(const quantized *q, float *out); /* out[rows, cols] = q · scale */
+
+/* How a row's grid is chosen. */
+typedef struct grid_options {
+    int bits; /* 2 … 8 */
+    /* The least step in units of the row's σ (its root mean square); 0: only the error decides. The entropy coder pays
+     * about log2(σ / step) + 2.05 bits a weight of a Gaussian row, so a coarser step buys bytes with error. */
+    double least_step;
+    /* [rows, cols], 1: this weight becomes exactly 0, whatever it is; NULL: none (prune.h). GPTQ lets the weights that are
+     * left make up for it, as for any other rounding. */
+    const uint8_t *pruned;
+} grid_options;
+
+/* A scale as the artifact stores it: bfloat16 (float32's range, so no row is too small or too large for it) with the last
+ * 2 of its 7 mantissa bits zero, i.e. 32 values an octave. The search looks at scales 7 % apart, so nothing is lost. */
+float scale_round(float scale);
+
+/* Nearest rounding; each row's scale is the best of a search, by plain squared error. Weights that are not finite are
+ * refused with row and column; callers add the tensor's name. */
+status quantize_round(quantized *out, const float *w, int64_t rows, int64_t cols, const grid_options *grid);
+/* GPTQ (Frantar et al. 2022): act-order, blocks of 128, lazy updates; hessian [cols, cols] = XᵀX (any positive scale).
+ * damp: added to the diagonal, relative to its mean. Each row's scale is chosen by the Hessian-weighted error that GPTQ
+ * minimises. Columns that the calibration never saw are rounded; so is everything when the whole Hessian is 0. */
+status quantize_gptq(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,
+                     const grid_options *grid, double damp);
+/* tr((W − Q) H (W − Q)ᵀ); quantised may be NULL (0: the weight of W itself), hessian may be NULL (the identity). */
+double hessian_error(const float *w, const float *quantised, const float *hessian, int64_t rows, int64_t cols);
+
+/* ---- shared by quantize.c and gptq.c ---- */
+enum { SCALE_CANDIDATES = 20 };
+/* Scales worth trying for a row, best first by Σ_j importance[j] (w_j − q_j scale)² (importance NULL: 1); returns their
+ * number, 0 for a row of zeros. */
+int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t cols,
+                     const grid_options *grid);
+/* OK, or which element of w is not finite. */
+status check_finite(const float *w, int64_t rows, int64_t cols);
+/* Allocates q and scale; checks bits. */
+status quantized_create(quantized *out, int64_t rows, int64_t cols, int bits);
+
+/* w / scale to the nearest integer in [−levels, levels]; adding 1.5 · 2²³ makes a float32 round itself, which, unlike
+ * rintf, every instruction set does on whole vectors. */
+static inline float grid_nearest(float w, float inverse_scale, float levels) {
+    float x = w * inverse_scale;
+    x = x > levels ? levels : x;
+    x = x < -levels ? -levels : x;
+    return (x + 12582912.0f) - 12582912.0f;
+}
+
+#endif

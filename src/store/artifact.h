@@ -1,0 +1,56 @@
+/* The artifact: one self-contained file with config, tokenizer and quantised, entropy-coded weights.
+ * docs/formats.md has it to the byte. */
+#ifndef MOEC_STORE_ARTIFACT_H
+#define MOEC_STORE_ARTIFACT_H
+
+#include "nn/budget.h"
+#include "nn/model.h"
+#include "quant/hessians.h"
+#include "quant/options.h"
+#include "text/tokenizer.h"
+
+enum { ARTIFACT_VERSION = 1 };
+
+typedef struct pack_options {
+    quant_options quant;
+    int64_t budget_bytes; /* fail when the file is larger; 0: any size */
+    bool fit;             /* and before failing try coarser steps */
+    int context_tokens;   /* stored for the reader: the sequence length that it was trained with */
+} pack_options;
+pack_options pack_options_default(void);
+
+/* What became of the tensors of a component (nn/budget.h). */
+typedef struct pack_component {
+    int tensors;
+    int64_t elements;
+    int64_t bytes;        /* in the file, with its share of what is packed together (scales, floats) */
+    double error, weight; /* Σ tr(ΔW H ΔWᵀ) and Σ tr(W H Wᵀ) of its grids; H is the identity where no input was seen */
+} pack_component;
+
+typedef struct pack_report {
+    int64_t artifact_bytes, weight_bytes, tokenizer_bytes, config_bytes;
+    int64_t raw_bytes;      /* the same tensors as float32 */
+    double bits_per_weight; /* after entropy coding */
+    double relative_error;  /* Σ error / Σ weight over what has a Hessian (over all when there is none) */
+    double entropy_bits;    /* a weight of the grids, without contexts: what the coder is measured against */
+    int64_t pruned;         /* weights that were made 0 */
+    double least_step;      /* that were used: with `fit` they may be larger than asked for */
+    double embed_least_step;
+    pack_component components[COMPONENTS];
+} pack_report;
+
+/* Quantise m's values (the model is not changed) and write the artifact. h may be NULL when options->quant.gptq is false; tok may
+ * be NULL for a file without a tokenizer. A weight that is not finite is an error that names its tensor. The report is
+ * filled even when the file would be larger than the budget and is not written. */
+status artifact_write(const char *path, const model *m, const tokenizer *tok, const hessians *h,
+                      const pack_options *options, pack_report *report);
+/* Checks the checksum, version and every length before use. m and tok may be NULL where they are not wanted. */
+status artifact_read(const char *path, const kernels *k, model **m, tokenizer **tok, int *context_tokens);
+/* The same from memory; `where` names it in messages. With k NULL only the container and the codes are checked. */
+status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model **m,
+                      tokenizer **tok, int *context_tokens);
+/* That every weight is finite; else an error that names tensor, row and column. To ask before calibrating. */
+status artifact_check_weights(const model *m);
+bool artifact_is(const char *path); /* the magic is there */
+
+#endif

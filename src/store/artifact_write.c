@@ -1,0 +1,229 @@
+#include "base/file.h"
+#include "base/memory.h"
+#include "store/artifact_format.h"
+#include "store/score_filter.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* With `fit`: steps that are tried are FIRST_STEP to MOST_STEP of a row's σ (beyond it a weight has less than 2 bits), and
+ * EMBED_STEP of that for embeddings, which every token reads and every logit depends on. */
+static const double FIRST_STEP = 0.02, MOST_STEP = 1.2, EMBED_STEP = 0.2;
+enum { FIT_TRIES = 7 };
+
+pack_options pack_options_default(void) {
+    return (pack_options){.quant = quant_options_default};
+}
+
+const char *section_name(int kind) {
+    static const char *const names[] = {"?", "config", "tokenizer", "tensors", "scales", "halves", "floats", "codes"};
+    return kind >= 1 && kind <= SECTION_COUNT ? names[kind] : names[0];
+}
+
+/* ---- sections ---- */
+
+typedef struct section {
+    byte_buffer stored;
+    size_t raw_bytes;
+    bool lzma;
+} section;
+
+/* LZMA, or as it is where that is not larger. */
+static status section_fill(section *s, const void *bytes, size_t count, bool try_lzma) {
+    s->raw_bytes = count;
+    if (try_lzma && count) TRY(lzma_pack(bytes, count, &s->stored));
+    s->lzma = s->stored.count > 0 && s->stored.count < count && count <= s->stored.count * MAX_LZMA_RATIO;
+    if (s->lzma) return STATUS_OK;
+    s->stored.count = 0;
+    buffer_add(&s->stored, bytes, count);
+    return STATUS_OK;
+}
+
+static status section_fill_planes(section *s, const void *values, size_t count, int width) {
+    byte_buffer planes = {0};
+    planes_split(&planes, values, count, width);
+    status result = section_fill(s, planes.bytes, planes.count, true);
+    free(planes.bytes);
+    return result;
+}
+
+static char *config_text(const model *m, const pack_options *options) {
+    cJSON *root = cJSON_CreateObject();
+    cJSON_AddStringToObject(root, "moec", MOEC_VERSION);
+    cJSON_AddNumberToObject(root, "context_tokens", options->context_tokens);
+    cJSON_AddNumberToObject(root, "bits", options->quant.bits);
+    cJSON_AddNumberToObject(root, "embed_bits", quant_embed_bits(&options->quant));
+    cJSON_AddItemToObject(root, "model", model_config_to_json(&m->config));
+    char *text = cJSON_PrintUnformatted(root);
+    cJSON_Delete(root);
+    return text;
+}
+
+static status fill_tokenizer(section *out, const tokenizer *tok) {
+    const void *bytes;
+    size_t count;
+    tokenizer_bytes(tok, &bytes, &count);
+    uint8_t *filtered = xmalloc(count + 1);
+    memcpy(filtered, bytes, count);
+    score_filter_apply(filtered, count);
+    status s = section_fill(out, filtered, count, true);
+    free(filtered);
+    return s;
+}
+
+static status fill_sections(section *sections, const packed_tensors *t, const model *m, const tokenizer *tok,
+                            const pack_options *options) {
+    char *config = config_text(m, options);
+    status s = section_fill(&sections[SECTION_CONFIG], config, strlen(config), true);
+    cJSON_free(config);
+    TRY(s);
+    if (tok) TRY(fill_tokenizer(&sections[SECTION_TOKENIZER], tok));
+    TRY(section_fill(&sections[SECTION_TENSORS], t->directory.bytes, t->directory.count, true));
+    TRY(section_fill_planes(&sections[SECTION_SCALES], t->scales, t->scale_count, sizeof *t->scales));
+    TRY(section_fill_planes(&sections[SECTION_HALVES], t->halves, t->half_count, sizeof *t->halves));
+    TRY(section_fill_planes(&sections[SECTION_FLOATS], t->floats, t->float_count, sizeof *t->floats));
+    return section_fill(&sections[SECTION_CODES], t->codes.bytes, t->codes.count, false);
+}
+
+/* The whole file from its sections (1 … SECTION_COUNT). */
+static void assemble(byte_buffer *file, const section *sections) {
+    uint64_t offset = HEADER_BYTES + SECTION_COUNT * SECTION_ENTRY_BYTES, end = offset;
+    for (int i = 1; i <= SECTION_COUNT; i++) end += sections[i].stored.count;
+    buffer_add(file, ARTIFACT_MAGIC, 4);
+    buffer_add_number(file, ARTIFACT_VERSION, 4);
+    buffer_add_number(file, end + CHECKSUM_BYTES, 8);
+    buffer_add_number(file, SECTION_COUNT, 4);
+    buffer_add_number(file, 0, 4);
+    for (int i = 1; i <= SECTION_COUNT; i++) {
+        buffer_add_number(file, (uint64_t)i, 4);
+        buffer_add_number(file, sections[i].lzma, 4);
+        buffer_add_number(file, offset, 8);
+        buffer_add_number(file, sections[i].stored.count, 8);
+        buffer_add_number(file, sections[i].raw_bytes, 8);
+        offset += sections[i].stored.count;
+    }
+    for (int i = 1; i <= SECTION_COUNT; i++) buffer_add(file, sections[i].stored.bytes, sections[i].stored.count);
+    buffer_add_number(file, crc64(0, file->bytes, file->count), CHECKSUM_BYTES);
+}
+
+/* ---- the report ---- */
+
+/* A component's part of a section that holds `all` values of all components. */
+static int64_t part_of(const section *s, int64_t values, size_t all) {
+    return all ? llround((double)s->stored.count * (double)values / (double)all) : 0;
+}
+
+static void fill_report(pack_report *r, const section *sections, const packed_tensors *t, const component_share *shares,
+                        const model *m, const byte_buffer *file) {
+    for (int i = 0; i < COMPONENTS; i++) {
+        pack_component *c = &r->components[i];
+        c->bytes += part_of(&sections[SECTION_SCALES], shares[i].scales, t->scale_count);
+        c->bytes += part_of(&sections[SECTION_HALVES], shares[i].halves, t->half_count);
+        c->bytes += part_of(&sections[SECTION_FLOATS], shares[i].floats, t->float_count);
+    }
+    const int64_t elements = model_param_total(m);
+    const int64_t quantised = elements - (int64_t)(t->half_count + t->float_count);
+    r->artifact_bytes = (int64_t)file->count;
+    r->config_bytes = (int64_t)(sections[SECTION_CONFIG].stored.count + sections[SECTION_TENSORS].stored.count);
+    r->tokenizer_bytes = (int64_t)sections[SECTION_TOKENIZER].stored.count;
+    for (int i = SECTION_SCALES; i <= SECTION_CODES; i++) r->weight_bytes += (int64_t)sections[i].stored.count;
+    r->raw_bytes = 4 * elements;
+    r->bits_per_weight = 8.0 * (double)r->weight_bytes / (double)elements;
+    r->entropy_bits = quantised ? r->entropy_bits / (double)quantised : 0;
+}
+
+/* ---- building, and fitting to a budget ---- */
+
+static status build(byte_buffer *file, const model *m, const tokenizer *tok, const hessians *h,
+                    const pack_options *options, pack_report *report) {
+    section sections[SECTION_COUNT + 1] = {0};
+    component_share shares[COMPONENTS];
+    packed_tensors tensors;
+    TRY(pack_tensors(&tensors, m, h, &options->quant, report, shares));
+    status s = fill_sections(sections, &tensors, m, tok, options);
+    if (s == STATUS_OK) {
+        file->count = 0;
+        assemble(file, sections);
+        fill_report(report, sections, &tensors, shares, m, file);
+        report->least_step = options->quant.least_step;
+        report->embed_least_step = options->quant.embed_least_step;
+    }
+    for (int i = 1; i <= SECTION_COUNT; i++) free(sections[i].stored.bytes);
+    packed_tensors_free(&tensors);
+    return s;
+}
+
+static void set_step(pack_options *options, double step) {
+    options->quant.least_step = step;
+    options->quant.embed_least_step = fmax(options->quant.embed_least_step, EMBED_STEP * step);
+}
+
+/* The finest step whose file is within the budget, by bisection of its logarithm. Leaves the best file that fits, or, when
+ * none does, the coarsest. */
+static status fit(byte_buffer *file, const model *m, const tokenizer *tok, const hessians *h, pack_options options,
+                  pack_report *report) {
+    const pack_options asked = options;
+    double low = log(fmax(options.quant.least_step, FIRST_STEP)), high = log(MOST_STEP);
+    set_step(&options, MOST_STEP);
+    TRY(build(file, m, tok, h, &options, report));
+    if (report->artifact_bytes > options.budget_bytes) return STATUS_OK;
+    for (int i = 0; i < FIT_TRIES; i++) {
+        const double middle = 0.5 * (low + high);
+        byte_buffer next = {0};
+        pack_report next_report;
+        options = asked;
+        set_step(&options, exp(middle));
+        status s = build(&next, m, tok, h, &options, &next_report);
+        const bool fits = s == STATUS_OK && next_report.artifact_bytes <= options.budget_bytes;
+        if (fits) {
+            free(file->bytes);
+            *file = next;
+            *report = next_report;
+            high = middle;
+        } else {
+            free(next.bytes);
+            low = middle;
+        }
+        TRY(s);
+    }
+    return STATUS_OK;
+}
+
+static status check_options(const quant_options *o, const model *m, const tokenizer *tok, const hessians *h) {
+    if (o->bits < 2 || o->bits > 8) return fail_usage("bits: expected 2 to 8, found %d", o->bits);
+    if (o->embed_bits != 0 && (o->embed_bits < 2 || o->embed_bits > 8))
+        return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
+    if (!(o->prune_fraction >= 0 && o->prune_fraction < 1))
+        return fail_usage("prune_fraction: expected a number from 0 to under 1, found %g", o->prune_fraction);
+    if (o->gptq && !h) return fail_usage("GPTQ needs Hessians of calibration batches, found none");
+    if (tok && tokenizer_vocab_size(tok) > m->config.vocab_size)
+        return fail("expected at most %d pieces in the tokenizer, the model's vocabulary, found %d",
+                    m->config.vocab_size, tokenizer_vocab_size(tok));
+    return STATUS_OK;
+}
+
+static status write_file(const char *path, const byte_buffer *file) {
+    file_writer w;
+    TRY(file_create(&w, path));
+    file_write(&w, file->bytes, file->count);
+    return file_commit(&w);
+}
+
+status artifact_write(const char *path, const model *m, const tokenizer *tok, const hessians *h,
+                      const pack_options *options, pack_report *report) {
+    byte_buffer file = {0};
+    pack_report unused;
+    if (!report) report = &unused;
+    *report = (pack_report){0};
+    TRY(check_options(&options->quant, m, tok, h));
+    status s = build(&file, m, tok, h, options, report);
+    const int64_t budget = options->budget_bytes;
+    if (s == STATUS_OK && options->fit && budget > 0 && report->artifact_bytes > budget)
+        s = fit(&file, m, tok, h, *options, report);
+    if (s == STATUS_OK && budget > 0 && report->artifact_bytes > budget)
+        s = fail("%s: expected at most %lld bytes (the budget), found %lld%s", path, (long long)budget,
+                 (long long)report->artifact_bytes, options->fit ? " with the coarsest steps" : "");
+    if (s == STATUS_OK) s = write_file(path, &file);
+    free(file.bytes);
+    return s;
+}

@@ -1,0 +1,204 @@
+/* Reading checkpoints: the newest one of a run, held while it is read; its manifest; the model in it. */
+#include "store/checkpoint.h"
+
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "store/checkpoint_folder.h"
+#include "store/tensor_file.h"
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- the manifest ---- */
+
+cJSON *crc_string(uint64_t crc) {
+    char text[17];
+    snprintf(text, sizeof text, "%016" PRIx64, crc);
+    return cJSON_CreateString(text);
+}
+
+cJSON *manifest_crc(cJSON *manifest) {
+    cJSON *own = cJSON_DetachItemFromObjectCaseSensitive(manifest, "crc64");
+    cJSON_Delete(own);
+    char *text = cJSON_PrintUnformatted(manifest);
+    cJSON *crc = crc_string(crc64(0, text, strlen(text)));
+    cJSON_free(text);
+    return crc;
+}
+
+static status check_crc(cJSON *manifest, const char *path) {
+    const char *found;
+    TRY(json_get_string(manifest, path, "crc64", &found));
+    char *stored = xstrdup(found);
+    cJSON *crc = manifest_crc(manifest);
+    status s = strcmp(stored, crc->valuestring) == 0
+                   ? STATUS_OK
+                   : fail("%s: corrupted: expected CRC-64 %s, found %s", path, stored, crc->valuestring);
+    cJSON_Delete(crc);
+    free(stored);
+    return s;
+}
+
+static status read_manifest(checkpoint *c) {
+    int64_t version, context;
+    const char *path = c->manifest_path;
+    TRY(json_read_file(path, &c->manifest));
+    TRY(json_get_int(c->manifest, path, "format_version", &version));
+    if (version != CHECKPOINT_VERSION)
+        return fail("%s: format version %" PRId64 ", but this moec reads version %d", path, version,
+                    CHECKPOINT_VERSION);
+    TRY(check_crc(c->manifest, path));
+    TRY(json_get_int(c->manifest, path, "step", &c->step));
+    TRY(json_get_int(c->manifest, path, "context_tokens", &context));
+    if (c->step < 0 || context < 1 || context > INT32_MAX)
+        return fail("%s: expected a step of 0 or more and a context of at least one token, found %" PRId64
+                    " and %" PRId64,
+                    path, c->step, context);
+    c->context_tokens = (int)context;
+    return STATUS_OK;
+}
+
+/* ---- opening ---- */
+
+enum { OPEN_TRIES = 100 }; /* of a run whose checkpoints come and go */
+
+static status open_at(checkpoint **out, char *path, int lock) {
+    checkpoint *c = xcalloc(1, sizeof *c);
+    c->path = path;
+    c->lock = lock;
+    c->manifest_path = path_join(path, MANIFEST_FILE);
+    status s = read_manifest(c);
+    if (s != STATUS_OK) {
+        checkpoint_close(c);
+        c = NULL;
+    }
+    *out = c;
+    return s;
+}
+
+/* The newest one may be pruned between its being found and its being held: then there is a newer one. */
+static status open_newest(checkpoint **out, const char *folder) {
+    for (int i = 0; i < OPEN_TRIES; i++) {
+        char *path;
+        TRY(checkpoint_newest(folder, &path));
+        if (!path) return STATUS_OK;
+        int lock = checkpoint_hold(path);
+        if (lock >= 0) return open_at(out, path, lock);
+        free(path);
+    }
+    return fail("%s: its checkpoints vanish while they are being opened", folder);
+}
+
+status checkpoint_open(checkpoint **out, const char *run_or_checkpoint) {
+    *out = NULL;
+    char *manifest = path_join(run_or_checkpoint, MANIFEST_FILE), *folder = path_join(run_or_checkpoint, "checkpoints");
+    status s = STATUS_OK;
+    if (path_exists(manifest)) {
+        int lock = checkpoint_hold(run_or_checkpoint);
+        s = lock >= 0 ? open_at(out, xstrdup(run_or_checkpoint), lock)
+                      : fail("%s: cannot be held while it is read", run_or_checkpoint);
+    } else if (path_is_folder(folder)) {
+        s = open_newest(out, folder);
+    }
+    free(folder);
+    free(manifest);
+    return s;
+}
+
+status checkpoint_require(checkpoint **out, const char *run_or_checkpoint) {
+    TRY(checkpoint_open(out, run_or_checkpoint));
+    if (*out) return STATUS_OK;
+    return fail("%s: expected a checkpoint or a run folder with one, found neither", run_or_checkpoint);
+}
+
+void checkpoint_close(checkpoint *c) {
+    if (!c) return;
+    if (c->lock >= 0) close(c->lock);
+    cJSON_Delete(c->manifest);
+    free(c->manifest_path);
+    free(c->path);
+    free(c);
+}
+
+/* ---- its files ---- */
+
+char *checkpoint_file(const checkpoint *c, const char *name) {
+    return path_join(c->path, name);
+}
+
+static const cJSON *files_of(const checkpoint *c) {
+    return cJSON_GetObjectItemCaseSensitive(c->manifest, "files");
+}
+
+bool checkpoint_has(const checkpoint *c, const char *name) {
+    return cJSON_HasObjectItem(files_of(c), name);
+}
+
+bool checkpoint_has_average(const checkpoint *c) {
+    return checkpoint_has(c, AVERAGE_FILE);
+}
+
+status checkpoint_verify_file(const checkpoint *c, const char *name) {
+    const cJSON *expected = cJSON_GetObjectItemCaseSensitive(files_of(c), name);
+    if (!cJSON_IsString(expected)) return fail("%s: expected a CRC-64 of %s, found none", c->manifest_path, name);
+    char *path = checkpoint_file(c, name), text[17];
+    uint64_t crc = 0;
+    status s = file_crc64(path, &crc);
+    snprintf(text, sizeof text, "%016" PRIx64, crc);
+    if (s == STATUS_OK && strcmp(text, expected->valuestring) != 0)
+        s = fail("%s: truncated or corrupted: expected CRC-64 %s, found %s", path, expected->valuestring, text);
+    free(path);
+    return s;
+}
+
+status checkpoint_verify(const checkpoint *c) {
+    static const char *const always[] = {CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE};
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        if (!checkpoint_has(c, always[i]))
+            return fail("%s: expected %s among its files, found none", c->manifest_path, always[i]);
+    const cJSON *item;
+    cJSON_ArrayForEach(item, files_of(c)) TRY(checkpoint_verify_file(c, item->string));
+    return STATUS_OK;
+}
+
+status checkpoint_load_model_config(const checkpoint *c, model_config *config) {
+    TRY(checkpoint_verify_file(c, CONFIG_FILE));
+    char *file = checkpoint_file(c, CONFIG_FILE);
+    cJSON *json = NULL;
+    status s = json_read_file(file, &json);
+    *config = model_config_default();
+    if (s == STATUS_OK) s = model_config_from_json(config, json, file);
+    cJSON_Delete(json);
+    free(file);
+    return s;
+}
+
+status checkpoint_open_tokenizer(const checkpoint *c, tokenizer **tok) {
+    TRY(checkpoint_verify_file(c, TOKENIZER_FILE));
+    char *file = checkpoint_file(c, TOKENIZER_FILE);
+    status s = tokenizer_open(tok, file);
+    free(file);
+    return s;
+}
+
+status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model **out) {
+    *out = NULL;
+    bool live = strcmp(which, "live") == 0;
+    if (!live && strcmp(which, "ema") != 0) return fail_usage("weights: expected live or ema, found %s", which);
+    const char *weights = live ? WEIGHTS_FILE : AVERAGE_FILE;
+    model_config config;
+    model *m;
+    TRY(checkpoint_verify_file(c, weights));
+    TRY(checkpoint_load_model_config(c, &config));
+    TRY(model_create(&m, &config, k));
+    char *file = checkpoint_file(c, weights);
+    status s = weights_load(m, file);
+    free(file);
+    if (s == STATUS_OK)
+        *out = m;
+    else
+        model_destroy(m);
+    return s;
+}

@@ -1,0 +1,114 @@
+#include "store/checkpoint_folder.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* N of "step-N", −1 for other names */
+static int64_t step_of(const char *name) {
+    char *end;
+    if (strncmp(name, "step-", 5) != 0 || !name[5]) return -1;
+    errno = 0;
+    int64_t step = strtoll(name + 5, &end, 10);
+    return *end || errno ? -1 : step;
+}
+
+static void free_names(char **names, size_t count) {
+    for (size_t i = 0; i < count; i++) free(names[i]);
+    free(names);
+}
+
+status checkpoint_newest(const char *folder, char **path) {
+    char **names;
+    size_t count;
+    int64_t newest = -1;
+    *path = NULL;
+    TRY(folder_list(folder, &names, &count));
+    for (size_t i = 0; i < count; i++) {
+        if (step_of(names[i]) <= newest) continue;
+        newest = step_of(names[i]);
+        free(*path);
+        *path = path_join(folder, names[i]);
+    }
+    free_names(names, count);
+    return STATUS_OK;
+}
+
+/* ---- holding ---- */
+
+static int open_folder(const char *path) {
+    return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+/* Whether the descriptor is still what the path names: it may have been renamed before the lock was taken. */
+static bool is_still(int fd, const char *path) {
+    struct stat held, named;
+    return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
+           held.st_dev == named.st_dev;
+}
+
+int checkpoint_hold(const char *path) {
+    int fd = open_folder(path);
+    if (fd < 0) return -1;
+    /* A file system without locks still lets one read. */
+    bool locked = flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK;
+    if (locked && is_still(fd, path)) return fd;
+    close(fd);
+    return -1;
+}
+
+/* ---- removing ---- */
+
+/* A folder loses its final name before its files go, so that a kill in between leaves nothing that looks whole. */
+status checkpoint_remove(const char *folder, const char *name) {
+    char *path = path_join(folder, name), *partial = xasprintf("%s/" PARTIAL_PREFIX "old-%s", folder, name);
+    status s = folder_remove(partial);
+    if (s == STATUS_OK && rename(path, partial) != 0) s = fail("%s: cannot be removed: %s", path, strerror(errno));
+    if (s == STATUS_OK) s = folder_remove(partial);
+    free(partial);
+    free(path);
+    return s;
+}
+
+/* The lock is kept until the folder has lost its name: who waits for it then sees that it is gone. */
+static status remove_unless_held(const char *folder, const char *name) {
+    char *path = path_join(folder, name);
+    int fd = open_folder(path);
+    free(path);
+    bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    status s = held ? STATUS_OK : checkpoint_remove(folder, name);
+    if (fd >= 0) close(fd);
+    return s;
+}
+
+static int by_step(const void *a, const void *b) {
+    int64_t x = step_of(*(char *const *)a), y = step_of(*(char *const *)b);
+    return (x > y) - (x < y);
+}
+
+status checkpoint_prune(const char *folder, int64_t keep) {
+    char **names;
+    size_t count;
+    TRY(folder_list(folder, &names, &count));
+    if (count) qsort(names, count, sizeof *names, by_step); /* by number: as text, 100000000 comes before 99999999 */
+    int64_t surplus = -(keep > 0 ? keep : 1);
+    for (size_t i = 0; i < count; i++) surplus += step_of(names[i]) >= 0;
+    status s = STATUS_OK;
+    for (size_t i = 0; i < count && s == STATUS_OK; i++) {
+        if (strncmp(names[i], PARTIAL_PREFIX, strlen(PARTIAL_PREFIX)) == 0) {
+            char *path = path_join(folder, names[i]);
+            s = folder_remove(path);
+            free(path);
+        } else if (step_of(names[i]) >= 0 && surplus-- > 0) {
+            s = remove_unless_held(folder, names[i]);
+        }
+    }
+    free_names(names, count);
+    return s;
+}

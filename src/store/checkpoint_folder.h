@@ -1,0 +1,32 @@
+/* The folder of a run's checkpoints; shared by their reader and their writer. */
+#ifndef MOEC_STORE_CHECKPOINT_FOLDER_H
+#define MOEC_STORE_CHECKPOINT_FOLDER_H
+
+#include "base/status.h"
+#include <cjson/cJSON.h>
+#include <stdint.h>
+
+#define MANIFEST_FILE "checkpoint.json"
+#define CONFIG_FILE "config.json"
+#define WEIGHTS_FILE "model.safetensors"
+#define AVERAGE_FILE "ema.safetensors"
+#define TOKENIZER_FILE "tokenizer.model"
+
+/* The path of the newest checkpoint in `folder` (malloc'ed), or NULL in *path where there is none: a folder has its final
+ * name only when everything in it is on the disk. */
+status checkpoint_newest(const char *folder, char **path);
+/* A descriptor that keeps the checkpoint from being pruned until it is closed; −1 where it is gone or about to go. */
+int checkpoint_hold(const char *path);
+/* Remove what killed runs left, and all but the newest `keep` (at least one) checkpoints that nobody holds. */
+status checkpoint_prune(const char *folder, int64_t keep);
+/* Remove one, even if it is held: it is about to be written anew. */
+status checkpoint_remove(const char *folder, const char *name);
+
+/* Folders under this name are being written, or being removed. */
+#define PARTIAL_PREFIX "partial-"
+
+cJSON *crc_string(uint64_t crc); /* 16 hexadecimal digits */
+/* The CRC-64 of the manifest without its own "crc64" (which goes), printed without spaces. */
+cJSON *manifest_crc(cJSON *manifest);
+
+#endif

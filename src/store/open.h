@@ -1,0 +1,13 @@
+/* Opening whatever a user names as a model: an artifact, a checkpoint folder, or a run folder (its newest checkpoint). */
+#ifndef MOEC_STORE_OPEN_H
+#define MOEC_STORE_OPEN_H
+
+#include "nn/model.h"
+#include "text/tokenizer.h"
+
+/* which: "live" or "ema" weights of a checkpoint (ema falls back to live where there is no average). context_tokens (may
+ * be NULL): the sequence length that the model was trained with. */
+status open_model(const char *path, const kernels *k, const char *which, model **m, tokenizer **tok,
+                  int *context_tokens);
+
+#endif

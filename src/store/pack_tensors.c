@@ -1,0 +1,212 @@
+/* Every tensor of a model to its place in the artifact: which stay floats, which grid the others get, and what it costs. */
+#include "base/memory.h"
+#include "base/progress.h"
+#include "store/artifact_format.h"
+#include "quant/prune.h"
+#include "store/weight_codec.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what kind of tensor it is ---- */
+
+static component component_of(const char *name) {
+    return role_component(param_role_of(name));
+}
+
+/* Embeddings and the head have their own grid; the table of a hash is an embedding, its projection is not. */
+static grid_options grid_of(const param *p, const quant_options *options) {
+    if (!role_is_table(param_role_of(p->name)))
+        return (grid_options){.bits = options->bits, .least_step = options->least_step};
+    return (grid_options){.bits = quant_embed_bits(options),
+                          .least_step = options->embed_least_step};
+}
+
+/* ---- floats ---- */
+
+/* Whether float16 holds the values: none beyond its range, and what is below its normal range is lost only where it is
+ * small beside the others. */
+static bool fits_half(const float *x, int64_t count) {
+    double squares = 0, worst = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const float back = half_to_float(half_from_float(x[i]));
+        if (!isfinite(back)) return false;
+        squares += (double)x[i] * x[i];
+        worst = fmax(worst, fabs((double)back - x[i]) - 0x1p-11 * fabs((double)x[i]));
+    }
+    return worst <= 0x1p-11 * sqrt(squares / (double)count);
+}
+
+static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t count) {
+    if (!fits_half(x, count)) {
+        out->floats = xrealloc(out->floats, (out->float_count + (size_t)count) * sizeof(float));
+        memcpy(out->floats + out->float_count, x, (size_t)count * sizeof(float));
+        out->float_count += (size_t)count;
+        return CODING_FLOAT32;
+    }
+    out->halves = xrealloc(out->halves, (out->half_count + (size_t)count) * sizeof(uint16_t));
+    for (int64_t i = 0; i < count; i++) out->halves[out->half_count++] = half_from_float(x[i]);
+    return CODING_FLOAT16;
+}
+
+/* ---- grids ---- */
+
+static void add_scales(packed_tensors *out, const quantized *q) {
+    out->scales = xrealloc(out->scales, (out->scale_count + (size_t)q->rows) * sizeof(uint16_t));
+    for (int64_t r = 0; r < q->rows; r++) {
+        uint32_t bits;
+        memcpy(&bits, &q->scale[r], sizeof bits);
+        out->scales[out->scale_count++] = (uint16_t)(bits >> 16); /* scale_round left the rest 0 */
+    }
+}
+
+/* Appends the codes; *bytes is how many. */
+static tensor_coding add_codes(packed_tensors *out, const quantized *q, size_t *bytes) {
+    const size_t elements = (size_t)(q->rows * q->cols);
+    uint8_t *codes;
+    size_t count;
+    weights_encode(q, &codes, &count);
+    const bool pays = count < elements && elements <= count * MAX_PER_CODE_BYTE;
+    *bytes = pays ? count : elements;
+    buffer_add(&out->codes, pays ? codes : (const uint8_t *)q->q, *bytes);
+    free(codes);
+    return pays ? CODING_RANGE : CODING_PLAIN;
+}
+
+typedef struct grid_error {
+    double of_error, of_weights; /* tr(ΔW H ΔWᵀ), tr(W H Wᵀ) */
+    bool has_hessian;
+} grid_error;
+
+/* Quantise one matrix and measure it under the Hessian. */
+static status quantize_one(quantized *q, const float *w, const uint8_t *pruned, const param *p, const hessians *h,
+                           const quant_options *options, grid_error *error) {
+    const int64_t rows = tensor_rows(&p->value), cols = tensor_cols(&p->value);
+    grid_options grid = grid_of(p, options);
+    grid.pruned = pruned;
+    float *hessian = h ? hessians_read(h, p->name, cols, NULL) : NULL;
+    status s = options->gptq && hessian ? quantize_gptq(q, w, hessian, rows, cols, &grid, options->damp)
+                                        : quantize_round(q, w, rows, cols, &grid);
+    if (s == STATUS_OK) {
+        float *expanded = xmalloc((size_t)(rows * cols) * sizeof *expanded);
+        quantized_expand(q, expanded);
+        error->of_error = hessian_error(w, expanded, hessian, rows, cols);
+        error->of_weights = hessian_error(w, NULL, hessian, rows, cols);
+        error->has_hessian = hessian != NULL;
+        free(expanded);
+    }
+    free(hessian);
+    return s;
+}
+
+/* ---- one tensor ---- */
+
+static void add_directory(byte_buffer *d, const param *p, tensor_coding coding, int bits, size_t code_bytes) {
+    const size_t length = strlen(p->name);
+    buffer_add_number(d, length, 2);
+    buffer_add(d, p->name, length);
+    buffer_add_number(d, coding, 1);
+    buffer_add_number(d, (uint64_t)bits, 1);
+    buffer_add_number(d, (uint64_t)p->value.ndim, 1);
+    buffer_add_number(d, 0, 1);
+    for (int i = 0; i < p->value.ndim; i++) buffer_add_number(d, (uint64_t)p->value.shape[i], 8);
+    buffer_add_number(d, code_bytes, 8);
+}
+
+static status pack_floats(packed_tensors *out, const param *p, float *w, const uint8_t *pruned,
+                          component_share *share) {
+    const int64_t count = param_count(p);
+    for (int64_t i = 0; i < count && pruned; i++)
+        if (pruned[i]) w[i] = 0;
+    TRY(check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value)));
+    const tensor_coding coding = add_floats(out, w, count);
+    *(coding == CODING_FLOAT16 ? &share->halves : &share->floats) += count;
+    add_directory(&out->directory, p, coding, 0, 0);
+    return STATUS_OK;
+}
+
+static status pack_grid(packed_tensors *out, const param *p, const float *w, const uint8_t *pruned, const hessians *h,
+                        const quant_options *options, pack_report *report, component_share *share, pack_component *sum) {
+    pack_component *c = &report->components[component_of(p->name)];
+    quantized q;
+    size_t code_bytes;
+    grid_error error = {0};
+    TRY(quantize_one(&q, w, pruned, p, h, options, &error));
+    c->error += error.of_error;
+    c->weight += error.of_weights;
+    /* Tables that are only looked up are measured in other units than what has a Hessian, and left out of the sum. */
+    if (error.has_hessian || !h) {
+        sum->error += error.of_error;
+        sum->weight += error.of_weights;
+    }
+    add_scales(out, &q);
+    const tensor_coding coding = add_codes(out, &q, &code_bytes);
+    add_directory(&out->directory, p, coding, grid_of(p, options).bits, code_bytes);
+    c->bytes += (int64_t)code_bytes;
+    share->scales += q.rows;
+    report->entropy_bits += weights_entropy(&q);
+    quantized_free(&q);
+    return STATUS_OK;
+}
+
+/* Parameters that have to be stored: frozen random ones come from their seed. */
+static int stored_count(const model *m) {
+    int count = 0;
+    for (int i = 0; i < m->param_count; i++) count += !m->params[i]->derived;
+    return count;
+}
+
+status artifact_check_weights(const model *m) {
+    status s = STATUS_OK;
+    for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
+        const param *p = m->params[i];
+        float *w = xmalloc(tensor_bytes(&p->value));
+        m->k->download(w, p->value.data, tensor_bytes(&p->value));
+        s = check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value));
+        fail_in(s, "%s", p->name);
+        free(w);
+    }
+    return s;
+}
+
+status pack_tensors(packed_tensors *out, const model *m, const hessians *h, const quant_options *options,
+                    pack_report *report, component_share shares[COMPONENTS]) {
+    *out = (packed_tensors){0};
+    *report = (pack_report){0};
+    memset(shares, 0, COMPONENTS * sizeof *shares);
+    pack_component sum = {0};
+    buffer_add_number(&out->directory, (uint64_t)stored_count(m), 4);
+    status s = STATUS_OK;
+    for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
+        const param *p = m->params[i];
+        if (p->derived) continue;
+        if (interrupt_requested()) s = STATUS_INTERRUPTED;
+        if (s != STATUS_OK) break;
+        const component c = component_of(p->name);
+        report->components[c].tensors++;
+        report->components[c].elements += param_count(p);
+        float *w = xmalloc(tensor_bytes(&p->value));
+        m->k->download(w, p->value.data, tensor_bytes(&p->value));
+        uint8_t *pruned = NULL;
+        if (options->prune_fraction > 0 && prune_concerns(p))
+            report->pruned += prune_smallest(&pruned, w, param_count(p), options->prune_fraction);
+        s = !p->is_matrix || param_count(p) <= options->keep_float_elements
+                ? pack_floats(out, p, w, pruned, &shares[c])
+                : pack_grid(out, p, w, pruned, h, options, report, &shares[c], &sum);
+        fail_in(s, "%s", p->name);
+        free(pruned);
+        free(w);
+    }
+    report->relative_error = sum.weight > 0 ? sum.error / sum.weight : 0;
+    if (s != STATUS_OK) packed_tensors_free(out);
+    return s;
+}
+
+void packed_tensors_free(packed_tensors *p) {
+    free(p->directory.bytes);
+    free(p->codes.bytes);
+    free(p->scales);
+    free(p->halves);
+    free(p->floats);
+    *p = (packed_tensors){0};
+}

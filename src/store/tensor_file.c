@@ -1,0 +1,88 @@
+#include "store/tensor_file.h"
+
+#include "base/memory.h"
+#include <stdlib.h>
+#include <string.h>
+
+static safetensor *file_append(tensor_file *f, const char *prefix, const param *p) {
+    f->tensors = xrealloc(f->tensors, (size_t)(f->count + 1) * sizeof *f->tensors);
+    safetensor *t = &f->tensors[f->count++];
+    *t = (safetensor){.name = xasprintf("%s%s", prefix, p->name)};
+    return t;
+}
+
+void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device) {
+    safetensor *t = file_append(f, prefix, p);
+    t->type = DTYPE_F32;
+    t->ndim = p->value.ndim;
+    memcpy(t->shape, p->value.shape, sizeof t->shape);
+    t->bytes = tensor_bytes(&p->value);
+    void *host = xmalloc(t->bytes);
+    k->download(host, device, t->bytes);
+    t->data = host;
+}
+
+void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int32_t value) {
+    safetensor *t = file_append(f, prefix, p);
+    t->type = DTYPE_I32;
+    t->ndim = 1;
+    t->shape[0] = 1;
+    t->bytes = sizeof value;
+    int32_t *host = xmalloc(sizeof *host);
+    *host = value;
+    t->data = host;
+}
+
+status tensor_file_write(tensor_file *f, const char *path, uint64_t *crc) {
+    status result = safetensors_write(path, f->tensors, f->count, crc);
+    for (int i = 0; i < f->count; i++) {
+        free(f->tensors[i].name);
+        free((void *)f->tensors[i].data);
+    }
+    free(f->tensors);
+    *f = (tensor_file){0};
+    return result;
+}
+
+status tensor_file_read(const safetensors *s, const kernels *k, const char *prefix, const param *p, void *device) {
+    char *name = xasprintf("%s%s", prefix, p->name);
+    float *host = xmalloc(tensor_bytes(&p->value));
+    status result = safetensors_read_f32(s, name, p->value.ndim, p->value.shape, host);
+    if (result == STATUS_OK) k->upload(device, host, tensor_bytes(&p->value));
+    free(host);
+    free(name);
+    return result;
+}
+
+status tensor_file_read_int(const safetensors *s, const char *prefix, const param *p, int32_t *value) {
+    char *name = xasprintf("%s%s", prefix, p->name);
+    status result = safetensors_read_i32(s, name, 1, (int64_t[]){1}, value);
+    free(name);
+    return result;
+}
+
+/* ---- a model's weights ---- */
+
+status weights_save(const model *m, const char *path, uint64_t *crc) {
+    tensor_file f = {0};
+    for (int i = 0; i < m->param_count; i++)
+        if (!m->params[i]->derived) tensor_file_add(&f, m->k, "", m->params[i], m->params[i]->value.data);
+    return tensor_file_write(&f, path, crc);
+}
+
+static status load_params(model *m, const safetensors *file) {
+    for (int i = 0; i < m->param_count; i++)
+        if (!m->params[i]->derived) TRY(tensor_file_read(file, m->k, "", m->params[i], m->params[i]->value.data));
+    for (int i = 0; i < file->count; i++)
+        if (file->tensors[i].type != DTYPE_I32 && !model_find(m, file->tensors[i].name))
+            return fail("%s: the model has no parameter for tensor %s", file->path, file->tensors[i].name);
+    return model_refresh(m);
+}
+
+status weights_load(model *m, const char *path) {
+    safetensors file;
+    TRY(safetensors_open(&file, path));
+    status result = load_params(m, &file);
+    safetensors_close(&file);
+    return result;
+}

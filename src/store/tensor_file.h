@@ -1,0 +1,28 @@
+/* Arrays of the device to safetensors files and back, under their parameters' names. */
+#ifndef MOEC_STORE_TENSOR_FILE_H
+#define MOEC_STORE_TENSOR_FILE_H
+
+#include "formats/safetensors.h"
+#include "nn/model.h"
+
+/* Tensors on their way from the device to a safetensors file. */
+typedef struct tensor_file {
+    safetensor *tensors;
+    int count;
+} tensor_file;
+
+/* A copy of `device` (float32, p's shape) under the name prefix + p's name. */
+void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device);
+void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int32_t value);
+status tensor_file_write(tensor_file *f, const char *path, uint64_t *crc); /* frees what f holds either way */
+/* The way back. Errors name the file and the tensor. */
+status tensor_file_read(const safetensors *s, const kernels *k, const char *prefix, const param *p, void *device);
+status tensor_file_read_int(const safetensors *s, const char *prefix, const param *p, int32_t *value);
+
+/* The weights of a model, as model.safetensors has them: every parameter that is not derived. */
+status weights_save(const model *m, const char *path, uint64_t *crc);
+/* Every parameter by name and shape; refreshes the products. Floats that the model has no parameter for are an error;
+ * integers are no weights (an average's counts) and are passed over. */
+status weights_load(model *m, const char *path);
+
+#endif

@@ -1,0 +1,199 @@
+#include "study/bench.h"
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "base/random.h"
+#include "train/average.h"
+#include "train/optimizer.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { MAX_STEPS = 1000 };
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count) {
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
+}
+
+/* ---- the rate of the products by themselves ---- */
+
+typedef struct product_arrays {
+    weight w;
+    void *x, *y;
+    float *dw;
+} product_arrays;
+
+static void run_product(const kernels *k, const profile_product *p, const product_arrays *a) {
+    switch (p->kind) {
+    case PRODUCT_FORWARD:
+        k->linear(a->y, k->act, a->x, &a->w, p->N);
+        break;
+    case PRODUCT_BACKWARD_INPUT:
+        k->linear_backward_input((grad_out){.data = a->x}, a->y, &a->w, p->N);
+        break;
+    case PRODUCT_BACKWARD_WEIGHT:
+        k->linear_backward_weight(a->dw, a->y, a->x, &a->w, p->N);
+        break;
+    }
+}
+
+static status fill_random(const kernels *k, void *array, int64_t count) {
+    float *values = xmalloc((size_t)count * sizeof *values), *device;
+    rng r = rng_seed((uint64_t)count);
+    for (int64_t i = 0; i < count; i++) values[i] = (float)(2 * rng_uniform(&r) - 1);
+    status s = k->alloc((void **)&device, (size_t)count * sizeof *values);
+    if (s == STATUS_OK) {
+        k->upload(device, values, (size_t)count * sizeof *values);
+        k->to_act(array, device, count);
+        k->release(device);
+    }
+    free(values);
+    return s;
+}
+
+/* Best of a few runs: what the machine can do for this product. */
+static status product_seconds(const kernels *k, const profile_product *p, double *seconds) {
+    product_arrays a = {0};
+    size_t act = dtype_bytes(k->act);
+    TRY(k->weight_create(&a.w, p->rows, p->cols));
+    TRY(k->alloc(&a.x, (size_t)(p->N * p->cols) * act));
+    TRY(k->alloc(&a.y, (size_t)(p->N * p->rows) * act));
+    TRY(k->alloc((void **)&a.dw, (size_t)(p->rows * p->cols) * sizeof(float)));
+    TRY(fill_random(k, a.x, p->N * p->cols));
+    TRY(fill_random(k, a.y, p->N * p->rows));
+    k->zero(a.dw, (size_t)(p->rows * p->cols) * sizeof(float));
+    k->weight_update(&a.w, a.dw);
+    *seconds = 1e9;
+    for (int i = 0; i < 6; i++) {
+        double started = clock_seconds();
+        run_product(k, p, &a);
+        double taken = clock_seconds() - started;
+        if (i > 0 && taken < *seconds) *seconds = taken;
+    }
+    k->weight_destroy(&a.w);
+    k->release(a.x);
+    k->release(a.y);
+    k->release(a.dw);
+    return STATUS_OK;
+}
+
+/* Σ flops / Σ seconds over the step's products, each as often as it occurs. */
+static status product_rate(const kernels *k, const profile *ops, double *gflops) {
+    double flops = 0, seconds = 0, one;
+    for (int i = 0; i < ops->product_count; i++) {
+        const profile_product *p = &ops->products[i];
+        if (p->N == 0) continue;
+        TRY(product_seconds(k, p, &one));
+        seconds += one * (double)p->calls;
+        flops += 2 * (double)p->rows * (double)p->cols * (double)p->N * (double)p->calls;
+    }
+    *gflops = seconds > 0 ? flops / seconds / 1e9 : 0;
+    return STATUS_OK;
+}
+
+/* ---- the step ---- */
+
+typedef struct bench_state {
+    model *m;
+    optimizer *o;
+    average *e;
+    int32_t *ids;
+    batch b;
+} bench_state;
+
+static status open_state(bench_state *s, const run_config *config, const kernels *k, bool training) {
+    int64_t N = config->batch * config->seq;
+    TRY(model_create(&s->m, &config->model, k));
+    TRY(model_init(s->m, config->seed));
+    if (training) TRY(optimizer_create(&s->o, config, s->m));
+    if (training) TRY(average_create(&s->e, config, s->m));
+    s->ids = xmalloc((size_t)(N + 1) * sizeof *s->ids);
+    rng r = rng_seed(config->seed);
+    for (int64_t i = 0; i <= N; i++) s->ids[i] = (int32_t)rng_below(&r, (uint64_t)config->model.vocab_size);
+    s->b = (batch){.batch = config->batch, .length = config->seq, .input_ids = s->ids, .target_ids = s->ids + 1};
+    return STATUS_OK;
+}
+
+static void close_state(bench_state *s) {
+    average_destroy(s->e);
+    optimizer_destroy(s->o);
+    model_destroy(s->m);
+    free(s->ids);
+}
+
+static status one_step(bench_state *s, const bench_options *options, int step, double *forward_backward,
+                       double *update) {
+    model_loss loss;
+    double grad_norm, started = clock_seconds();
+    if (options->forward_only) {
+        TRY(model_evaluate(s->m, &s->b, &loss, NULL));
+        *forward_backward = clock_seconds() - started;
+        return STATUS_OK;
+    }
+    model_zero_grad(s->m);
+    TRY(model_train_step(s->m, &s->b, 1, &loss));
+    *forward_backward = clock_seconds() - started;
+    started = clock_seconds();
+    TRY(optimizer_step(s->o, step, 1, &grad_norm));
+    if (s->e) TRY(average_update(s->e, step, 1)); /* as at the end of a training, when every kind is kept */
+    *update = clock_seconds() - started;
+    return STATUS_OK;
+}
+
+static void mean_over(profile *ops, int steps) {
+    for (int i = 0; i < ops->entry_count; i++) {
+        ops->entries[i].seconds /= steps;
+        ops->entries[i].calls /= steps;
+        ops->entries[i].flops /= steps;
+    }
+}
+
+static status measure(bench_state *s, const bench_options *options, bench_report *report) {
+    double steps[MAX_STEPS], updates[MAX_STEPS] = {0}, ignored;
+    for (int i = 0; i < options->warmup; i++) TRY(one_step(s, options, i, &ignored, &ignored));
+    profile_clear(&report->ops);
+    for (int i = 0; i < options->steps; i++) TRY(one_step(s, options, options->warmup + i, &steps[i], &updates[i]));
+    mean_over(&report->ops, options->steps);
+    for (int i = 0; i < options->steps; i++) report->mean_seconds += (steps[i] + updates[i]) / options->steps;
+    report->step_seconds = median(steps, options->steps);
+    report->optimizer_seconds = options->forward_only ? 0 : median(updates, options->steps);
+    return STATUS_OK;
+}
+
+/* Floating-point operations of forward + backward: everything counted but the optimiser's. */
+static double step_flops(const profile *ops) {
+    double flops = profile_flops(ops);
+    for (int i = 0; i < ops->entry_count; i++)
+        if (strcmp(ops->entries[i].name, "muon") == 0) flops -= ops->entries[i].flops;
+    return flops;
+}
+
+status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report) {
+    if (options->steps < 1 || options->steps > MAX_STEPS)
+        return fail_usage("bench: expected 1 to %d steps, found %d", MAX_STEPS, options->steps);
+    *report = (bench_report){.tokens = config->batch * config->seq};
+    kernels timed = profile_kernels(&report->ops, k);
+    bench_state s = {0};
+    double started = clock_seconds();
+    status outcome = open_state(&s, config, &timed, !options->forward_only);
+    report->setup_seconds = clock_seconds() - started;
+    if (outcome == STATUS_OK) outcome = measure(&s, options, report);
+    if (outcome == STATUS_OK) report->parameters = model_param_total(s.m);
+    close_state(&s);
+    TRY(outcome);
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    report->peak_rss_bytes = (int64_t)usage.ru_maxrss * 1024;
+    TRY(product_rate(k, &report->ops, &report->product_gflops));
+    report->flops = step_flops(&report->ops);
+    report->tokens_per_second = (double)report->tokens / report->step_seconds;
+    report->gflops = report->flops / report->step_seconds / 1e9;
+    report->gemm_share = report->product_gflops > 0 ? report->gflops / report->product_gflops : 0;
+    return STATUS_OK;
+}

@@ -1,0 +1,31 @@
+/* Timing a training step on real shapes. */
+#ifndef MOEC_STUDY_BENCH_H
+#define MOEC_STUDY_BENCH_H
+
+#include "kernel/profile.h"
+#include "train/config.h"
+
+typedef struct bench_options {
+    int warmup, steps; /* steps whose time is thrown away, and counted */
+    bool forward_only; /* evaluation instead of training */
+} bench_options;
+
+typedef struct bench_report {
+    int64_t parameters, tokens; /* of the model, of one step */
+    double step_seconds;        /* median of forward + backward */
+    double optimizer_seconds;   /* median of clipping, update, EMA and refresh; 0 for forward_only */
+    double mean_seconds;        /* of forward + backward and update together: what `ops` adds up to */
+    double tokens_per_second;   /* tokens / step_seconds */
+    double flops;               /* of one forward + backward, counted from the shapes */
+    double gflops;              /* flops / step_seconds, in 10⁹ */
+    double product_gflops;      /* the rate of the same products, each timed by itself in this process */
+    double gemm_share;          /* gflops / product_gflops */
+    double setup_seconds;       /* creating and initialising the model */
+    int64_t peak_rss_bytes;
+    profile ops; /* of one step (mean over the counted ones), forward + backward and optimiser */
+} bench_report;
+
+/* Random tokens; k is the table to measure. */
+status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report);
+
+#endif

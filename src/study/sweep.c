@@ -1,0 +1,281 @@
+/* What a sweep asks for, checked before any work, and doing it: train, score, pack, write the result's line. */
+#include "study/sweep.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "eval/heldout.h"
+#include "study/sweep_result.h"
+#include "train/pack.h"
+#include "train/train.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SWEEP_BYTES = 1 << 20 };
+
+/* ---- one run's configuration ---- */
+
+char *sweep_run_folder(const sweep_variant *v, uint64_t seed, const char *out) {
+    return xasprintf("%s/%s/seed-%" PRIu64, out, v->name, seed);
+}
+
+status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, run_config *c) {
+    int count = 0;
+    char **overrides = xcalloc((size_t)(s->common.count + v->overrides.count + 4), sizeof *overrides);
+    for (int i = 0; i < s->common.count; i++) overrides[count++] = s->common.items[i].text;
+    for (int i = 0; i < v->overrides.count; i++) overrides[count++] = v->overrides.items[i].text;
+    int first_own = count;
+    char *folder = sweep_run_folder(v, seed, out);
+    overrides[count++] = xasprintf("run=%s", folder);
+    overrides[count++] = xasprintf("seed=%" PRIu64, seed);
+    overrides[count++] = xasprintf("steps=%" PRId64, s->steps);
+    overrides[count++] = xasprintf("max_seconds=%.17g", s->max_seconds);
+    *c = run_config_default();
+    status result = run_config_load(c, v->config, overrides, count);
+    for (int i = first_own; i < count; i++) free(overrides[i]);
+    free(overrides);
+    free(folder);
+    return result;
+}
+
+/* ---- checks ---- */
+
+/* The tokenizer and the held-out text are there and fit the model. */
+static status check_data(const run_config *c) {
+    if (!c->data || !path_is_folder(c->data))
+        return fail("data: expected a folder made by `moec data`, found none at %s", c->data ? c->data : "(no path)");
+    char *path = c->tokenizer && *c->tokenizer ? xstrdup(c->tokenizer) : path_join(c->data, "tokenizer.model");
+    tokenizer *tok;
+    status s = tokenizer_open(&tok, path);
+    free(path);
+    TRY(s);
+    int vocab = tokenizer_vocab_size(tok);
+    tokenizer_close(tok);
+    if (c->model.vocab_size != 0 && c->model.vocab_size != vocab)
+        return fail_usage("vocab_size: expected %d as the tokenizer of %s has, found %d", vocab, c->data,
+                          c->model.vocab_size);
+    heldout h;
+    TRY(heldout_open(&h, c->data, vocab));
+    heldout_close(&h);
+    return STATUS_OK;
+}
+
+static status check_variant(const sweep *s, const sweep_variant *v) {
+    if (!path_exists(v->config) || path_is_folder(v->config))
+        return fail_usage("%s:%d: run %s: config: expected a preset, found no file %s", s->path, v->line, v->name,
+                          v->config);
+    run_config c;
+    status result = sweep_config(s, v, s->seeds[0], "runs", &c);
+    if (result == STATUS_OK) result = check_data(&c);
+    run_config_free(&c);
+    return result == STATUS_OK ? result : fail_in(result, "%s:%d: run %s", s->path, v->line, v->name);
+}
+
+status sweep_load(sweep *s, const char *path) {
+    uint8_t *bytes;
+    size_t count;
+    *s = (sweep){0};
+    TRY(file_read(path, &bytes, &count));
+    status result = count <= MAX_SWEEP_BYTES ? sweep_parse(s, path, (const char *)bytes, count)
+                                             : fail_usage("%s: expected a sweep of at most %d bytes, found %zu", path,
+                                                          MAX_SWEEP_BYTES, count);
+    free(bytes);
+    for (int i = 0; i < s->variant_count && result == STATUS_OK; i++) result = check_variant(s, &s->variants[i]);
+    return result;
+}
+
+/* ---- one run ---- */
+
+static status score(const sweep *s, const run_config *c, model *m, const tokenizer *tok, const heldout *h, double *bits,
+                    double *blended) {
+    bpb_options options = {.seq = c->seq,
+                           .stride = c->eval_stride,
+                           .batch = c->seq < 4096 ? 4096 / c->seq : 1,
+                           .max_tokens = s->eval_tokens,
+                           .blend_lambda = blended ? c->blend_lambda : 0,
+                           .show_progress = true};
+    bpb_result found;
+    status result = bpb_evaluate(m, tok, &h->s, NULL, &options, &found);
+    if (result == STATUS_OK) *bits = bpb(&found.total);
+    if (result == STATUS_OK && blended) *blended = bpb_blend(&found.total);
+    bpb_result_free(&found);
+    return result;
+}
+
+static status score_weights(const sweep *s, const run_config *c, const kernels *k, const checkpoint *saved,
+                            const char *which, const tokenizer *tok, const heldout *h, double *bits, double *blended) {
+    model *m;
+    TRY(checkpoint_load_model(saved, k, which, &m));
+    status result = score(s, c, m, tok, h, bits, blended);
+    model_destroy(m);
+    return result;
+}
+
+/* The averaged weights where the run has some, as moec pack does it. */
+static status pack(const run_config *c, const kernels *k, const checkpoint *saved, const tokenizer *tok,
+                   const char *path, int64_t *bytes) {
+    model *m;
+    pack_report report;
+    pack_options options = pack_options_of(c);
+    TRY(checkpoint_load_model(saved, k, checkpoint_has_average(saved) ? "ema" : "live", &m));
+    status result = pack_model(path, c, m, tok, &options, &report);
+    *bytes = report.artifact_bytes;
+    model_destroy(m);
+    return result;
+}
+
+static status score_packed(const sweep *s, const run_config *c, const kernels *k, const checkpoint *saved,
+                           const tokenizer *tok, const heldout *h, sweep_result *r) {
+    char *path = path_join(c->run, "model.moec");
+    model *m = NULL;
+    status result = pack(c, k, saved, tok, path, &r->artifact_bytes);
+    if (result == STATUS_OK) result = artifact_read(path, k, &m, NULL, NULL);
+    if (result == STATUS_OK) result = score(s, c, m, tok, h, &r->val_bpb_packed, NULL);
+    model_destroy(m);
+    free(path);
+    return result;
+}
+
+static status measure_checkpoint(const sweep *s, const run_config *c, const checkpoint *saved, sweep_result *r) {
+    tokenizer *tok = NULL;
+    heldout h = {0};
+    const kernels *k = kernels_for(c->dtype && strcmp(c->dtype, "f32") == 0 ? DTYPE_F32 : kernels_best_act());
+    TRY(checkpoint_load_model_config(saved, &r->model));
+    TRY(checkpoint_open_tokenizer(saved, &tok));
+    status result = heldout_open(&h, c->data, tokenizer_vocab_size(tok));
+    if (result == STATUS_OK) result = score_weights(s, c, k, saved, "live", tok, &h, &r->val_bpb, &r->val_bpb_blend);
+    if (result == STATUS_OK && checkpoint_has_average(saved))
+        result = score_weights(s, c, k, saved, "ema", tok, &h, &r->val_bpb_ema, NULL);
+    if (result == STATUS_OK && s->pack) result = score_packed(s, c, k, saved, tok, &h, r);
+    heldout_close(&h);
+    tokenizer_close(tok);
+    return result;
+}
+
+/* What the finished run's checkpoint is worth. */
+static status measure(const sweep *s, const run_config *c, sweep_result *r) {
+    checkpoint *saved;
+    TRY(checkpoint_require(&saved, c->run));
+    status result = measure_checkpoint(s, c, saved, r);
+    checkpoint_close(saved);
+    return result;
+}
+
+static status make_run(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out) {
+    run_config c;
+    train_result trained;
+    sweep_result r = sweep_result_none();
+    status result = sweep_config(s, v, seed, out, &c);
+    if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.run), &trained);
+    if (result == STATUS_OK) {
+        r.state = trained.state;
+        result = measure(s, &c, &r);
+    }
+    if (result == STATUS_OK) result = sweep_result_add(s, v, seed, out, &c, &r);
+    run_config_free(&c);
+    return result;
+}
+
+/* ---- all runs ---- */
+
+static bool has_result(const cJSON *results, const sweep_variant *v, uint64_t seed) {
+    return sweep_result_find(results, v->name, seed) != NULL;
+}
+
+static status interrupted(const sweep *s, const sweep_variant *v, uint64_t seed) {
+    (void)fail("%s: interrupted in run %s, seed %" PRIu64 "; the same command goes on from there", s->path, v->name,
+               seed);
+    return STATUS_INTERRUPTED;
+}
+
+typedef struct tally {
+    int done, total, failed;
+    char *first_failure; /* its message */
+} tally;
+
+/* A failed run does not stop the others; Ctrl-C does. */
+static status next_run(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out,
+                       tally *t) {
+    fprintf(stderr, "sweep: run %d of %d: %s, seed %" PRIu64 "\n", ++t->done, t->total, v->name, seed);
+    status result = make_run(s, v, seed, out);
+    if (result == STATUS_INTERRUPTED || interrupt_requested()) return interrupted(s, v, seed);
+    if (result == STATUS_OK) return result;
+    fprintf(stderr, "sweep: %s, seed %" PRIu64 " failed: %s\n", v->name, seed, error_message());
+    if (t->failed++ == 0) t->first_failure = xasprintf("%s, seed %" PRIu64 ": %s", v->name, seed, error_message());
+    return STATUS_OK;
+}
+
+/* Seed by seed, so that what is there after an interruption can be compared. */
+static status make_runs(const sweep *s, const char *out, const cJSON *results, tally *t) {
+    t->total = s->seed_count * s->variant_count;
+    for (int i = 0; i < s->seed_count; i++)
+        for (int j = 0; j < s->variant_count; j++) {
+            if (has_result(results, &s->variants[j], s->seeds[i])) {
+                t->done++;
+                continue;
+            }
+            TRY(next_run(s, &s->variants[j], s->seeds[i], out, t));
+        }
+    return STATUS_OK;
+}
+
+status sweep_run(const sweep *s, const char *out) {
+    cJSON *results;
+    tally t = {0};
+    TRY(sweep_results(s, out, &results));
+    interrupt_catch();
+    status result = folder_create(out);
+    if (result == STATUS_OK) result = make_runs(s, out, results, &t);
+    cJSON_Delete(results);
+    if (result == STATUS_OK) result = sweep_report(s, out);
+    if (result == STATUS_OK && t.failed)
+        result = fail("%s: %d of %d runs failed, the first: %s", s->path, t.failed, t.total, t.first_failure);
+    free(t.first_failure);
+    return result;
+}
+
+/* ---- the list ---- */
+
+static status describe_progress(const run_config *c, char *text, size_t room) {
+    checkpoint *saved;
+    train_state state = {0};
+    TRY(checkpoint_open(&saved, c->run));
+    status s = saved ? checkpoint_load_state(saved, &state) : STATUS_OK;
+    if (s == STATUS_OK && saved)
+        snprintf(text, room, "step %" PRId64 ", %.0f s", state.step, state.seconds);
+    else
+        snprintf(text, room, "to do");
+    checkpoint_close(saved);
+    return s;
+}
+
+static status list_run(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, const cJSON *results) {
+    run_config c;
+    char progress[64] = "finished";
+    status result = sweep_config(s, v, seed, out, &c);
+    if (result == STATUS_OK && !has_result(results, v, seed)) result = describe_progress(&c, progress, sizeof progress);
+    if (result == STATUS_OK) {
+        model_config after = run_config_after_events(&c, &c.model);
+        model_budget b = model_budget_count(&after);
+        printf("%-32s %6" PRIu64 " %12" PRId64 " %12" PRId64 "  %s\n", v->name, seed, b.total, b.active, progress);
+    }
+    run_config_free(&c);
+    return result;
+}
+
+status sweep_list(const sweep *s, const char *out) {
+    cJSON *results;
+    TRY(sweep_results(s, out, &results));
+    status result = STATUS_OK;
+    printf("%-32s %6s %12s %12s  %s\n", "run", "seed", "parameters", "active", "state");
+    for (int i = 0; i < s->seed_count && result == STATUS_OK; i++)
+        for (int j = 0; j < s->variant_count && result == STATUS_OK; j++)
+            result = list_run(s, &s->variants[j], s->seeds[i], out, results);
+    int runs = s->seed_count * s->variant_count;
+    if (result == STATUS_OK && s->max_seconds > 0)
+        printf("%d runs of %.0f s: %.0f minutes of training\n", runs, s->max_seconds, runs * s->max_seconds / 60);
+    if (result == STATUS_OK && s->steps > 0) printf("%d runs of %" PRId64 " steps\n", runs, s->steps);
+    cJSON_Delete(results);
+    return result;
+}

@@ -1,0 +1,373 @@
+/* Plots by gnuplot: loss curves, bars of bits per byte, and where routers sent the tokens over the training. What is plotted
+ * lies beside each plot as .tsv, and how as .gp. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "train/routing_watch.h"
+#include "study/sweep_result.h"
+#include <errno.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char terminal[] = "set datafile separator '\\t'\nset datafile missing 'NaN'\nset termoption noenhanced\n"
+                               "set grid ytics lc rgb '#dddddd'\nset border 3\nset tics nomirror\n";
+
+/* ---- writing and running ---- */
+
+typedef struct text {
+    FILE *stream;
+    char *bytes;
+    size_t size;
+} text;
+
+static status text_open(text *t) {
+    *t = (text){0};
+    t->stream = open_memstream(&t->bytes, &t->size);
+    return t->stream ? STATUS_OK : fail("plots: out of memory");
+}
+
+static status text_write(text *t, const char *folder, const char *name, const char *ending) {
+    char *file = xasprintf("%s/%s%s", folder, name, ending);
+    fclose(t->stream);
+    status s = file_write_whole(file, t->bytes, t->size);
+    free(t->bytes);
+    free(file);
+    return s;
+}
+
+/* STATUS_OK and *found false where there is no gnuplot. */
+static status gnuplot(const char *folder, const char *script, bool *found) {
+    char *arguments[] = {"gnuplot", (char *)script, NULL};
+    posix_spawn_file_actions_t actions;
+    pid_t child;
+    int outcome;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addchdir_np(&actions, folder);
+    int error = posix_spawnp(&child, arguments[0], &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    *found = error != ENOENT;
+    if (error == ENOENT) return STATUS_OK;
+    if (error) return fail("gnuplot: cannot start: %s", strerror(error));
+    while (waitpid(child, &outcome, 0) < 0)
+        if (errno != EINTR) return fail("gnuplot: cannot wait for it: %s", strerror(errno));
+    if (!WIFEXITED(outcome) || WEXITSTATUS(outcome) != 0) return fail("gnuplot: %s/%s failed", folder, script);
+    return STATUS_OK;
+}
+
+/* The script is there; run it and note the plot. */
+static status draw(const char *folder, const char *name, sweep_plots *plots, bool *found) {
+    char *script = xasprintf("%s.gp", name);
+    status s = gnuplot(folder, script, found);
+    free(script);
+    if (s != STATUS_OK || !*found) return s;
+    plots->paths = xrealloc(plots->paths, (size_t)(plots->count + 1) * sizeof *plots->paths);
+    plots->paths[plots->count++] = xasprintf("plots/%s.svg", name);
+    return STATUS_OK;
+}
+
+static double budget(const sweep *s) {
+    return s->steps > 0 ? (double)s->steps : s->max_seconds;
+}
+
+static const char *axis(const sweep *s) {
+    return s->steps > 0 ? "step" : "seconds";
+}
+
+/* Into how many parts the time of a name's runs is cut: no part may be without a step. */
+static int parts_of_time(const cJSON *results, const char *name, int most) {
+    sweep_moments steps = sweep_moments_of(results, name, "steps");
+    return steps.count && steps.least < most ? (int)fmax(1, steps.least) : most;
+}
+
+/* ---- loss curves ---- */
+
+enum { MOST_POINTS = 200 };
+
+/* The smoothed loss of one run after another, sampled where the budget's share i / points is over. */
+typedef struct curve {
+    const sweep *s;
+    double sum[MOST_POINTS + 1];
+    int runs[MOST_POINTS + 1];
+    int points; /* no more than any run has steps */
+    double smooth,
+        weight; /* of the run being read: an exponential mean over a 50th of the steps, without its start's bias */
+    double decay;
+    int next; /* point */
+} curve;
+
+/* How far the run is: step or seconds. */
+static double progress_of(const sweep *s, const cJSON *step) {
+    const cJSON *x = cJSON_GetObjectItemCaseSensitive(step, s->steps > 0 ? "step" : "seconds");
+    return cJSON_IsNumber(x) ? x->valuedouble : 0;
+}
+
+static void sample(curve *c) {
+    if (c->weight > 0) {
+        c->sum[c->next] += c->smooth / c->weight;
+        c->runs[c->next]++;
+    }
+    c->next++;
+}
+
+static bool read_loss(void *context, const cJSON *step) {
+    curve *c = context;
+    const cJSON *loss = cJSON_GetObjectItemCaseSensitive(step, "loss");
+    double x = progress_of(c->s, step);
+    while (c->next <= c->points && x > budget(c->s) * c->next / c->points) sample(c);
+    c->smooth = c->decay * c->smooth + (1 - c->decay) * (cJSON_IsNumber(loss) ? loss->valuedouble : 0);
+    c->weight = c->decay * c->weight + (1 - c->decay);
+    return true;
+}
+
+static status add_run(curve *c, const sweep_variant *v, uint64_t seed, const char *out, const cJSON *line) {
+    const cJSON *steps = cJSON_GetObjectItemCaseSensitive(line, "steps");
+    double window = fmax(1, cJSON_IsNumber(steps) ? steps->valuedouble / 50 : 1);
+    char *run = sweep_run_folder(v, seed, out);
+    c->decay = 1 - 1 / window;
+    c->smooth = c->weight = 0;
+    c->next = 0;
+    status s = sweep_read_log(run, read_loss, c);
+    while (c->next <= c->points) sample(c);
+    free(run);
+    return s;
+}
+
+/* A block of the table: the mean over seeds. The first steps' losses would hide all differences. */
+static void put_curve(FILE *out, const curve *c) {
+    for (int i = c->points / 20; i <= c->points; i++)
+        if (c->runs[i] > 0) fprintf(out, "%g\t%.5f\n", budget(c->s) * i / c->points, c->sum[i] / c->runs[i]);
+    fputs("\n\n", out);
+}
+
+static status loss_curves(const sweep *s, const char *out, const cJSON *results, FILE *data, FILE *script) {
+    fprintf(script,
+            "set terminal svg size 960,560 font 'sans,13' background '#ffffff'\nset output 'loss.svg'\n%s"
+            "set xlabel '%s'\nset ylabel 'training loss, nats a token (smoothed, mean over seeds)'\n"
+            "set key outside right top\nplot ",
+            terminal, axis(s));
+    int blocks = 0;
+    for (int j = 0; j < s->variant_count; j++) {
+        curve c = {.s = s, .points = parts_of_time(results, s->variants[j].name, MOST_POINTS)};
+        int runs = 0;
+        for (int i = 0; i < s->seed_count; i++) {
+            const cJSON *line = sweep_result_find(results, s->variants[j].name, s->seeds[i]);
+            if (!line) continue;
+            TRY(add_run(&c, &s->variants[j], s->seeds[i], out, line));
+            runs++;
+        }
+        if (runs == 0) continue;
+        put_curve(data, &c);
+        fprintf(script, "%s'loss.tsv' index %d using 1:2 with lines lw 2 title '%s'", blocks ? ", " : "", blocks,
+                s->variants[j].name);
+        blocks++;
+    }
+    fputc('\n', script);
+    return STATUS_OK;
+}
+
+static status plot_losses(const sweep *s, const char *out, const char *folder, const cJSON *results, sweep_plots *plots,
+                          bool *found) {
+    text data, script;
+    TRY(text_open(&data));
+    TRY(text_open(&script));
+    status filled = loss_curves(s, out, results, data.stream, script.stream);
+    status a = text_write(&data, folder, "loss", ".tsv"), b = text_write(&script, folder, "loss", ".gp");
+    TRY(filled);
+    TRY(a);
+    TRY(b);
+    return draw(folder, "loss", plots, found);
+}
+
+/* ---- bars ---- */
+
+static const char *const kinds[][2] = {{"val_bpb", "live"}, {"val_bpb_ema", "averaged"}, {"val_bpb_packed", "packed"}};
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+typedef struct span {
+    double least, most;
+    bool has[KINDS];
+} span;
+
+static void put_bars(FILE *out, const cJSON *results, const char *name, span *range) {
+    fprintf(out, "%s", name);
+    for (int i = 0; i < KINDS; i++) {
+        sweep_moments m = sweep_moments_of(results, name, kinds[i][0]);
+        double deviation = m.count > 1 ? m.deviation : 0;
+        fprintf(out, "\t%.5f\t%.5f", m.mean, m.count > 0 ? deviation : NAN);
+        if (m.count == 0) continue;
+        range->has[i] = true;
+        range->least = fmin(range->least, m.mean - deviation);
+        range->most = fmax(range->most, m.mean + deviation);
+    }
+    fputc('\n', out);
+}
+
+/* Differences are small against the numbers: the axis starts below the least bar, and says so. */
+static void put_bar_script(FILE *out, const span *range) {
+    double room = fmax(range->most - range->least, 0.01 * range->most);
+    double start = fmax(0, range->least - room), end = range->most + room / 4;
+    fprintf(out,
+            "set terminal svg size 960,560 font 'sans,13' background '#ffffff'\nset output 'bpb.svg'\n%s"
+            "set ylabel 'bits per byte, held out (the axis starts at %.3f)'\nset yrange [%.5f:%.5f]\n"
+            "set style data histogram\nset style histogram errorbars gap 1 lw 1.5\nset style fill solid 0.7 noborder\n"
+            "set xtics rotate by -35 left\nset errorbars linecolor rgb '#202020'\nset key outside right top\nplot ",
+            terminal, start, start, end);
+    const char *comma = "";
+    for (int i = 0; i < KINDS; i++) {
+        if (!range->has[i]) continue;
+        fprintf(out, "%s'bpb.tsv' using %d:%d:xtic(1) title '%s'", comma, 2 * i + 2, 2 * i + 3, kinds[i][1]);
+        comma = ", ";
+    }
+    fputc('\n', out);
+}
+
+static status plot_bars(const sweep *s, const char *folder, const cJSON *results, sweep_plots *plots, bool *found) {
+    text data, script;
+    span range = {.least = INFINITY, .most = -INFINITY};
+    TRY(text_open(&data));
+    TRY(text_open(&script));
+    for (int j = 0; j < s->variant_count; j++)
+        if (sweep_moments_of(results, s->variants[j].name, "val_bpb").count > 0)
+            put_bars(data.stream, results, s->variants[j].name, &range);
+    put_bar_script(script.stream, &range);
+    status a = text_write(&data, folder, "bpb", ".tsv"), b = text_write(&script, folder, "bpb", ".gp");
+    TRY(a);
+    TRY(b);
+    return draw(folder, "bpb", plots, found);
+}
+
+/* ---- the experts' heat map ---- */
+
+enum { MOST_BINS = 100 };
+
+/* Shares summed by layer, pass, expert and time. */
+typedef struct heat {
+    const sweep *s;
+    int bins; /* of time; no more than any run has steps */
+    int passes, experts;
+    int layer[MODEL_MAX_PATH], pass[MODEL_MAX_PATH]; /* sorted */
+    double sum[MODEL_MAX_PATH][MODEL_MAX_EXPERTS][MOST_BINS];
+    int steps[MODEL_MAX_PATH][MOST_BINS];
+} heat;
+
+/* The row of a pass, made where it is new: layers and passes ascend. */
+static int heat_row(heat *h, int layer, int pass) {
+    int at = 0;
+    while (at < h->passes && (h->layer[at] < layer || (h->layer[at] == layer && h->pass[at] < pass))) at++;
+    if (at < h->passes && h->layer[at] == layer && h->pass[at] == pass) return at;
+    if (h->passes == MODEL_MAX_PATH) return -1;
+    size_t behind = (size_t)(h->passes - at);
+    memmove(h->layer + at + 1, h->layer + at, behind * sizeof *h->layer);
+    memmove(h->pass + at + 1, h->pass + at, behind * sizeof *h->pass);
+    memmove(h->sum + at + 1, h->sum + at, behind * sizeof *h->sum);
+    memmove(h->steps + at + 1, h->steps + at, behind * sizeof *h->steps);
+    memset(h->sum + at, 0, sizeof *h->sum);
+    memset(h->steps + at, 0, sizeof *h->steps);
+    h->layer[at] = layer;
+    h->pass[at] = pass;
+    h->passes++;
+    return at;
+}
+
+static bool read_shares(void *context, const cJSON *step) {
+    heat *h = context;
+    int bin = (int)ceil(h->bins * progress_of(h->s, step) / budget(h->s)) - 1, layers[MODEL_MAX_PATH], count = 0;
+    const cJSON *entry, *share;
+    if (bin >= h->bins) bin = h->bins - 1;
+    if (bin < 0) return true;
+    cJSON_ArrayForEach(entry, cJSON_GetObjectItemCaseSensitive(step, "experts")) {
+        const cJSON *layer = cJSON_GetObjectItemCaseSensitive(entry, "layer");
+        if (!cJSON_IsNumber(layer) || count == MODEL_MAX_PATH) continue;
+        layers[count++] = layer->valueint;
+        int row = heat_row(h, layer->valueint, routing_pass_number(layers, count - 1)), e = 0;
+        if (row < 0) continue;
+        h->steps[row][bin]++;
+        cJSON_ArrayForEach(share, cJSON_GetObjectItemCaseSensitive(entry, "share")) if (e < MODEL_MAX_EXPERTS)
+            h->sum[row][e++][bin] += share->valuedouble;
+        h->experts = e > h->experts ? e : h->experts;
+    }
+    return true;
+}
+
+/* A row of pixels for each expert, the first layer's first expert on top. */
+static void put_heat(FILE *data, FILE *script, const heat *h, const char *name) {
+    int rows = h->passes * h->experts;
+    fprintf(script,
+            "set terminal svg size 960,%d font 'sans,11' background '#ffffff'\nset output 'experts-%s.svg'\n%s"
+            "unset grid\nset title '%s: share of the tokens by layer (pass) and expert, mean over seeds'\n"
+            "set xlabel '%s'\nset cbrange [0:1]\nset palette defined (0 '#ffffff', 0.02 '#fde8cf', 0.5 '#f08030', 0.9 "
+            "'#a01030', 1 '#400020')\nset yrange [%g:-0.5]\nset xrange [0:%g]\nset ytics (",
+            140 + (rows < 250 ? rows : 250) * 14, name, terminal, name, axis(h->s), rows - 0.5, budget(h->s));
+    for (int i = 0; i < rows; i++) {
+        int row = i / h->experts, e = i % h->experts;
+        fprintf(script, "%s'%d (%d) e%d' %d", i ? ", " : "", h->layer[row], h->pass[row], e, i);
+        for (int bin = 0; bin < h->bins; bin++) {
+            double share = h->steps[row][bin] ? h->sum[row][e][bin] / h->steps[row][bin] : -1;
+            fprintf(data, "%s%.4f", bin ? "\t" : "", share);
+        }
+        fputc('\n', data);
+    }
+    fprintf(script,
+            ")\nplot 'experts-%s.tsv' matrix using (($1 + 0.5) * %g):2:($3 < 0 ? NaN : $3) with image pixels notitle\n",
+            name, budget(h->s) / h->bins);
+}
+
+static status read_heat(heat *h, const sweep_variant *v, const char *out, const cJSON *results) {
+    for (int i = 0; i < h->s->seed_count; i++) {
+        if (!sweep_result_find(results, v->name, h->s->seeds[i])) continue;
+        char *run = sweep_run_folder(v, h->s->seeds[i], out);
+        status s = sweep_read_log(run, read_shares, h);
+        free(run);
+        TRY(s);
+    }
+    return STATUS_OK;
+}
+
+static status draw_heat(const heat *h, const char *variant, const char *folder, sweep_plots *plots, bool *found) {
+    text data, script;
+    TRY(text_open(&data));
+    TRY(text_open(&script));
+    put_heat(data.stream, script.stream, h, variant);
+    char *name = xasprintf("experts-%s", variant);
+    status s = text_write(&data, folder, name, ".tsv"), b = text_write(&script, folder, name, ".gp");
+    if (s == STATUS_OK) s = b;
+    if (s == STATUS_OK) s = draw(folder, name, plots, found);
+    free(name);
+    return s;
+}
+
+static status plot_heat(const sweep *s, const sweep_variant *v, const char *out, const char *folder,
+                        const cJSON *results, sweep_plots *plots, bool *found) {
+    heat *h = xcalloc(1, sizeof *h);
+    h->s = s;
+    h->bins = parts_of_time(results, v->name, MOST_BINS);
+    status result = read_heat(h, v, out, results);
+    if (result == STATUS_OK && h->passes > 0) result = draw_heat(h, v->name, folder, plots, found);
+    free(h);
+    return result;
+}
+
+/* ---- all ---- */
+
+static status plot_all(const sweep *s, const char *out, const char *folder, const cJSON *results, sweep_plots *plots) {
+    bool found = true;
+    TRY(folder_remove(folder));
+    TRY(folder_create(folder));
+    TRY(plot_losses(s, out, folder, results, plots, &found));
+    if (found) TRY(plot_bars(s, folder, results, plots, &found));
+    for (int j = 0; j < s->variant_count && found; j++)
+        TRY(plot_heat(s, &s->variants[j], out, folder, results, plots, &found));
+    if (!found) fputs("sweep: no plots: gnuplot is not installed (scripts/install-deps plots)\n", stderr);
+    return STATUS_OK;
+}
+
+status sweep_plot(const sweep *s, const char *out, const cJSON *results, sweep_plots *plots) {
+    char *folder = path_join(out, "plots");
+    status result = plot_all(s, out, folder, results, plots);
+    free(folder);
+    return result;
+}

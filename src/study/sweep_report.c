@@ -1,0 +1,158 @@
+/* results.md: a row a name, means and standard deviations over seeds. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "study/sweep_result.h"
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+sweep_moments sweep_moments_of(const cJSON *results, const char *name, const char *key) {
+    sweep_moments m = {.least = INFINITY, .most = -INFINITY};
+    double sum = 0, squares = 0;
+    const cJSON *line;
+    cJSON_ArrayForEach(line, results) {
+        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
+        const cJSON *value = cJSON_GetObjectItemCaseSensitive(line, key);
+        if (!cJSON_IsString(found) || strcmp(found->valuestring, name) != 0 || !cJSON_IsNumber(value)) continue;
+        sum += value->valuedouble;
+        m.count++;
+        m.least = fmin(m.least, value->valuedouble);
+        m.most = fmax(m.most, value->valuedouble);
+    }
+    m.mean = m.count ? sum / m.count : NAN;
+    cJSON_ArrayForEach(line, results) {
+        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
+        const cJSON *value = cJSON_GetObjectItemCaseSensitive(line, key);
+        if (!cJSON_IsString(found) || strcmp(found->valuestring, name) != 0 || !cJSON_IsNumber(value)) continue;
+        squares += (value->valuedouble - m.mean) * (value->valuedouble - m.mean);
+    }
+    m.deviation = m.count > 1 ? sqrt(squares / (m.count - 1)) : NAN;
+    return m;
+}
+
+/* ---- the table ---- */
+
+static void put_moments(FILE *out, const cJSON *results, const char *name, const char *key) {
+    sweep_moments m = sweep_moments_of(results, name, key);
+    if (m.count == 0)
+        fputs(" – |", out);
+    else if (m.count == 1)
+        fprintf(out, " %.4f |", m.mean);
+    else
+        fprintf(out, " %.4f ± %.4f |", m.mean, m.deviation);
+}
+
+static void put_mean(FILE *out, const cJSON *results, const char *name, const char *key, int digits) {
+    sweep_moments m = sweep_moments_of(results, name, key);
+    if (m.count == 0)
+        fputs(" – |", out);
+    else
+        fprintf(out, " %.*f |", digits, m.mean);
+}
+
+/* The extremes over seeds: one collapsed run must not vanish in a mean. */
+static void put_shares(FILE *out, const cJSON *results, const char *name) {
+    sweep_moments least = sweep_moments_of(results, name, "expert_share_min");
+    sweep_moments most = sweep_moments_of(results, name, "expert_share_max");
+    if (least.count == 0)
+        fputs(" – |", out);
+    else
+        fprintf(out, " %.3f / %.3f |", least.least, most.most);
+}
+
+static void put_collapsed(FILE *out, const cJSON *results, const char *name, int seeds) {
+    int collapsed = 0;
+    const cJSON *line;
+    cJSON_ArrayForEach(line, results) {
+        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
+        if (cJSON_IsString(found) && strcmp(found->valuestring, name) == 0)
+            collapsed += cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(line, "collapsed"));
+    }
+    if (sweep_moments_of(results, name, "expert_share_min").count == 0)
+        fputs(" – |", out);
+    else if (collapsed == 0)
+        fputs(" no |", out);
+    else
+        fprintf(out, " %d of %d |", collapsed, seeds);
+}
+
+static void put_row(FILE *out, const sweep *s, const cJSON *results, const char *name) {
+    int seeds = sweep_moments_of(results, name, "val_bpb").count;
+    fprintf(out, "| %s | %d |", name, seeds);
+    put_mean(out, results, name, "parameters", 0);
+    put_mean(out, results, name, "active_parameters", 0);
+    put_mean(out, results, name, "steps", 0);
+    put_moments(out, results, name, "val_bpb");
+    put_moments(out, results, name, "val_bpb_blend");
+    put_moments(out, results, name, "val_bpb_ema");
+    if (s->pack) {
+        put_moments(out, results, name, "val_bpb_packed");
+        put_mean(out, results, name, "artifact_bytes", 0);
+    }
+    put_mean(out, results, name, "ms_per_step", 1);
+    put_mean(out, results, name, "tokens_per_second", 0);
+    put_shares(out, results, name);
+    put_mean(out, results, name, "router_entropy", 3);
+    put_collapsed(out, results, name, seeds);
+    fputc('\n', out);
+}
+
+static void put_head(FILE *out, const sweep *s, const cJSON *results) {
+    int runs = s->seed_count * s->variant_count;
+    fprintf(out, "# %s\n\n", s->path);
+    if (s->steps > 0)
+        fprintf(out, "Each run: %" PRId64 " steps. ", s->steps);
+    else
+        fprintf(out, "Each run: %.0f s of training. ", s->max_seconds);
+    fprintf(out,
+            "%d of %d runs are finished. Bits per byte of held-out text, mean ± standard deviation over seeds; expert "
+            "shares and entropy (nats) over the last 50 steps, the extremes of all layers, passes and seeds.\n\n",
+            cJSON_GetArraySize(results), runs);
+    fputs("| run | seeds | parameters | active | steps | BPB live | BPB blend | BPB averaged |", out);
+    if (s->pack) fputs(" BPB packed | artifact bytes |", out);
+    fputs(" ms a step | tokens/s | expert share min / max | router entropy | collapsed |\n", out);
+    fputs("|---|--:|--:|--:|--:|--:|--:|--:|", out);
+    if (s->pack) fputs("--:|--:|", out);
+    fputs("--:|--:|--:|--:|--:|\n", out);
+}
+
+static void put_report(FILE *out, const sweep *s, const cJSON *results, const sweep_plots *plots) {
+    put_head(out, s, results);
+    for (int i = 0; i < s->variant_count; i++)
+        if (sweep_moments_of(results, s->variants[i].name, "val_bpb").count > 0)
+            put_row(out, s, results, s->variants[i].name);
+    fputc('\n', out);
+    for (int i = 0; i < plots->count; i++) fprintf(out, "![%s](%s)\n", plots->paths[i], plots->paths[i]);
+}
+
+static status write_report(const sweep *s, const char *out, const cJSON *results, const sweep_plots *plots) {
+    char *text = NULL, *path = path_join(out, "results.md");
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    if (stream) {
+        put_report(stream, s, results, plots);
+        fclose(stream);
+    }
+    status result = stream ? file_write_whole(path, text, size) : fail("%s: out of memory", path);
+    free(text);
+    free(path);
+    return result;
+}
+
+status sweep_report(const sweep *s, const char *out) {
+    cJSON *results;
+    sweep_plots plots = {0};
+    TRY(sweep_results(s, out, &results));
+    if (cJSON_GetArraySize(results) == 0) {
+        cJSON_Delete(results);
+        return fail("%s: no run of %s is finished yet", out, s->path);
+    }
+    status result = sweep_plot(s, out, results, &plots);
+    status written = write_report(s, out, results, &plots); /* the table, whatever became of the plots */
+    for (int i = 0; i < plots.count; i++) free(plots.paths[i]);
+    free(plots.paths);
+    cJSON_Delete(results);
+    return result == STATUS_OK ? written : result;
+}

@@ -1,0 +1,261 @@
+#include "study/sweep_result.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "train/routing_watch.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+sweep_result sweep_result_none(void) {
+    return (sweep_result){.val_bpb = NAN, .val_bpb_blend = NAN, .val_bpb_ema = NAN, .val_bpb_packed = NAN};
+}
+
+/* ---- logs ---- */
+
+status sweep_read_log(const char *run, log_reader read, void *context) {
+    char *path = path_join(run, "log.jsonl"), *line = NULL;
+    size_t capacity = 0;
+    FILE *stream = fopen(path, "re");
+    status s = stream || errno == ENOENT ? STATUS_OK : fail("%s: cannot open: %s", path, strerror(errno));
+    bool more = stream != NULL;
+    while (more && getline(&line, &capacity, stream) > 0) {
+        cJSON *record = cJSON_Parse(line);
+        const cJSON *kind = cJSON_GetObjectItemCaseSensitive(record, "record");
+        if (cJSON_IsString(kind) && strcmp(kind->valuestring, "step") == 0) more = read(context, record);
+        cJSON_Delete(record);
+    }
+    if (stream) fclose(stream);
+    free(line);
+    free(path);
+    return s;
+}
+
+/* The last steps' routing, in a ring of records. */
+typedef struct last_steps {
+    cJSON *experts[ROUTING_WATCH_STEPS]; /* each an array of passes */
+    int64_t count;
+} last_steps;
+
+static bool keep_step(void *context, const cJSON *step) {
+    last_steps *l = context;
+    cJSON *experts = cJSON_Duplicate(cJSON_GetObjectItemCaseSensitive(step, "experts"), true);
+    cJSON **slot = &l->experts[l->count++ % ROUTING_WATCH_STEPS];
+    cJSON_Delete(*slot);
+    *slot = experts;
+    return true;
+}
+
+/* Means over the last steps, of every pass and expert. */
+typedef struct routing_means {
+    double share[MODEL_MAX_PATH][MODEL_MAX_EXPERTS], entropy[MODEL_MAX_PATH];
+    int passes, experts, steps;
+} routing_means;
+
+static void add_step(routing_means *r, const cJSON *experts) {
+    const cJSON *pass, *share;
+    int i = 0;
+    if (!cJSON_IsArray(experts) || cJSON_GetArraySize(experts) > MODEL_MAX_PATH) return;
+    r->steps++;
+    cJSON_ArrayForEach(pass, experts) {
+        int e = 0;
+        cJSON_ArrayForEach(share, cJSON_GetObjectItemCaseSensitive(pass, "share")) if (e < MODEL_MAX_EXPERTS)
+            r->share[i][e++] += share->valuedouble;
+        const cJSON *entropy = cJSON_GetObjectItemCaseSensitive(pass, "entropy");
+        r->entropy[i++] += cJSON_IsNumber(entropy) ? entropy->valuedouble : 0;
+        r->experts = e > r->experts ? e : r->experts;
+    }
+    r->passes = i > r->passes ? i : r->passes;
+}
+
+static void add_routing(cJSON *line, const routing_means *r, const model_config *c) {
+    double least = 1, most = 0, entropy = 0;
+    bool collapsed = false;
+    for (int i = 0; i < r->passes; i++) {
+        entropy += r->entropy[i] / r->steps / r->passes;
+        for (int e = 0; e < r->experts; e++) {
+            double share = r->share[i][e] / r->steps;
+            least = fmin(least, share);
+            most = fmax(most, share);
+            collapsed |= routing_load(c, share) != LOAD_FINE;
+        }
+    }
+    bool routed = r->passes > 0;
+    cJSON_AddNumberToObject(line, "expert_share_min", routed ? least : NAN); /* cJSON writes NaN as null */
+    cJSON_AddNumberToObject(line, "expert_share_max", routed ? most : NAN);
+    cJSON_AddNumberToObject(line, "router_entropy", routed ? entropy : NAN);
+    cJSON_AddBoolToObject(line, "collapsed", collapsed);
+}
+
+static status add_routing_of(cJSON *line, const char *run, const model_config *c) {
+    last_steps l = {.count = 0};
+    routing_means *r = xcalloc(1, sizeof *r);
+    status s = sweep_read_log(run, keep_step, &l);
+    for (int i = 0; i < ROUTING_WATCH_STEPS; i++) {
+        add_step(r, l.experts[i]);
+        cJSON_Delete(l.experts[i]);
+    }
+    add_routing(line, r, c);
+    free(r);
+    return s;
+}
+
+/* ---- lines ---- */
+
+/* What the run was made of: a line that was made of something else is not this run's. */
+static cJSON *recipe(const sweep *s, const sweep_variant *v, uint64_t seed) {
+    cJSON *line = cJSON_CreateObject();
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, seed);
+    cJSON_AddStringToObject(line, "name", v->name);
+    cJSON_AddRawToObject(line, "seed", text);
+    cJSON_AddStringToObject(line, "config", v->config);
+    cJSON *overrides = cJSON_AddArrayToObject(line, "overrides");
+    for (int i = 0; i < s->common.count; i++)
+        cJSON_AddItemToArray(overrides, cJSON_CreateString(s->common.items[i].text));
+    for (int i = 0; i < v->overrides.count; i++)
+        cJSON_AddItemToArray(overrides, cJSON_CreateString(v->overrides.items[i].text));
+    cJSON_AddNumberToObject(line, "budget_steps", (double)s->steps);
+    cJSON_AddNumberToObject(line, "budget_seconds", s->max_seconds);
+    return line;
+}
+
+static void add_numbers(cJSON *line, const sweep_result *r) {
+    const train_state *t = &r->state;
+    model_budget b = model_budget_count(&r->model);
+    double steps = t->step > 0 ? (double)t->step : NAN, seconds = t->seconds > 0 ? t->seconds : NAN;
+    cJSON_AddNumberToObject(line, "val_bpb", r->val_bpb);
+    cJSON_AddNumberToObject(line, "val_bpb_blend", r->val_bpb_blend);
+    cJSON_AddNumberToObject(line, "val_bpb_ema", r->val_bpb_ema);
+    cJSON_AddNumberToObject(line, "val_bpb_packed", r->val_bpb_packed);
+    cJSON_AddNumberToObject(line, "ms_per_step", 1000 * seconds / steps);
+    cJSON_AddNumberToObject(line, "tokens_per_second", (double)t->tokens / seconds);
+    cJSON_AddNumberToObject(line, "steps", (double)t->step);
+    cJSON_AddNumberToObject(line, "tokens", (double)t->tokens);
+    cJSON_AddNumberToObject(line, "seconds", t->seconds);
+    cJSON_AddNumberToObject(line, "parameters", (double)b.total);
+    cJSON_AddNumberToObject(line, "active_parameters", (double)b.active);
+    cJSON_AddNumberToObject(line, "artifact_bytes", r->artifact_bytes > 0 ? (double)r->artifact_bytes : NAN);
+}
+
+/* One write of the whole line: a reader sees all of it, or a last line without its end. */
+static status append(const char *path, const cJSON *line) {
+    char *json = cJSON_PrintUnformatted(line), *text = xasprintf("%s\n", json);
+    size_t length = strlen(text);
+    int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    bool written = file >= 0 && write(file, text, length) == (ssize_t)length && fsync(file) == 0;
+    status s = written ? STATUS_OK : fail("%s: cannot write: %s", path, strerror(errno));
+    if (file >= 0) close(file);
+    cJSON_free(json);
+    free(text);
+    return s;
+}
+
+status sweep_result_add(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, const run_config *c,
+                        const sweep_result *r) {
+    cJSON *line = recipe(s, v, seed);
+    add_numbers(line, r);
+    status result = add_routing_of(line, c->run, &r->model);
+    char *path = path_join(out, "results.jsonl");
+    if (result == STATUS_OK) result = append(path, line);
+    free(path);
+    cJSON_Delete(line);
+    return result;
+}
+
+/* ---- reading them ---- */
+
+static const sweep_variant *find_variant(const sweep *s, const cJSON *line) {
+    const cJSON *name = cJSON_GetObjectItemCaseSensitive(line, "name");
+    for (int i = 0; cJSON_IsString(name) && i < s->variant_count; i++)
+        if (strcmp(s->variants[i].name, name->valuestring) == 0) return &s->variants[i];
+    return NULL;
+}
+
+static bool same_seed(const cJSON *line, uint64_t seed) {
+    const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "seed");
+    return cJSON_IsNumber(found) && found->valuedouble == (double)seed;
+}
+
+/* A line of this sweep's, or one that only has the same name. */
+static status check_recipe(const sweep *s, const sweep_variant *v, uint64_t seed, const cJSON *line, const char *path,
+                           int number) {
+    cJSON *wanted = recipe(s, v, seed);
+    const cJSON *item;
+    status result = STATUS_OK;
+    cJSON_ArrayForEach(item, wanted) {
+        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, item->string);
+        if (result != STATUS_OK || strcmp(item->string, "seed") == 0 || cJSON_Compare(item, found, true)) continue;
+        char *a = cJSON_PrintUnformatted(item), *b = found ? cJSON_PrintUnformatted(found) : NULL;
+        result =
+            fail_usage("%s:%d: run %s was made with %s %.200s, but the sweep has %.200s: give another --out, or remove "
+                       "the line and the run's folder",
+                       path, number, v->name, item->string, b ? b : "absent", a);
+        cJSON_free(a);
+        cJSON_free(b);
+    }
+    cJSON_Delete(wanted);
+    return result;
+}
+
+static status keep_line(const sweep *s, cJSON *line, const char *path, int number, cJSON *results) {
+    const sweep_variant *v = find_variant(s, line);
+    for (int i = 0; v && i < s->seed_count; i++)
+        if (same_seed(line, s->seeds[i])) {
+            TRY(check_recipe(s, v, s->seeds[i], line, path, number));
+            cJSON_AddItemToArray(results, cJSON_Duplicate(line, true));
+        }
+    return STATUS_OK;
+}
+
+/* What a killed write left behind the last whole line is cut, so that the next one starts on its own. */
+static status read_lines(const sweep *s, const char *path, FILE *stream, cJSON *results) {
+    char *text = NULL;
+    size_t capacity = 0;
+    ssize_t length;
+    off_t whole = 0;
+    status result = STATUS_OK;
+    for (int number = 1; result == STATUS_OK && (length = getline(&text, &capacity, stream)) > 0; number++) {
+        if (text[length - 1] != '\n') break;
+        cJSON *line = cJSON_Parse(text);
+        result = cJSON_IsObject(line) ? keep_line(s, line, path, number, results)
+                                      : fail("%s:%d: expected a JSON object, found something else", path, number);
+        cJSON_Delete(line);
+        whole = ftello(stream);
+    }
+    free(text);
+    if (result == STATUS_OK && ftruncate(fileno(stream), whole) != 0)
+        result = fail("%s: cannot cut a line that is not whole: %s", path, strerror(errno));
+    return result;
+}
+
+status sweep_results(const sweep *s, const char *out, cJSON **results) {
+    char *path = path_join(out, "results.jsonl");
+    FILE *stream = fopen(path, "r+e");
+    status result = stream || errno == ENOENT ? STATUS_OK : fail("%s: cannot open: %s", path, strerror(errno));
+    *results = cJSON_CreateArray();
+    if (stream) {
+        result = read_lines(s, path, stream, *results);
+        fclose(stream);
+    }
+    free(path);
+    if (result != STATUS_OK) {
+        cJSON_Delete(*results);
+        *results = NULL;
+    }
+    return result;
+}
+
+const cJSON *sweep_result_find(const cJSON *results, const char *name, uint64_t seed) {
+    const cJSON *line;
+    cJSON_ArrayForEach(line, results) {
+        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
+        if (cJSON_IsString(found) && strcmp(found->valuestring, name) == 0 && same_seed(line, seed)) return line;
+    }
+    return NULL;
+}

@@ -1,0 +1,46 @@
+/* results.jsonl: a line a finished run. Private to train/sweep*.c. */
+#ifndef MOEC_STUDY_SWEEP_RESULT_H
+#define MOEC_STUDY_SWEEP_RESULT_H
+
+#include "nn/budget.h"
+#include "train/checkpoint.h"
+#include "study/sweep.h"
+
+/* What is known of a run besides its log. NaN and 0: not measured. */
+typedef struct sweep_result {
+    train_state state;
+    model_config model;            /* at the end, after events */
+    double val_bpb, val_bpb_blend; /* of the live weights, without and with the bigram blend */
+    double val_bpb_ema, val_bpb_packed;
+    int64_t artifact_bytes;
+} sweep_result;
+sweep_result sweep_result_none(void);
+
+/* OUT/NAME/seed-N; a new string. */
+char *sweep_run_folder(const sweep_variant *v, uint64_t seed, const char *out);
+/* Append the line, on the disk when it returns. What routers did comes from the run's log. */
+status sweep_result_add(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, const run_config *c,
+                        const sweep_result *r);
+/* The line of a run, or NULL. */
+const cJSON *sweep_result_find(const cJSON *results, const char *name, uint64_t seed);
+
+/* Every step's record of a run's log, one after another; false stops. An absent log has none. */
+typedef bool (*log_reader)(void *context, const cJSON *step);
+status sweep_read_log(const char *run, log_reader read, void *context);
+
+/* Of one number over a name's finished runs; runs that do not have it do not count. */
+typedef struct sweep_moments {
+    int count;
+    double mean, deviation; /* NaN: no run; fewer than two. The deviation is the sample's (n − 1) */
+    double least, most;
+} sweep_moments;
+sweep_moments sweep_moments_of(const cJSON *results, const char *name, const char *key);
+
+/* Plots from the runs' logs, and which of them were made (paths from `out`, each a new string). */
+typedef struct sweep_plots {
+    char **paths;
+    int count;
+} sweep_plots;
+status sweep_plot(const sweep *s, const char *out, const cJSON *results, sweep_plots *plots);
+
+#endif

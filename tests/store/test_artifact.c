@@ -1,0 +1,413 @@
+/* The artifact: what comes back, what a budget does, and every kind of damaged file. */
+#include "test.h"
+
+#include "base/random.h"
+#include "store/artifact.h"
+#include "store/artifact_format.h"
+#include "quant/quantize.h"
+#include <math.h>
+
+/* Every kind of parameter: experts in layer 1, looped layers, a bigram hash, a tied head. */
+static model_config tiny_config(void) {
+    model_config c = model_config_default();
+    c.vocab_size = 96;
+    c.num_layers = 3;
+    c.model_dim = 32;
+    c.num_heads = 2;
+    c.num_kv_heads = 1;
+    c.mlp_mult = 2;
+    c.rope_dims = 8;
+    c.parallel_start_layer = 2;
+    c.bigram_buckets = 64;
+    c.bigram_dim = 8;
+    c.num_loops = 1;
+    c.loop_start = 1;
+    c.loop_end = 1;
+    c.looping = true;
+    c.moe_layers[1] = true;
+    return c;
+}
+
+static model *tiny_model(void) {
+    const kernels *k = kernels_for(DTYPE_F32);
+    const model_config c = tiny_config();
+    model *m;
+    assert_ok(model_create(&m, &c, k));
+    assert_ok(model_init(m, 7));
+    rng r = rng_seed(5); /* nothing stays zero or one */
+    for (int i = 0; i < m->param_count; i++) {
+        const int64_t count = param_count(m->params[i]);
+        float *noise = xmalloc((size_t)count * sizeof *noise), *values = xmalloc((size_t)count * sizeof *values);
+        rng_normal(&r, noise, (size_t)count, 0.05f);
+        tensor_read(k, &m->params[i]->value, values);
+        for (int64_t n = 0; n < count; n++) values[n] += noise[n];
+        tensor_write(k, &m->params[i]->value, values);
+        free(noise);
+        free(values);
+    }
+    assert_ok(model_refresh(m));
+    return m;
+}
+
+enum { BATCH = 2, LENGTH = 24 };
+static batch tiny_batch(int32_t ids[BATCH * LENGTH], uint64_t seed) {
+    rng r = rng_seed(seed);
+    for (int i = 0; i < BATCH * LENGTH; i++) ids[i] = (int32_t)rng_below(&r, 96);
+    return (batch){.batch = BATCH, .length = LENGTH, .input_ids = ids};
+}
+
+static hessians *calibrated(model *m) {
+    hessians *h;
+    int32_t ids[BATCH * LENGTH];
+    assert_ok(hessians_create(&h, m->k));
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        batch b = tiny_batch(ids, seed);
+        assert_ok(hessians_add(h, m, &b));
+    }
+    return h;
+}
+
+static pack_options tiny_options(void) {
+    pack_options o = pack_options_default();
+    o.quant.keep_float_elements = 300; /* bigram_proj (32 × 8) stays a float, the rest gets grids */
+    o.context_tokens = LENGTH;
+    o.quant.least_step = 0; /* the finest grids of so many bits */
+    return o;
+}
+
+typedef struct fixture {
+    char *folder, *path;
+    model *m;
+    hessians *h;
+} fixture;
+
+static int setup(void **state) {
+    fixture *f = xcalloc(1, sizeof *f);
+    f->folder = scratch_create();
+    f->path = path_join(f->folder, "model.moec");
+    f->m = tiny_model();
+    f->h = calibrated(f->m);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    hessians_destroy(f->h);
+    model_destroy(f->m);
+    scratch_remove(f->folder);
+    free(f->path);
+    free(f);
+    return 0;
+}
+
+/* √(Σ (a − b)² / Σ a²) of one parameter */
+static double difference(const param *a, const param *b, const kernels *k) {
+    const int64_t count = param_count(a);
+    float *x = xmalloc((size_t)count * sizeof *x), *y = xmalloc((size_t)count * sizeof *y);
+    tensor_read(k, &a->value, x);
+    tensor_read(k, &b->value, y);
+    const double error = hessian_error(x, y, NULL, 1, count), size = hessian_error(x, NULL, NULL, 1, count);
+    free(x);
+    free(y);
+    return sqrt(error / size);
+}
+
+static void a_model_comes_back(void **state) {
+    fixture *f = *state;
+    for (int bits = 4; bits <= 8; bits += 2) {
+        pack_options o = tiny_options();
+        pack_report r;
+        model *back;
+        int context = 0;
+        o.quant.bits = bits;
+        assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, &r));
+        assert_true(artifact_is(f->path));
+        assert_ok(artifact_read(f->path, f->m->k, &back, NULL, &context));
+        assert_int_equal(context, LENGTH);
+        assert_int_equal(back->param_count, f->m->param_count);
+        for (int i = 0; i < back->param_count; i++) {
+            const param *p = f->m->params[i];
+            const bool kept = !p->is_matrix || param_count(p) <= o.quant.keep_float_elements;
+            const double d = difference(p, back->params[i], f->m->k);
+            /* rounding alone gives about 1.9 / 2^bits; GPTQ also moves weights to make up for others */
+            assert_true(d < (kept ? 0x1p-11 : 4.0 / (1 << bits)));
+        }
+        int64_t bytes = r.config_bytes + r.tokenizer_bytes + r.weight_bytes + HEADER_BYTES + CHECKSUM_BYTES +
+                        SECTION_COUNT * SECTION_ENTRY_BYTES;
+        assert_int_equal(r.artifact_bytes, bytes);
+        assert_int_equal(r.raw_bytes, 4 * model_param_total(f->m));
+        model_destroy(back);
+    }
+}
+
+/* The read model computes what the packed values compute: its logits are near the original's and repeatable. */
+static void logits_come_back(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    model *back;
+    int32_t ids[BATCH * LENGTH];
+    batch b = tiny_batch(ids, 99);
+    o.quant.bits = o.quant.embed_bits = 8;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_ok(artifact_read(f->path, f->m->k, &back, NULL, NULL));
+    assert_true(back->config.looping && back->config.moe_layers[1]);
+    float *x = xmalloc(BATCH * LENGTH * 96 * sizeof *x), *y = xmalloc(BATCH * LENGTH * 96 * sizeof *y);
+    assert_ok(model_logits(f->m, &b, x));
+    assert_ok(model_logits(back, &b, y));
+    double error = 0, size = 0;
+    for (int i = 0; i < BATCH * LENGTH * 96; i++) {
+        error += (x[i] - y[i]) * (x[i] - y[i]);
+        size += x[i] * x[i];
+    }
+    assert_true(error < 0.001 * size);
+    model_destroy(back);
+    free(x);
+    free(y);
+}
+
+static void gptq_has_the_smaller_error(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    pack_report gptq, rounded;
+    o.quant.bits = o.quant.embed_bits = 4;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, &gptq));
+    o.quant.gptq = false;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, &rounded));
+    for (int i = 0; i < COMPONENTS; i++) {
+        if (gptq.components[i].weight == 0 || i == COMPONENT_BIGRAM) continue; /* floats, and a table without inputs */
+        assert_true(gptq.components[i].error < 0.5 * rounded.components[i].error);
+    }
+    o.quant.gptq = true;
+    assert_fails(artifact_write(f->path, f->m, NULL, NULL, &o, NULL), "Hessian");
+}
+
+static void experts_have_hessians_of_their_own_tokens(void **state) {
+    fixture *f = *state;
+    int64_t dense, rows[2], cols = 32;
+    free(hessians_read(f->h, "blocks.0.mlp.fc.weight", cols, &dense));
+    free(hessians_read(f->h, "blocks.1.mlp.experts_fc.0.weight", cols, &rows[0]));
+    free(hessians_read(f->h, "blocks.1.mlp.experts_fc.1.weight", cols, &rows[1]));
+    assert_int_equal(dense, 4 * BATCH * LENGTH);
+    assert_int_equal(rows[0] + rows[1], 2 * dense); /* layer 1 runs twice, each token goes to one expert */
+    free(hessians_read(f->h, "tok_emb.weight", cols, &rows[0]));
+    assert_int_equal(rows[0], dense);
+    assert_null(hessians_read(f->h, "bigram_emb.weight", 8, NULL));
+    assert_null(hessians_read(f->h, "blocks.0.mlp.fc.weight", 31, NULL));
+}
+
+static void the_same_model_gives_the_same_bytes(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    uint8_t *first, *second;
+    size_t first_count, second_count;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_ok(file_read(f->path, &first, &first_count));
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_ok(file_read(f->path, &second, &second_count));
+    assert_int_equal(first_count, second_count);
+    assert_memory_equal(first, second, first_count);
+    free(first);
+    free(second);
+}
+
+static void budgets_are_kept(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    pack_report r;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, &r));
+    assert_ok(folder_remove(f->folder));
+    assert_ok(folder_create(f->folder));
+    o.budget_bytes = r.artifact_bytes * 9 / 10;
+    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "budget");
+    assert_false(path_exists(f->path));
+    o.fit = true;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, &r));
+    assert_true(r.artifact_bytes <= o.budget_bytes && r.artifact_bytes > o.budget_bytes * 9 / 10);
+    assert_true(r.least_step > 0);
+    o.budget_bytes = 1000;
+    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "expected at most 1000 bytes");
+}
+
+static void bad_weights_and_options_are_refused(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    o.quant.bits = 1;
+    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "bits");
+    o = tiny_options();
+    for (int kind = 0; kind < 2; kind++) {
+        const char *name = kind ? "blocks.2.resid_mix" : "blocks.0.attn.c_k.weight";
+        param *p = model_find(f->m, name);
+        float *values = xmalloc(tensor_bytes(&p->value));
+        tensor_read(f->m->k, &p->value, values);
+        const float kept = values[3];
+        values[3] = NAN;
+        tensor_write(f->m->k, &p->value, values);
+        assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), name);
+        values[3] = kept;
+        tensor_write(f->m->k, &p->value, values);
+        free(values);
+    }
+}
+
+static void weights_of_any_size_come_back(void **state) {
+    fixture *f = *state; /* beyond float16, and far below its smallest */
+    const kernels *k = f->m->k;
+    const char *names[] = {"blocks.0.attn.c_q.weight", "blocks.0.attn_scale", "blocks.1.mlp.router.weight"};
+    const float factors[] = {1e-20f, 1e8f, 1e-12f};
+    pack_options o = tiny_options();
+    model *back;
+    for (int i = 0; i < 3; i++) {
+        param *p = model_find(f->m, names[i]);
+        float *values = xmalloc(tensor_bytes(&p->value));
+        tensor_read(k, &p->value, values);
+        for (int64_t n = 0; n < param_count(p); n++) values[n] *= factors[i];
+        tensor_write(k, &p->value, values);
+        free(values);
+    }
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_ok(artifact_read(f->path, k, &back, NULL, NULL));
+    for (int i = 0; i < 3; i++)
+        assert_true(difference(model_find(f->m, names[i]), model_find(back, names[i]), k) < (i ? 1e-3 : 0.07));
+    model_destroy(back);
+}
+
+/* The header, the sections' table and the small sections byte by byte, then one byte in 13. */
+static size_t next_place(size_t at) {
+    return at < 1500 ? at + 1 : at + 13;
+}
+
+static void every_truncation_is_an_error(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_ok(file_read(f->path, &bytes, &count));
+    assert_ok(artifact_parse(bytes, count, "whole", NULL, NULL, NULL, NULL));
+    for (size_t left = 0; left < count; left = next_place(left)) {
+        uint8_t *part = malloc(left + 1); /* its own block, so that a sanitizer sees a read beyond it */
+        memcpy(part, bytes, left);
+        part = realloc(part, left ? left : 1);
+        assert_fails(artifact_parse(part, left, "part.moec", NULL, NULL, NULL, NULL), "part.moec");
+        free(part);
+    }
+    free(bytes);
+}
+
+static void every_flipped_bit_is_an_error(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_ok(file_read(f->path, &bytes, &count));
+    for (size_t at = 0; at < count; at = next_place(at)) {
+        bytes[at] ^= (uint8_t)(1 << at % 8);
+        assert_fails(artifact_parse(bytes, count, "flip.moec", NULL, NULL, NULL, NULL), "flip.moec");
+        bytes[at] ^= (uint8_t)(1 << at % 8);
+    }
+    bytes[4] = ARTIFACT_VERSION + 1;
+    assert_fails(artifact_parse(bytes, count, "new.moec", NULL, NULL, NULL, NULL), "newer");
+    free(bytes);
+}
+
+/* With the right checksum, so that the checks behind it are reached: it may be read or refused, never worse. */
+static void damage_behind_the_checksum_is_survived(void **state) {
+    fixture *f = *state;
+    pack_options o = tiny_options();
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_ok(file_read(f->path, &bytes, &count));
+    rng r = rng_seed(1);
+    int refused = 0;
+    for (int trial = 0; trial < 800; trial++) {
+        /* the header and the table first, then anywhere */
+        const size_t at = trial < 8 * 248 / 4 ? (size_t)trial / 2 : rng_below(&r, count);
+        const uint8_t kept = bytes[at];
+        bytes[at] = (uint8_t)rng_next(&r);
+        model *m;
+        if (artifact_decode(bytes, count, "x", false, f->m->k, &m, NULL, NULL) == STATUS_OK)
+            model_destroy(m);
+        else
+            refused++;
+        bytes[at] = kept;
+    }
+    assert_true(refused > 200);
+    free(bytes);
+}
+
+static bool next_line(void *context, const char **text, size_t *bytes) {
+    static const char *const lines[] = {"the quick brown fox\n", "jumps over the lazy dog\n", "again and again\n"};
+    int *left = context;
+    if (*left == 0) return false;
+    *text = lines[--*left % 3];
+    *bytes = strlen(*text);
+    return true;
+}
+
+static void the_tokenizer_comes_back(void **state) {
+    fixture *f = *state;
+    char *path = path_join(f->folder, "t.model");
+    int lines = 60;
+    tokenizer *tok, *back_tok;
+    model *big, *back;
+    assert_ok(tokenizer_train(path, 300, next_line, &lines, 1));
+    assert_ok(tokenizer_open(&tok, path));
+    free(path);
+    pack_options o = tiny_options();
+    o.quant.gptq = false;
+    assert_fails(artifact_write(f->path, f->m, tok, NULL, &o, NULL), "tokenizer"); /* 300 pieces, 96 embeddings */
+    model_config c = tiny_config();
+    c.vocab_size = tokenizer_vocab_size(tok);
+    assert_ok(model_create(&big, &c, f->m->k));
+    assert_ok(model_init(big, 1));
+    assert_ok(artifact_write(f->path, big, tok, NULL, &o, NULL));
+    assert_ok(artifact_read(f->path, f->m->k, &back, &back_tok, NULL));
+    const void *bytes, *back_bytes;
+    size_t count, back_count;
+    tokenizer_bytes(tok, &bytes, &count);
+    tokenizer_bytes(back_tok, &back_bytes, &back_count);
+    assert_int_equal(count, back_count);
+    assert_memory_equal(bytes, back_bytes, count);
+    tokenizer_close(tok);
+    tokenizer_close(back_tok);
+    model_destroy(big);
+    model_destroy(back);
+}
+
+static void other_files_are_named(void **state) {
+    fixture *f = *state;
+    model *m;
+    assert_fails(artifact_read(f->path, f->m->k, &m, NULL, NULL), f->path);
+    assert_false(artifact_is(f->path));
+    assert_ok(file_write_whole(f->path, "GGUF, not ours", 14));
+    assert_fails(artifact_read(f->path, f->m->k, &m, NULL, NULL), "magic");
+    assert_false(artifact_is(f->path));
+    tokenizer *tok;
+    pack_options o = tiny_options();
+    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
+    assert_fails(artifact_read(f->path, f->m->k, &m, &tok, NULL), "tokenizer");
+    assert_null(m);
+}
+
+#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        CASE(a_model_comes_back),
+        CASE(logits_come_back),
+        CASE(gptq_has_the_smaller_error),
+        CASE(experts_have_hessians_of_their_own_tokens),
+        CASE(the_same_model_gives_the_same_bytes),
+        CASE(budgets_are_kept),
+        CASE(bad_weights_and_options_are_refused),
+        CASE(weights_of_any_size_come_back),
+        CASE(every_truncation_is_an_error),
+        CASE(every_flipped_bit_is_an_error),
+        CASE(damage_behind_the_checksum_is_survived),
+        CASE(the_tokenizer_comes_back),
+        CASE(other_files_are_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,297 @@
+/* Sweeps: what is refused, what a run of one leaves behind, and warnings of routers that collapse. */
+#include "tiny.h"
+
+#include "train/routing_watch.h"
+#include "study/sweep.h"
+#include <math.h>
+
+static char *folder;
+
+static int create(void **state) {
+    (void)state;
+    folder = scratch_create();
+    char *data = path_join(folder, "data"), *preset = path_join(folder, "tiny.yaml");
+    tiny_data(data);
+    run_config c = tiny_run(folder, "unused", 10);
+    assert_ok(run_config_write(&c, preset));
+    run_config_free(&c);
+    free(data);
+    free(preset);
+    return 0;
+}
+
+static int destroy(void **state) {
+    (void)state;
+    scratch_remove(folder);
+    return 0;
+}
+
+/* ---- what is refused ---- */
+
+static void refused(const char *text, const char *part) {
+    sweep s;
+    assert_fails(sweep_parse(&s, "s.yaml", text, strlen(text)), part);
+    sweep_free(&s);
+}
+
+static void bad_texts(void **state) {
+    (void)state;
+#define RUNS "runs:\n  - {name: a, config: x.yaml}\n"
+    refused("", "found nothing");
+    refused("[1, 2]", "s.yaml:1: a sweep: expected keys and values, found a list");
+    refused("seeds: [1]\nsteps: 3\n", "runs: expected");
+    refused("steps: 3\n" RUNS, "seeds: expected");
+    refused("seeds: [1]\n" RUNS, "budget: expected either steps or max_seconds, found none");
+    refused("seeds: [1]\nsteps: 2\nmax_seconds: 3\n" RUNS, "found both");
+    refused("seeds: [1, 2, 1]\nsteps: 2\n" RUNS, "s.yaml:1: seeds: expected different integers, found 1");
+    refused("seeds: [-1]\nsteps: 2\n" RUNS, "s.yaml:1: seeds: expected integers from 0");
+    refused("seeds: []\nsteps: 2\n" RUNS, "seeds: expected a list of at least one integer");
+    refused("seeds: 4\nsteps: 2\n" RUNS, "seeds: expected a list");
+    refused("seeds: [1]\nsteps: 0\n" RUNS, "s.yaml:2: steps: expected an integer of at least 1, found 0");
+    refused("seeds: [1]\nmax_seconds: soon\n" RUNS, "s.yaml:2: max_seconds: expected seconds above 0, found soon");
+    refused("seeds: [1]\nstepz: 3\n" RUNS, "s.yaml:2: unknown key stepz of a sweep; the nearest is steps");
+    refused("seeds: [1]\nseeds: [1]\nsteps: 3\n" RUNS, "s.yaml:2: seeds is given twice, first on line 1");
+    refused("pack: maybe\n", "s.yaml:1: pack: expected true or false, found maybe");
+    refused("runs: []\n", "runs: expected a list of at least one run");
+    refused("runs:\n  - {config: x.yaml}\n", "s.yaml:2: run: expected a name");
+    refused("runs:\n  - {name: ../a}\n", "s.yaml:2: name: expected");
+    refused("runs:\n  - {name: a}\n  - {name: a}\n",
+            "s.yaml:3: name: expected a name of its own, found a, which the run on line 2");
+    refused("runs:\n  - {name: a, batch: 3}\n", "unknown key batch of a run");
+    refused("seeds: [1]\nsteps: 2\nruns:\n  - {name: a}\n",
+            "s.yaml:4: config: expected the run a or the sweep to name one");
+    refused("common:\n  btach: 3\n", "s.yaml:2: override btach=3: unknown key btach; the nearest is batch");
+    refused("common:\n  batch: many\n", "s.yaml:2: override batch=many: batch: expected an integer");
+    refused("common: {seed: 3}\n", "s.yaml:1: seed: is no override");
+    refused("common: {train.steps: 3}\n", "s.yaml:1: train.steps: is no override");
+    refused("common:\n  batch: 1\n  batch: 2\n", "s.yaml:3: batch is given twice, first on line 2");
+    refused("a: &a [*a]\n", "unknown key a");
+    refused("common: {moe_layers: &a [*a]}\n", "value of at most three levels");
+    refused("runs: [\n", "not YAML");
+#undef RUNS
+}
+
+static char *write_sweep(const char *text) {
+    char *path = path_join(folder, "sweep.yaml");
+    assert_ok(file_write_whole(path, text, strlen(text)));
+    return path;
+}
+
+static void refused_file(const char *text, const char *part) {
+    sweep s;
+    char *path = write_sweep(text);
+    assert_fails(sweep_load(&s, path), part);
+    sweep_free(&s);
+    free(path);
+}
+
+/* What only the presets and the data tell: before any work as well. */
+static void bad_runs(void **state) {
+    (void)state;
+    refused_file("seeds: [1]\nsteps: 2\nruns:\n  - {name: a, config: tiny.yaml}\n  - {name: b, config: none.yaml}\n",
+                 "sweep.yaml:5: run b: config: expected a preset, found no file");
+    refused_file("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nruns:\n  - {name: a, overrides: {num_heads: 3}}\n",
+                 "sweep.yaml:5: run a: ");
+    refused_file("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nruns:\n  - {name: a, overrides: {data: nowhere}}\n",
+                 "run a: data: expected a folder");
+    refused_file("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nruns:\n  - {name: a, overrides: {vocab_size: 999}}\n",
+                 "vocab_size: expected 320");
+    sweep s;
+    assert_fails(sweep_load(&s, "/nowhere/sweep.yaml"), "/nowhere/sweep.yaml");
+    sweep_free(&s);
+}
+
+/* ---- what is understood ---- */
+
+static void overrides_become_text(void **state) {
+    (void)state;
+    const char *text = "seeds: [3, 0]\nmax_seconds: 1.5\ncommon: {batch: 2}\nconfig: p/x.yaml\nruns:\n"
+                       "  - name: a\n    overrides:\n      moe_layers: [1, 3]\n"
+                       "      events: [{at: 0.3, do: upcycle, layers: [1, 2], experts: 2}]\n      data: 'a b'\n"
+                       "  - {name: b, config: /y.yaml}\n";
+    sweep s;
+    assert_ok(sweep_parse(&s, "d/s.yaml", text, strlen(text)));
+    assert_int_equal(s.seed_count, 2);
+    assert_int_equal(s.seeds[0], 3);
+    assert_true(s.max_seconds == 1.5 && s.steps == 0 && !s.pack);
+    assert_string_equal(s.common.items[0].text, "batch=2");
+    assert_string_equal(s.variants[0].config, "d/p/x.yaml");
+    assert_string_equal(s.variants[1].config, "/y.yaml");
+    assert_int_equal(s.variants[0].overrides.count, 3);
+    assert_string_equal(s.variants[0].overrides.items[0].text, "moe_layers=[1, 3]");
+    assert_string_equal(s.variants[0].overrides.items[1].text,
+                        "events=[{at: 0.3, do: upcycle, layers: [1, 2], experts: 2}]");
+    assert_string_equal(s.variants[0].overrides.items[2].text, "data=a b");
+    assert_int_equal(s.variants[0].overrides.items[2].line, 10);
+    sweep_free(&s);
+}
+
+/* ---- running one ---- */
+
+static double number(const cJSON *line, const char *key) {
+    const cJSON *item = cJSON_GetObjectItem(line, key);
+    if (!cJSON_IsNumber(item)) fail_msg("no number %s in a result", key);
+    return item->valuedouble;
+}
+
+/* A file as a string of its own. */
+static char *read_text(const char *name) {
+    char *path = path_join(folder, name);
+    uint8_t *bytes = NULL;
+    size_t count = 0;
+    assert_ok(file_read(path, &bytes, &count));
+    char *text = xstrdup((const char *)bytes);
+    free(bytes);
+    free(path);
+    return text;
+}
+
+static void runs_every_name_and_seed_once(void **state) {
+    (void)state;
+    char *path = write_sweep("seeds: [1, 2]\nsteps: 8\nconfig: tiny.yaml\neval_tokens: 150\nruns:\n  - {name: moe}\n"
+                             "  - {name: dense, overrides: {events: []}}\n");
+    char *out = path_join(folder, "out"), *lines = path_join(out, "results.jsonl");
+    sweep s;
+    assert_ok(sweep_load(&s, path));
+    assert_ok(sweep_run(&s, out));
+    cJSON *results;
+    assert_ok(sweep_results(&s, out, &results));
+    assert_int_equal(cJSON_GetArraySize(results), 4);
+    const cJSON *first = cJSON_GetArrayItem(results, 0), *second = cJSON_GetArrayItem(results, 1);
+    assert_string_equal(cJSON_GetObjectItem(first, "name")->valuestring, "moe");
+    assert_string_equal(cJSON_GetObjectItem(second, "name")->valuestring, "dense");
+    assert_true(number(first, "seed") == 1 && number(second, "seed") == 1);
+    assert_true(number(first, "val_bpb") > 0 && number(first, "val_bpb_ema") > 0 && number(first, "ms_per_step") > 0);
+    assert_true(number(first, "steps") == 8 && number(first, "tokens") == 8 * 128);
+    assert_true(number(first, "parameters") > number(second, "parameters"));
+    assert_true(number(first, "expert_share_min") + number(first, "expert_share_max") > 0.5);
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(second, "expert_share_min")));
+    assert_true(cJSON_IsNull(cJSON_GetObjectItem(first, "artifact_bytes")));
+    cJSON_Delete(results);
+    char *report = read_text("out/results.md");
+    assert_non_null(strstr(report, "| moe | 2 |"));
+    assert_non_null(strstr(report, " ± "));
+    free(report);
+
+    /* A finished run is left alone; one whose line is gone is taken from its checkpoint: the same result. */
+    char *before = read_text("out/results.jsonl"), *end = strchr(strchr(strchr(before, '\n') + 1, '\n') + 1, '\n') + 1;
+    assert_ok(file_write_whole(lines, before, (size_t)(end - before) + 20)); /* three lines and a piece of the fourth */
+    assert_ok(sweep_run(&s, out));
+    char *after = read_text("out/results.jsonl");
+    assert_memory_equal(before, after, (size_t)(end - before));
+    assert_ok(sweep_results(&s, out, &results));
+    assert_int_equal(cJSON_GetArraySize(results), 4);
+    const cJSON *fourth = cJSON_Parse(end);
+    assert_true(number(fourth, "val_bpb") == number(cJSON_GetArrayItem(results, 3), "val_bpb"));
+    cJSON_Delete((cJSON *)fourth);
+    cJSON_Delete(results);
+
+    /* The same names with another budget are other runs. */
+    s.steps = 9;
+    assert_fails(sweep_results(&s, out, &results), "results.jsonl:1: run moe was made with budget_steps 8");
+    sweep_free(&s);
+    free(before);
+    free(after);
+    free(path);
+    free(lines);
+    free(out);
+}
+
+/* One run fails: the others are made, and the failure is named. */
+static void goes_on_after_a_failure(void **state) {
+    (void)state;
+    char *path = write_sweep("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nruns:\n  - {name: good}\n  - {name: bad}\n");
+    char *out = path_join(folder, "partly"), *bad = path_join(folder, "partly/bad");
+    sweep s;
+    assert_ok(sweep_load(&s, path));
+    assert_ok(folder_create(out));
+    assert_ok(file_write_whole(bad, "in the way", 10)); /* where its folder should be */
+    assert_fails(sweep_run(&s, out), "1 of 2 runs failed, the first: bad, seed 1");
+    cJSON *results;
+    assert_ok(sweep_results(&s, out, &results));
+    assert_int_equal(cJSON_GetArraySize(results), 1);
+    cJSON_Delete(results);
+    sweep_free(&s);
+    free(path);
+    free(out);
+    free(bad);
+}
+
+/* ---- warnings ---- */
+
+static void count_warning(void *context, const char *line) {
+    char **last = context;
+    free(*last);
+    *last = xstrdup(line);
+}
+
+static void warns_after_fifty_steps(void **state) {
+    (void)state;
+    model_config c = tiny_model();
+    c.moe_num_experts = 4;
+    c.moe_top_k = 1;
+    routing_watch *w = xcalloc(1, sizeof *w);
+    step_record *s = xcalloc(1, sizeof *s);
+    char *line = NULL;
+    s->routing_count = 2;
+    s->experts = 4;
+    s->routing_layer[0] = s->routing_layer[1] = 2;
+    for (int e = 0; e < 4; e++) s->routing[0].share[e] = 0.25f;
+    float even[] = {0.25f, 0.25f, 0.25f, 0.25f}, low[] = {0.4f, 0.4f, 0.19f, 0.01f};
+    memcpy(s->routing[1].share, low, sizeof low);
+    for (int step = 1; step < ROUTING_WATCH_STEPS; step++) routing_watch_step(w, &c, s, count_warning, &line);
+    assert_null(line);
+    routing_watch_step(w, &c, s, count_warning, &line);
+    assert_non_null(line);
+    assert_non_null(strstr(line, "blocks.2.mlp, pass 2: expert 3 has taken under 2 % of the tokens for 50 steps"));
+    free(line);
+    line = NULL;
+    for (int step = 0; step < 200; step++) routing_watch_step(w, &c, s, count_warning, &line);
+    assert_null(line); /* said once */
+    memcpy(s->routing[1].share, even, sizeof even);
+    routing_watch_step(w, &c, s, count_warning, &line); /* it recovers, and falls again */
+    memcpy(s->routing[1].share, low, sizeof low);
+    for (int step = 0; step < ROUTING_WATCH_STEPS; step++) routing_watch_step(w, &c, s, count_warning, &line);
+    assert_non_null(line);
+    free(line);
+    free(w);
+    free(s);
+}
+
+static void loads(void **state) {
+    (void)state;
+    model_config c = tiny_model();
+    c.moe_num_experts = 2;
+    c.moe_top_k = 1;
+    c.moe_gate = GATE_RENORMALIZED;
+    assert_int_equal(routing_load(&c, 0.91), LOAD_HIGH);
+    assert_int_equal(routing_load(&c, 0.89), LOAD_FINE);
+    assert_int_equal(routing_load(&c, 0.019), LOAD_LOW);
+    c.moe_top_k = 2; /* every token goes to both: nothing is chosen */
+    assert_int_equal(routing_load(&c, 0.5), LOAD_FINE);
+    c.moe_num_experts = 4; /* half of the pairs: each token's */
+    assert_int_equal(routing_load(&c, 0.5), LOAD_HIGH);
+    assert_int_equal(routing_load(&c, 0.02), LOAD_FINE);
+    assert_int_equal(routing_load(&c, 0.009), LOAD_LOW);
+    c.moe_num_experts = 64;
+    c.moe_top_k = 1; /* an even part is 1.6 % */
+    assert_int_equal(routing_load(&c, 0.0156), LOAD_FINE);
+    assert_int_equal(routing_load(&c, 0.003), LOAD_LOW);
+    c.moe_gate = GATE_SOFT; /* top_k is not used */
+    c.moe_num_experts = 2;
+    c.moe_top_k = 2;
+    assert_int_equal(routing_load(&c, 0.95), LOAD_HIGH);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_texts),
+        cmocka_unit_test(bad_runs),
+        cmocka_unit_test(overrides_become_text),
+        cmocka_unit_test(runs_every_name_and_seed_once),
+        cmocka_unit_test(goes_on_after_a_failure),
+        cmocka_unit_test(warns_after_fifty_steps),
+        cmocka_unit_test(loads),
+    };
+    return cmocka_run_group_tests(tests, create, destroy);
+}
