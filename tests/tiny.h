@@ -79,17 +79,17 @@ static inline model_config tiny_model(void) {
     c.vocab_size = TINY_VOCAB;
     c.num_layers = 4;
     c.model_dim = 32;
-    c.num_heads = 2;
-    c.num_kv_heads = 1;
-    c.mlp_mult = 2;
-    c.rope_dims = 8;
-    c.smear_width = 4;
-    c.parallel_start_layer = 3;
-    c.bigram_buckets = 64;
-    c.bigram_dim = 16;
-    c.num_loops = 1;
-    c.loop_start = 1;
-    c.loop_end = 2;
+    c.attention.heads = 2;
+    c.attention.kv_heads = 1;
+    c.mlp.mult = 2;
+    c.rotary.dims = 8;
+    c.residual.smear_width = 4;
+    c.residual.parallel_start_layer = 3;
+    c.stem.bigram_buckets = 64;
+    c.stem.bigram_dim = 16;
+    c.loop.extra_passes = 1;
+    c.loop.first = 1;
+    c.loop.last = 2;
     return c;
 }
 

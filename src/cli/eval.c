@@ -80,12 +80,11 @@ static status set_top_k(model *m, const char *path, int top_k) {
     const model_config *c = &m->config;
     if (top_k == 0) return STATUS_OK;
     if (!model_config_has_moe(c)) return fail_usage("%s: top_k=%d: the model has no router", path, top_k);
-    if (c->moe_gate == GATE_SOFT || c->moe_gate == GATE_STRAIGHT_THROUGH)
+    if (c->moe.gate == GATE_SOFT || c->moe.gate == GATE_STRAIGHT_THROUGH)
         return fail_usage("%s: top_k=%d: its gates (moe_gate: %s) do not use a number of experts", path, top_k,
-                          c->moe_gate == GATE_SOFT ? "soft" : "straight_through");
-    if (top_k > c->moe_num_experts)
-        return fail_usage("%s: top_k: expected 1 to %d, the number of experts, found %d", path, c->moe_num_experts,
-                          top_k);
+                          c->moe.gate == GATE_SOFT ? "soft" : "straight_through");
+    if (top_k > c->moe.experts)
+        return fail_usage("%s: top_k: expected 1 to %d, the number of experts, found %d", path, c->moe.experts, top_k);
     return model_set_top_k(m, top_k);
 }
 

@@ -1,5 +1,6 @@
 #include "cli/inspect.h"
 #include "config/field.h"
+#include "nn/plan.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,11 +51,11 @@ static void print_budget(const inspected *i) {
 }
 
 static void print_path(const char *when, const model_config *c) {
-    forward_path path = model_config_path(c);
+    forward_path path = model_path(c);
     printf("  %-7s encoder", when);
     for (int n = 0; n < path.length; n++) printf("%s %d", n == path.encoder ? "  decoder" : "", path.layer[n]);
     printf("  (%d blocks", path.length);
-    if (c->looping) printf(", layers %d to %d in %d passes", c->loop_start, c->loop_end, c->num_loops + 1);
+    if (c->loop.on) printf(", layers %d to %d in %d passes", c->loop.first, c->loop.last, c->loop.extra_passes + 1);
     puts(")");
 }
 
@@ -67,7 +68,7 @@ static void print_event(const event *e, const model_config *c) {
     if (e->kind == EVENT_UPCYCLE)
         printf("upcycle layers %s to %d experts, top-%d\n", layers, e->experts, e->top_k);
     else if (e->kind == EVENT_LOOP)
-        printf("loop layers %d to %d, %d passes\n", c->loop_start, c->loop_end, c->num_loops + 1);
+        printf("loop layers %d to %d, %d passes\n", c->loop.first, c->loop.last, c->loop.extra_passes + 1);
     else
         printf("train on the %d-bit grid\n", e->bits);
     free(layers);
@@ -104,8 +105,8 @@ void inspect_print(const inspected *i) {
     char a[32], b[32];
     printf("%s: %s\n", i->checkpoint ? i->checkpoint : i->path, i->kind);
     printf("  %d layers of %d channels, %d query and %d key/value heads, MLP %d, vocabulary %d, context %lld\n",
-           c->num_layers, c->model_dim, c->num_heads, c->num_kv_heads, model_config_hidden(c), c->vocab_size,
-           (long long)i->context);
+           c->num_layers, c->model_dim, c->attention.heads, c->attention.kv_heads, model_config_hidden(c),
+           c->vocab_size, (long long)i->context);
     if (i->checkpoint) printf("  after %s steps, %s tokens\n", grouped(i->step, a), grouped(i->tokens, b));
     putchar('\n');
     print_budget(i);
@@ -126,7 +127,7 @@ void inspect_print(const inspected *i) {
 /* ---- JSON ---- */
 
 static cJSON *path_json(const model_config *c) {
-    forward_path path = model_config_path(c);
+    forward_path path = model_path(c);
     cJSON *json = cJSON_CreateObject();
     cJSON_AddItemToObject(json, "encoder", cJSON_CreateIntArray(path.layer, path.encoder));
     cJSON_AddItemToObject(json, "decoder", cJSON_CreateIntArray(path.layer + path.encoder, path.length - path.encoder));

@@ -1,10 +1,10 @@
+#include "train/pack.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "store/open.h"
 #include "train/checkpoint.h"
-#include "train/pack.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -64,8 +64,7 @@ static status run(int argc, char **argv) {
     char *out = folder ? xstrdup(folder) : default_out(argv[1]);
     sweep s;
     status result = sweep_load(&s, argv[1]);
-    if (result == STATUS_OK)
-        result = list ? sweep_list(&s, out) : report ? sweep_report(&s, out) : sweep_run(&s, out);
+    if (result == STATUS_OK) result = list ? sweep_list(&s, out) : report ? sweep_report(&s, out) : sweep_run(&s, out);
     if (result == STATUS_OK && !list) result = print_table(out);
     sweep_free(&s);
     free(out);

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "formats/names.h"
 #include "formats/records.h"
 #include "formats/safetensors.h"
 #include <math.h>
@@ -24,21 +25,28 @@ static status open_in(safetensors *s, const char *folder, const char *name) {
     return result;
 }
 
+static status load_weight(parity_case *c, const safetensor *t, bool *loaded) {
+    param *p = naming_find(&naming_records, c->m, t->name);
+    if (!p) return fail("%s: %s: the config's model has no such tensor", c->weights.path, t->name);
+    float *values = xmalloc(tensor_bytes(&p->value));
+    status s = safetensors_read_f32(&c->weights, t->name, p->value.ndim, p->value.shape, values);
+    if (s == STATUS_OK) tensor_write(c->m->k, &p->value, values);
+    free(values);
+    for (int i = 0; i < c->m->param_count; i++) loaded[i] |= c->m->params[i] == p;
+    return s;
+}
+
 /* Frozen random weights are the case's own where it has some: torch's generator is not ours. */
 static status load_weights(parity_case *c) {
-    for (int i = 0; i < c->m->param_count; i++) {
-        param *p = c->m->params[i];
-        if (p->derived && !safetensors_find(&c->weights, p->name)) continue;
-        float *values = xmalloc(tensor_bytes(&p->value));
-        status s = safetensors_read_f32(&c->weights, p->name, p->value.ndim, p->value.shape, values);
-        if (s == STATUS_OK) tensor_write(c->m->k, &p->value, values);
-        free(values);
-        TRY(s);
-    }
-    for (int i = 0; i < c->weights.count; i++)
-        if (c->weights.tensors[i].bytes > 0 && !model_find(c->m, c->weights.tensors[i].name))
-            return fail("%s: %s: the config's model has no such tensor", c->weights.path, c->weights.tensors[i].name);
-    return model_refresh(c->m);
+    bool *loaded = xcalloc((size_t)c->m->param_count, sizeof *loaded);
+    status s = STATUS_OK;
+    for (int i = 0; i < c->weights.count && s == STATUS_OK; i++)
+        if (c->weights.tensors[i].bytes > 0) s = load_weight(c, &c->weights.tensors[i], loaded); /* no skips: [0, d] */
+    for (int i = 0; i < c->m->param_count && s == STATUS_OK; i++)
+        if (!loaded[i] && !c->m->params[i]->derived)
+            s = fail("%s: expected a tensor for %s, found none", c->weights.path, c->m->params[i]->name);
+    free(loaded);
+    return s == STATUS_OK ? model_refresh(c->m) : s;
 }
 
 static status case_open(parity_case *c, const char *folder, const kernels *k) {
@@ -112,14 +120,14 @@ static status compare_losses(parity_case *c, const batch *b, parity_report *repo
 }
 
 static status compare_gradient(parity_case *c, const safetensor *reference, parity_difference *out) {
-    param *p = model_find(c->m, reference->name);
+    param *p = naming_find(&naming_records, c->m, reference->name);
     if (!p || !p->grad)
         return fail("%s: %s: the config's model has no such trained tensor", c->gradients.path, reference->name);
     float *ours = xmalloc(tensor_bytes(&p->value)), *theirs = xmalloc(tensor_bytes(&p->value));
-    status s = safetensors_read_f32(&c->gradients, p->name, p->value.ndim, p->value.shape, theirs);
+    status s = safetensors_read_f32(&c->gradients, reference->name, p->value.ndim, p->value.shape, theirs);
     if (s == STATUS_OK) {
         c->m->k->download(ours, p->grad, tensor_bytes(&p->value));
-        out->name = xstrdup(p->name);
+        out->name = xstrdup(reference->name);
         out->difference = largest_difference(ours, theirs, param_count(p), &out->largest);
     }
     free(ours);

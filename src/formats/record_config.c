@@ -1,6 +1,7 @@
 #include "formats/records.h"
 
 #include "base/json.h"
+#include "nn/plan.h"
 #include <string.h>
 
 static status get_int(const cJSON *json, const char *where, const char *key, int *value) {
@@ -22,14 +23,14 @@ static status common_arguments(model_config *c, const cJSON *json, const char *w
     TRY(get_int(json, where, "vocab_size", &c->vocab_size));
     TRY(get_int(json, where, "num_layers", &c->num_layers));
     TRY(get_int(json, where, "model_dim", &c->model_dim));
-    TRY(get_int(json, where, "num_heads", &c->num_heads));
-    TRY(get_int(json, where, "num_kv_heads", &c->num_kv_heads));
-    TRY(get_float(json, where, "mlp_mult", &c->mlp_mult));
-    TRY(json_get_bool(json, where, "tie_embeddings", &c->tie_embeddings));
-    TRY(get_float(json, where, "tied_embed_init_std", &c->tied_embed_init_std));
-    TRY(get_float(json, where, "logit_softcap", &c->logit_softcap));
-    TRY(get_float(json, where, "rope_base", &c->rope_base));
-    return get_float(json, where, "qk_gain_init", &c->qk_gain_init);
+    TRY(get_int(json, where, "num_heads", &c->attention.heads));
+    TRY(get_int(json, where, "num_kv_heads", &c->attention.kv_heads));
+    TRY(get_float(json, where, "mlp_mult", &c->mlp.mult));
+    TRY(json_get_bool(json, where, "tie_embeddings", &c->head.tied));
+    TRY(get_float(json, where, "tied_embed_init_std", &c->init.embed_std));
+    TRY(get_float(json, where, "logit_softcap", &c->head.softcap));
+    TRY(get_float(json, where, "rope_base", &c->rotary.base));
+    return get_float(json, where, "qk_gain_init", &c->init.q_gain);
 }
 
 static status layer_list(bool *layers, const char *key, const model_config *c, const cJSON *json, const char *where) {
@@ -50,7 +51,7 @@ static status check_path(const model_config *c, const cJSON *json, const char *w
     if (!given) return STATUS_OK;
     const cJSON *encoder = cJSON_GetObjectItemCaseSensitive(given, "encoder");
     const cJSON *decoder = cJSON_GetObjectItemCaseSensitive(given, "decoder");
-    forward_path path = model_config_path(c);
+    forward_path path = model_path(c);
     int n = cJSON_GetArraySize(encoder), m = cJSON_GetArraySize(decoder);
     bool same = n == path.encoder && n + m == path.length;
     for (int i = 0; same && i < n + m; i++) {
@@ -61,21 +62,21 @@ static status check_path(const model_config *c, const cJSON *json, const char *w
 }
 
 static status upcycle_arguments(model_config *c, const cJSON *json, const char *where) {
-    TRY(get_int(json, where, "num_loops", &c->num_loops));
-    TRY(get_int(json, where, "loop_start", &c->loop_start));
-    TRY(get_int(json, where, "loop_end", &c->loop_end));
-    TRY(get_int(json, where, "parallel_start_layer", &c->parallel_start_layer));
-    TRY(get_int(json, where, "bigram_buckets", &c->bigram_buckets));
-    TRY(get_int(json, where, "bigram_dim", &c->bigram_dim));
-    TRY(get_int(json, where, "gate_window", &c->smear_width));
-    TRY(layer_list(c->moe_layers, "moe_layers", c, json, where));
-    if (cJSON_HasObjectItem(json, "moe_num_experts")) TRY(get_int(json, where, "moe_num_experts", &c->moe_num_experts));
-    if (cJSON_HasObjectItem(json, "moe_aux_weight")) TRY(get_float(json, where, "moe_aux_weight", &c->moe_aux_weight));
-    if (cJSON_HasObjectItem(json, "looping")) TRY(json_get_bool(json, where, "looping", &c->looping));
-    c->looping = c->looping && c->num_loops > 0;
-    if (c->parallel_start_layer > c->num_layers) c->parallel_start_layer = c->num_layers;
-    int head_dim = c->num_heads > 0 ? c->model_dim / c->num_heads : 0;
-    c->rope_dims = head_dim < 16 ? head_dim : 16;
+    TRY(get_int(json, where, "num_loops", &c->loop.extra_passes));
+    TRY(get_int(json, where, "loop_start", &c->loop.first));
+    TRY(get_int(json, where, "loop_end", &c->loop.last));
+    TRY(get_int(json, where, "parallel_start_layer", &c->residual.parallel_start_layer));
+    TRY(get_int(json, where, "bigram_buckets", &c->stem.bigram_buckets));
+    TRY(get_int(json, where, "bigram_dim", &c->stem.bigram_dim));
+    TRY(get_int(json, where, "gate_window", &c->residual.smear_width));
+    TRY(layer_list(c->moe.layers, "moe_layers", c, json, where));
+    if (cJSON_HasObjectItem(json, "moe_num_experts")) TRY(get_int(json, where, "moe_num_experts", &c->moe.experts));
+    if (cJSON_HasObjectItem(json, "moe_aux_weight")) TRY(get_float(json, where, "moe_aux_weight", &c->moe.aux_weight));
+    if (cJSON_HasObjectItem(json, "looping")) TRY(json_get_bool(json, where, "looping", &c->loop.on));
+    c->loop.on = c->loop.on && c->loop.extra_passes > 0;
+    if (c->residual.parallel_start_layer > c->num_layers) c->residual.parallel_start_layer = c->num_layers;
+    int head_dim = c->attention.heads > 0 ? c->model_dim / c->attention.heads : 0;
+    c->rotary.dims = head_dim < 16 ? head_dim : 16;
     return check_path(c, json, where);
 }
 
@@ -88,29 +89,29 @@ static float width_multiple(double multiple, int d) {
 static status plain_backbone(model_config *c, const cJSON *json, const char *where) {
     double mlp_mult;
     TRY(json_get_double(json, where, "mlp_mult", &mlp_mult));
-    c->mlp_mult = width_multiple(mlp_mult, c->model_dim);
-    c->activation = ACTIVATION_RELU2;
-    c->rope_dims = 0;
-    c->ln_scale = c->xsa = c->gated_skips = false;
-    c->smear_width = c->bigram_buckets = c->num_loops = 0;
-    c->parallel_start_layer = c->num_layers;
-    c->naming = NAMING_MODULES;
+    c->mlp.mult = width_multiple(mlp_mult, c->model_dim);
+    c->mlp.activation = ACTIVATION_RELU2;
+    c->rotary.dims = 0;
+    c->norm.depth_scaled = c->attention.xsa = c->residual.gated_skips = false;
+    c->residual.smear_width = c->stem.bigram_buckets = c->loop.extra_passes = 0;
+    c->residual.parallel_start_layer = c->num_layers;
+    c->stem.hash_projection = false;
     return STATUS_OK;
 }
 
 /* SmearGate and BigramHash of #480 and #660. */
 static status modules_stem(model_config *c, const cJSON *json, const char *where) {
-    c->smear_embedding = true;
-    TRY(get_int(json, where, "bigram_vocab_size", &c->bigram_buckets));
-    TRY(get_int(json, where, "bigram_dim", &c->bigram_dim));
-    if (c->bigram_buckets > 0) c->bigram_hash = BIGRAM_XOR;
+    c->stem.smear = true;
+    TRY(get_int(json, where, "bigram_vocab_size", &c->stem.bigram_buckets));
+    TRY(get_int(json, where, "bigram_dim", &c->stem.bigram_dim));
+    if (c->stem.bigram_buckets > 0) c->stem.bigram_hash = BIGRAM_XOR;
     return STATUS_OK;
 }
 
 /* Mixture layers from `start` on; one expert is a dense MLP to the scripts. */
 static status experts_from(model_config *c, const cJSON *json, const char *where, int start) {
-    TRY(get_int(json, where, "num_experts", &c->moe_num_experts));
-    if (c->moe_num_experts > 1 && start < c->num_layers) c->moe_start_layer = start;
+    TRY(get_int(json, where, "num_experts", &c->moe.experts));
+    if (c->moe.experts > 1 && start < c->num_layers) c->moe.start_layer = start;
     return STATUS_OK;
 }
 
@@ -119,38 +120,38 @@ static status soft_arguments(model_config *c, const cJSON *json, const char *whe
     TRY(plain_backbone(c, json, where));
     TRY(modules_stem(c, json, where));
     TRY(experts_from(c, json, where, 0));
-    c->moe_gate = GATE_SOFT;
-    c->moe_aux_weight = 0.01f;
-    c->moe_aux_mean = true;
-    if (c->bigram_buckets > 0) c->hash_scale = 0.05f;
+    c->moe.gate = GATE_SOFT;
+    c->moe.aux_weight = 0.01f;
+    c->moe.aux_mean = true;
+    if (c->stem.bigram_buckets > 0) c->stem.hash_scale = 0.05f;
     return STATUS_OK;
 }
 
 static status split_experts(model_config *c, const cJSON *json, const char *where) {
     double mlp_mult;
     TRY(json_get_double(json, where, "mlp_mult", &mlp_mult));
-    c->moe_expert_mult = width_multiple(mlp_mult / c->moe_num_experts, c->model_dim);
+    c->moe.expert_mult = width_multiple(mlp_mult / c->moe.experts, c->model_dim);
     return STATUS_OK;
 }
 
 static status standard_mode(model_config *c, const cJSON *json, const char *where) {
-    return get_int(json, where, "top_k", &c->moe_top_k);
+    return get_int(json, where, "top_k", &c->moe.top_k);
 }
 static status shared_routed_mode(model_config *c, const cJSON *json, const char *where) {
     (void)json;
     (void)where;
-    c->moe_shared_mult = 2;
-    c->moe_expert_mult = 1;
+    c->moe.shared_mult = 2;
+    c->moe.expert_mult = 1;
     return STATUS_OK;
 }
 static status soft_mode(model_config *c, const cJSON *json, const char *where) {
-    c->moe_gate = GATE_SOFT;
-    c->moe_aux_weight = 0;
+    c->moe.gate = GATE_SOFT;
+    c->moe.aux_weight = 0;
     return split_experts(c, json, where);
 }
 /* Before it had modes, #660 had small experts behind straight-through gates. */
 static status first_mode(model_config *c, const cJSON *json, const char *where) {
-    c->moe_gate = GATE_STRAIGHT_THROUGH;
+    c->moe.gate = GATE_STRAIGHT_THROUGH;
     return split_experts(c, json, where);
 }
 
@@ -164,8 +165,8 @@ static status explore_experts(model_config *c, const cJSON *json, const char *wh
     bool has_mode = cJSON_HasObjectItem(json, "moe_mode");
     if (has_mode) TRY(get_int(json, where, "moe_start_layer", &start));
     TRY(experts_from(c, json, where, start >= 0 ? start : c->num_layers / 2));
-    TRY(get_float(json, where, "moe_aux_loss_coef", &c->moe_aux_weight));
-    if (c->moe_start_layer < 0) return STATUS_OK; /* all dense */
+    TRY(get_float(json, where, "moe_aux_loss_coef", &c->moe.aux_weight));
+    if (c->moe.start_layer < 0) return STATUS_OK; /* all dense */
     if (!has_mode) return first_mode(c, json, where);
     TRY(json_get_string(json, where, "moe_mode", &mode));
     for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
@@ -178,34 +179,34 @@ static status explore_loops(model_config *c, const cJSON *json, const char *wher
     int passes = 1;
     TRY(get_int(json, where, "num_loops", &passes));
     if (passes < 2) return STATUS_OK;
-    c->num_loops = passes - 1;
-    c->loop_start = 0;
-    c->loop_end = c->num_layers - 1;
-    c->loop_skips = LOOP_SKIPS_EACH_PASS;
-    c->looping = true;
+    c->loop.extra_passes = passes - 1;
+    c->loop.first = 0;
+    c->loop.last = c->num_layers - 1;
+    c->loop.skips = LOOP_SKIPS_EACH_PASS;
+    c->loop.on = true;
     return STATUS_OK;
 }
 
 static status explore_arguments(model_config *c, const cJSON *json, const char *where) {
     TRY(plain_backbone(c, json, where));
     TRY(modules_stem(c, json, where));
-    TRY(get_int(json, where, "trigram_hash_buckets", &c->trigram_buckets));
-    if (c->trigram_buckets > 0) TRY(get_int(json, where, "trigram_dim", &c->trigram_dim));
-    if (c->bigram_buckets > 0 || c->trigram_buckets > 0) c->hash_scale = 0.05f;
+    TRY(get_int(json, where, "trigram_hash_buckets", &c->stem.trigram_buckets));
+    if (c->stem.trigram_buckets > 0) TRY(get_int(json, where, "trigram_dim", &c->stem.trigram_dim));
+    if (c->stem.bigram_buckets > 0 || c->stem.trigram_buckets > 0) c->stem.hash_scale = 0.05f;
     if (cJSON_HasObjectItem(json, "num_loops")) TRY(explore_loops(c, json, where));
     return cJSON_HasObjectItem(json, "num_experts") ? explore_experts(c, json, where) : STATUS_OK;
 }
 
 static status randup_arguments(model_config *c, const cJSON *json, const char *where) {
     TRY(plain_backbone(c, json, where));
-    TRY(layer_list(c->random_up_layers, "random_mlp_up_layers", c, json, where));
+    TRY(layer_list(c->random_up.layers, "random_mlp_up_layers", c, json, where));
     const cJSON *list = cJSON_GetObjectItemCaseSensitive(json, "random_mlp_up_layers");
     if (cJSON_GetArraySize(list) == 0) return STATUS_OK;
     const char *kind;
-    TRY(get_int(json, where, "random_mlp_up_rank", &c->random_up_rank));
-    TRY(get_int(json, where, "random_mlp_up_num_experts", &c->random_up_experts));
-    TRY(json_get_bool(json, where, "random_mlp_up_gain", &c->random_up_gain));
-    TRY(json_get_int(json, where, "random_mlp_up_base_seed", &c->random_up_seed));
+    TRY(get_int(json, where, "random_mlp_up_rank", &c->random_up.rank));
+    TRY(get_int(json, where, "random_mlp_up_num_experts", &c->random_up.experts));
+    TRY(json_get_bool(json, where, "random_mlp_up_gain", &c->random_up.gain));
+    TRY(json_get_int(json, where, "random_mlp_up_base_seed", &c->random_up.seed));
     TRY(json_get_string(json, where, "random_mlp_up_init", &kind));
     return strcmp(kind, "qr") == 0 ? STATUS_OK
                                    : fail("%s: random_mlp_up_init: expected \"qr\", found \"%s\"", where, kind);

@@ -6,10 +6,12 @@
 #include "kernel/kernel.h"
 
 typedef struct param {
-    char *name;    /* as in the record scripts' state_dict: "blocks.3.attn.c_q.weight" */
-    tensor value;  /* float32 */
-    float *grad;   /* float32, same shape; NULL for a frozen parameter */
-    weight matrix; /* what products read; rows == 0 for vectors */
+    char *name;        /* for files and messages: "blocks.3.attn.c_q.weight" */
+    int role;          /* what the model above has it for (nn/roles.h) */
+    int layer, expert; /* −1 where there is none */
+    tensor value;      /* float32 */
+    float *grad;       /* float32, same shape; NULL for a frozen parameter */
+    weight matrix;     /* what products read; rows == 0 for vectors */
     bool is_matrix;
     bool has_grad; /* something was added to grad since the last zeroing */
     bool derived;  /* frozen, and made again from the config: no file stores it, nothing accompanies it */

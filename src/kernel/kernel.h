@@ -52,6 +52,15 @@ typedef struct matmul_args {
     bool add;                     /* add to C */
 } matmul_args;
 
+/* Rotations by position: row p holds dims/2 cosines and then as many sines, of which pair i of channels takes
+ * (x₁, x₂) → (x₁c + x₂s, x₂c − x₁s). */
+typedef struct rotary_table {
+    const float *values; /* [positions, dims] */
+    int64_t positions;
+    int dims;        /* rotated channels of a head, the first ones */
+    bool neighbours; /* pair i is (2i, 2i + 1), else (i, i + dims/2) */
+} rotary_table;
+
 /* Sizes of one attention: queries are the last `queries` of `keys` positions (equal in training). */
 typedef struct attention_shape {
     int64_t batch, queries, keys;

@@ -71,8 +71,8 @@ static void bind_one(void *context, const param_spec *spec) {
     binder *b = context;
     if (b->result != STATUS_OK) return;
     param *p = b->next < b->m->param_count ? b->m->params[b->next++] : NULL;
-    if (!p || strcmp(p->name, spec->name) != 0)
-        b->result = fail("the model's parameters are out of order: expected %s, found %s", spec->name,
+    if (!p || p->role != (int)spec->role || p->layer != spec->layer || p->expert != spec->expert)
+        b->result = fail("the model's parameters are out of order: expected %s, found %s", role_pattern(spec->role),
                          p ? p->name : "the list's end");
     else
         *slot_of(b->m->scratch, spec) = p;
@@ -84,7 +84,7 @@ status model_bind(model *m) {
     memset(s->blocks, 0, sizeof s->blocks);
     binder b = {.m = m};
     model_specs_visit(&m->config, bind_one, &b);
-    if (m->config.tie_embeddings) s->head = s->tok_emb;
+    if (m->config.head.tied) s->head = s->tok_emb;
     return b.result;
 }
 

@@ -22,7 +22,7 @@ static void count_one(void *context, const param_spec *spec) {
 model_budget model_budget_count(const model_config *c) {
     model_budget b = {0};
     model_specs_visit(c, count_one, &b);
-    int64_t idle = b.of[COMPONENT_EXPERTS] / c->moe_num_experts * (c->moe_num_experts - model_config_active_experts(c));
+    int64_t idle = b.of[COMPONENT_EXPERTS] / c->moe.experts * (c->moe.experts - model_config_active_experts(c));
     b.active = b.total - idle;
     return b;
 }

@@ -23,60 +23,65 @@ static status check_ranges(const model_config *c) {
 }
 
 static status check_heads(const model_config *c) {
-    if (c->model_dim % c->num_heads)
-        return fail_usage("num_heads: expected a divisor of model_dim %d, found %d", c->model_dim, c->num_heads);
-    if (c->num_heads % c->num_kv_heads)
-        return fail_usage("num_kv_heads: expected a divisor of num_heads %d, found %d", c->num_heads, c->num_kv_heads);
-    int head_dim = c->model_dim / c->num_heads;
+    if (c->model_dim % c->attention.heads)
+        return fail_usage("num_heads: expected a divisor of model_dim %d, found %d", c->model_dim, c->attention.heads);
+    if (c->attention.heads % c->attention.kv_heads)
+        return fail_usage("num_kv_heads: expected a divisor of num_heads %d, found %d", c->attention.heads,
+                          c->attention.kv_heads);
+    int head_dim = c->model_dim / c->attention.heads;
     if (head_dim % 2)
         return fail_usage("num_heads: expected heads of an even number of channels, found %d / %d = %d", c->model_dim,
-                          c->num_heads, head_dim);
-    if (c->rope_dims % 2 || c->rope_dims > head_dim)
-        return fail_usage("rope_dims: expected an even number up to the head's %d, found %d", head_dim, c->rope_dims);
+                          c->attention.heads, head_dim);
+    if (c->rotary.dims % 2 || c->rotary.dims > head_dim)
+        return fail_usage("rope_dims: expected an even number up to the head's %d, found %d", head_dim, c->rotary.dims);
     return STATUS_OK;
 }
 
 static status check_widths(const model_config *c) {
-    float hidden = c->mlp_mult * (float)c->model_dim;
+    float hidden = c->mlp.mult * (float)c->model_dim;
     if (hidden < 1 || fabsf(hidden - roundf(hidden)) > 1e-3f)
         return fail_usage("mlp_mult: expected a multiple that gives a whole MLP width, found %g x %d = %g",
-                          (double)c->mlp_mult, c->model_dim, (double)hidden);
-    if (c->smear_width > c->model_dim)
-        return fail_usage("smear_width: expected at most model_dim %d, found %d", c->model_dim, c->smear_width);
-    if (c->parallel_start_layer > c->num_layers)
+                          (double)c->mlp.mult, c->model_dim, (double)hidden);
+    if (c->residual.smear_width > c->model_dim)
+        return fail_usage("smear_width: expected at most model_dim %d, found %d", c->model_dim,
+                          c->residual.smear_width);
+    if (c->residual.parallel_start_layer > c->num_layers)
         return fail_usage("parallel_start_layer: expected at most num_layers %d, found %d", c->num_layers,
-                          c->parallel_start_layer);
+                          c->residual.parallel_start_layer);
     return STATUS_OK;
 }
 
 static status check_loops(const model_config *c) {
-    if (c->looping && c->num_loops == 0) return fail_usage("looping: expected num_loops of at least 1, found 0");
-    if (c->num_loops == 0 && c->loop_skips == LOOP_SKIPS_EACH_PASS) return needs("loop_skips: each_pass", "num_loops");
-    if (c->num_loops == 0) return STATUS_OK;
-    if (c->loop_end >= c->num_layers)
-        return fail_usage("loop_end: expected a layer below num_layers %d, found %d", c->num_layers, c->loop_end);
-    if (c->loop_start > c->loop_end)
-        return fail_usage("loop_start: expected at most loop_end %d, found %d", c->loop_end, c->loop_start);
-    int length = c->num_layers + c->num_loops * (c->loop_end - c->loop_start + 1);
+    if (c->loop.on && c->loop.extra_passes == 0)
+        return fail_usage("looping: expected num_loops of at least 1, found 0");
+    if (c->loop.extra_passes == 0 && c->loop.skips == LOOP_SKIPS_EACH_PASS)
+        return needs("loop_skips: each_pass", "num_loops");
+    if (c->loop.extra_passes == 0) return STATUS_OK;
+    if (c->loop.last >= c->num_layers)
+        return fail_usage("loop_end: expected a layer below num_layers %d, found %d", c->num_layers, c->loop.last);
+    if (c->loop.first > c->loop.last)
+        return fail_usage("loop_start: expected at most loop_end %d, found %d", c->loop.last, c->loop.first);
+    int length = c->num_layers + c->loop.extra_passes * (c->loop.last - c->loop.first + 1);
     if (length > MODEL_MAX_PATH)
         return fail_usage("num_loops: expected a forward path of at most %d blocks, found %d", MODEL_MAX_PATH, length);
-    bool all = c->loop_start == 0 && c->loop_end == c->num_layers - 1;
-    if (c->loop_skips == LOOP_SKIPS_EACH_PASS && !all)
+    bool all = c->loop.first == 0 && c->loop.last == c->num_layers - 1;
+    if (c->loop.skips == LOOP_SKIPS_EACH_PASS && !all)
         return fail_usage("loop_skips: expected along_path where not all layers loop (0 to %d), found each_pass with "
                           "%d to %d",
-                          c->num_layers - 1, c->loop_start, c->loop_end);
+                          c->num_layers - 1, c->loop.first, c->loop.last);
     return STATUS_OK;
 }
 
 static status check_hashes(const model_config *c) {
-    bool hashes = c->bigram_buckets > 0 || c->trigram_buckets > 0;
-    if (c->bigram_hash == BIGRAM_XOR && c->bigram_buckets == 0) return needs("bigram_hash: xor", "bigram_buckets");
-    if (c->bigram_hash == BIGRAM_XOR && c->bigram_buckets < 2)
-        return fail_usage("bigram_buckets: expected at least 2 with bigram_hash xor, found %d", c->bigram_buckets);
-    if (c->trigram_dim != model_config_default().trigram_dim && c->trigram_buckets == 0)
+    bool hashes = c->stem.bigram_buckets > 0 || c->stem.trigram_buckets > 0;
+    if (c->stem.bigram_hash == BIGRAM_XOR && c->stem.bigram_buckets == 0)
+        return needs("bigram_hash: xor", "bigram_buckets");
+    if (c->stem.bigram_hash == BIGRAM_XOR && c->stem.bigram_buckets < 2)
+        return fail_usage("bigram_buckets: expected at least 2 with bigram_hash xor, found %d", c->stem.bigram_buckets);
+    if (c->stem.trigram_dim != model_config_default().stem.trigram_dim && c->stem.trigram_buckets == 0)
         return needs("trigram_dim", "trigram_buckets");
-    if (c->hash_scale > 0 && !hashes) return needs("hash_scale", "bigram_buckets or trigram_buckets");
-    if (c->hash_init == HASH_ZERO_TABLE && !hashes)
+    if (c->stem.hash_scale > 0 && !hashes) return needs("hash_scale", "bigram_buckets or trigram_buckets");
+    if (c->init.hash == HASH_ZERO_TABLE && !hashes)
         return needs("hash_init: zero_table", "bigram_buckets or trigram_buckets");
     return STATUS_OK;
 }
@@ -104,65 +109,65 @@ static status check_whole(const char *key, float multiple, const model_config *c
 
 static status check_expert_widths(const model_config *c) {
     bool moe = model_config_has_moe(c);
-    if (c->moe_expert_mult > 0 && !moe) return needs("moe_expert_mult", "moe_layers or moe_start_layer");
-    if (c->moe_split && !moe) return needs("moe_split", "moe_layers or moe_start_layer");
-    if (c->moe_shared_mult > 0 && !moe) return needs("moe_shared_mult", "moe_layers or moe_start_layer");
-    TRY(check_whole("moe_expert_mult", c->moe_expert_mult, c));
-    TRY(check_whole("moe_shared_mult", c->moe_shared_mult, c));
+    if (c->moe.expert_mult > 0 && !moe) return needs("moe_expert_mult", "moe_layers or moe_start_layer");
+    if (c->moe.split && !moe) return needs("moe_split", "moe_layers or moe_start_layer");
+    if (c->moe.shared_mult > 0 && !moe) return needs("moe_shared_mult", "moe_layers or moe_start_layer");
+    TRY(check_whole("moe_expert_mult", c->moe.expert_mult, c));
+    TRY(check_whole("moe_shared_mult", c->moe.shared_mult, c));
     if (model_config_expert_hidden(c) < 1)
         return fail_usage("%s: expected experts of at least one hidden unit, found %d parts of %d",
-                          c->moe_split ? "moe_split" : "moe_expert_mult", c->moe_num_experts, model_config_hidden(c));
+                          c->moe.split ? "moe_split" : "moe_expert_mult", c->moe.experts, model_config_hidden(c));
     return STATUS_OK;
 }
 
 static status check_routing(const model_config *c) {
-    if (c->moe_top_k > c->moe_num_experts)
-        return fail_usage("moe_top_k: expected at most moe_num_experts %d, found %d", c->moe_num_experts, c->moe_top_k);
-    bool soft = c->moe_gate == GATE_SOFT, through = c->moe_gate == GATE_STRAIGHT_THROUGH;
+    if (c->moe.top_k > c->moe.experts)
+        return fail_usage("moe_top_k: expected at most moe_num_experts %d, found %d", c->moe.experts, c->moe.top_k);
+    bool soft = c->moe.gate == GATE_SOFT, through = c->moe.gate == GATE_STRAIGHT_THROUGH;
     const char *gate = soft ? "soft" : "straight_through";
-    if ((soft || through) && c->moe_top_k != 1)
-        return fail_usage("moe_top_k: expected 1, which moe_gate %s does not use, found %d", gate, c->moe_top_k);
-    if ((soft || through) && c->moe_bias_rate > 0)
+    if ((soft || through) && c->moe.top_k != 1)
+        return fail_usage("moe_top_k: expected 1, which moe_gate %s does not use, found %d", gate, c->moe.top_k);
+    if ((soft || through) && c->moe.bias_rate > 0)
         return fail_usage("moe_bias_rate: expected 0 with moe_gate %s, whose experts all take part, found %g", gate,
-                          (double)c->moe_bias_rate);
-    if (soft && c->moe_noise_std > 0)
+                          (double)c->moe.bias_rate);
+    if (soft && c->moe.noise_std > 0)
         return fail_usage("moe_noise_std: expected 0 with moe_gate soft, which chooses nothing, found %g",
-                          (double)c->moe_noise_std);
+                          (double)c->moe.noise_std);
     return STATUS_OK;
 }
 
 static status check_experts(const model_config *c) {
-    TRY(check_layers("moe_layers", c->moe_layers, c));
-    if (c->moe_start_layer >= c->num_layers)
+    TRY(check_layers("moe_layers", c->moe.layers, c));
+    if (c->moe.start_layer >= c->num_layers)
         return fail_usage("moe_start_layer: expected a layer below num_layers %d, found %d", c->num_layers,
-                          c->moe_start_layer);
-    if (c->moe_start_layer >= 0 && any_layer(c->moe_layers))
+                          c->moe.start_layer);
+    if (c->moe.start_layer >= 0 && any_layer(c->moe.layers))
         return fail_usage("moe_start_layer: expected -1 where moe_layers lists the mixture layers, found %d",
-                          c->moe_start_layer);
+                          c->moe.start_layer);
     TRY(check_routing(c));
     return check_expert_widths(c);
 }
 
 static status check_random_up(const model_config *c) {
     const model_config plain = model_config_default();
-    if (!any_layer(c->random_up_layers)) {
-        if (c->random_up_experts != plain.random_up_experts) return needs("random_up_experts", "random_up_layers");
-        if (c->random_up_rank != plain.random_up_rank) return needs("random_up_rank", "random_up_layers");
-        if (c->random_up_gain != plain.random_up_gain) return needs("random_up_gain: false", "random_up_layers");
-        if (c->random_up_seed != plain.random_up_seed) return needs("random_up_seed", "random_up_layers");
+    if (!any_layer(c->random_up.layers)) {
+        if (c->random_up.experts != plain.random_up.experts) return needs("random_up_experts", "random_up_layers");
+        if (c->random_up.rank != plain.random_up.rank) return needs("random_up_rank", "random_up_layers");
+        if (c->random_up.gain != plain.random_up.gain) return needs("random_up_gain: false", "random_up_layers");
+        if (c->random_up.seed != plain.random_up.seed) return needs("random_up_seed", "random_up_layers");
         return STATUS_OK;
     }
-    TRY(check_layers("random_up_layers", c->random_up_layers, c));
+    TRY(check_layers("random_up_layers", c->random_up.layers, c));
     for (int layer = 0; layer < c->num_layers; layer++)
-        if (c->random_up_layers[layer] && model_config_is_moe(c, layer))
+        if (c->random_up.layers[layer] && model_config_is_moe(c, layer))
             return fail_usage("random_up_layers: expected layers without experts, found %d", layer);
-    if (c->activation == ACTIVATION_SWIGLU)
+    if (c->mlp.activation == ACTIVATION_SWIGLU)
         return fail_usage("random_up_layers: expected activation relu2 or leaky_relu2, found swiglu");
-    if (c->random_up_experts > model_config_hidden(c))
+    if (c->random_up.experts > model_config_hidden(c))
         return fail_usage("random_up_experts: expected at most the MLP's %d rows, found %d", model_config_hidden(c),
-                          c->random_up_experts);
-    if (c->random_up_rank > c->model_dim)
-        return fail_usage("random_up_rank: expected at most model_dim %d, found %d", c->model_dim, c->random_up_rank);
+                          c->random_up.experts);
+    if (c->random_up.rank > c->model_dim)
+        return fail_usage("random_up_rank: expected at most model_dim %d, found %d", c->model_dim, c->random_up.rank);
     return STATUS_OK;
 }
 

@@ -79,19 +79,6 @@ static bool value_from_json(const config_field *f, model_config *c, const cJSON 
     }
 }
 
-/* Keys that checkpoints of version 0.1 did not have yet; their defaults mean what that version did. */
-static bool is_later_key(const char *key) {
-    static const char *const later[] = {
-        "smear_embedding", "bigram_hash",      "trigram_buckets",   "trigram_dim",     "hash_scale",
-        "hash_init",       "loop_skips",       "moe_gate",          "moe_expert_mult", "moe_split",
-        "moe_shared_mult", "moe_aux_mean",     "moe_z_weight",      "moe_noise_std",   "moe_bias_rate",
-        "moe_start_layer", "random_up_layers", "random_up_experts", "random_up_rank",  "random_up_gain",
-        "random_up_seed",  "matrix_init",      "projection_init",   "router_init_std", "naming"};
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        if (strcmp(key, later[i]) == 0) return true;
-    return false;
-}
-
 status model_config_from_json(model_config *c, const cJSON *json, const char *where) {
     if (!cJSON_IsObject(json)) return fail("%s: expected a JSON object of model_config's keys", where);
     *c = model_config_default();
@@ -110,8 +97,7 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *wh
         return s;
     }
     for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++)
-        if (!seen[i] && !is_later_key(model_config_fields[i].key))
-            return fail("%s: key %s is missing", where, model_config_fields[i].key);
+        if (!seen[i]) return fail("%s: key %s is missing", where, model_config_fields[i].key);
     if (model_config_check(c) != STATUS_OK) return fail_in(STATUS_FAILED, "%s", where);
     return STATUS_OK;
 }

@@ -1,6 +1,7 @@
 /* Generating: the same forward pass, a few tokens at a time, with what earlier tokens left behind. */
 #include "base/memory.h"
 #include "nn/forward.h"
+#include "nn/plan.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,17 +16,17 @@ struct kv_cache {
 static status create_pass(pass_cache *p, const model *m, int64_t batch, int64_t capacity) {
     const model_config *c = &m->config;
     size_t act = dtype_bytes(m->k->act);
-    size_t bytes = (size_t)(batch * capacity * (c->model_dim / c->num_heads) * c->num_kv_heads) * act;
+    size_t bytes = (size_t)(batch * capacity * (c->model_dim / c->attention.heads) * c->attention.kv_heads) * act;
     p->attention.capacity = capacity;
     TRY(m->k->alloc(&p->attention.k, bytes));
     TRY(m->k->alloc(&p->attention.v, bytes));
-    if (c->smear_width > 0) TRY(m->k->alloc(&p->carry, (size_t)(batch * c->smear_width) * act));
+    if (c->residual.smear_width > 0) TRY(m->k->alloc(&p->carry, (size_t)(batch * c->residual.smear_width) * act));
     return STATUS_OK;
 }
 
 static status create_stem(stem_cache *stem, const model *m, int64_t batch) {
     stem->previous = xcalloc((size_t)batch, sizeof *stem->previous);
-    if (!m->config.smear_embedding) return STATUS_OK;
+    if (!m->config.stem.smear) return STATUS_OK;
     return m->k->alloc(&stem->carry, (size_t)(batch * m->config.model_dim) * dtype_bytes(m->k->act));
 }
 
@@ -34,7 +35,7 @@ status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t ca
     c->m = m;
     c->batch = batch;
     c->capacity = capacity;
-    c->count = model_config_path(&m->config).length;
+    c->count = model_path(&m->config).length;
     status s = create_stem(&c->stem, m, batch);
     for (int i = 0; i < c->count && s == STATUS_OK; i++) s = create_pass(&c->passes[i], m, batch, capacity);
     if (s == STATUS_OK)
@@ -97,5 +98,5 @@ status model_decode(model *m, kv_cache *c, const int32_t *ids, int64_t count, fl
     for (int64_t b = 0; b < c->batch; b++)
         for (int64_t t = 0; t < count; t++) push_token(c->stem.previous[b], ids[b * count + t]);
     c->length += count;
-    return op_logits(m->tape, last_rows(m, x, c->batch, count), m->scratch->head, m->config.logit_softcap, logits);
+    return op_logits(m->tape, last_rows(m, x, c->batch, count), m->scratch->head, m->config.head.softcap, logits);
 }

@@ -1,5 +1,6 @@
 /* The forward pass, as calls of ops, and what is run with it. */
 #include "nn/forward.h"
+#include "nn/plan.h"
 
 #include <math.h>
 
@@ -30,13 +31,14 @@ static var *attention(model *m, const block *p, var *n, const layout *l, pass_ca
     const model_config *c = &m->config;
     tape *t = m->tape;
     layout within = *l;
-    if (!c->document_attention) within.first = NULL;
-    int rotated = c->rope_dims > 0 ? c->rope_dims : c->model_dim / c->num_heads;
+    if (!c->attention.within_document) within.first = NULL;
+    int rotated = c->rotary.dims > 0 ? c->rotary.dims : c->model_dim / c->attention.heads;
     var *q = op_linear(t, n, p->c_q), *k = op_linear(t, n, p->c_k), *v = op_linear(t, n, p->c_v);
-    q = op_head_norm_rope(t, q, p->q_gain, l, c->num_heads, rotated, c->rope_base);
-    k = op_head_norm_rope(t, k, NULL, l, c->num_kv_heads, rotated, c->rope_base);
-    var *y = op_attention(t, q, k, v, &within, c->num_heads, c->num_kv_heads, cache ? &cache->attention : NULL);
-    if (c->xsa) y = op_xsa(t, y, v, c->num_heads, c->num_kv_heads);
+    q = op_head_norm_rope(t, q, p->q_gain, l, c->attention.heads, rotated, c->rotary.base);
+    k = op_head_norm_rope(t, k, NULL, l, c->attention.kv_heads, rotated, c->rotary.base);
+    var *y =
+        op_attention(t, q, k, v, &within, c->attention.heads, c->attention.kv_heads, cache ? &cache->attention : NULL);
+    if (c->attention.xsa) y = op_xsa(t, y, v, c->attention.heads, c->attention.kv_heads);
     return op_linear(t, y, p->proj);
 }
 
@@ -45,12 +47,12 @@ static var *run_block(model *m, int layer, var *x, var *x0, const layout *l, pas
     const model_config *c = &m->config;
     const block *p = &m->scratch->blocks[layer];
     tape *t = m->tape;
-    float scale = c->ln_scale ? 1 / sqrtf((float)layer + 1) : 1;
+    float scale = c->norm.depth_scaled ? 1 / sqrtf((float)layer + 1) : 1;
     var *x_in = block_input(m, p, x, x0, l, cache);
     var *n = op_rms_norm(t, x_in, scale);
     var *x_mid = op_scale_add(t, x_in, attention(m, p, n, l, cache), p->attn_scale);
     /* Parallel: the MLP reads the attention's input; both norms are the same, so it is taken once. */
-    if (layer < c->parallel_start_layer) n = op_rms_norm(t, x_mid, scale);
+    if (layer < c->residual.parallel_start_layer) n = op_rms_norm(t, x_mid, scale);
     return op_scale_add(t, x_mid, model_mlp(m, layer, n, pass), p->mlp_scale);
 }
 
@@ -67,7 +69,7 @@ static bool is_last_pass(const forward_path *path, int i) {
 static float layer_weight(const model_config *c) {
     int layers = 0;
     for (int layer = 0; layer < c->num_layers; layer++) layers += model_config_is_moe(c, layer);
-    return c->moe_aux_mean && layers > 0 ? 1 / (float)layers : 1;
+    return c->moe.aux_mean && layers > 0 ? 1 / (float)layers : 1;
 }
 
 /* Noise is a function of the tokens (FNV-1a): a resumed run draws the same without any state to keep. */
@@ -100,11 +102,11 @@ static var *stem(model *m, const pass_input *in, const layout *l) {
 static var *run_path(model *m, const pass_input *in, const layout *l, var *x0) {
     struct model_scratch *s = m->scratch;
     tape *t = m->tape;
-    forward_path path = model_config_path(&m->config);
+    forward_path path = model_path(&m->config);
     var *skips[MODEL_MAX_PATH], *x = x0;
     int pushed = 0;
     float weight = in->loss_weight * layer_weight(&m->config);
-    uint64_t seed = m->config.moe_noise_std > 0 ? noise_seed(in) : 0;
+    uint64_t seed = m->config.moe.noise_std > 0 ? noise_seed(in) : 0;
     for (int i = 0; i < path.length; i++) {
         int64_t mark = tape_mark(t);
         routing_pass pass = {.loss_weight = is_last_pass(&path, i) ? weight : 0, .noise_seed = seed + (uint64_t)i};
@@ -141,7 +143,7 @@ static status forward_and_loss(model *m, const batch *b, float loss_weight, mode
     var *x = model_forward(m, &in);
     TRY(tape_status(m->tape));
     m->k->upload(m->scratch->targets, b->target_ids, (size_t)(b->batch * b->length) * sizeof(int32_t));
-    TRY(op_cross_entropy(m->tape, x, m->scratch->head, m->scratch->targets, m->config.logit_softcap, loss_weight,
+    TRY(op_cross_entropy(m->tape, x, m->scratch->head, m->scratch->targets, m->config.head.softcap, loss_weight,
                          &loss->ce, nll));
     loss->aux = m->aux;
     return tape_status(m->tape);
@@ -164,7 +166,7 @@ status model_logits(model *m, const batch *b, float *logits) {
     pass_input in = input_of(b, 1);
     var *x = model_forward(m, &in);
     TRY(tape_status(m->tape));
-    return op_logits(m->tape, x, m->scratch->head, m->config.logit_softcap, logits);
+    return op_logits(m->tape, x, m->scratch->head, m->config.head.softcap, logits);
 }
 
 /* Hidden states go through the head as well, so that it is observed like every other product. */

@@ -21,7 +21,7 @@ static init_rule constant(float value) {
 /* A matrix inside the model. */
 static init_rule matrix_rule(const model_config *c, const param_spec *spec, float factor) {
     bool large = spec->shape[0] >= 64 && spec->shape[1] >= 64;
-    bool orthogonal = large && c->matrix_init == MATRIX_ORTHOGONAL;
+    bool orthogonal = large && c->init.matrix == MATRIX_ORTHOGONAL;
     return orthogonal ? (init_rule){INIT_ORTHOGONAL, factor} : (init_rule){INIT_UNIFORM, factor};
 }
 
@@ -31,37 +31,42 @@ static init_rule projection_rule(const model_config *c, const param_spec *spec, 
 }
 
 static init_rule table_rule(const model_config *c, int dim) {
-    bool alone = dim == c->model_dim && c->naming == NAMING_MODULES; /* no projection that could start at zero */
-    return alone || c->hash_init == HASH_ZERO_TABLE ? constant(0) : (init_rule){INIT_NORMAL, 1};
+    bool alone = dim == c->model_dim && !c->stem.hash_projection; /* no projection that could start at zero */
+    return alone || c->init.hash == HASH_ZERO_TABLE ? constant(0) : (init_rule){INIT_NORMAL, 1};
 }
 
 static init_rule rule_for(const model_config *c, const param_spec *spec) {
     switch (spec->role) {
     case ROLE_TOK_EMB:
-        return (init_rule){INIT_NORMAL, c->tie_embeddings ? c->tied_embed_init_std : 1};
+        return (init_rule){INIT_NORMAL, c->head.tied ? c->init.embed_std : 1};
     case ROLE_BIGRAM_TABLE:
-        return table_rule(c, c->bigram_dim);
+        return table_rule(c, c->stem.bigram_dim);
     case ROLE_TRIGRAM_TABLE:
-        return table_rule(c, c->trigram_dim);
+        return table_rule(c, c->stem.trigram_dim);
     case ROLE_BIGRAM_PROJ:
     case ROLE_TRIGRAM_PROJ:
-        return projection_rule(c, spec, c->hash_init == HASH_ZERO_PROJECTION);
+        return projection_rule(c, spec, c->init.hash == HASH_ZERO_PROJECTION);
     case ROLE_BIGRAM_SCALE:
     case ROLE_TRIGRAM_SCALE:
-        return constant(c->hash_scale);
+        return constant(c->stem.hash_scale);
     case ROLE_ATTENTION_PROJ:
     case ROLE_MLP_PROJ:
     case ROLE_EXPERT_PROJ:
     case ROLE_SHARED_PROJ:
-        return projection_rule(c, spec, c->projection_init == PROJECTION_ZERO);
+        return projection_rule(c, spec, c->init.projection == PROJECTION_ZERO);
     case ROLE_ROUTER:
-        return (init_rule){INIT_NORMAL, c->router_init_std};
+        return (init_rule){INIT_NORMAL, c->init.router_std};
     case ROLE_ADAPTER_DOWN:
         return (init_rule){INIT_NORMAL, 1 / sqrtf((float)c->model_dim)};
     case ROLE_Q_GAIN:
-        return constant(c->qk_gain_init);
+        return constant(c->init.q_gain);
     case ROLE_RESID_MIX:
         return (init_rule){INIT_MIX, 0};
+    case ROLE_ATTN_NORM:
+    case ROLE_MLP_NORM:
+    case ROLE_FINAL_NORM:
+    case ROLE_Q_NORM:
+    case ROLE_K_NORM:
     case ROLE_ATTN_SCALE:
     case ROLE_MLP_SCALE:
     case ROLE_SKIP_WEIGHTS:

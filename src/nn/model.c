@@ -7,9 +7,15 @@
 #include <string.h>
 
 status model_param_create(param **out, const model *m, const param_spec *spec) {
-    TRY(param_create(out, m->k, spec->name, spec->ndim, spec->shape, spec->is_matrix));
-    if (role_is_frozen(spec->role)) param_freeze(*out, m->k);
-    (*out)->derived = role_is_derived(spec->role);
+    char name[PARAM_NAME_BYTES];
+    param_spec_name(spec, name);
+    TRY(param_create(out, m->k, name, spec->ndim, spec->shape, role_is_matrix(spec->role)));
+    param *p = *out;
+    p->role = (int)spec->role;
+    p->layer = spec->layer;
+    p->expert = spec->expert;
+    p->derived = role_is_derived(spec->role);
+    if (role_is_frozen(spec->role)) param_freeze(p, m->k);
     return STATUS_OK;
 }
 
@@ -71,6 +77,14 @@ param *model_find(const model *m, const char *name) {
     return NULL;
 }
 
+param *model_param(const model *m, int role, int layer, int expert) {
+    for (int i = 0; i < m->param_count; i++) {
+        param *p = m->params[i];
+        if (p->role == role && p->layer == layer && p->expert == expert) return p;
+    }
+    return NULL;
+}
+
 int64_t model_param_total(const model *m) {
     int64_t total = 0;
     for (int i = 0; i < m->param_count; i++)
@@ -81,9 +95,7 @@ int64_t model_param_total(const model *m) {
 /* QAT covers what pack quantises: the matrices of blocks. Embeddings are packed at more bits, random weights not at all, and
  * low-rank corrections are small enough to stay floats. */
 static bool sees_grid(const param *p) {
-    component c = role_component(param_role_of(p->name));
-    bool in_block = strncmp(p->name, "blocks.", 7) == 0;
-    return in_block && p->is_matrix && !p->derived && c != COMPONENT_ADAPTERS;
+    return p->layer >= 0 && p->is_matrix && !p->derived && role_component(p->role) != COMPONENT_ADAPTERS;
 }
 
 status model_refresh(model *m) {
@@ -102,7 +114,7 @@ void model_zero_grad(model *m) {
 
 status model_set_looping(model *m, bool on) {
     model_config changed = m->config;
-    changed.looping = on;
+    changed.loop.on = on;
     TRY(model_config_check(&changed));
     m->config = changed;
     return STATUS_OK;
@@ -110,7 +122,7 @@ status model_set_looping(model *m, bool on) {
 
 status model_set_top_k(model *m, int top_k) {
     model_config changed = m->config;
-    changed.moe_top_k = top_k;
+    changed.moe.top_k = top_k;
     TRY(model_config_check(&changed));
     m->config = changed;
     return STATUS_OK;
@@ -119,8 +131,8 @@ status model_set_top_k(model *m, int top_k) {
 /* ---- balancing without a loss ---- */
 
 static void nudge(model *m, param *bias, float *load) {
-    int E = m->config.moe_num_experts;
-    float values[MODEL_MAX_EXPERTS], mean = 0, rate = m->config.moe_bias_rate;
+    int E = m->config.moe.experts;
+    float values[MODEL_MAX_EXPERTS], mean = 0, rate = m->config.moe.bias_rate;
     tensor_read(m->k, &bias->value, values);
     for (int e = 0; e < E; e++) mean += load[e] / (float)E;
     float rounding = 1e-5f * mean; /* of the shares' sum: an expert within it has its part */

@@ -28,8 +28,9 @@ status model_create(model **out, const model_config *config, const kernels *k);
 void model_destroy(model *m);
 /* As the config's init fields say; gains and scales one, gates zero. Deterministic in seed and names. */
 status model_init(model *m, uint64_t seed);
-param *model_find(const model *m, const char *name); /* NULL if there is none */
-int64_t model_param_total(const model *m);           /* without what is derived from a seed */
+param *model_find(const model *m, const char *name);                 /* NULL if there is none */
+param *model_param(const model *m, int role, int layer, int expert); /* the same by what it is for; −1: none */
+int64_t model_param_total(const model *m);                           /* without what is derived from a seed */
 /* Rebuild what products read, after values changed (an optimiser step, loading). */
 status model_refresh(model *m);
 void model_zero_grad(model *m);

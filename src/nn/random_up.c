@@ -66,12 +66,12 @@ static void fill_block(float *out, int64_t rows, int64_t d, uint64_t seed) {
 }
 
 static uint64_t block_seed(const model_config *c, int layer, int block) {
-    uint64_t seed = (uint64_t)c->random_up_seed;
-    return c->random_up_experts == 1 ? seed + (uint64_t)layer : seed + 1009 * (uint64_t)layer + (uint64_t)block;
+    uint64_t seed = (uint64_t)c->random_up.seed;
+    return c->random_up.experts == 1 ? seed + (uint64_t)layer : seed + 1009 * (uint64_t)layer + (uint64_t)block;
 }
 
 static void derive_block(const model *m, param *p, int layer, int block) {
-    int64_t d = m->config.model_dim, h = model_config_hidden(&m->config), E = m->config.random_up_experts;
+    int64_t d = m->config.model_dim, h = model_config_hidden(&m->config), E = m->config.random_up.experts;
     int64_t rows = h / E + (block < h % E), from = block * (h / E) + (block < h % E ? block : h % E);
     size_t bytes = (size_t)(rows * d) * sizeof(float);
     float *values = xmalloc(bytes);
@@ -81,7 +81,7 @@ static void derive_block(const model *m, param *p, int layer, int block) {
 }
 
 status model_derive(model *m) {
-    int E = m->config.random_up_experts, blocks = m->config.num_layers * E;
+    int E = m->config.random_up.experts, blocks = m->config.num_layers * E;
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < blocks; i++) {
         param *p = m->scratch->blocks[i / E].random_weight;

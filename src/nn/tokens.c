@@ -46,15 +46,15 @@ static int32_t hash_three(int32_t two_before, int32_t previous, int32_t current,
 static void hash_bigrams(int32_t *out, const pass_input *in, const model_config *c) {
     for (int64_t n = 0; n < in->batch * in->length; n++) {
         int32_t previous = token_before(in, n / in->length, n % in->length, 1);
-        out[n] = c->bigram_hash == BIGRAM_XOR ? hash_xor(previous, in->ids[n], c->bigram_buckets)
-                                              : hash_linear(previous, in->ids[n], c->bigram_buckets);
+        out[n] = c->stem.bigram_hash == BIGRAM_XOR ? hash_xor(previous, in->ids[n], c->stem.bigram_buckets)
+                                                   : hash_linear(previous, in->ids[n], c->stem.bigram_buckets);
     }
 }
 
 static void hash_trigrams(int32_t *out, const pass_input *in, const model_config *c) {
     for (int64_t n = 0; n < in->batch * in->length; n++) {
         int64_t b = n / in->length, t = n % in->length;
-        out[n] = hash_three(token_before(in, b, t, 2), token_before(in, b, t, 1), in->ids[n], c->trigram_buckets);
+        out[n] = hash_three(token_before(in, b, t, 2), token_before(in, b, t, 1), in->ids[n], c->stem.trigram_buckets);
     }
 }
 

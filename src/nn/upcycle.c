@@ -17,10 +17,10 @@ typedef struct rebuild {
     status result;
 } rebuild;
 
-static param *take_over(rebuild *r, const char *name) {
+static param *take_over(rebuild *r, const param_spec *spec) {
     for (int i = 0; i < r->old_count; i++) {
         param *p = r->old[i];
-        if (!p || strcmp(p->name, name) != 0) continue;
+        if (!p || p->role != (int)spec->role || p->layer != spec->layer || p->expert != spec->expert) continue;
         r->old[i] = NULL;
         return p;
     }
@@ -30,7 +30,7 @@ static param *take_over(rebuild *r, const char *name) {
 static void draw_router(const model *m, param *p, uint64_t seed) {
     float *values = xcalloc((size_t)param_count(p), sizeof *values);
     rng r = rng_named(seed, p->name);
-    rng_normal(&r, values, (size_t)param_count(p), m->config.router_init_std);
+    rng_normal(&r, values, (size_t)param_count(p), m->config.init.router_std);
     m->k->upload(p->value.data, values, tensor_bytes(&p->value));
     free(values);
 }
@@ -54,7 +54,7 @@ static status create_new(rebuild *r, const param_spec *spec, param **out) {
 static void rebuild_one(void *context, const param_spec *spec) {
     rebuild *r = context;
     if (r->result != STATUS_OK) return;
-    param *p = take_over(r, spec->name);
+    param *p = take_over(r, spec);
     if (!p) r->result = create_new(r, spec, &p);
     if (r->result == STATUS_OK) model_insert(r->m, p, r->m->param_count);
 }
@@ -73,29 +73,29 @@ static status rebuild_params(model *m, uint64_t seed, model_replaced replaced, v
 
 static status check_layer(const model_config *c, int layer, int experts) {
     if (model_config_is_moe(c, layer)) return fail("upcycle: layer %d already is a mixture of experts", layer);
-    if (c->random_up_layers[layer])
+    if (c->random_up.layers[layer])
         return fail("upcycle: layer %d has a random up-projection, which cannot be copied into experts", layer);
-    if (c->moe_shared_mult > 0 || c->moe_split || c->moe_expert_mult > 0)
+    if (c->moe.shared_mult > 0 || c->moe.split || c->moe.expert_mult > 0)
         return fail("upcycle: experts are copies of the MLP: expected moe_shared_mult, moe_split and moe_expert_mult "
                     "unset, found experts of %d hidden units beside %d shared",
                     model_config_expert_hidden(c), model_config_shared_hidden(c));
     for (int i = 0; i < c->num_layers; i++)
-        if (model_config_is_moe(c, i) && c->moe_num_experts != experts)
+        if (model_config_is_moe(c, i) && c->moe.experts != experts)
             return fail("upcycle: layer %d already has %d experts, and all mixtures of a model have the same number; "
                         "found experts %d",
-                        i, c->moe_num_experts, experts);
+                        i, c->moe.experts, experts);
     return STATUS_OK;
 }
 
 status model_upcycle(model *m, const bool *layers, int experts, int top_k, uint64_t seed, model_replaced replaced,
                      void *context) {
     model_config changed = m->config;
-    changed.moe_num_experts = experts;
-    changed.moe_top_k = top_k;
+    changed.moe.experts = experts;
+    changed.moe.top_k = top_k;
     for (int i = 0; i < m->config.num_layers; i++) {
         if (!layers[i]) continue;
         TRY(check_layer(&m->config, i, experts));
-        changed.moe_layers[i] = true;
+        changed.moe.layers[i] = true;
     }
     TRY(model_config_check(&changed));
     m->config = changed;

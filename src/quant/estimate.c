@@ -83,7 +83,7 @@ static void add_spec(void *context, const param_spec *spec) {
     if (role_is_derived(spec->role)) return;
     double elements = (double)param_spec_count(spec), rows = (double)param_spec_rows(spec);
     component c = role_component(spec->role);
-    bool kept = !spec->is_matrix || param_spec_count(spec) <= s->keep_float_elements;
+    bool kept = !role_is_matrix(spec->role) || param_spec_count(spec) <= s->keep_float_elements;
     double entropy = role_is_table(spec->role)     ? s->embed_entropy
                      : prune_concerns_component(c) ? s->pruned
                                                    : s->entropy;

@@ -9,7 +9,7 @@ bool prune_concerns_component(component c) {
 }
 
 bool prune_concerns(const param *p) {
-    return prune_concerns_component(role_component(param_role_of(p->name))) && p->is_matrix && !p->derived;
+    return prune_concerns_component(role_component(p->role)) && p->is_matrix && !p->derived;
 }
 
 enum { DIGITS = 1 << 16 };

@@ -1,8 +1,8 @@
 /* Every tensor of a model to its place in the artifact: which stay floats, which grid the others get, and what it costs. */
 #include "base/memory.h"
 #include "base/progress.h"
-#include "store/artifact_format.h"
 #include "quant/prune.h"
+#include "store/artifact_format.h"
 #include "store/weight_codec.h"
 #include <math.h>
 #include <stdlib.h>
@@ -10,16 +10,14 @@
 
 /* ---- what kind of tensor it is ---- */
 
-static component component_of(const char *name) {
-    return role_component(param_role_of(name));
+static component component_of(const param *p) {
+    return role_component(p->role);
 }
 
 /* Embeddings and the head have their own grid; the table of a hash is an embedding, its projection is not. */
 static grid_options grid_of(const param *p, const quant_options *options) {
-    if (!role_is_table(param_role_of(p->name)))
-        return (grid_options){.bits = options->bits, .least_step = options->least_step};
-    return (grid_options){.bits = quant_embed_bits(options),
-                          .least_step = options->embed_least_step};
+    if (!role_is_table(p->role)) return (grid_options){.bits = options->bits, .least_step = options->least_step};
+    return (grid_options){.bits = quant_embed_bits(options), .least_step = options->embed_least_step};
 }
 
 /* ---- floats ---- */
@@ -126,8 +124,9 @@ static status pack_floats(packed_tensors *out, const param *p, float *w, const u
 }
 
 static status pack_grid(packed_tensors *out, const param *p, const float *w, const uint8_t *pruned, const hessians *h,
-                        const quant_options *options, pack_report *report, component_share *share, pack_component *sum) {
-    pack_component *c = &report->components[component_of(p->name)];
+                        const quant_options *options, pack_report *report, component_share *share,
+                        pack_component *sum) {
+    pack_component *c = &report->components[component_of(p)];
     quantized q;
     size_t code_bytes;
     grid_error error = {0};
@@ -182,7 +181,7 @@ status pack_tensors(packed_tensors *out, const model *m, const hessians *h, cons
         if (p->derived) continue;
         if (interrupt_requested()) s = STATUS_INTERRUPTED;
         if (s != STATUS_OK) break;
-        const component c = component_of(p->name);
+        const component c = component_of(p);
         report->components[c].tensors++;
         report->components[c].elements += param_count(p);
         float *w = xmalloc(tensor_bytes(&p->value));

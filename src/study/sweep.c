@@ -195,8 +195,7 @@ typedef struct tally {
 } tally;
 
 /* A failed run does not stop the others; Ctrl-C does. */
-static status next_run(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out,
-                       tally *t) {
+static status next_run(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, tally *t) {
     fprintf(stderr, "sweep: run %d of %d: %s, seed %" PRIu64 "\n", ++t->done, t->total, v->name, seed);
     status result = make_run(s, v, seed, out);
     if (result == STATUS_INTERRUPTED || interrupt_requested()) return interrupted(s, v, seed);

@@ -2,8 +2,8 @@
  * lies beside each plot as .tsv, and how as .gp. */
 #include "base/file.h"
 #include "base/memory.h"
-#include "train/routing_watch.h"
 #include "study/sweep_result.h"
+#include "train/routing_watch.h"
 #include <errno.h>
 #include <math.h>
 #include <spawn.h>

@@ -3,8 +3,8 @@
 #define MOEC_STUDY_SWEEP_RESULT_H
 
 #include "nn/budget.h"
-#include "train/checkpoint.h"
 #include "study/sweep.h"
+#include "train/checkpoint.h"
 
 /* What is known of a run besides its log. NaN and 0: not measured. */
 typedef struct sweep_result {

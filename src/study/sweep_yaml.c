@@ -1,9 +1,9 @@
 /* YAML → sweep, through libyaml's documents. */
 #include "base/memory.h"
 #include "base/nearest.h"
-#include "train/config_table.h"
-#include "study/sweep.h"
 #include "config/yaml_document.h"
+#include "study/sweep.h"
+#include "train/config_table.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>

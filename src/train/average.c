@@ -1,7 +1,7 @@
 #include "train/average.h"
 #include "base/memory.h"
-#include "train/schedule.h"
 #include "store/tensor_file.h"
+#include "train/schedule.h"
 #include "train/states.h"
 #include <math.h>
 #include <stdlib.h>

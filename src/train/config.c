@@ -126,12 +126,12 @@ static status check_upcycle(const event *e, int number, const model_config *m) {
     if (highest >= m->num_layers)
         return fail_usage("events[%d].layers: expected layers below num_layers %d, found %d", number, m->num_layers,
                           highest);
-    if (m->moe_shared_mult > 0 || m->moe_split || m->moe_expert_mult > 0)
+    if (m->moe.shared_mult > 0 || m->moe.split || m->moe.expert_mult > 0)
         return fail_usage("events[%d].do: upcycle copies whole MLPs: expected moe_shared_mult 0, moe_expert_mult 0 and "
                           "moe_split false",
                           number);
     for (int i = 0; i < m->num_layers; i++)
-        if (e->layers[i] && m->random_up_layers[i])
+        if (e->layers[i] && m->random_up.layers[i])
             return fail_usage("events[%d].layers: expected layers without random_up_layers, found %d", number, i);
     if (e->top_k > e->experts)
         return fail_usage("events[%d].top_k: expected at most experts %d, found %d", number, e->experts, e->top_k);
@@ -140,19 +140,19 @@ static status check_upcycle(const event *e, int number, const model_config *m) {
         if (moe && e->layers[i])
             return fail_usage("events[%d].layers: expected layers without experts, found %d", number, i);
         /* One number of experts and one top_k hold for all mixture layers of a model. */
-        if (moe && (m->moe_num_experts != e->experts || m->moe_top_k != e->top_k))
+        if (moe && (m->moe.experts != e->experts || m->moe.top_k != e->top_k))
             return fail_usage("events[%d].experts: expected layer %d's %d with top_k %d, found %d with top_k %d",
-                              number, i, m->moe_num_experts, m->moe_top_k, e->experts, e->top_k);
+                              number, i, m->moe.experts, m->moe.top_k, e->experts, e->top_k);
     }
     return STATUS_OK;
 }
 
 static void apply_event(const event *e, model_config *m) {
-    if (e->kind == EVENT_LOOP) m->looping = true;
+    if (e->kind == EVENT_LOOP) m->loop.on = true;
     if (e->kind != EVENT_UPCYCLE) return;
-    for (int i = 0; i < MODEL_MAX_LAYERS; i++) m->moe_layers[i] |= e->layers[i];
-    m->moe_num_experts = e->experts;
-    m->moe_top_k = e->top_k;
+    for (int i = 0; i < MODEL_MAX_LAYERS; i++) m->moe.layers[i] |= e->layers[i];
+    m->moe.experts = e->experts;
+    m->moe.top_k = e->top_k;
 }
 
 /* The range of every key of event number `number`, and that it has its own time. */
@@ -183,7 +183,7 @@ static status check_events(const run_config *c) {
         const event *e = &c->events[i];
         TRY(check_event(e, i));
         if (e->kind == EVENT_UPCYCLE) TRY(check_upcycle(e, i, &m));
-        if (e->kind == EVENT_LOOP && m.num_loops == 0)
+        if (e->kind == EVENT_LOOP && m.loop.extra_passes == 0)
             return fail_usage("events[%d].do: loop expected num_loops of at least 1, found 0", i);
         apply_event(e, &m);
     }

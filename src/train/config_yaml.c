@@ -1,8 +1,8 @@
 /* YAML → run_config, through libyaml's documents. */
 #include "base/memory.h"
 #include "base/nearest.h"
-#include "train/config_table.h"
 #include "config/yaml_document.h"
+#include "train/config_table.h"
 #include <stdlib.h>
 #include <string.h>
 

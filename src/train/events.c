@@ -1,5 +1,6 @@
 #include "train/events.h"
 #include "base/memory.h"
+#include "nn/plan.h"
 #include "train/config_table.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,7 +38,7 @@ static status upcycle(const event *e, const event_target *target, char **descrip
 static status loop(const event *e, const event_target *target, char **description) {
     (void)e;
     TRY(model_set_looping(target->m, true));
-    forward_path path = model_config_path(&target->m->config);
+    forward_path path = model_path(&target->m->config);
     char *text = xstrdup("path");
     for (int i = 0; i < path.length; i++) {
         char *longer = xasprintf("%s%s%d", text, i == path.encoder ? " | " : " ", path.layer[i]);

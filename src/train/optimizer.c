@@ -61,9 +61,8 @@ static const struct group_rule {
 /* A role without a row trains like a scalar: Adam suits every shape. */
 param_group optimizer_group(const param *p) {
     if (!p->grad) return GROUP_FROZEN;
-    param_role role = param_role_of(p->name);
     for (size_t i = 0; i < sizeof group_rules / sizeof *group_rules; i++)
-        if (group_rules[i].role == role) return group_rules[i].group;
+        if ((int)group_rules[i].role == p->role) return group_rules[i].group;
     return GROUP_SCALAR;
 }
 

@@ -5,16 +5,16 @@
 
 /* Soft and straight-through gates run every expert in training; their share tells which one a token prefers. */
 static int choices(const model_config *c) {
-    return c->moe_gate == GATE_SOFT || c->moe_gate == GATE_STRAIGHT_THROUGH ? 1 : c->moe_top_k;
+    return c->moe.gate == GATE_SOFT || c->moe.gate == GATE_STRAIGHT_THROUGH ? 1 : c->moe.top_k;
 }
 
 /* Less than this of the tokens is nearly none. */
 static double low(const model_config *c) {
-    return fmin(ROUTING_LOW, 0.25 * choices(c) / c->moe_num_experts);
+    return fmin(ROUTING_LOW, 0.25 * choices(c) / c->moe.experts);
 }
 
 expert_load routing_load(const model_config *c, double share) {
-    if (choices(c) >= c->moe_num_experts) return LOAD_FINE;
+    if (choices(c) >= c->moe.experts) return LOAD_FINE;
     double tokens = share * choices(c);
     if (tokens > ROUTING_HIGH) return LOAD_HIGH;
     return tokens < low(c) ? LOAD_LOW : LOAD_FINE;

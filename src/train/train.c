@@ -42,7 +42,7 @@ static status fire_events(session *s, double fraction, step_record *record) {
 /* Add what the routers of one micro-batch did to the step's means. */
 static void add_routing(step_record *record, const model *m, float weight) {
     record->routing_count = m->routing_count;
-    record->experts = m->config.moe_num_experts;
+    record->experts = m->config.moe.experts;
     for (int i = 0; i < m->routing_count; i++) {
         record->routing_layer[i] = m->routing_layer[i];
         record->routing[i].entropy += weight * m->routing[i].entropy;

@@ -97,8 +97,8 @@ static void test_widths(void **state) {
                      STATUS_OK);
     assert_int_equal(model_config_hidden(&c), 192);
     assert_int_equal(model_config_expert_hidden(&c), 27);
-    assert_int_equal(c.moe_start_layer, 2);
-    assert_int_equal(c.moe_gate, GATE_SOFT);
+    assert_int_equal(c.moe.start_layer, 2);
+    assert_int_equal(c.moe.gate, GATE_SOFT);
 }
 
 int main(void) {

@@ -13,65 +13,69 @@ enum { LENGTH = 24, VOCAB = 50 };
 
 static model_config plain(void) {
     model_config c = model_config_default();
-    c.vocab_size = VOCAB, c.num_layers = 5, c.model_dim = 64, c.num_heads = 4, c.num_kv_heads = 2, c.mlp_mult = 2;
-    c.activation = ACTIVATION_RELU2;
-    c.rope_dims = 0, c.ln_scale = c.xsa = c.gated_skips = false, c.smear_width = 0;
-    c.parallel_start_layer = 5, c.bigram_buckets = 0, c.num_loops = 0;
-    c.naming = NAMING_MODULES;
+    c.vocab_size = VOCAB, c.num_layers = 5, c.model_dim = 64, c.attention.heads = 4, c.attention.kv_heads = 2,
+    c.mlp.mult = 2;
+    c.mlp.activation = ACTIVATION_RELU2;
+    c.rotary.dims = 0, c.norm.depth_scaled = c.attention.xsa = c.residual.gated_skips = false,
+    c.residual.smear_width = 0;
+    c.residual.parallel_start_layer = 5, c.stem.bigram_buckets = 0, c.loop.extra_passes = 0;
+    c.stem.hash_projection = false;
     return c;
 }
 
 static model_config soft(void) { /* #480 */
     model_config c = plain();
-    c.smear_embedding = true;
-    c.bigram_buckets = 33, c.bigram_dim = 16, c.bigram_hash = BIGRAM_XOR, c.hash_scale = 0.05f;
-    c.hash_init = HASH_ZERO_TABLE;
-    c.moe_start_layer = 0, c.moe_gate = GATE_SOFT, c.moe_aux_mean = true;
+    c.stem.smear = true;
+    c.stem.bigram_buckets = 33, c.stem.bigram_dim = 16, c.stem.bigram_hash = BIGRAM_XOR, c.stem.hash_scale = 0.05f;
+    c.init.hash = HASH_ZERO_TABLE;
+    c.moe.start_layer = 0, c.moe.gate = GATE_SOFT, c.moe.aux_mean = true;
     return c;
 }
 
 static model_config standard(void) { /* #660 */
     model_config c = soft();
-    c.trigram_buckets = 29, c.trigram_dim = 64;
-    c.moe_start_layer = 2, c.moe_gate = GATE_RENORMALIZED, c.moe_num_experts = 4, c.moe_top_k = 2;
-    c.moe_aux_mean = false;
+    c.stem.trigram_buckets = 29, c.stem.trigram_dim = 64;
+    c.moe.start_layer = 2, c.moe.gate = GATE_RENORMALIZED, c.moe.experts = 4, c.moe.top_k = 2;
+    c.moe.aux_mean = false;
     return c;
 }
 
 static model_config shared_routed(void) {
     model_config c = standard();
-    c.moe_top_k = 1, c.moe_expert_mult = 1, c.moe_shared_mult = 2;
+    c.moe.top_k = 1, c.moe.expert_mult = 1, c.moe.shared_mult = 2;
     return c;
 }
 
 static model_config straight_through(void) {
     model_config c = shared_routed();
-    c.moe_gate = GATE_STRAIGHT_THROUGH, c.moe_split = true, c.moe_shared_mult = 0, c.moe_start_layer = 0;
+    c.moe.gate = GATE_STRAIGHT_THROUGH, c.moe.split = true, c.moe.shared_mult = 0, c.moe.start_layer = 0;
     return c;
 }
 
 static model_config whole_loops(void) { /* #660's NUM_LOOPS */
     model_config c = soft();
-    c.moe_start_layer = -1, c.moe_gate = GATE_RENORMALIZED;
-    c.num_loops = 2, c.loop_start = 0, c.loop_end = 4, c.loop_skips = LOOP_SKIPS_EACH_PASS, c.looping = true;
+    c.moe.start_layer = -1, c.moe.gate = GATE_RENORMALIZED;
+    c.loop.extra_passes = 2, c.loop.first = 0, c.loop.last = 4, c.loop.skips = LOOP_SKIPS_EACH_PASS, c.loop.on = true;
     return c;
 }
 
 static model_config randup(void) { /* #1692 */
     model_config c = plain();
-    c.random_up_layers[0] = c.random_up_layers[3] = true;
-    c.random_up_experts = 3, c.random_up_rank = 8;
-    c.matrix_init = MATRIX_UNIFORM;
+    c.random_up.layers[0] = c.random_up.layers[3] = true;
+    c.random_up.experts = 3, c.random_up.rank = 8;
+    c.init.matrix = MATRIX_UNIFORM;
     return c;
 }
 
 static model_config mixed(void) { /* what no script has together */
     model_config c = randup();
-    c.tie_embeddings = false, c.smear_width = 8, c.smear_embedding = true, c.xsa = true, c.gated_skips = true;
-    c.bigram_buckets = 32, c.bigram_dim = 16, c.trigram_buckets = 32, c.trigram_dim = 16, c.parallel_start_layer = 2;
-    c.moe_layers[1] = c.moe_layers[2] = true, c.moe_num_experts = 8, c.moe_top_k = 3, c.moe_bias_rate = 0.01f;
-    c.moe_gate = GATE_PROBABILITY, c.moe_z_weight = 0.1f;
-    c.num_loops = 1, c.loop_start = 1, c.loop_end = 3, c.looping = true;
+    c.head.tied = false, c.residual.smear_width = 8, c.stem.smear = true, c.attention.xsa = true,
+    c.residual.gated_skips = true;
+    c.stem.bigram_buckets = 32, c.stem.bigram_dim = 16, c.stem.trigram_buckets = 32, c.stem.trigram_dim = 16,
+    c.residual.parallel_start_layer = 2;
+    c.moe.layers[1] = c.moe.layers[2] = true, c.moe.experts = 8, c.moe.top_k = 3, c.moe.bias_rate = 0.01f;
+    c.moe.gate = GATE_PROBABILITY, c.moe.z_weight = 0.1f;
+    c.loop.extra_passes = 1, c.loop.first = 1, c.loop.last = 3, c.loop.on = true;
     return c;
 }
 
@@ -153,7 +157,7 @@ static void documents_are_separate(void **state) {
     (void)state;
     for (int i = 0; i < FAMILIES; i++) {
         model_config c = families[i]();
-        c.document_attention = true;
+        c.attention.within_document = true;
         model *m = make(c);
         int32_t a[LENGTH], b[LENGTH], first[LENGTH], alone[LENGTH] = {0};
         float from_a[LENGTH * VOCAB], from_b[LENGTH * VOCAB], from_alone[LENGTH * VOCAB];
@@ -232,7 +236,7 @@ static void losses_fall(void **state) {
     (void)state;
     for (int i = 0; i < FAMILIES; i++) {
         model_config c = families[i]();
-        c.projection_init = PROJECTION_ORTHOGONAL;
+        c.init.projection = PROJECTION_ORTHOGONAL;
         loss_falls_as(c, DTYPE_F32);
         if (kernels_for(DTYPE_BF16)) loss_falls_as(c, DTYPE_BF16);
     }
@@ -257,7 +261,7 @@ static void hashes_by_hand(void **state) {
     (void)state;
     model_config c = soft();
     c.vocab_size = 65536;
-    c.trigram_buckets = 29, c.trigram_dim = 16;
+    c.stem.trigram_buckets = 29, c.stem.trigram_dim = 16;
     model *m = make(c);
     const int32_t ids[3] = {3, 60000, 5}, targets[3] = {1, 2, 3};
     batch b = {.batch = 1, .length = 3, .input_ids = ids, .target_ids = targets};
@@ -269,10 +273,10 @@ static void hashes_by_hand(void **state) {
     assert_int_equal(second, 5);
     int third = 29;
     for (int row = 0; row < 33; row++)
-        assert_int_equal(row_is_used(m, "bigram.embed.weight", row), row == 32 || row == second || row == third);
+        assert_int_equal(row_is_used(m, "bigram_emb.weight", row), row == 32 || row == second || row == third);
     int three = (961 * 3 + 31 * 60000 + 5) % 29;
     for (int row = 0; row < 29; row++)
-        assert_int_equal(row_is_used(m, "trigram.embed.weight", row), row == 0 || row == three);
+        assert_int_equal(row_is_used(m, "trigram_emb.weight", row), row == 0 || row == three);
     model_destroy(m);
 }
 
@@ -281,9 +285,9 @@ static void hashes_can_learn(void **state) {
     (void)state;
     for (int i = 0; i < 3; i++) {
         model_config c = soft();
-        c.projection_init = PROJECTION_ORTHOGONAL;
-        c.bigram_dim = i == 2 ? 64 : 16;
-        c.hash_init = i == 1 ? HASH_ZERO_PROJECTION : HASH_ZERO_TABLE;
+        c.init.projection = PROJECTION_ORTHOGONAL;
+        c.stem.bigram_dim = i == 2 ? 64 : 16;
+        c.init.hash = i == 1 ? HASH_ZERO_PROJECTION : HASH_ZERO_TABLE;
         model *m;
         model_loss loss;
         int32_t ids[LENGTH];
@@ -293,7 +297,7 @@ static void hashes_can_learn(void **state) {
         batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids};
         assert_ok(model_train_step(m, &b, 1, &loss));
         double squares = 0;
-        param *table = model_find(m, "bigram.embed.weight"), *proj = model_find(m, "bigram.proj.weight");
+        param *table = model_find(m, "bigram_emb.weight"), *proj = model_find(m, "bigram_proj.weight");
         assert_int_equal(proj == NULL, i == 2);
         squares += m->k->sum_squares(table->grad, param_count(table));
         if (proj) squares += m->k->sum_squares(proj->grad, param_count(proj));
@@ -341,7 +345,7 @@ static void random_rows(void **state) {
 static void random_columns(void **state) {
     (void)state;
     model_config c = randup();
-    c.random_up_experts = 1;
+    c.random_up.experts = 1;
     model *m = make(c);
     int64_t count;
     float *r = values_of(m, "blocks.3.mlp.fc.random_weight", &count);
@@ -372,7 +376,7 @@ static void random_bits(void **state) {
     assert_int_equal(hash, 0xd596c62795a029e0);
     model_destroy(m);
     free(b);
-    c.random_up_seed = 1;
+    c.random_up.seed = 1;
     m = make(c);
     b = values_of(m, "blocks.0.mlp.fc.random_weight", &count);
     assert_memory_not_equal(a, b, (size_t)count * sizeof *a);
@@ -398,7 +402,7 @@ static void random_is_frozen(void **state) {
 static void balancing_without_a_loss(void **state) {
     (void)state;
     model_config c = standard();
-    c.moe_bias_rate = 0.125f, c.moe_top_k = 1;
+    c.moe.bias_rate = 0.125f, c.moe.top_k = 1;
     model *m = make(c);
     param *bias = model_find(m, "blocks.2.mlp.router_bias");
     assert_null(bias->grad);
@@ -432,7 +436,7 @@ static void balancing_without_a_loss(void **state) {
 static void bias_reaches_balance(void **state) {
     (void)state;
     model_config c = standard();
-    c.moe_bias_rate = 0.02f, c.moe_top_k = 1, c.moe_start_layer = 4, c.moe_aux_weight = 0;
+    c.moe.bias_rate = 0.02f, c.moe.top_k = 1, c.moe.start_layer = 4, c.moe.aux_weight = 0;
     model *m = make(c);
     int32_t ids[8 * LENGTH];
     for (int row = 0; row < 8; row++) make_ids(ids + row * LENGTH, 10 + (uint64_t)row);
@@ -473,7 +477,7 @@ static void another_top_k(void **state) {
 static void noise_needs_no_state(void **state) {
     (void)state;
     model_config c = standard();
-    c.moe_noise_std = 1;
+    c.moe.noise_std = 1;
     model *m = make(c);
     int32_t ids[LENGTH], others[LENGTH];
     make_ids(ids, 2);
@@ -501,7 +505,7 @@ static void mean_and_sum(void **state) {
     model *m = make(c);
     assert_ok(model_evaluate(m, &b, &mean, NULL));
     model_destroy(m);
-    c.moe_aux_mean = false;
+    c.moe.aux_mean = false;
     m = make(c);
     assert_ok(model_evaluate(m, &b, &sum, NULL));
     model_destroy(m);
@@ -509,15 +513,15 @@ static void mean_and_sum(void **state) {
     assert_true(mean.aux >= 0.01 * 0.99);
 }
 
-/* Upcycled layers get a selection bias where the config has them, and copies in either naming. */
-static void upcycling_by_modules(void **state) {
+/* Upcycled layers get a selection bias where the config has them, and copies of the MLP. */
+static void upcycling_with_a_bias(void **state) {
     (void)state;
     model_config c = plain();
-    c.moe_bias_rate = 0.001f;
+    c.moe.bias_rate = 0.001f;
     model *m = make(c);
     bool layers[MODEL_MAX_LAYERS] = {[1] = true};
     assert_ok(model_upcycle(m, layers, 3, 2, 5, NULL, NULL));
-    assert_non_null(model_find(m, "blocks.1.mlp.experts.2.proj.weight"));
+    assert_non_null(model_find(m, "blocks.1.mlp.experts_proj.2.weight"));
     assert_non_null(model_find(m, "blocks.1.mlp.router_bias"));
     assert_null(model_find(m, "blocks.1.mlp.fc.weight"));
     int32_t ids[LENGTH];
@@ -552,7 +556,7 @@ int main(void) {
         cmocka_unit_test(another_top_k),
         cmocka_unit_test(noise_needs_no_state),
         cmocka_unit_test(mean_and_sum),
-        cmocka_unit_test(upcycling_by_modules),
+        cmocka_unit_test(upcycling_with_a_bias),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,16 +19,16 @@ static model_config small(void) {
     c.vocab_size = VOCAB;
     c.num_layers = 5;
     c.model_dim = 64;
-    c.num_heads = 4;
-    c.num_kv_heads = 2;
-    c.mlp_mult = 2;
-    c.rope_dims = 8;
-    c.parallel_start_layer = 3;
-    c.bigram_buckets = 32;
-    c.bigram_dim = 16;
-    c.num_loops = 1;
-    c.loop_start = 1;
-    c.loop_end = 2;
+    c.attention.heads = 4;
+    c.attention.kv_heads = 2;
+    c.mlp.mult = 2;
+    c.rotary.dims = 8;
+    c.residual.parallel_start_layer = 3;
+    c.stem.bigram_buckets = 32;
+    c.stem.bigram_dim = 16;
+    c.loop.extra_passes = 1;
+    c.loop.first = 1;
+    c.loop.last = 2;
     return c;
 }
 
@@ -99,7 +99,7 @@ static void test_decode_equals_forward(void **state) {
 static void test_documents_are_separate(void **state) {
     (void)state;
     model_config c = small();
-    c.document_attention = true;
+    c.attention.within_document = true;
     model *m = make(c);
     int32_t a[LENGTH], b[LENGTH], first[LENGTH];
     float from_a[LENGTH * VOCAB], from_b[LENGTH * VOCAB];
@@ -161,7 +161,7 @@ static void test_upcycle(void **state) {
         assert_memory_equal(before, after, (size_t)count * sizeof *before);
     }
     assert_int_equal(model_param_total(m), total + 2 * 2 * 64 * 128 + 3 * 64);
-    assert_true(m->config.moe_layers[1]);
+    assert_true(m->config.moe.layers[1]);
     assert_int_not_equal(model_upcycle(m, layers, 3, 2, 5, NULL, NULL), STATUS_OK); /* already one */
     free(before);
     free(after);

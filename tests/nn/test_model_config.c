@@ -2,9 +2,10 @@
 #include "test.h"
 
 #include "nn/config_fields.h"
+#include "nn/plan.h"
 
 static void assert_path(const model_config *c, const int *expected, int length, int encoder) {
-    forward_path path = model_config_path(c);
+    forward_path path = model_path(c);
     assert_int_equal(path.length, length);
     assert_int_equal(path.encoder, encoder);
     for (int i = 0; i < length; i++) assert_int_equal(path.layer[i], expected[i]);
@@ -15,30 +16,30 @@ static void forward_paths(void **state) {
     model_config c = model_config_default();
     const int plain[] = {0, 1, 2, 3, 4, 5, 6, 7, 8}, looped[] = {0, 1, 2, 3, 4, 5, 3, 4, 5, 3, 4, 5, 6, 7, 8};
     assert_path(&c, plain, 9, 4);
-    assert_int_equal(model_config_skips(&c), 7); /* of the looped path, before looping is on */
-    c.looping = true;
+    assert_int_equal(model_skips(&c), 7); /* of the looped path, before looping is on */
+    c.loop.on = true;
     assert_path(&c, looped, 15, 7);
-    assert_int_equal(model_config_skips(&c), 7);
-    c.looping = false;
-    c.num_loops = 0;
-    assert_int_equal(model_config_skips(&c), 4);
+    assert_int_equal(model_skips(&c), 7);
+    c.loop.on = false;
+    c.loop.extra_passes = 0;
+    assert_int_equal(model_skips(&c), 4);
     model_config all = model_config_default();
-    all.num_layers = 3, all.num_loops = 1, all.loop_start = 0, all.loop_end = 2, all.looping = true;
+    all.num_layers = 3, all.loop.extra_passes = 1, all.loop.first = 0, all.loop.last = 2, all.loop.on = true;
     const int twice[] = {0, 1, 2, 0, 1, 2};
     assert_path(&all, twice, 6, 3);
-    assert_int_equal(model_config_skips(&all), 3);
+    assert_int_equal(model_skips(&all), 3);
 }
 
 /* Each pass a U-Net of its own, over the same rows of skip_weights; of an odd number of layers the last one pops nothing. */
 static void skips_of_each_pass(void **state) {
     (void)state;
     model_config c = model_config_default();
-    c.num_layers = 5, c.num_loops = 1, c.loop_start = 0, c.loop_end = 4, c.loop_skips = LOOP_SKIPS_EACH_PASS;
-    c.parallel_start_layer = 5, c.looping = true;
+    c.num_layers = 5, c.loop.extra_passes = 1, c.loop.first = 0, c.loop.last = 4, c.loop.skips = LOOP_SKIPS_EACH_PASS;
+    c.residual.parallel_start_layer = 5, c.loop.on = true;
     assert_ok(model_config_check(&c));
-    assert_int_equal(model_config_skips(&c), 2);
+    assert_int_equal(model_skips(&c), 2);
     const int pass[] = {PATH_PUSH, PATH_PUSH, 0, 1, PATH_PLAIN};
-    forward_path path = model_config_path(&c);
+    forward_path path = model_path(&c);
     assert_int_equal(path.length, 10);
     for (int i = 0; i < 10; i++) {
         assert_int_equal(path.layer[i], i % 5);
@@ -50,15 +51,15 @@ static void mixture_layers_and_widths(void **state) {
     (void)state;
     model_config c = model_config_default();
     assert_false(model_config_has_moe(&c));
-    c.moe_start_layer = 7;
+    c.moe.start_layer = 7;
     assert_true(model_config_is_moe(&c, 7) && model_config_is_moe(&c, 8) && !model_config_is_moe(&c, 6));
     assert_int_equal(model_config_expert_hidden(&c), 2048);
-    c.moe_num_experts = 3, c.moe_split = true;
+    c.moe.experts = 3, c.moe.split = true;
     assert_int_equal(model_config_expert_hidden(&c), 682);
-    c.moe_expert_mult = 1.5f;
+    c.moe.expert_mult = 1.5f;
     assert_int_equal(model_config_expert_hidden(&c), 256);
     assert_int_equal(model_config_active_experts(&c), 1);
-    c.moe_gate = GATE_SOFT;
+    c.moe.gate = GATE_SOFT;
     assert_int_equal(model_config_active_experts(&c), 3);
 }
 
@@ -81,7 +82,7 @@ static void every_field_is_in_the_table(void **state) {
     for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
         const config_field *f = &model_config_fields[i];
         assert_non_null(f->key);
-        size_t size = field_size(f), padding = size == 8 ? 7 : 3;
+        size_t size = field_size(f), padding = 7;
         assert_in_range(f->offset, end, end + padding); /* in the struct's order, with no more than padding between */
         end = f->offset + size;
     }
@@ -104,94 +105,77 @@ static void rules(void **state) {
     assert_refused(c.vocab_size = 65537, "vocab_size");
     assert_refused(c.num_layers = MODEL_MAX_LAYERS + 1, "num_layers");
     assert_refused(c.model_dim = 0, "model_dim");
-    assert_refused(c.num_heads = 7, "num_heads");
-    assert_refused(c.num_heads = 512, "num_heads"); /* heads of one channel cannot be rotated */
-    assert_refused(c.num_kv_heads = 3, "num_kv_heads");
-    assert_refused(c.rope_dims = 15, "rope_dims");
-    assert_refused(c.rope_dims = 66, "rope_dims");
-    assert_refused(c.mlp_mult = 1.001f, "mlp_mult");
-    assert_refused(c.mlp_mult = -1, "mlp_mult");
-    assert_refused(c.smear_width = 513, "smear_width");
-    assert_refused(c.parallel_start_layer = 10, "parallel_start_layer");
-    assert_refused(c.loop_end = 9, "loop_end");
-    assert_refused(c.loop_start = 6, "loop_start");
-    assert_refused((c.num_layers = 64, c.loop_end = 63, c.num_loops = 4), "num_loops");
-    assert_refused((c.num_loops = 0, c.looping = true), "looping");
-    assert_refused(c.moe_top_k = 3, "moe_top_k");
-    assert_refused(c.moe_layers[9] = true, "moe_layers");
-    assert_refused(c.activation = (activation)7, "activation");
-    assert_refused(c.rope_base = 0, "rope_base");
-    assert_refused(c.moe_num_experts = 65, "moe_num_experts");
-    assert_refused(c.moe_start_layer = 9, "moe_start_layer");
-    assert_refused((c.moe_start_layer = 4, c.moe_layers[2] = true), "moe_start_layer");
-    assert_refused((c.loop_skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
-    assert_refused((c.moe_gate = GATE_SOFT, c.moe_top_k = 2), "moe_top_k");
-    assert_refused((c.moe_gate = GATE_STRAIGHT_THROUGH, c.moe_bias_rate = 0.001f), "moe_bias_rate");
-    assert_refused((c.moe_gate = GATE_SOFT, c.moe_noise_std = 1), "moe_noise_std");
-    assert_refused((c.moe_start_layer = 0, c.moe_expert_mult = 0.3f), "moe_expert_mult");
-    assert_refused((c.moe_start_layer = 0, c.moe_shared_mult = 0.3f), "moe_shared_mult");
-    assert_refused((c.bigram_buckets = 1, c.bigram_hash = BIGRAM_XOR), "bigram_buckets");
-    assert_refused(c.random_up_layers[9] = true, "random_up_layers");
-    assert_refused(c.random_up_layers[3] = c.moe_layers[3] = true, "random_up_layers");
-    assert_refused((c.random_up_layers[3] = true, c.activation = ACTIVATION_SWIGLU), "random_up_layers");
-    assert_refused((c.random_up_layers[3] = true, c.random_up_rank = 513), "random_up_rank");
-    assert_refused((c.random_up_layers[3] = true, c.random_up_experts = 65), "random_up_experts");
+    assert_refused(c.attention.heads = 7, "num_heads");
+    assert_refused(c.attention.heads = 512, "num_heads"); /* heads of one channel cannot be rotated */
+    assert_refused(c.attention.kv_heads = 3, "num_kv_heads");
+    assert_refused(c.rotary.dims = 15, "rope_dims");
+    assert_refused(c.rotary.dims = 66, "rope_dims");
+    assert_refused(c.mlp.mult = 1.001f, "mlp_mult");
+    assert_refused(c.mlp.mult = -1, "mlp_mult");
+    assert_refused(c.residual.smear_width = 513, "smear_width");
+    assert_refused(c.residual.parallel_start_layer = 10, "parallel_start_layer");
+    assert_refused(c.loop.last = 9, "loop_end");
+    assert_refused(c.loop.first = 6, "loop_start");
+    assert_refused((c.num_layers = 64, c.loop.last = 63, c.loop.extra_passes = 4), "num_loops");
+    assert_refused((c.loop.extra_passes = 0, c.loop.on = true), "looping");
+    assert_refused(c.moe.top_k = 3, "moe_top_k");
+    assert_refused(c.moe.layers[9] = true, "moe_layers");
+    assert_refused(c.mlp.activation = (activation)7, "activation");
+    assert_refused(c.rotary.base = 0, "rope_base");
+    assert_refused(c.moe.experts = 65, "moe_num_experts");
+    assert_refused(c.moe.start_layer = 9, "moe_start_layer");
+    assert_refused((c.moe.start_layer = 4, c.moe.layers[2] = true), "moe_start_layer");
+    assert_refused((c.loop.skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
+    assert_refused((c.moe.gate = GATE_SOFT, c.moe.top_k = 2), "moe_top_k");
+    assert_refused((c.moe.gate = GATE_STRAIGHT_THROUGH, c.moe.bias_rate = 0.001f), "moe_bias_rate");
+    assert_refused((c.moe.gate = GATE_SOFT, c.moe.noise_std = 1), "moe_noise_std");
+    assert_refused((c.moe.start_layer = 0, c.moe.expert_mult = 0.3f), "moe_expert_mult");
+    assert_refused((c.moe.start_layer = 0, c.moe.shared_mult = 0.3f), "moe_shared_mult");
+    assert_refused((c.stem.bigram_buckets = 1, c.stem.bigram_hash = BIGRAM_XOR), "bigram_buckets");
+    assert_refused(c.random_up.layers[9] = true, "random_up_layers");
+    assert_refused(c.random_up.layers[3] = c.moe.layers[3] = true, "random_up_layers");
+    assert_refused((c.random_up.layers[3] = true, c.mlp.activation = ACTIVATION_SWIGLU), "random_up_layers");
+    assert_refused((c.random_up.layers[3] = true, c.random_up.rank = 513), "random_up_rank");
+    assert_refused((c.random_up.layers[3] = true, c.random_up.experts = 65), "random_up_experts");
 }
 
 /* Keys of an option that is not there: the model would not be what its author thinks. */
 static void orphaned_options(void **state) {
     (void)state;
-    assert_refused(c.random_up_rank = 8, "random_up_rank");
-    assert_refused(c.random_up_experts = 2, "random_up_experts");
-    assert_refused(c.random_up_gain = false, "random_up_gain");
-    assert_refused(c.random_up_seed = 1, "random_up_seed");
-    assert_refused(c.moe_split = true, "moe_split");
-    assert_refused(c.moe_expert_mult = 1, "moe_expert_mult");
-    assert_refused(c.moe_shared_mult = 2, "moe_shared_mult");
-    assert_refused(c.trigram_dim = 64, "trigram_dim");
-    assert_refused((c.bigram_buckets = 0, c.bigram_hash = BIGRAM_XOR), "bigram_hash");
-    assert_refused((c.bigram_buckets = 0, c.hash_scale = 0.05f), "hash_scale");
-    assert_refused((c.bigram_buckets = 0, c.hash_init = HASH_ZERO_TABLE), "hash_init");
-    assert_refused((c.num_loops = 0, c.loop_skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
+    assert_refused(c.random_up.rank = 8, "random_up_rank");
+    assert_refused(c.random_up.experts = 2, "random_up_experts");
+    assert_refused(c.random_up.gain = false, "random_up_gain");
+    assert_refused(c.random_up.seed = 1, "random_up_seed");
+    assert_refused(c.moe.split = true, "moe_split");
+    assert_refused(c.moe.expert_mult = 1, "moe_expert_mult");
+    assert_refused(c.moe.shared_mult = 2, "moe_shared_mult");
+    assert_refused(c.stem.trigram_dim = 64, "trigram_dim");
+    assert_refused((c.stem.bigram_buckets = 0, c.stem.bigram_hash = BIGRAM_XOR), "bigram_hash");
+    assert_refused((c.stem.bigram_buckets = 0, c.stem.hash_scale = 0.05f), "hash_scale");
+    assert_refused((c.stem.bigram_buckets = 0, c.init.hash = HASH_ZERO_TABLE), "hash_init");
+    assert_refused((c.loop.extra_passes = 0, c.loop.skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
 }
 
 static model_config unusual(void) {
     model_config c = model_config_default();
-    c.activation = ACTIVATION_SWIGLU;
-    c.mlp_mult = 2.5f;
-    c.tied_embed_init_std = 0.1f / 3;
-    c.looping = true;
-    c.moe_num_experts = 4;
-    c.moe_top_k = 2;
-    c.moe_layers[1] = c.moe_layers[8] = true;
-    c.tie_embeddings = false;
-    c.hash_scale = 0.05f;
-    c.bigram_hash = BIGRAM_XOR;
-    c.moe_gate = GATE_PROBABILITY;
-    c.moe_shared_mult = 0.5f;
-    c.loop_skips = LOOP_SKIPS_ALONG_PATH;
-    c.activation = ACTIVATION_LEAKY_RELU2;
-    c.random_up_layers[0] = true;
-    c.random_up_seed = 999999999999998;
-    c.naming = NAMING_MODULES;
+    c.mlp.activation = ACTIVATION_SWIGLU;
+    c.mlp.mult = 2.5f;
+    c.init.embed_std = 0.1f / 3;
+    c.loop.on = true;
+    c.moe.experts = 4;
+    c.moe.top_k = 2;
+    c.moe.layers[1] = c.moe.layers[8] = true;
+    c.head.tied = false;
+    c.stem.hash_scale = 0.05f;
+    c.stem.bigram_hash = BIGRAM_XOR;
+    c.moe.gate = GATE_PROBABILITY;
+    c.moe.shared_mult = 0.5f;
+    c.loop.skips = LOOP_SKIPS_ALONG_PATH;
+    c.mlp.activation = ACTIVATION_LEAKY_RELU2;
+    c.random_up.layers[0] = true;
+    c.random_up.seed = 999999999999998;
+    c.stem.hash_projection = false;
     return c;
-}
-
-/* A config.json of version 0.1 is read as what it was then; its own keys are still asked for. */
-static void older_json(void **state) {
-    (void)state;
-    static const char *const later[] = {"moe_gate", "naming", "random_up_seed", "trigram_dim", "router_init_std"};
-    model_config c = model_config_default(), back;
-    cJSON *json = model_config_to_json(&c);
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++) cJSON_DeleteItemFromObjectCaseSensitive(json, later[i]);
-    assert_ok(model_config_from_json(&back, json, "config.json"));
-    for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
-        char *before = field_text(&model_config_fields[i], &c), *after = field_text(&model_config_fields[i], &back);
-        assert_string_equal(before, after);
-        free(before);
-        free(after);
-    }
-    cJSON_Delete(json);
 }
 
 static void json_round_trip(void **state) {
@@ -209,7 +193,7 @@ static void json_round_trip(void **state) {
         free(before);
         free(after);
     }
-    assert_true(back.tied_embed_init_std == c.tied_embed_init_std);
+    assert_true(back.init.embed_std == c.init.embed_std);
     cJSON_Delete(parsed);
     cJSON_free(text);
     cJSON_Delete(json);
@@ -250,14 +234,15 @@ static void json_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(forward_paths),
-                                       cmocka_unit_test(every_field_is_in_the_table),
-                                       cmocka_unit_test(rules),
-                                       cmocka_unit_test(json_round_trip),
-                                       cmocka_unit_test(json_refusals),
-                                       cmocka_unit_test(skips_of_each_pass),
-                                       cmocka_unit_test(mixture_layers_and_widths),
-                                       cmocka_unit_test(orphaned_options),
-                                       cmocka_unit_test(older_json)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(forward_paths),
+        cmocka_unit_test(every_field_is_in_the_table),
+        cmocka_unit_test(rules),
+        cmocka_unit_test(json_round_trip),
+        cmocka_unit_test(json_refusals),
+        cmocka_unit_test(skips_of_each_pass),
+        cmocka_unit_test(mixture_layers_and_widths),
+        cmocka_unit_test(orphaned_options),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

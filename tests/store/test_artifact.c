@@ -2,9 +2,9 @@
 #include "test.h"
 
 #include "base/random.h"
+#include "quant/quantize.h"
 #include "store/artifact.h"
 #include "store/artifact_format.h"
-#include "quant/quantize.h"
 #include <math.h>
 
 /* Every kind of parameter: experts in layer 1, looped layers, a bigram hash, a tied head. */
@@ -13,18 +13,18 @@ static model_config tiny_config(void) {
     c.vocab_size = 96;
     c.num_layers = 3;
     c.model_dim = 32;
-    c.num_heads = 2;
-    c.num_kv_heads = 1;
-    c.mlp_mult = 2;
-    c.rope_dims = 8;
-    c.parallel_start_layer = 2;
-    c.bigram_buckets = 64;
-    c.bigram_dim = 8;
-    c.num_loops = 1;
-    c.loop_start = 1;
-    c.loop_end = 1;
-    c.looping = true;
-    c.moe_layers[1] = true;
+    c.attention.heads = 2;
+    c.attention.kv_heads = 1;
+    c.mlp.mult = 2;
+    c.rotary.dims = 8;
+    c.residual.parallel_start_layer = 2;
+    c.stem.bigram_buckets = 64;
+    c.stem.bigram_dim = 8;
+    c.loop.extra_passes = 1;
+    c.loop.first = 1;
+    c.loop.last = 1;
+    c.loop.on = true;
+    c.moe.layers[1] = true;
     return c;
 }
 
@@ -151,7 +151,7 @@ static void logits_come_back(void **state) {
     o.quant.bits = o.quant.embed_bits = 8;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
     assert_ok(artifact_read(f->path, f->m->k, &back, NULL, NULL));
-    assert_true(back->config.looping && back->config.moe_layers[1]);
+    assert_true(back->config.loop.on && back->config.moe.layers[1]);
     float *x = xmalloc(BATCH * LENGTH * 96 * sizeof *x), *y = xmalloc(BATCH * LENGTH * 96 * sizeof *y);
     assert_ok(model_logits(f->m, &b, x));
     assert_ok(model_logits(back, &b, y));

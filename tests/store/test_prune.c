@@ -3,9 +3,9 @@
 
 #include "base/random.h"
 #include "nn/specs.h"
-#include "store/artifact.h"
 #include "quant/prune.h"
 #include "quant/quantize.h"
+#include "store/artifact.h"
 #include <math.h>
 
 static int by_size(const void *a, const void *b) {
@@ -94,20 +94,20 @@ static model *every_kind(void) {
     c.vocab_size = VOCAB;
     c.num_layers = 3;
     c.model_dim = 32;
-    c.num_heads = 2;
-    c.num_kv_heads = 1;
-    c.mlp_mult = 2;
-    c.rope_dims = 8;
-    c.parallel_start_layer = 3;
-    c.bigram_buckets = 64;
-    c.bigram_dim = 8;
-    c.num_loops = 0;
-    c.tie_embeddings = false;
-    c.moe_layers[1] = true;
-    c.moe_shared_mult = 1;
-    c.random_up_layers[2] = true;
-    c.random_up_experts = 2;
-    c.random_up_rank = 4;
+    c.attention.heads = 2;
+    c.attention.kv_heads = 1;
+    c.mlp.mult = 2;
+    c.rotary.dims = 8;
+    c.residual.parallel_start_layer = 3;
+    c.stem.bigram_buckets = 64;
+    c.stem.bigram_dim = 8;
+    c.loop.extra_passes = 0;
+    c.head.tied = false;
+    c.moe.layers[1] = true;
+    c.moe.shared_mult = 1;
+    c.random_up.layers[2] = true;
+    c.random_up.experts = 2;
+    c.random_up.rank = 4;
     model *m;
     assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32)));
     assert_ok(model_init(m, 7));

@@ -1,8 +1,8 @@
 /* Sweeps: what is refused, what a run of one leaves behind, and warnings of routers that collapse. */
 #include "tiny.h"
 
-#include "train/routing_watch.h"
 #include "study/sweep.h"
+#include "train/routing_watch.h"
 #include <math.h>
 
 static char *folder;
@@ -228,8 +228,8 @@ static void count_warning(void *context, const char *line) {
 static void warns_after_fifty_steps(void **state) {
     (void)state;
     model_config c = tiny_model();
-    c.moe_num_experts = 4;
-    c.moe_top_k = 1;
+    c.moe.experts = 4;
+    c.moe.top_k = 1;
     routing_watch *w = xcalloc(1, sizeof *w);
     step_record *s = xcalloc(1, sizeof *s);
     char *line = NULL;
@@ -261,25 +261,25 @@ static void warns_after_fifty_steps(void **state) {
 static void loads(void **state) {
     (void)state;
     model_config c = tiny_model();
-    c.moe_num_experts = 2;
-    c.moe_top_k = 1;
-    c.moe_gate = GATE_RENORMALIZED;
+    c.moe.experts = 2;
+    c.moe.top_k = 1;
+    c.moe.gate = GATE_RENORMALIZED;
     assert_int_equal(routing_load(&c, 0.91), LOAD_HIGH);
     assert_int_equal(routing_load(&c, 0.89), LOAD_FINE);
     assert_int_equal(routing_load(&c, 0.019), LOAD_LOW);
-    c.moe_top_k = 2; /* every token goes to both: nothing is chosen */
+    c.moe.top_k = 2; /* every token goes to both: nothing is chosen */
     assert_int_equal(routing_load(&c, 0.5), LOAD_FINE);
-    c.moe_num_experts = 4; /* half of the pairs: each token's */
+    c.moe.experts = 4; /* half of the pairs: each token's */
     assert_int_equal(routing_load(&c, 0.5), LOAD_HIGH);
     assert_int_equal(routing_load(&c, 0.02), LOAD_FINE);
     assert_int_equal(routing_load(&c, 0.009), LOAD_LOW);
-    c.moe_num_experts = 64;
-    c.moe_top_k = 1; /* an even part is 1.6 % */
+    c.moe.experts = 64;
+    c.moe.top_k = 1; /* an even part is 1.6 % */
     assert_int_equal(routing_load(&c, 0.0156), LOAD_FINE);
     assert_int_equal(routing_load(&c, 0.003), LOAD_LOW);
-    c.moe_gate = GATE_SOFT; /* top_k is not used */
-    c.moe_num_experts = 2;
-    c.moe_top_k = 2;
+    c.moe.gate = GATE_SOFT; /* top_k is not used */
+    c.moe.experts = 2;
+    c.moe.top_k = 2;
     assert_int_equal(routing_load(&c, 0.95), LOAD_HIGH);
 }
 

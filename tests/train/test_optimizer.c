@@ -1,5 +1,6 @@
 #include "tiny.h"
 
+#include "nn/roles.h"
 #include "store/tensor_file.h"
 #include "train/average.h"
 #include "train/schedule.h"
@@ -19,7 +20,7 @@ static void assert_group(const model *m, const char *name, param_group expected)
 
 static status upcycle(model *m, optimizer *o, average *e);
 
-static void groups_follow_names_and_dimensions(void **state) {
+static void groups_follow_roles(void **state) {
     (void)state;
     model *m = tiny_model_create();
     assert_ok(upcycle(m, NULL, NULL));
@@ -46,7 +47,7 @@ static void groups_follow_names_and_dimensions(void **state) {
     for (int i = 0; i < m->param_count; i++) /* nothing is forgotten, as the script forgot the bigram table */
         assert_int_not_equal(optimizer_group(m->params[i]), GROUP_FROZEN);
     model_destroy(m);
-    param head = {.name = (char *)"lm_head.weight", .value = {.ndim = 2}, .grad = &(float){0}};
+    param head = {.name = (char *)"lm_head.weight", .role = ROLE_HEAD, .value = {.ndim = 2}, .grad = &(float){0}};
     assert_int_equal(optimizer_group(&head), GROUP_HEAD);
     head.grad = NULL;
     assert_int_equal(optimizer_group(&head), GROUP_FROZEN);
@@ -336,7 +337,7 @@ static void states_survive_a_file(void **state) {
     assert_fails(optimizer_load(p, path), "blocks.1.mlp.router.weight");
     assert_fails(weights_load(twin, weights), "blocks.1.mlp.router.weight");
     model_config shorter = tiny_model(); /* fewer parameters than the file has */
-    shorter.bigram_buckets = 0;
+    shorter.stem.bigram_buckets = 0;
     model *other;
     assert_ok(model_create(&other, &shorter, m->k));
     assert_fails(weights_load(other, weights), "bigram_emb.weight");
@@ -351,7 +352,7 @@ static void states_survive_a_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(groups_follow_names_and_dimensions),
+        cmocka_unit_test(groups_follow_roles),
         cmocka_unit_test(embeddings_and_scalars_follow_adam),
         cmocka_unit_test(matrices_follow_muon),
         cmocka_unit_test(the_global_norm_is_clipped),

@@ -26,7 +26,7 @@ static void defaults(void **state) {
     assert_int_equal(c.batch * c.accumulate * c.seq, 524288);
     assert_int_equal(c.event_count, 3);
     model_config after = run_config_after_events(&c, &c.model);
-    assert_true(after.looping && after.moe_layers[4] && after.moe_layers[5] && !after.moe_layers[3]);
+    assert_true(after.loop.on && after.moe.layers[4] && after.moe.layers[5] && !after.moe.layers[3]);
     run_config_free(&c);
 }
 
@@ -42,8 +42,8 @@ static void nested_and_flat(void **state) {
     assert_int_equal(c.batch, 4);
     assert_int_equal(c.seq, 128);
     assert_true(c.adam_eps == 1e-7 && !c.muon_nesterov && c.seed == UINT64_MAX);
-    assert_int_equal(c.model.activation, ACTIVATION_SWIGLU);
-    assert_true(c.model.moe_layers[1] && !c.model.moe_layers[2] && c.model.moe_layers[3]);
+    assert_int_equal(c.model.mlp.activation, ACTIVATION_SWIGLU);
+    assert_true(c.model.moe.layers[1] && !c.model.moe.layers[2] && c.model.moe.layers[3]);
     assert_ok(parse(&c, "data: elsewhere\n")); /* the key, not the section */
     assert_string_equal(c.data, "elsewhere");
     assert_int_equal(c.batch, 4);
@@ -141,7 +141,7 @@ static void overrides(void **state) {
     assert_int_equal(c.seq, 256);
     assert_int_equal(c.eval_stride, 256); /* not given: it follows a shorter seq */
     assert_int_equal(c.event_count, 0);
-    assert_true(c.model.moe_layers[1] && c.model.moe_layers[2]);
+    assert_true(c.model.moe.layers[1] && c.model.moe.layers[2]);
     assert_string_equal(c.run, "runs/it's: #1");
     assert_string_equal(c.data, "d");
     assert_string_equal(c.tokenizer, "t");
@@ -181,7 +181,7 @@ static void rules(void **state) {
     assert_refused(c.eval_stride = 4096, "eval_stride: expected at most seq 2048");
     assert_refused(c.embed_bits = 1, "embed_bits: expected");
     assert_refused((free(c.dtype), c.dtype = NULL), "dtype: expected one of");
-    assert_refused(c.model.num_heads = 7, "num_heads: expected");
+    assert_refused(c.model.attention.heads = 7, "num_heads: expected");
     assert_refused(c.event_count = MAX_EVENTS + 1, "events: expected");
     assert_refused(c.events[0].layers[9] = true, "events[0].layers: expected layers below num_layers 9, found 9");
     assert_refused(memset(c.events[0].layers, 0, sizeof c.events[0].layers), "events[0].layers: expected at least one");
@@ -189,8 +189,8 @@ static void rules(void **state) {
     assert_refused(c.events[0].experts = 1, "events[0].experts: expected an integer from 2");
     assert_refused(c.events[1].at = 2, "events[1].at: expected");
     assert_refused(c.events[1].below_lr = 0.5, "events[1].below_lr");
-    assert_refused(c.model.num_loops = 0, "events[1].do: loop");
-    assert_refused(c.model.moe_layers[4] = true, "events[0].layers: expected layers without experts, found 4");
+    assert_refused(c.model.loop.extra_passes = 0, "events[1].do: loop");
+    assert_refused(c.model.moe.layers[4] = true, "events[0].layers: expected layers without experts, found 4");
     assert_refused((c.events[1] = c.events[0], c.events[1].experts = 3, c.events[1].layers[4] = false,
                     c.events[1].layers[5] = false, c.events[1].layers[6] = true),
                    "events[1].experts: expected layer 4's 2");
@@ -222,7 +222,7 @@ static void written_and_read(void **state) {
     run_config back = run_config_default();
     assert_ok(parse(&back, text));
     assert_string_equal(back.run, c.run);
-    assert_true(back.muon_wd == c.muon_wd && back.model.logit_softcap == c.model.logit_softcap);
+    assert_true(back.muon_wd == c.muon_wd && back.model.head.softcap == c.model.head.softcap);
     free(text);
     run_config_free(&back);
     run_config_free(&c);

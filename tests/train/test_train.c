@@ -115,8 +115,8 @@ static void events_fire_once_and_show_in_the_log(void **state) {
     model *m;
     assert_ok(checkpoint_require(&saved, c.run)); /* the checkpoint's config.json is the model as it became */
     assert_ok(checkpoint_load_model(saved, kernels_for(DTYPE_F32), "ema", &m));
-    assert_true(m->config.looping && m->config.moe_layers[1] && m->config.moe_layers[2]);
-    assert_int_equal(m->config.moe_num_experts, 2);
+    assert_true(m->config.loop.on && m->config.moe.layers[1] && m->config.moe.layers[2]);
+    assert_int_equal(m->config.moe.experts, 2);
     model_destroy(m);
     checkpoint_close(saved);
     run_config_free(&c);
@@ -211,9 +211,9 @@ static void a_run_is_not_overwritten(void **state) {
     assert_fails(train_run(&c, true, &result), c.run); /* nothing there to resume */
     assert_ok(train_run(&c, false, &result));
     assert_fails(train_run(&c, false, &result), "--resume");
-    c.model.mlp_mult = 3;
+    c.model.mlp.mult = 3;
     assert_fails(train_run(&c, true, &result), "mlp_mult is 2");
-    c.model.mlp_mult = 2;
+    c.model.mlp.mult = 2;
     c.steps = 4;
     c.events[0].kind = EVENT_LOOP; /* upcycling fired before step 2 */
     assert_fails(train_run(&c, true, &result), "upcycle");
