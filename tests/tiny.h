@@ -102,30 +102,30 @@ static inline void set_string(char **where, const char *text) {
 static inline run_config tiny_run(const char *folder, const char *name, int64_t steps) {
     run_config c = run_config_default();
     char *run = path_join(folder, name), *data = path_join(folder, "data");
-    set_string(&c.run, run);
-    set_string(&c.data, data);
+    set_string(&c.train.run, run);
+    set_string(&c.data.path, data);
     free(run);
     free(data);
-    set_string(&c.dtype, "f32");
+    set_string(&c.train.dtype, "f32");
     c.model = tiny_model();
-    c.batch = 2;
-    c.seq = 32;
-    c.accumulate = 2;
-    c.steps = steps;
-    c.max_seconds = 0;
-    c.shuffle = true;
-    c.checkpoint_every = 0;
-    c.checkpoint_seconds = 0;
-    c.keep_checkpoints = 100;
-    c.val_every = 0;
-    c.val_tokens = 200;
-    c.eval_stride = 32;
-    c.ema_decay = 0.9;
-    c.events[0] =
+    c.train.batch = 2;
+    c.train.seq = 32;
+    c.train.accumulate = 2;
+    c.train.steps = steps;
+    c.train.max_seconds = 0;
+    c.train.shuffle = true;
+    c.train.checkpoint_every = 0;
+    c.train.checkpoint_seconds = 0;
+    c.train.keep_checkpoints = 100;
+    c.train.val_every = 0;
+    c.train.val_tokens = 200;
+    c.eval.stride = 32;
+    c.average.ema_decay = 0.9;
+    c.events.items[0] =
         (event){.at = 0.3, .kind = EVENT_UPCYCLE, .layers = {[1] = true, [2] = true}, .experts = 2, .top_k = 1};
-    c.events[1] = (event){.at = 0.35, .kind = EVENT_LOOP};
-    c.events[2] = (event){.below_lr = 0.5, .kind = EVENT_QAT, .bits = 6};
-    c.event_count = 3;
+    c.events.items[1] = (event){.at = 0.35, .kind = EVENT_LOOP};
+    c.events.items[2] = (event){.below_lr = 0.5, .kind = EVENT_QAT, .bits = 6};
+    c.events.count = 3;
     return c;
 }
 

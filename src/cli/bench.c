@@ -103,8 +103,8 @@ static status run(int argc, char **argv) {
     if (strcmp(argv[1], "train") != 0) return fail_usage("bench: expected train, found %s", argv[1]);
     run_config config = run_config_default();
     status s = run_config_load(&config, argv[2], argv + 3, argc - 3);
-    if (s == STATUS_OK && after) config.model = run_config_after_events(&config, &config.model);
-    if (s == STATUS_OK) s = choose_kernels(type ? type : config.dtype, &k);
+    if (s == STATUS_OK && after) config.model = model_after_events(&config.events, &config.model);
+    if (s == STATUS_OK) s = choose_kernels(type ? type : config.train.dtype, &k);
     bench_options options = {.warmup = 2, .steps = (int)steps, .forward_only = forward};
     if (s == STATUS_OK) s = bench_train(&config, k, &options, &report);
     run_config_free(&config);

@@ -119,9 +119,9 @@ static status read_run_config(request *q) {
     status s = checkpoint_load_config(c, &config);
     if (s == STATUS_OK) {
         q->average = checkpoint_has_average(c);
-        q->run_data = config.data ? xstrdup(config.data) : NULL;
-        q->run_stride = config.eval_stride;
-        q->average_name = config.average == AVERAGE_SWA ? "SWA" : "EMA";
+        q->run_data = config.data.path ? xstrdup(config.data.path) : NULL;
+        q->run_stride = config.eval.stride;
+        q->average_name = config.average.kind == AVERAGE_SWA ? "SWA" : "EMA";
     }
     run_config_free(&config);
     checkpoint_close(c);

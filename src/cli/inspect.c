@@ -7,7 +7,6 @@
 #include "eval/bpb.h"
 #include "store/artifact.h"
 #include "train/checkpoint.h"
-#include "train/pack.h"
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
@@ -41,7 +40,7 @@ static status read_preset(inspected *i, char **overrides, int count) {
     i->has_run = true;
     TRY(run_config_load(&i->run, i->path, overrides, count));
     i->now = i->run.model;
-    i->context = i->run.seq;
+    i->context = i->run.train.seq;
     return STATUS_OK;
 }
 
@@ -74,9 +73,9 @@ static int64_t compressed_bytes(const char *path) {
 }
 
 static int64_t tokenizer_size(const inspected *i) {
-    const char *folder = i->checkpoint ? i->checkpoint : i->run.data;
-    bool named = !i->checkpoint && i->run.tokenizer;
-    char *path = named ? xstrdup(i->run.tokenizer) : path_join(folder, "tokenizer.model");
+    const char *folder = i->checkpoint ? i->checkpoint : i->run.data.path;
+    bool named = !i->checkpoint && i->run.data.tokenizer;
+    char *path = named ? xstrdup(i->run.data.tokenizer) : path_join(folder, "tokenizer.model");
     int64_t bytes = compressed_bytes(path);
     free(path);
     return bytes;
@@ -100,13 +99,13 @@ static status read_artifact(inspected *i) {
 }
 
 static void count_up(inspected *i) {
-    i->after = i->has_run ? run_config_after_events(&i->run, &i->now) : i->now;
+    i->after = i->has_run ? model_after_events(&i->run.events, &i->now) : i->now;
     i->budget_now = model_budget_count(&i->now);
     i->budget_after = model_budget_count(&i->after);
     i->gflop_now = model_forward_flops(&i->now, i->context) / 1e9;
     i->gflop_after = model_forward_flops(&i->after, i->context) / 1e9;
     if (!i->has_run) return;
-    quant_options options = pack_options_of(&i->run).quant;
+    quant_options options = pack_options_of(&i->run.pack, i->context).quant;
     i->bits = estimate_bits(&options);
     i->embed_bits = estimate_embed_bits(&options);
     i->estimate = size_estimate_of(&i->after, &options);

@@ -82,19 +82,19 @@ static void print_size(const inspected *i) {
         return;
     }
     int64_t weights = (int64_t)i->estimate.total;
-    printf("artifact, estimated\n  %s bytes of weights: %.2f bits a weight on the %lld-bit grid, %.2f for embeddings\n",
-           grouped(weights, a), i->bits, (long long)i->run.pack_bits, i->embed_bits);
-    if (i->run.prune_fraction > 0)
+    printf("artifact, estimated\n  %s bytes of weights: %.2f bits a weight on the %d-bit grid, %.2f for embeddings\n",
+           grouped(weights, a), i->bits, i->run.pack.bits, i->embed_bits);
+    if (i->run.pack.prune_fraction > 0)
         printf("  %.0f %% of the weights in blocks pruned, which the sum takes into account\n",
-               100 * i->run.prune_fraction);
+               100 * i->run.pack.prune_fraction);
     if (i->tokenizer_bytes >= 0)
         printf("  %s bytes of tokenizer, %s in all", grouped(i->tokenizer_bytes, b),
                grouped(weights + i->tokenizer_bytes, c));
     else
         printf("  and a tokenizer, which is not there yet");
-    if (i->run.budget_bytes > 0)
-        printf("; budget %s%s", grouped(i->run.budget_bytes, d),
-               weights + (i->tokenizer_bytes > 0 ? i->tokenizer_bytes : 0) > i->run.budget_bytes
+    if (i->run.pack.budget_bytes > 0)
+        printf("; budget %s%s", grouped(i->run.pack.budget_bytes, d),
+               weights + (i->tokenizer_bytes > 0 ? i->tokenizer_bytes : 0) > i->run.pack.budget_bytes
                    ? ": too large without `moec pack --fit`"
                    : "");
     putchar('\n');
@@ -116,9 +116,9 @@ void inspect_print(const inspected *i) {
     printf("  %.4f GFLOP a token", i->gflop_now);
     if (changes(i)) printf(" now, %.4f after the events", i->gflop_after);
     puts("\n");
-    if (i->has_run && i->run.event_count > 0) {
+    if (i->has_run && i->run.events.count > 0) {
         puts("events");
-        for (int e = 0; e < i->run.event_count; e++) print_event(&i->run.events[e], c);
+        for (int e = 0; e < i->run.events.count; e++) print_event(&i->run.events.items[e], c);
         putchar('\n');
     }
     print_size(i);
@@ -148,9 +148,8 @@ static cJSON *state_json(const model_config *c, const model_budget *budget, doub
 }
 
 static cJSON *event_json(const event *e) {
-    static const char *const kinds[] = {"upcycle", "loop", "qat"};
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "do", kinds[e->kind]);
+    cJSON_AddStringToObject(json, "do", event_kind_name(e->kind));
     cJSON_AddNumberToObject(json, e->below_lr > 0 ? "below_lr" : "at", e->below_lr > 0 ? e->below_lr : e->at);
     if (e->kind == EVENT_QAT) cJSON_AddNumberToObject(json, "bits", e->bits);
     if (e->kind != EVENT_UPCYCLE) return json;
@@ -168,14 +167,14 @@ static void add_estimate(cJSON *json, const inspected *i) {
         cJSON_AddNumberToObject(parts, component_name((component)n), (double)(int64_t)i->estimate.bytes[n]);
     cJSON_AddItemToObject(estimate, "weight_bytes_by_component", parts);
     cJSON_AddNumberToObject(estimate, "weight_bytes", (double)(int64_t)i->estimate.total);
-    cJSON_AddNumberToObject(estimate, "prune_fraction", i->run.prune_fraction);
+    cJSON_AddNumberToObject(estimate, "prune_fraction", i->run.pack.prune_fraction);
     cJSON_AddNumberToObject(estimate, "bits_per_weight", i->bits); /* before pruning */
     cJSON_AddNumberToObject(estimate, "embed_bits_per_weight", i->embed_bits);
     if (i->tokenizer_bytes >= 0)
         cJSON_AddNumberToObject(estimate, "tokenizer_bytes", (double)i->tokenizer_bytes);
     else
         cJSON_AddNullToObject(estimate, "tokenizer_bytes");
-    cJSON_AddNumberToObject(estimate, "budget_bytes", (double)i->run.budget_bytes);
+    cJSON_AddNumberToObject(estimate, "budget_bytes", (double)i->run.pack.budget_bytes);
 }
 
 void inspect_print_json(const inspected *i) {
@@ -191,7 +190,7 @@ void inspect_print_json(const inspected *i) {
     cJSON_AddItemToObject(json, "after_events", state_json(&i->after, &i->budget_after, i->gflop_after));
     if (i->has_run) {
         cJSON *events = cJSON_AddArrayToObject(json, "events");
-        for (int e = 0; e < i->run.event_count; e++) cJSON_AddItemToArray(events, event_json(&i->run.events[e]));
+        for (int e = 0; e < i->run.events.count; e++) cJSON_AddItemToArray(events, event_json(&i->run.events.items[e]));
         add_estimate(json, i);
     } else {
         cJSON_AddNumberToObject(json, "artifact_bytes", (double)i->artifact_bytes);

@@ -72,9 +72,9 @@ static status parse(int *argc, char **argv, request *q) {
     q->live = cli_flag(argc, argv, "--live");
     TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
     TRY(read_run(q, argv[1]));
-    long long matrix = q->run.pack_bits, embedding = q->run.embed_bits, bytes = q->run.budget_bytes;
-    long long batches = q->run.calibration_batches;
-    q->options = pack_options_of(&q->run);
+    long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits, bytes = q->run.pack.budget_bytes;
+    long long batches = q->run.pack.calibration_batches;
+    q->options = pack_options_of(&q->run.pack, q->run.train.seq);
     quant_options *quant = &q->options.quant;
     TRY(cli_integer("--bits", bits, 2, 8, &matrix));
     TRY(cli_integer("--embed-bits", embed_bits, 0, 8, &embedding));
@@ -88,10 +88,10 @@ static status parse(int *argc, char **argv, request *q) {
     quant->gptq = !rounding;
     q->options.budget_bytes = bytes;
     q->options.fit = fit;
-    q->run.calibration_batches = batches;
+    q->run.pack.calibration_batches = batches;
     if (data) {
-        free(q->run.data);
-        q->run.data = xstrdup(data);
+        free(q->run.data.path);
+        q->run.data.path = xstrdup(data);
     }
     q->output = output ? xstrdup(output) : default_output(q->saved->path);
     return STATUS_OK;
@@ -107,8 +107,8 @@ static void print_line(const char *name, int tensors, int64_t elements, int64_t 
 static void print_report(const request *q, const pack_report *r) {
     int tensors = 0;
     printf("%s, %s weights, %s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path,
-           q->live || !run_config_averages(&q->run) ? "live" : "averaged", q->options.quant.gptq ? "GPTQ" : "rounding",
-           r->least_step, r->embed_least_step);
+           q->live || !average_is_kept(&q->run.average) ? "live" : "averaged",
+           q->options.quant.gptq ? "GPTQ" : "rounding", r->least_step, r->embed_least_step);
     printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
     for (int i = 0; i < COMPONENTS; i++) {
         const pack_component *c = &r->components[i];

@@ -44,15 +44,15 @@ static void print_summary(const run_config *c, const train_result *r) {
         printf(", and nothing was left to do\n");
     else
         printf(", last loss %.4f\n", r->loss);
-    printf("checkpoint %s/checkpoints/step-%08" PRId64 "\n", c->run, r->state.step);
-    printf("log        %s/log.jsonl\n", c->run);
+    printf("checkpoint %s/checkpoints/step-%08" PRId64 "\n", c->train.run, r->state.step);
+    printf("log        %s/log.jsonl\n", c->train.run);
 }
 
 static status train(const run_config *c, bool resume, bool overwrite) {
-    if (!c->run || !*c->run) return fail_usage("run: expected a folder for the run, found nothing");
+    if (!c->train.run || !*c->train.run) return fail_usage("run: expected a folder for the run, found nothing");
     if (overwrite) {
-        TRY(remove_from_run(c->run, "checkpoints"));
-        TRY(remove_from_run(c->run, "log.jsonl"));
+        TRY(remove_from_run(c->train.run, "checkpoints"));
+        TRY(remove_from_run(c->train.run, "log.jsonl"));
     }
     train_result result;
     TRY(train_run(c, resume, &result));

@@ -1,5 +1,6 @@
 #include "config/field.h"
 #include "base/memory.h"
+#include "config/records.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -121,8 +122,9 @@ bool field_parse(const config_field *f, void *base, const char *text) {
     case FIELD_STRING:
         return parse_string(f, target, text);
     case FIELD_SET:
-    case FIELD_EVENTS:
-        return false; /* lists, not scalars */
+    case FIELD_RECORDS:
+    case FIELD_OWN:
+        return false; /* not scalars */
     }
     return false;
 }
@@ -184,7 +186,8 @@ char *field_text(const config_field *f, const void *base) {
         return *(char *const *)source ? xstrdup(*(char *const *)source) : NULL;
     case FIELD_SET:
         return set_text(source, set_size(f));
-    case FIELD_EVENTS:
+    case FIELD_RECORDS:
+    case FIELD_OWN:
         return NULL;
     }
     return NULL;
@@ -222,8 +225,8 @@ char *field_expected(const config_field *f) {
         return xstrdup("true or false");
     case FIELD_SET:
         return xasprintf("a list of numbers from 0 to %d, such as [4, 5]", (int)f->most);
-    case FIELD_EVENTS:
-        return xstrdup("a list of events, such as [{at: 0.3, do: loop}]");
+    case FIELD_RECORDS:
+        return xasprintf("a list of %ss, such as [%s]", f->records->one, f->records->example);
     default:
         return xstrdup(f->least > 0 ? "a text that is not empty" : "a text");
     }
@@ -253,4 +256,14 @@ bool field_in_range(const config_field *f, const void *base) {
     default:
         return true;
     }
+}
+
+status field_check(const config_field *f, const void *base) {
+    if (field_in_range(f, base)) return STATUS_OK;
+    /* What an enum's unknown number was called is not known; a text that is not there is NULL. */
+    char *expected = field_expected(f), *found = f->type == FIELD_CHOICE ? NULL : field_text(f, base);
+    status s = fail_usage("%s: expected %s, found %s", f->key, expected, found ? found : "nothing that is known");
+    free(expected);
+    free(found);
+    return s;
 }

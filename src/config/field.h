@@ -3,32 +3,47 @@
 #ifndef MOEC_CONFIG_FIELD_H
 #define MOEC_CONFIG_FIELD_H
 
+#include "base/status.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+struct record_list;
+struct yaml_document;
+struct yaml_node;
+
 typedef enum field_type {
-    FIELD_INT,    /* int */
-    FIELD_INT64,  /* int64_t */
-    FIELD_UINT64, /* uint64_t */
-    FIELD_FLOAT,  /* float */
-    FIELD_DOUBLE, /* double; with choices: or one of these words, choices[i] as −1 − i, which is below the range */
-    FIELD_BOOL,   /* bool */
-    FIELD_CHOICE, /* an enum: index into choices */
-    FIELD_STRING, /* char *, owned by the struct; one of choices where there are any */
-    FIELD_SET,    /* bool[most + 1]: a list of numbers from 0 to most */
-    FIELD_EVENTS  /* the events of a run_config; train/ reads and writes them */
+    FIELD_INT,     /* int */
+    FIELD_INT64,   /* int64_t */
+    FIELD_UINT64,  /* uint64_t */
+    FIELD_FLOAT,   /* float */
+    FIELD_DOUBLE,  /* double; with choices: or one of these words, choices[i] as −1 − i, which is below the range */
+    FIELD_BOOL,    /* bool */
+    FIELD_CHOICE,  /* an enum: index into choices */
+    FIELD_STRING,  /* char *, owned by the struct; one of choices where there are any */
+    FIELD_SET,     /* bool[most + 1]: a list of numbers from 0 to most */
+    FIELD_RECORDS, /* a list of mappings (records.h) */
+    FIELD_OWN      /* what `read` makes of the value; only in tables that read_mapping reads and nothing writes */
 } field_type;
 
 typedef struct config_field {
-    const char *section;
     const char *key;
     field_type type;
     size_t offset;              /* in the struct that the table describes */
     double least, most;         /* numbers: the range, inclusive. Strings: least 1 forbids an empty one */
     const char *const *choices; /* ends with NULL */
     const char *meaning;
+    const struct record_list *records;
+    status (*read)(const struct yaml_document *d, const struct yaml_node *value, const struct config_field *f,
+                   void *base);
 } config_field;
+
+/* A row of a table: CONFIG_FIELD(struct, "key", type, member, least, most, choices, "meaning"). */
+#define CONFIG_FIELD(STRUCT, KEY, TYPE, MEMBER, LEAST, MOST, CHOICES, MEANING)                                         \
+    {                                                                                                                  \
+        .key = KEY, .type = TYPE, .offset = offsetof(STRUCT, MEMBER), .least = LEAST, .most = MOST,                    \
+        .choices = CHOICES, .meaning = MEANING                                                                         \
+    }
 
 /* Read a scalar's text into base + offset; false, and nothing changed, when it is not what field_expected says. */
 bool field_parse(const config_field *f, void *base, const char *text);
@@ -36,8 +51,10 @@ bool field_parse(const config_field *f, void *base, const char *text);
 char *field_text(const config_field *f, const void *base);
 /* "an integer from 1 to 64"; a new string. */
 char *field_expected(const config_field *f);
-/* Whether the value satisfies the field's own range or choices. Sets always do. */
+/* Whether the value satisfies the field's own range or choices. Sets and records always do. */
 bool field_in_range(const config_field *f, const void *base);
+/* An error that says so: "KEY: expected …, found …". */
+status field_check(const config_field *f, const void *base);
 /* The members of a set of `count` numbers as "[4, 5]"; a new string. */
 char *set_text(const bool *set, int count);
 /* Add the number that text names; false when it is no integer from 0 to count − 1. */

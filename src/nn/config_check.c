@@ -2,24 +2,10 @@
 #include "nn/config.h"
 #include "nn/config_fields.h"
 #include <math.h>
-#include <stdlib.h>
 
 /* An option that another one has to turn on. */
 static status needs(const char *option, const char *key) {
     return fail_usage("%s: has no meaning without %s", option, key);
-}
-
-static status check_ranges(const model_config *c) {
-    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++) {
-        const config_field *f = &model_config_fields[i];
-        if (field_in_range(f, c)) continue;
-        char *expected = field_expected(f), *found = f->type == FIELD_CHOICE ? NULL : field_text(f, c);
-        status s = fail_usage("%s: expected %s, found %s", f->key, expected, found ? found : "an unknown number");
-        free(expected);
-        free(found);
-        return s;
-    }
-    return STATUS_OK;
 }
 
 static status check_heads(const model_config *c) {
@@ -172,7 +158,7 @@ static status check_random_up(const model_config *c) {
 }
 
 status model_config_check(const model_config *c) {
-    TRY(check_ranges(c));
+    TRY(section_check(&model_section, c));
     TRY(check_heads(c));
     TRY(check_widths(c));
     TRY(check_loops(c));

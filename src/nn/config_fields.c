@@ -18,9 +18,9 @@ _Static_assert(sizeof(activation) == sizeof(int) && sizeof(bigram_hash) == sizeo
                "FIELD_CHOICE stores an int");
 
 #define FIELD(type, key, member, least, most, choices, meaning)                                                        \
-    { "model", key, type, offsetof(model_config, member), least, most, choices, meaning }
+    CONFIG_FIELD(model_config, key, type, member, least, most, choices, meaning)
 
-const config_field model_config_fields[MODEL_CONFIG_FIELDS] = {
+static const config_field fields[] = {
     FIELD(FIELD_INT, "vocab_size", vocab_size, 2, 65536, NULL, "tokens of the vocabulary (shards hold 16-bit ids)"),
     FIELD(FIELD_INT, "num_layers", num_layers, 1, MODEL_MAX_LAYERS, NULL, "blocks"),
     FIELD(FIELD_INT, "model_dim", model_dim, 1, 65536, NULL, "channels d of the residual stream"),
@@ -127,3 +127,5 @@ const config_field model_config_fields[MODEL_CONFIG_FIELDS] = {
     FIELD(FIELD_FLOAT, "router_init_std", init.router_std, 0, 10, NULL,
           "standard deviation of routers at first; 0: they are zero"),
 };
+
+const config_section model_section = {"model", TABLE_AND_COUNT(fields)};

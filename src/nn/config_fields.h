@@ -1,11 +1,10 @@
-/* model_config's keys as a table (config/field.h), grouped for the reader; section "model". */
+/* model_config's keys as a section, grouped for the reader. */
 #ifndef MOEC_NN_CONFIG_FIELDS_H
 #define MOEC_NN_CONFIG_FIELDS_H
 
-#include "config/field.h"
+#include "config/section.h"
 #include "nn/config.h"
 
-enum { MODEL_CONFIG_FIELDS = 80 };
-extern const config_field model_config_fields[MODEL_CONFIG_FIELDS];
+extern const config_section model_section;
 
 #endif

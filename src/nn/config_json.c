@@ -1,5 +1,4 @@
 #include "base/memory.h"
-#include "base/nearest.h"
 #include "nn/config_fields.h"
 #include <math.h>
 #include <stdio.h>
@@ -15,8 +14,8 @@ static cJSON *layers_to_json(const bool *layers) {
 
 cJSON *model_config_to_json(const model_config *c) {
     cJSON *json = cJSON_CreateObject();
-    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++) {
-        const config_field *f = &model_config_fields[i];
+    for (int i = 0; i < model_section.count; i++) {
+        const config_field *f = &model_section.fields[i];
         const void *source = (const char *)c + f->offset;
         if (f->type == FIELD_SET) {
             cJSON_AddItemToObject(json, f->key, layers_to_json(source));
@@ -32,18 +31,6 @@ cJSON *model_config_to_json(const model_config *c) {
         free(text);
     }
     return json;
-}
-
-static const config_field *find_field(const char *key) {
-    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++)
-        if (strcmp(model_config_fields[i].key, key) == 0) return &model_config_fields[i];
-    return NULL;
-}
-
-static status unknown_key(const char *key, const char *where) {
-    nearest n = {.word = key};
-    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++) nearest_offer(&n, model_config_fields[i].key);
-    return fail("%s: unknown key %s; the nearest is %s", where, key, n.name);
 }
 
 static bool layers_from_json(bool *layers, const cJSON *list) {
@@ -79,16 +66,17 @@ static bool value_from_json(const config_field *f, model_config *c, const cJSON 
     }
 }
 
-status model_config_from_json(model_config *c, const cJSON *json, const char *where) {
-    if (!cJSON_IsObject(json)) return fail("%s: expected a JSON object of model_config's keys", where);
-    *c = model_config_default();
-    bool seen[MODEL_CONFIG_FIELDS] = {false};
+/* Every member of the object; seen[i] becomes true for each key. */
+static status members_from_json(model_config *c, const cJSON *json, const char *where, bool *seen) {
     const cJSON *item;
     cJSON_ArrayForEach(item, json) {
-        const config_field *f = find_field(item->string);
-        if (!f) return unknown_key(item->string, where);
-        if (seen[f - model_config_fields]) return fail("%s: key %s is given twice", where, f->key);
-        seen[f - model_config_fields] = true;
+        const int key = section_find(&model_section, item->string);
+        if (key < 0)
+            return fail("%s: unknown key %s; the nearest is %s", where, item->string,
+                        section_nearest(&model_section, item->string));
+        const config_field *f = &model_section.fields[key];
+        if (seen[key]) return fail("%s: key %s is given twice", where, f->key);
+        seen[key] = true;
         if (value_from_json(f, c, item)) continue;
         char *found = cJSON_PrintUnformatted(item), *expected = field_expected(f);
         status s = fail("%s: %s: expected %s, found %s", where, f->key, expected, found ? found : "nothing");
@@ -96,8 +84,18 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *wh
         free(expected);
         return s;
     }
-    for (size_t i = 0; i < MODEL_CONFIG_FIELDS; i++)
-        if (!seen[i]) return fail("%s: key %s is missing", where, model_config_fields[i].key);
+    return STATUS_OK;
+}
+
+status model_config_from_json(model_config *c, const cJSON *json, const char *where) {
+    if (!cJSON_IsObject(json)) return fail("%s: expected a JSON object of model_config's keys", where);
+    *c = model_config_default();
+    bool *seen = xcalloc((size_t)model_section.count, sizeof *seen);
+    status s = members_from_json(c, json, where, seen);
+    for (int i = 0; i < model_section.count && s == STATUS_OK; i++)
+        if (!seen[i]) s = fail("%s: key %s is missing", where, model_section.fields[i].key);
+    free(seen);
+    TRY(s);
     if (model_config_check(c) != STATUS_OK) return fail_in(STATUS_FAILED, "%s", where);
     return STATUS_OK;
 }

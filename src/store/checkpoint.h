@@ -14,7 +14,7 @@
 #include "nn/model.h"
 #include "text/tokenizer.h"
 
-enum { CHECKPOINT_VERSION = 2 };
+enum { CHECKPOINT_VERSION = 3 };
 
 /* ---- reading ---- */
 

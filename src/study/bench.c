@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "train/average.h"
 #include "train/optimizer.h"
+#include "train/schedule.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -108,15 +109,17 @@ typedef struct bench_state {
 } bench_state;
 
 static status open_state(bench_state *s, const run_config *config, const kernels *k, bool training) {
-    int64_t N = config->batch * config->seq;
+    const train_config *c = &config->train;
+    const double start = schedule_average_start(&config->average, &config->optimizer);
+    int64_t N = c->batch * c->seq;
     TRY(model_create(&s->m, &config->model, k));
-    TRY(model_init(s->m, config->seed));
-    if (training) TRY(optimizer_create(&s->o, config, s->m));
-    if (training) TRY(average_create(&s->e, config, s->m));
+    TRY(model_init(s->m, c->seed));
+    if (training) TRY(optimizer_create(&s->o, &config->optimizer, s->m));
+    if (training) TRY(average_create(&s->e, &config->average, start, s->m));
     s->ids = xmalloc((size_t)(N + 1) * sizeof *s->ids);
-    rng r = rng_seed(config->seed);
+    rng r = rng_seed(c->seed);
     for (int64_t i = 0; i <= N; i++) s->ids[i] = (int32_t)rng_below(&r, (uint64_t)config->model.vocab_size);
-    s->b = (batch){.batch = config->batch, .length = config->seq, .input_ids = s->ids, .target_ids = s->ids + 1};
+    s->b = (batch){.batch = c->batch, .length = c->seq, .input_ids = s->ids, .target_ids = s->ids + 1};
     return STATUS_OK;
 }
 
@@ -177,7 +180,7 @@ static double step_flops(const profile *ops) {
 status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report) {
     if (options->steps < 1 || options->steps > MAX_STEPS)
         return fail_usage("bench: expected 1 to %d steps, found %d", MAX_STEPS, options->steps);
-    *report = (bench_report){.tokens = config->batch * config->seq};
+    *report = (bench_report){.tokens = config->train.batch * config->train.seq};
     kernels timed = profile_kernels(&report->ops, k);
     bench_state s = {0};
     double started = clock_seconds();

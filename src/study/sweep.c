@@ -12,8 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_SWEEP_BYTES = 1 << 20 };
-
 /* ---- one run's configuration ---- */
 
 char *sweep_run_folder(const sweep_variant *v, uint64_t seed, const char *out) {
@@ -43,9 +41,10 @@ status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const
 
 /* The tokenizer and the held-out text are there and fit the model. */
 static status check_data(const run_config *c) {
-    if (!c->data || !path_is_folder(c->data))
-        return fail("data: expected a folder made by `moec data`, found none at %s", c->data ? c->data : "(no path)");
-    char *path = c->tokenizer && *c->tokenizer ? xstrdup(c->tokenizer) : path_join(c->data, "tokenizer.model");
+    if (!c->data.path || !path_is_folder(c->data.path))
+        return fail("data: expected a folder made by `moec data`, found none at %s",
+                    c->data.path ? c->data.path : "(no path)");
+    char *path = data_config_tokenizer(&c->data);
     tokenizer *tok;
     status s = tokenizer_open(&tok, path);
     free(path);
@@ -53,10 +52,10 @@ static status check_data(const run_config *c) {
     int vocab = tokenizer_vocab_size(tok);
     tokenizer_close(tok);
     if (c->model.vocab_size != 0 && c->model.vocab_size != vocab)
-        return fail_usage("vocab_size: expected %d as the tokenizer of %s has, found %d", vocab, c->data,
+        return fail_usage("vocab_size: expected %d as the tokenizer of %s has, found %d", vocab, c->data.path,
                           c->model.vocab_size);
     heldout h;
-    TRY(heldout_open(&h, c->data, vocab));
+    TRY(heldout_open(&h, c->data.path, vocab));
     heldout_close(&h);
     return STATUS_OK;
 }
@@ -77,9 +76,7 @@ status sweep_load(sweep *s, const char *path) {
     size_t count;
     *s = (sweep){0};
     TRY(file_read(path, &bytes, &count));
-    status result = count <= MAX_SWEEP_BYTES ? sweep_parse(s, path, (const char *)bytes, count)
-                                             : fail_usage("%s: expected a sweep of at most %d bytes, found %zu", path,
-                                                          MAX_SWEEP_BYTES, count);
+    status result = sweep_parse(s, path, (const char *)bytes, count);
     free(bytes);
     for (int i = 0; i < s->variant_count && result == STATUS_OK; i++) result = check_variant(s, &s->variants[i]);
     return result;
@@ -89,11 +86,11 @@ status sweep_load(sweep *s, const char *path) {
 
 static status score(const sweep *s, const run_config *c, model *m, const tokenizer *tok, const heldout *h, double *bits,
                     double *blended) {
-    bpb_options options = {.seq = c->seq,
-                           .stride = c->eval_stride,
-                           .batch = c->seq < 4096 ? 4096 / c->seq : 1,
+    bpb_options options = {.seq = c->train.seq,
+                           .stride = c->eval.stride,
+                           .batch = c->train.seq < 4096 ? 4096 / c->train.seq : 1,
                            .max_tokens = s->eval_tokens,
-                           .blend_lambda = blended ? c->blend_lambda : 0,
+                           .blend_lambda = blended ? c->eval.blend_lambda : 0,
                            .show_progress = true};
     bpb_result found;
     status result = bpb_evaluate(m, tok, &h->s, NULL, &options, &found);
@@ -117,7 +114,7 @@ static status pack(const run_config *c, const kernels *k, const checkpoint *save
                    const char *path, int64_t *bytes) {
     model *m;
     pack_report report;
-    pack_options options = pack_options_of(c);
+    pack_options options = pack_options_of(&c->pack, c->train.seq);
     TRY(checkpoint_load_model(saved, k, checkpoint_has_average(saved) ? "ema" : "live", &m));
     status result = pack_model(path, c, m, tok, &options, &report);
     *bytes = report.artifact_bytes;
@@ -127,7 +124,7 @@ static status pack(const run_config *c, const kernels *k, const checkpoint *save
 
 static status score_packed(const sweep *s, const run_config *c, const kernels *k, const checkpoint *saved,
                            const tokenizer *tok, const heldout *h, sweep_result *r) {
-    char *path = path_join(c->run, "model.moec");
+    char *path = path_join(c->train.run, "model.moec");
     model *m = NULL;
     status result = pack(c, k, saved, tok, path, &r->artifact_bytes);
     if (result == STATUS_OK) result = artifact_read(path, k, &m, NULL, NULL);
@@ -140,10 +137,11 @@ static status score_packed(const sweep *s, const run_config *c, const kernels *k
 static status measure_checkpoint(const sweep *s, const run_config *c, const checkpoint *saved, sweep_result *r) {
     tokenizer *tok = NULL;
     heldout h = {0};
-    const kernels *k = kernels_for(c->dtype && strcmp(c->dtype, "f32") == 0 ? DTYPE_F32 : kernels_best_act());
+    const kernels *k =
+        kernels_for(c->train.dtype && strcmp(c->train.dtype, "f32") == 0 ? DTYPE_F32 : kernels_best_act());
     TRY(checkpoint_load_model_config(saved, &r->model));
     TRY(checkpoint_open_tokenizer(saved, &tok));
-    status result = heldout_open(&h, c->data, tokenizer_vocab_size(tok));
+    status result = heldout_open(&h, c->data.path, tokenizer_vocab_size(tok));
     if (result == STATUS_OK) result = score_weights(s, c, k, saved, "live", tok, &h, &r->val_bpb, &r->val_bpb_blend);
     if (result == STATUS_OK && checkpoint_has_average(saved))
         result = score_weights(s, c, k, saved, "ema", tok, &h, &r->val_bpb_ema, NULL);
@@ -156,7 +154,7 @@ static status measure_checkpoint(const sweep *s, const run_config *c, const chec
 /* What the finished run's checkpoint is worth. */
 static status measure(const sweep *s, const run_config *c, sweep_result *r) {
     checkpoint *saved;
-    TRY(checkpoint_require(&saved, c->run));
+    TRY(checkpoint_require(&saved, c->train.run));
     status result = measure_checkpoint(s, c, saved, r);
     checkpoint_close(saved);
     return result;
@@ -167,7 +165,7 @@ static status make_run(const sweep *s, const sweep_variant *v, uint64_t seed, co
     train_result trained;
     sweep_result r = sweep_result_none();
     status result = sweep_config(s, v, seed, out, &c);
-    if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.run), &trained);
+    if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.train.run), &trained);
     if (result == STATUS_OK) {
         r.state = trained.state;
         result = measure(s, &c, &r);
@@ -239,7 +237,7 @@ status sweep_run(const sweep *s, const char *out) {
 static status describe_progress(const run_config *c, char *text, size_t room) {
     checkpoint *saved;
     train_state state = {0};
-    TRY(checkpoint_open(&saved, c->run));
+    TRY(checkpoint_open(&saved, c->train.run));
     status s = saved ? checkpoint_load_state(saved, &state) : STATUS_OK;
     if (s == STATUS_OK && saved)
         snprintf(text, room, "step %" PRId64 ", %.0f s", state.step, state.seconds);
@@ -255,7 +253,7 @@ static status list_run(const sweep *s, const sweep_variant *v, uint64_t seed, co
     status result = sweep_config(s, v, seed, out, &c);
     if (result == STATUS_OK && !has_result(results, v, seed)) result = describe_progress(&c, progress, sizeof progress);
     if (result == STATUS_OK) {
-        model_config after = run_config_after_events(&c, &c.model);
+        model_config after = model_after_events(&c.events, &c.model);
         model_budget b = model_budget_count(&after);
         printf("%-32s %6" PRIu64 " %12" PRId64 " %12" PRId64 "  %s\n", v->name, seed, b.total, b.active, progress);
     }

@@ -46,6 +46,7 @@ typedef struct sweep {
     double max_seconds;  /* of training */
     int64_t eval_tokens; /* 0: all */
     bool pack;
+    char *config; /* of runs that name none; NULL: each does */
     sweep_overrides common;
     sweep_variant *variants;
     int variant_count;

@@ -160,7 +160,7 @@ status sweep_result_add(const sweep *s, const sweep_variant *v, uint64_t seed, c
                         const sweep_result *r) {
     cJSON *line = recipe(s, v, seed);
     add_numbers(line, r);
-    status result = add_routing_of(line, c->run, &r->model);
+    status result = add_routing_of(line, c->train.run, &r->model);
     char *path = path_join(out, "results.jsonl");
     if (result == STATUS_OK) result = append(path, line);
     free(path);

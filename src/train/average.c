@@ -1,7 +1,6 @@
 #include "train/average.h"
 #include "base/memory.h"
 #include "store/tensor_file.h"
-#include "train/schedule.h"
 #include "train/states.h"
 #include <math.h>
 #include <stdlib.h>
@@ -39,13 +38,13 @@ static status settle(average *a) {
     return STATUS_OK;
 }
 
-status average_create(average **out, const run_config *config, const model *m) {
+status average_create(average **out, const average_config *config, double start, const model *m) {
     *out = NULL;
-    if (!run_config_averages(config)) return STATUS_OK;
+    if (!average_is_kept(config)) return STATUS_OK;
     average *a = xcalloc(1, sizeof *a);
     a->m = m;
-    a->kind = config->average;
-    a->start = schedule_average_start(config);
+    a->kind = config->kind;
+    a->start = start;
     a->decay = config->ema_decay;
     a->ramped = config->ema_start == 0;
     a->every = config->swa_every;

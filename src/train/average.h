@@ -9,11 +9,12 @@
 #define MOEC_TRAIN_AVERAGE_H
 
 #include "nn/model.h"
-#include "train/config.h"
+#include "train/average_config.h"
 
 typedef struct average average;
-/* *out is NULL where the configuration keeps none. */
-status average_create(average **out, const run_config *config, const model *m);
+/* *out is NULL where the configuration keeps none. start: the fraction of the training where it begins
+ * (schedule_average_start). */
+status average_create(average **out, const average_config *config, double start, const model *m);
 void average_destroy(average *a);
 /* After the update of step `step` (from 0), which began when `fraction` of the training was done. */
 status average_update(average *a, int64_t step, double fraction);

@@ -16,7 +16,7 @@ static cJSON *state_to_json(const run_config *config, const train_state *state) 
     cJSON_AddNumberToObject(json, "seconds", state->seconds);
     cJSON_AddNumberToObject(json, "loader_epoch", (double)state->position.epoch);
     cJSON_AddNumberToObject(json, "loader_window", (double)state->position.window);
-    for (int i = 0; i < config->event_count; i++) cJSON_AddItemToArray(fired, cJSON_CreateBool(state->fired[i]));
+    for (int i = 0; i < config->events.count; i++) cJSON_AddItemToArray(fired, cJSON_CreateBool(state->fired[i]));
     cJSON_AddItemToObject(json, "fired", fired);
     return json;
 }
@@ -59,7 +59,7 @@ status checkpoint_save(const char *run, const run_config *config, const model *m
     if (s == STATUS_OK) s = put_optimizer(&w, o);
     if (s == STATUS_OK) s = put_config(&w, config);
     if (s != STATUS_OK) return checkpoint_abandon(&w, s);
-    return checkpoint_commit(&w, state_to_json(config, state), (int)config->seq, config->keep_checkpoints);
+    return checkpoint_commit(&w, state_to_json(config, state), (int)config->train.seq, config->train.keep_checkpoints);
 }
 
 /* ---- reading ---- */

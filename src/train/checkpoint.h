@@ -8,6 +8,7 @@
 #include "store/checkpoint.h"
 #include "text/loader.h"
 #include "train/average.h"
+#include "train/config.h"
 #include "train/optimizer.h"
 
 typedef struct train_state {

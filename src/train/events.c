@@ -1,7 +1,6 @@
 #include "train/events.h"
 #include "base/memory.h"
 #include "nn/plan.h"
-#include "train/config_table.h"
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -73,13 +72,9 @@ static const struct event_row {
     [EVENT_QAT] = {qat, quantize},
 };
 
-const char *event_name(event_kind kind) {
-    return event_kind_name(kind); /* as the configuration calls it */
-}
-
 status event_fire(const event *e, const event_target *target, char **description) {
     *description = NULL;
-    return fail_in(event_table[e->kind].fire(e, target, description), "event %s", event_name(e->kind));
+    return fail_in(event_table[e->kind].fire(e, target, description), "event %s", event_kind_name(e->kind));
 }
 
 status event_restore(const event *e, const event_target *target) {

@@ -4,6 +4,7 @@
 #define MOEC_TRAIN_EVENTS_H
 
 #include "train/average.h"
+#include "train/event_config.h"
 #include "train/optimizer.h"
 
 /* What events may change. */
@@ -14,7 +15,6 @@ typedef struct event_target {
     uint64_t seed;
 } event_target;
 
-const char *event_name(event_kind kind);
 /* *description (malloc'ed; NULL after a failure): what happened, in a few words. Errors name the event. */
 status event_fire(const event *e, const event_target *target, char **description);
 /* After loading a checkpoint: bring back what a fired event changed and config.json does not hold. */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 struct optimizer {
-    run_config config; /* a shallow copy: only its numbers are read */
+    optimizer_config config;
     model *m;
     param_states states; /* Muon: the momentum buffer; Adam: m and v */
 };
@@ -82,7 +82,7 @@ static int state_arrays(const param *p) {
     }
 }
 
-status optimizer_create(optimizer **out, const run_config *config, model *m) {
+status optimizer_create(optimizer **out, const optimizer_config *config, model *m) {
     optimizer *o = xcalloc(1, sizeof *o);
     o->config = *config;
     o->m = m;
@@ -123,7 +123,7 @@ static status global_norm(const optimizer *o, double *norm) {
 }
 
 static status update_muon(optimizer *o, param *p, param_state *state, double momentum, double lr_factor) {
-    const run_config *c = &o->config;
+    const optimizer_config *c = &o->config;
     muon_args args = {.lr = (float)(c->matrix_lr * lr_factor),
                       .momentum = (float)momentum,
                       .weight_decay = (float)c->muon_wd,
@@ -135,7 +135,7 @@ static status update_muon(optimizer *o, param *p, param_state *state, double mom
 }
 
 static void update_adam(optimizer *o, param *p, param_state *state, param_group group, double lr_factor) {
-    const run_config *c = &o->config;
+    const optimizer_config *c = &o->config;
     double rate = group == GROUP_EMBED ? c->embed_lr : group == GROUP_HEAD ? c->head_lr : c->scalar_lr;
     adam_args args = {.lr = (float)(rate * lr_factor),
                       .beta1 = (float)c->beta1,

@@ -5,14 +5,14 @@
 #define MOEC_TRAIN_OPTIMIZER_H
 
 #include "nn/model.h"
-#include "train/config.h"
+#include "train/optimizer_config.h"
 
 typedef enum param_group { GROUP_MUON, GROUP_EMBED, GROUP_HEAD, GROUP_SCALAR, GROUP_FROZEN } param_group;
 param_group optimizer_group(const param *p);
 const char *param_group_name(param_group g);
 
 typedef struct optimizer optimizer;
-status optimizer_create(optimizer **out, const run_config *config, model *m);
+status optimizer_create(optimizer **out, const optimizer_config *config, model *m);
 void optimizer_destroy(optimizer *o);
 /* Clip to the global norm, update every parameter with gradients, refresh the model's products. lr_factor scales every
  * group's rate. step counts from 0 (momentum warm-up). *grad_norm: before clipping. A norm that is not finite is an

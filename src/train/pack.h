@@ -2,11 +2,8 @@
 #ifndef MOEC_TRAIN_PACK_H
 #define MOEC_TRAIN_PACK_H
 
-#include "store/artifact.h"
 #include "train/config.h"
 
-/* The section pack of the configuration, as options. */
-pack_options pack_options_of(const run_config *c);
 /* Calibrate on the run's data (where options->quant.gptq asks for it) and write the artifact. Shows progress on stderr. The
  * report is filled as artifact_write fills it. */
 status pack_model(const char *path, const run_config *c, model *m, const tokenizer *tok, const pack_options *options,

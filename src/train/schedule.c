@@ -2,7 +2,7 @@
 #include "train/schedule.h"
 #include <math.h>
 
-double schedule_fraction(const run_config *c, int64_t step, double seconds) {
+double schedule_fraction(const train_config *c, int64_t step, double seconds) {
     double fraction = 1;
     if (c->max_seconds > 0)
         fraction = seconds / c->max_seconds;
@@ -11,23 +11,23 @@ double schedule_fraction(const run_config *c, int64_t step, double seconds) {
     return fmin(fraction, 1);
 }
 
-double schedule_warmdown(const run_config *c, double fraction) {
+double schedule_warmdown(const optimizer_config *c, double fraction) {
     if (c->warmdown_frac <= 0) return 1;
     double progress = (fraction - (1 - c->warmdown_frac)) / c->warmdown_frac;
     return progress <= 0 ? 1 : fmax(1 - progress, c->min_lr);
 }
 
-double schedule_lr_factor(const run_config *c, double fraction) {
+double schedule_lr_factor(const train_config *t, const optimizer_config *o, double fraction) {
     double warmup = 1;
-    if (c->warmup_frac > 0) {
+    if (o->warmup_frac > 0) {
         /* Where steps are counted the warm-up is taken at the end of the step, so that the first one moves too. */
-        double step = c->max_seconds > 0 || c->steps <= 0 ? 0 : 1 / (double)c->steps;
-        warmup = fmin((fraction + step) / c->warmup_frac, 1);
+        double step = t->max_seconds > 0 || t->steps <= 0 ? 0 : 1 / (double)t->steps;
+        warmup = fmin((fraction + step) / o->warmup_frac, 1);
     }
-    return fmin(warmup, schedule_warmdown(c, fraction));
+    return fmin(warmup, schedule_warmdown(o, fraction));
 }
 
-double schedule_momentum(const run_config *c, int64_t step) {
+double schedule_momentum(const optimizer_config *c, int64_t step) {
     if (c->muon_momentum_warmup_steps <= 0) return c->muon_momentum;
     double f = fmin((double)step / (double)c->muon_momentum_warmup_steps, 1);
     return (1 - f) * c->muon_momentum_warmup_start + f * c->muon_momentum;
@@ -37,7 +37,7 @@ bool schedule_due(const event *e, double fraction, double warmdown) {
     return e->below_lr > 0 ? warmdown < e->below_lr : fraction >= e->at;
 }
 
-double schedule_average_start(const run_config *c) {
-    double start = c->average == AVERAGE_SWA ? c->swa_start : c->ema_start;
-    return start == START_AT_WARMDOWN ? 1 - c->warmdown_frac : start;
+double schedule_average_start(const average_config *a, const optimizer_config *o) {
+    double start = a->kind == AVERAGE_SWA ? a->swa_start : a->ema_start;
+    return start == START_AT_WARMDOWN ? 1 - o->warmdown_frac : start;
 }

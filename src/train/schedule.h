@@ -2,21 +2,24 @@
 #ifndef MOEC_TRAIN_SCHEDULE_H
 #define MOEC_TRAIN_SCHEDULE_H
 
-#include "train/config.h"
+#include "train/average_config.h"
+#include "train/event_config.h"
+#include "train/optimizer_config.h"
+#include "train/train_config.h"
 
 /* Fraction of the training that is done: seconds / max_seconds where that is set, else step / steps; at most 1. */
-double schedule_fraction(const run_config *c, int64_t step, double seconds);
+double schedule_fraction(const train_config *c, int64_t step, double seconds);
 /* The warm-down alone (#2102): 1, then max(1 − progress, min_lr) over the last warmdown_frac of the training. */
-double schedule_warmdown(const run_config *c, double fraction);
+double schedule_warmdown(const optimizer_config *c, double fraction);
 /* The factor on every rate: the warm-down, and before it a linear warm-up from 0 over warmup_frac. */
-double schedule_lr_factor(const run_config *c, double fraction);
+double schedule_lr_factor(const train_config *t, const optimizer_config *o, double fraction);
 /* (1 − f)·start + f·momentum, f = min(step / warmup_steps, 1) */
-double schedule_momentum(const run_config *c, int64_t step);
+double schedule_momentum(const optimizer_config *c, int64_t step);
 /* Whether an event is due: by its `below_lr` where that is set, else by its `at`. `warmdown` is schedule_warmdown, so that
  * the small rates of the warm-up do not count. */
 bool schedule_due(const event *e, double fraction, double warmdown);
 
 /* The fraction of the training where the run's average begins. */
-double schedule_average_start(const run_config *c);
+double schedule_average_start(const average_config *a, const optimizer_config *o);
 
 #endif

@@ -1,6 +1,7 @@
 #include "train/session.h"
 #include "base/memory.h"
 #include "train/events.h"
+#include "train/schedule.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@ void session_say(const session *s, const char *format, ...) {
 
 static status choose_kernels(session *s) {
     TRY(kernels_check());
-    const char *wanted = s->config.dtype;
+    const char *wanted = s->config.train.dtype;
     dtype act;
     if (!wanted || strcmp(wanted, "auto") == 0)
         act = kernels_best_act();
@@ -37,8 +38,9 @@ static status choose_kernels(session *s) {
 
 static status open_tokenizer(session *s) {
     run_config *c = &s->config;
-    if (!c->data || !*c->data) return fail_usage("data: expected a folder made by `moec data`, found nothing");
-    char *path = c->tokenizer && *c->tokenizer ? xstrdup(c->tokenizer) : path_join(c->data, "tokenizer.model");
+    if (!c->data.path || !*c->data.path)
+        return fail_usage("data: expected a folder made by `moec data`, found nothing");
+    char *path = data_config_tokenizer(&c->data);
     status result = tokenizer_open(&s->tok, path);
     if (result == STATUS_OK && c->model.vocab_size == 0) c->model.vocab_size = tokenizer_vocab_size(s->tok);
     if (result == STATUS_OK && c->model.vocab_size != tokenizer_vocab_size(s->tok))
@@ -50,24 +52,26 @@ static status open_tokenizer(session *s) {
 
 static status open_data(session *s) {
     const run_config *c = &s->config;
-    TRY(loader_open(&s->data, c->data, c->model.vocab_size, tokenizer_bos(s->tok), c->batch, c->seq, c->shuffle,
-                    c->seed));
-    if (c->val_every <= 0) return STATUS_OK;
-    if (!path_is_folder(c->data)) return fail_usage("val_every: data is no folder with held-out text: %s", c->data);
-    return heldout_open(&s->held_out, c->data, c->model.vocab_size);
+    TRY(loader_open(&s->data, c->data.path, c->model.vocab_size, tokenizer_bos(s->tok), c->train.batch, c->train.seq,
+                    c->train.shuffle, c->train.seed));
+    if (c->train.val_every <= 0) return STATUS_OK;
+    if (!path_is_folder(c->data.path))
+        return fail_usage("val_every: data is no folder with held-out text: %s", c->data.path);
+    return heldout_open(&s->held_out, c->data.path, c->model.vocab_size);
 }
 
 /* ---- the model, from nothing or from a checkpoint ---- */
 
 static status create_states(session *s) {
-    TRY(optimizer_create(&s->o, &s->config, s->m));
-    return average_create(&s->e, &s->config, s->m);
+    const run_config *c = &s->config;
+    TRY(optimizer_create(&s->o, &c->optimizer, s->m));
+    return average_create(&s->e, &c->average, schedule_average_start(&c->average, &c->optimizer), s->m);
 }
 
 static status start_fresh(session *s) {
     TRY(model_config_check(&s->config.model));
     TRY(model_create(&s->m, &s->config.model, s->k));
-    TRY(model_init(s->m, s->config.seed));
+    TRY(model_init(s->m, s->config.train.seed));
     return create_states(s);
 }
 
@@ -101,12 +105,12 @@ static status same_model(const model_config *saved, const model_config *wanted, 
 static status same_fired_events(const session *s, const checkpoint *c) {
     run_config saved = run_config_default();
     status result = checkpoint_load_config(c, &saved);
-    for (int i = 0; i < saved.event_count && result == STATUS_OK; i++) {
-        const event *then = &saved.events[i], *now = &s->config.events[i];
-        if (s->state.fired[i] && (i >= s->config.event_count || then->kind != now->kind))
-            result =
-                fail_usage("events: the run to be resumed has fired %s as event %d, but the configuration has %s there",
-                           event_name(then->kind), i + 1, i < s->config.event_count ? event_name(now->kind) : "none");
+    for (int i = 0; i < saved.events.count && result == STATUS_OK; i++) {
+        const event *then = &saved.events.items[i], *now = &s->config.events.items[i];
+        if (s->state.fired[i] && (i >= s->config.events.count || then->kind != now->kind))
+            result = fail_usage(
+                "events: the run to be resumed has fired %s as event %d, but the configuration has %s there",
+                event_kind_name(then->kind), i + 1, i < s->config.events.count ? event_kind_name(now->kind) : "none");
     }
     run_config_free(&saved);
     return result;
@@ -127,9 +131,9 @@ static status load_checkpoint(session *s, const checkpoint *c) {
     TRY(create_states(s));
     TRY(checkpoint_load_optimizer(c, s->o));
     TRY(load_average(s, c));
-    const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.seed};
-    for (int i = 0; i < s->config.event_count; i++)
-        if (s->state.fired[i]) TRY(event_restore(&s->config.events[i], &target));
+    const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.train.seed};
+    for (int i = 0; i < s->config.events.count; i++)
+        if (s->state.fired[i]) TRY(event_restore(&s->config.events.items[i], &target));
     loader_seek(s->data, s->state.position);
     s->saved_step = s->state.step;
     return STATUS_OK;
@@ -137,15 +141,15 @@ static status load_checkpoint(session *s, const checkpoint *c) {
 
 static status open_model(session *s, bool resume) {
     checkpoint *c;
-    TRY(checkpoint_open(&c, s->config.run));
+    TRY(checkpoint_open(&c, s->config.train.run));
     status result = STATUS_OK;
     if (c && !resume)
         result = fail_usage("%s already holds checkpoints: --resume goes on from them, --overwrite begins anew",
-                            s->config.run);
+                            s->config.train.run);
     else if (c)
         result = load_checkpoint(s, c);
-    else if (resume && !path_is_folder(s->config.run))
-        result = fail("%s: no run to resume there", s->config.run);
+    else if (resume && !path_is_folder(s->config.train.run))
+        result = fail("%s: no run to resume there", s->config.train.run);
     else
         result = start_fresh(s);
     checkpoint_close(c);
@@ -158,12 +162,12 @@ static void header_data(cJSON *record, const session *s) {
     const run_config *c = &s->config;
     cJSON_AddNumberToObject(record, "params", (double)model_param_total(s->m));
     cJSON_AddItemToObject(record, "model", model_config_to_json(&s->m->config));
-    cJSON_AddStringToObject(record, "data", c->data);
+    cJSON_AddStringToObject(record, "data", c->data.path);
     cJSON_AddNumberToObject(record, "data_tokens", (double)loader_tokens(s->data));
-    cJSON_AddNumberToObject(record, "tokens_per_step", (double)(c->batch * c->seq * c->accumulate));
-    cJSON_AddNumberToObject(record, "steps", (double)c->steps);
-    cJSON_AddNumberToObject(record, "max_seconds", c->max_seconds);
-    cJSON_AddNumberToObject(record, "seed", (double)c->seed);
+    cJSON_AddNumberToObject(record, "tokens_per_step", (double)(c->train.batch * c->train.seq * c->train.accumulate));
+    cJSON_AddNumberToObject(record, "steps", (double)c->train.steps);
+    cJSON_AddNumberToObject(record, "max_seconds", c->train.max_seconds);
+    cJSON_AddNumberToObject(record, "seed", (double)c->train.seed);
 }
 
 static status write_header(session *s) {
@@ -179,14 +183,14 @@ static status write_header(session *s) {
 }
 
 static status open_log(session *s) {
-    char *path = path_join(s->config.run, "log.jsonl");
+    char *path = path_join(s->config.train.run, "log.jsonl");
     status result = s->state.step ? run_log_continue(&s->log, path, s->state.step) : run_log_create(&s->log, path);
     free(path);
     return result == STATUS_OK ? write_header(s) : result;
 }
 
 static status write_config(const session *s) {
-    char *path = path_join(s->config.run, "config.yaml");
+    char *path = path_join(s->config.train.run, "config.yaml");
     status result = run_config_write(&s->config, path);
     free(path);
     return result;
@@ -195,9 +199,9 @@ static status write_config(const session *s) {
 static void say_start(const session *s) {
     const run_config *c = &s->config;
     session_say(s, "%s: %.2f M parameters, %" PRId64 " tokens a step, %.1f M tokens of text, %s, %s, %d threads%s",
-                c->run, (double)model_param_total(s->m) / 1e6, c->batch * c->seq * c->accumulate,
-                (double)loader_tokens(s->data) / 1e6, dtype_name(s->k->act), kernels_isa(), kernels_threads(),
-                s->state.step ? "" : ", from scratch");
+                c->train.run, (double)model_param_total(s->m) / 1e6,
+                c->train.batch * c->train.seq * c->train.accumulate, (double)loader_tokens(s->data) / 1e6,
+                dtype_name(s->k->act), kernels_isa(), kernels_threads(), s->state.step ? "" : ", from scratch");
     if (s->state.step)
         session_say(s, "resumed at step %" PRId64 " after %.0f s of training", s->state.step, s->state.seconds);
 }
@@ -208,7 +212,7 @@ status session_open(session *s, const run_config *config, bool resume) {
     TRY(open_tokenizer(s));
     TRY(open_data(s));
     TRY(open_model(s, resume));
-    TRY(folder_create(s->config.run));
+    TRY(folder_create(s->config.train.run));
     TRY(write_config(s));
     TRY(open_log(s));
     s->progress = progress_start("train");
@@ -235,7 +239,7 @@ status session_save(session *s) {
     if (s->saved_step == s->state.step) return STATUS_OK;
     double started = clock_seconds();
     TRY(run_log_sync(s->log));
-    TRY(checkpoint_save(s->config.run, &s->config, s->m, s->e, s->o, s->tok, &s->state));
+    TRY(checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state));
     s->saved_step = s->state.step;
     s->saved_at = clock_seconds();
     session_say(s, "step %" PRId64 ": checkpoint saved (%.2f s)", s->state.step, s->saved_at - started);
@@ -243,7 +247,7 @@ status session_save(session *s) {
 }
 
 status session_look(session *s, bool averaged, double *bits) {
-    const run_config *c = &s->config;
+    const train_config *c = &s->config.train;
     const bpb_options options = {.seq = c->seq, .stride = c->seq, .batch = c->batch, .max_tokens = c->val_tokens};
     bpb_result found = {0};
     if (averaged) TRY(average_swap(s->e, s->m));

@@ -13,25 +13,25 @@
 #include <stdlib.h>
 
 static bool finished(const session *s) {
-    const run_config *c = &s->config;
+    const train_config *c = &s->config.train;
     return (c->steps > 0 && s->state.step >= c->steps) || (c->max_seconds > 0 && s->state.seconds >= c->max_seconds);
 }
 
 /* Fire what is due, in the order of the configuration, each event once. */
 static status fire_events(session *s, double fraction, step_record *record) {
-    const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.seed};
-    double warmdown = schedule_warmdown(&s->config, fraction);
-    for (int i = 0; i < s->config.event_count; i++) {
-        const event *e = &s->config.events[i];
+    const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.train.seed};
+    double warmdown = schedule_warmdown(&s->config.optimizer, fraction);
+    for (int i = 0; i < s->config.events.count; i++) {
+        const event *e = &s->config.events.items[i];
         if (s->state.fired[i] || !schedule_due(e, fraction, warmdown)) continue;
         char *description;
         TRY(event_fire(e, &target, &description));
         s->state.fired[i] = true;
-        session_say(s, "step %" PRId64 " (%.0f %%): %s: %s", s->state.step + 1, 100 * fraction, event_name(e->kind),
-                    description);
+        session_say(s, "step %" PRId64 " (%.0f %%): %s: %s", s->state.step + 1, 100 * fraction,
+                    event_kind_name(e->kind), description);
         if (!record->events) record->events = cJSON_CreateArray();
         cJSON *fired = cJSON_CreateObject();
-        cJSON_AddStringToObject(fired, "do", event_name(e->kind));
+        cJSON_AddStringToObject(fired, "do", event_kind_name(e->kind));
         cJSON_AddStringToObject(fired, "what", description);
         cJSON_AddItemToArray(record->events, fired);
         free(description);
@@ -52,7 +52,7 @@ static void add_routing(step_record *record, const model *m, float weight) {
 
 /* Gradients of the mean loss over config.accumulate micro-batches. */
 static status accumulate_gradients(session *s, step_record *record) {
-    const run_config *c = &s->config;
+    const train_config *c = &s->config.train;
     float weight = 1 / (float)c->accumulate;
     model_zero_grad(s->m);
     for (int64_t i = 0; i < c->accumulate; i++) {
@@ -77,12 +77,13 @@ static status update(session *s, double fraction, step_record *record) {
 /* One step of training; only this counts as training time. */
 static status train_step(session *s, step_record *record) {
     double started = clock_seconds();
-    double fraction = schedule_fraction(&s->config, s->state.step, s->state.seconds);
-    record->lr_factor = schedule_lr_factor(&s->config, fraction);
+    const train_config *c = &s->config.train;
+    double fraction = schedule_fraction(c, s->state.step, s->state.seconds);
+    record->lr_factor = schedule_lr_factor(c, &s->config.optimizer, fraction);
     TRY(fire_events(s, fraction, record));
     TRY(accumulate_gradients(s, record));
     TRY(update(s, fraction, record));
-    int64_t tokens = s->config.batch * s->config.seq * s->config.accumulate;
+    int64_t tokens = c->batch * c->seq * c->accumulate;
     double seconds = clock_seconds() - started;
     s->state.step++;
     s->state.tokens += tokens;
@@ -104,7 +105,7 @@ static status look_at(session *s, bool averaged, double *bits, bool *found) {
 
 /* The held-out text, every val_every steps and at the end, where the average is looked at too. */
 static status look(session *s, step_record *record) {
-    const run_config *c = &s->config;
+    const train_config *c = &s->config.train;
     if (c->val_every <= 0 || (s->state.step % c->val_every != 0 && !finished(s))) return STATUS_OK;
     TRY(look_at(s, false, &record->val_bpb, &record->has_val));
     if (finished(s) && average_begun(s->e)) TRY(look_at(s, true, &record->val_bpb_ema, &record->has_val_ema));
@@ -123,7 +124,7 @@ static void say_warning(void *context, const char *line) {
 }
 
 static void show(session *s, const step_record *record, double smooth_loss) {
-    const run_config *c = &s->config;
+    const train_config *c = &s->config.train;
     if (c->log_every <= 0 || (s->state.step % c->log_every != 0 && !finished(s))) return;
     char detail[128];
     double by_time = c->max_seconds > 0 ? s->state.seconds / c->max_seconds : 0;
@@ -134,7 +135,7 @@ static void show(session *s, const step_record *record, double smooth_loss) {
 }
 
 static bool checkpoint_due(const session *s) {
-    const run_config *c = &s->config;
+    const train_config *c = &s->config.train;
     return finished(s) || interrupt_requested() ||
            (c->checkpoint_every > 0 && s->state.step % c->checkpoint_every == 0) ||
            (c->checkpoint_seconds > 0 && clock_seconds() - s->saved_at >= c->checkpoint_seconds);
@@ -146,7 +147,7 @@ static status explain(const session *s, int64_t step, status failure) {
     char *message = xstrdup(error_message());
     if (s->saved_step >= 0)
         fail("step %" PRId64 ": %s; the checkpoint of step %" PRId64 " in %s is whole", step, message, s->saved_step,
-             s->config.run);
+             s->config.train.run);
     else
         fail("step %" PRId64 ": %s; there is no checkpoint yet", step, message);
     free(message);

@@ -121,9 +121,9 @@ fresh copy
 : >"$checkpoint/config.yaml"
 for command in eval inspect; do refuses 1 "$checkpoint/config.yaml: truncated" "$moec" $command "$work/copy"; done
 fresh copy
-sed -i 's/\("format_version":[^0-9]*\)2/\13/' "$checkpoint/checkpoint.json"
+sed -i 's/\("format_version":[^0-9]*\)3/\14/' "$checkpoint/checkpoint.json"
 for command in eval generate pack inspect; do
-    refuses 1 "checkpoint.json: format version 3, but this moec reads version 2" "$moec" $command "$work/copy"
+    refuses 1 "checkpoint.json: format version 4, but this moec reads version 3" "$moec" $command "$work/copy"
 done
 refuses 2 "model_dim is 32 there, but 64 in the configuration" train run --resume model_dim=64
 works train run --resume # finished already

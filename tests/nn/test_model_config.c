@@ -79,8 +79,8 @@ static size_t field_size(const config_field *f) {
 static void every_field_is_in_the_table(void **state) {
     (void)state;
     size_t end = 0; /* of the fields so far */
-    for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
-        const config_field *f = &model_config_fields[i];
+    for (int i = 0; i < model_section.count; i++) {
+        const config_field *f = &model_section.fields[i];
         assert_non_null(f->key);
         size_t size = field_size(f), padding = 7;
         assert_in_range(f->offset, end, end + padding); /* in the struct's order, with no more than padding between */
@@ -187,8 +187,8 @@ static void json_round_trip(void **state) {
     assert_non_null(strstr(text, "\"logit_softcap\":\t30,"));
     cJSON *parsed = cJSON_Parse(text);
     assert_ok(model_config_from_json(&back, parsed, "config.json"));
-    for (int i = 0; i < MODEL_CONFIG_FIELDS; i++) {
-        char *before = field_text(&model_config_fields[i], &c), *after = field_text(&model_config_fields[i], &back);
+    for (int i = 0; i < model_section.count; i++) {
+        char *before = field_text(&model_section.fields[i], &c), *after = field_text(&model_section.fields[i], &back);
         assert_string_equal(before, after);
         free(before);
         free(after);

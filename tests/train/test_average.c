@@ -6,8 +6,18 @@
 #include "train/schedule.h"
 #include <math.h>
 
-static run_config averaging(average_kind kind) {
-    return (run_config){.steps = 20, .warmdown_frac = 0.5, .average = kind, .ema_decay = 0.2, .swa_every = 3};
+enum { STEPS = 20 };
+
+static average_config averaging(average_kind kind) {
+    return (average_config){.kind = kind, .ema_decay = 0.2, .swa_every = 3};
+}
+
+/* In a training whose second half is the warm-down. */
+static average *create(const average_config *c, const model *m) {
+    const optimizer_config o = {.warmdown_frac = 0.5};
+    average *a;
+    assert_ok(average_create(&a, c, schedule_average_start(c, &o), m));
+    return a;
 }
 
 static const char *const watched = "blocks.0.attn_scale";
@@ -53,16 +63,15 @@ static void assert_average(average *a, model *m, const by_hand *h) {
 static void ema_from_the_start_is_ramped(void **state) {
     (void)state;
     model *m = tiny_model_create();
-    run_config c = averaging(AVERAGE_EMA);
-    average *a;
-    assert_ok(average_create(&a, &c, m));
+    average_config c = averaging(AVERAGE_EMA);
+    average *a = create(&c, m);
     assert_true(average_begun(a));
     by_hand h = {0};
     take(&h, m, 0);                                      /* the initial weights */
     static const double decay[3] = {0.1, 2.0 / 11, 0.2}; /* (s+1)/(s+10), at most 0.2 */
     for (int step = 0; step < 3; step++) {
         new_weights(m, step);
-        assert_ok(average_update(a, step, schedule_fraction(&c, step, 0)));
+        assert_ok(average_update(a, step, (double)step / STEPS));
         take(&h, m, decay[step]);
     }
     assert_average(a, m, &h);
@@ -74,14 +83,13 @@ static void ema_from_the_start_is_ramped(void **state) {
 static void ema_in_the_warmdown_begins_as_a_copy(void **state) {
     (void)state;
     model *m = tiny_model_create();
-    run_config c = averaging(AVERAGE_EMA);
+    average_config c = averaging(AVERAGE_EMA);
     c.ema_start = START_AT_WARMDOWN;
-    average *a;
-    assert_ok(average_create(&a, &c, m));
+    average *a = create(&c, m);
     by_hand h = {0};
-    for (int step = 0; step < 20; step++) {
+    for (int step = 0; step < STEPS; step++) {
         new_weights(m, step);
-        assert_ok(average_update(a, step, schedule_fraction(&c, step, 0)));
+        assert_ok(average_update(a, step, (double)step / STEPS));
         assert_int_equal(average_begun(a), step >= 10);
         if (step >= 10) take(&h, m, 0.2);
     }
@@ -95,14 +103,13 @@ static void ema_in_the_warmdown_begins_as_a_copy(void **state) {
 static void swa_is_the_mean_of_its_checkpoints(void **state) {
     (void)state;
     model *m = tiny_model_create();
-    run_config c = averaging(AVERAGE_SWA);
+    average_config c = averaging(AVERAGE_SWA);
     c.swa_start = START_AT_WARMDOWN;
-    average *a;
-    assert_ok(average_create(&a, &c, m));
+    average *a = create(&c, m);
     double sum[32] = {0};
-    for (int step = 0; step < 20; step++) {
+    for (int step = 0; step < STEPS; step++) {
         new_weights(m, step);
-        assert_ok(average_update(a, step, schedule_fraction(&c, step, 0)));
+        assert_ok(average_update(a, step, (double)step / STEPS));
         assert_int_equal(average_begun(a), step + 1 >= 12);
         if (step + 1 != 12 && step + 1 != 15 && step + 1 != 18) continue;
         float *live = tiny_values(m, model_find(m, watched));
@@ -119,13 +126,10 @@ static void swa_is_the_mean_of_its_checkpoints(void **state) {
 static void none_is_kept(void **state) {
     (void)state;
     model *m = tiny_model_create();
-    run_config c = averaging(AVERAGE_NONE), zero = averaging(AVERAGE_EMA);
+    average_config c = averaging(AVERAGE_NONE), zero = averaging(AVERAGE_EMA);
     zero.ema_decay = 0; /* as configurations say it that were written before `average` */
-    average *a;
-    assert_ok(average_create(&a, &c, m));
-    assert_null(a);
-    assert_ok(average_create(&a, &zero, m));
-    assert_null(a);
+    assert_null(create(&c, m));
+    assert_null(create(&zero, m));
     assert_false(average_begun(NULL));
     model_destroy(m);
 }
@@ -155,10 +159,9 @@ static float *saved(average *a, const char *folder, const char *name, int64_t co
 /* An expert goes on with the mean and the count of the MLP that it is a copy of; the router counts from its first checkpoint. */
 static void swa_follows_an_upcycle(void **state) {
     model *m = tiny_model_create();
-    run_config c = averaging(AVERAGE_SWA);
+    average_config c = averaging(AVERAGE_SWA);
     c.swa_every = 1;
-    average *a;
-    assert_ok(average_create(&a, &c, m));
+    average *a = create(&c, m);
     for (int step = 0; step < 2; step++) {
         new_weights(m, step);
         assert_ok(average_update(a, step, 0.5));
@@ -195,10 +198,9 @@ static void swa_follows_an_upcycle(void **state) {
 static void an_upcycle_before_the_start(void **state) {
     (void)state;
     model *m = tiny_model_create();
-    run_config c = averaging(AVERAGE_EMA);
+    average_config c = averaging(AVERAGE_EMA);
     c.ema_start = 0.9;
-    average *a;
-    assert_ok(average_create(&a, &c, m));
+    average *a = create(&c, m);
     assert_ok(average_update(a, 0, 0));
     assert_ok(upcycle(m, a));
     assert_false(average_begun(a));
@@ -213,10 +215,8 @@ static void an_upcycle_before_the_start(void **state) {
 
 static void a_file_of_the_other_kind_is_refused(void **state) {
     model *m = tiny_model_create();
-    run_config swa = averaging(AVERAGE_SWA), ema = averaging(AVERAGE_EMA);
-    average *a, *b;
-    assert_ok(average_create(&a, &swa, m));
-    assert_ok(average_create(&b, &ema, m));
+    average_config swa = averaging(AVERAGE_SWA), ema = averaging(AVERAGE_EMA);
+    average *a = create(&swa, m), *b = create(&ema, m);
     char *counted = path_join(*state, "swa"), *plain = path_join(*state, "ema");
     assert_ok(average_save(a, counted, NULL));
     assert_ok(average_save(b, plain, NULL));
@@ -234,15 +234,14 @@ static void a_file_of_the_other_kind_is_refused(void **state) {
 
 static run_config run_of(const char *folder, const char *name, average_kind kind, double start) {
     run_config c = tiny_run(folder, name, 12);
-    c.average = kind;
-    c.ema_start = c.swa_start = start;
-    c.swa_every = 2;
-    c.checkpoint_every = 1;
+    c.average = (average_config){
+        .kind = kind, .ema_decay = c.average.ema_decay, .ema_start = start, .swa_start = start, .swa_every = 2};
+    c.train.checkpoint_every = 1;
     return c;
 }
 
 static char *step_path(const run_config *c, int step, const char *file) {
-    return xasprintf("%s/checkpoints/step-%08d/%s", c->run, step, file);
+    return xasprintf("%s/checkpoints/step-%08d/%s", c->train.run, step, file);
 }
 
 static void train(const run_config *c, bool resume) {
@@ -275,7 +274,7 @@ static void check_resume(const char *folder, average_kind kind, double start, in
     free(whole);
     free(resumed);
     free(path);
-    assert_ok(folder_remove(c.run));
+    assert_ok(folder_remove(c.train.run));
     run_config_free(&c);
 }
 
@@ -308,18 +307,20 @@ static void assert_refused(const char *yaml, const char *part) {
 static void keys(void **state) {
     run_config c;
     assert_ok(load(&c, "average: swa\nswa_start: 0.8\nswa_every: 7\nema_start: warmdown\nprune_fraction: 0.03\n"));
-    assert_int_equal(c.average, AVERAGE_SWA);
-    assert_true(c.swa_start == 0.8 && c.ema_start == START_AT_WARMDOWN && c.swa_every == 7 && c.prune_fraction == 0.03);
+    assert_int_equal(c.average.kind, AVERAGE_SWA);
+    assert_true(c.average.swa_start == 0.8 && c.average.ema_start == START_AT_WARMDOWN && c.average.swa_every == 7);
+    assert_true(c.pack.prune_fraction == 0.03);
     char *path = path_join(*state, "written.yaml");
     assert_ok(run_config_write(&c, path));
     run_config back = run_config_default();
     assert_ok(run_config_load(&back, path, NULL, 0));
-    assert_true(back.average == AVERAGE_SWA && back.ema_start == START_AT_WARMDOWN && back.swa_start == 0.8);
+    assert_int_equal(back.average.kind, AVERAGE_SWA);
+    assert_true(back.average.ema_start == START_AT_WARMDOWN && back.average.swa_start == 0.8);
     run_config_free(&back);
     run_config_free(&c);
     free(path);
     assert_ok(load(&c, "warmdown_frac: 0.25\nema_start: warmdown\n"));
-    assert_true(schedule_average_start(&c) == 0.75);
+    assert_true(schedule_average_start(&c.average, &c.optimizer) == 0.75);
     run_config_free(&c);
     assert_refused("ema_start: later\n", "ema_start: expected a number from 0 to 1 or one of warmdown");
     assert_refused("ema_start: -1\n", "ema_start: expected a number from 0 to 1");

@@ -21,10 +21,10 @@ static int create(void **state) {
     tiny_data(data);
     assert_ok(tokenizer_open(&f->tok, path));
     f->config = tiny_run(f->folder, "run", 10);
-    f->run = f->config.run;
+    f->run = f->config.train.run;
     f->m = tiny_model_create();
-    assert_ok(optimizer_create(&f->o, &f->config, f->m));
-    assert_ok(average_create(&f->e, &f->config, f->m));
+    assert_ok(optimizer_create(&f->o, &f->config.optimizer, f->m));
+    assert_ok(average_create(&f->e, &f->config.average, 0, f->m));
     f->state = (train_state){
         .step = 7, .tokens = 896, .seconds = 1.0 / 3, .position = {.epoch = 2, .window = 5}, .fired = {[1] = true}};
     free(path);
@@ -73,7 +73,7 @@ static void what_was_saved_is_loaded(void **state) {
     save(f, 7);
     checkpoint *c = newest(f);
     assert_ok(checkpoint_verify(c));
-    assert_int_equal(c->context_tokens, f->config.seq);
+    assert_int_equal(c->context_tokens, f->config.train.seq);
     train_state loaded;
     assert_ok(checkpoint_load_state(c, &loaded));
     assert_memory_equal(&loaded, &f->state, sizeof loaded);
@@ -107,7 +107,7 @@ static void the_newest_stay(void **state) {
     assert_ok(checkpoint_open(&none, f->run));
     assert_null(none);
     assert_fails(checkpoint_require(&none, f->run), "expected a checkpoint");
-    f->config.keep_checkpoints = 2;
+    f->config.train.keep_checkpoints = 2;
     for (int64_t step = 9; step <= 12; step++) save(f, step);
     save(f, 12); /* again: replaced */
     char *folder = path_join(f->run, "checkpoints"), **names;
@@ -124,7 +124,7 @@ static void the_newest_stay(void **state) {
 /* As text 100000000 comes before 99999999. */
 static void steps_are_numbers(void **state) {
     fixture *f = *state;
-    f->config.keep_checkpoints = 1;
+    f->config.train.keep_checkpoints = 1;
     save(f, 99999999);
     save(f, 100000000);
     checkpoint *c = newest(f);
@@ -139,7 +139,7 @@ static void steps_are_numbers(void **state) {
 /* Who reads a checkpoint keeps it, whatever the training that runs beside removes. */
 static void what_is_held_stays(void **state) {
     fixture *f = *state;
-    f->config.keep_checkpoints = 1;
+    f->config.train.keep_checkpoints = 1;
     save(f, 3);
     checkpoint *held = newest(f);
     save(f, 4);

@@ -53,23 +53,22 @@ static void groups_follow_roles(void **state) {
     assert_int_equal(optimizer_group(&head), GROUP_FROZEN);
 }
 
-static run_config rates(void) {
-    return (run_config){.steps = 100,
-                        .matrix_lr = 0.02,
-                        .embed_lr = 0.03,
-                        .head_lr = 0.01,
-                        .scalar_lr = 0.05,
-                        .muon_momentum = 0.9,
-                        .muon_momentum_warmup_start = 0.5,
-                        .muon_momentum_warmup_steps = 4,
-                        .newton_schulz_steps = 5,
-                        .muon_nesterov = true,
-                        .muon_row_normalize = true,
-                        .muon_wd = 0.1,
-                        .embed_wd = 0.2,
-                        .beta1 = 0.9,
-                        .beta2 = 0.95,
-                        .adam_eps = 1e-8};
+static optimizer_config rates(void) {
+    return (optimizer_config){.matrix_lr = 0.02,
+                              .embed_lr = 0.03,
+                              .head_lr = 0.01,
+                              .scalar_lr = 0.05,
+                              .muon_momentum = 0.9,
+                              .muon_momentum_warmup_start = 0.5,
+                              .muon_momentum_warmup_steps = 4,
+                              .newton_schulz_steps = 5,
+                              .muon_nesterov = true,
+                              .muon_row_normalize = true,
+                              .muon_wd = 0.1,
+                              .embed_wd = 0.2,
+                              .beta1 = 0.9,
+                              .beta2 = 0.95,
+                              .adam_eps = 1e-8};
 }
 
 /* Adam, written out for one array: decoupled decay, bias correction. */
@@ -92,7 +91,7 @@ static float *gradient_of(const model *m, const param *p) {
 static void check_adam(const char *name, double lr, double decay) {
     model *m = tiny_model_create();
     optimizer *o;
-    run_config c = rates();
+    optimizer_config c = rates();
     assert_ok(optimizer_create(&o, &c, m));
     param *p = model_find(m, name);
     int64_t count = param_count(p);
@@ -130,7 +129,7 @@ static void matrices_follow_muon(void **state) {
     (void)state;
     model *m = tiny_model_create(), *twin = tiny_model_create();
     optimizer *o;
-    run_config c = rates();
+    optimizer_config c = rates();
     assert_ok(optimizer_create(&o, &c, m));
     param *p = model_find(m, "blocks.0.mlp.fc.weight"), *q = model_find(twin, p->name);
     void *buffer;
@@ -163,7 +162,7 @@ static void the_global_norm_is_clipped(void **state) {
     (void)state;
     model *m = tiny_model_create();
     optimizer *o;
-    run_config c = rates();
+    optimizer_config c = rates();
     c.grad_clip = 0.25;
     assert_ok(optimizer_create(&o, &c, m));
     tiny_gradients(m, 1, 0.1f);
@@ -189,7 +188,7 @@ static void a_gradient_that_is_not_finite_changes_nothing(void **state) {
     (void)state;
     model *m = tiny_model_create();
     optimizer *o;
-    run_config c = rates();
+    optimizer_config c = rates();
     assert_ok(optimizer_create(&o, &c, m));
     tiny_gradients(m, 1, 0.1f);
     param *bad = model_find(m, "blocks.2.attn.c_k.weight"), *other = model_find(m, "tok_emb.weight");
@@ -259,12 +258,11 @@ static void experts_inherit_states_and_averages(void **state) {
     model *m = tiny_model_create();
     optimizer *o;
     average *e;
-    run_config c = rates();
-    c.average = AVERAGE_EMA;
-    c.ema_decay = 0.9;
+    optimizer_config c = rates();
+    average_config ema = {.kind = AVERAGE_EMA, .ema_decay = 0.9};
     double norm;
     assert_ok(optimizer_create(&o, &c, m));
-    assert_ok(average_create(&e, &c, m));
+    assert_ok(average_create(&e, &ema, 0, m));
     tiny_gradients(m, 1, 0.1f);
     assert_ok(optimizer_step(o, 0, 1, &norm));
     assert_ok(average_update(e, 0, 0));
@@ -310,7 +308,7 @@ static void experts_inherit_states_and_averages(void **state) {
 static void states_survive_a_file(void **state) {
     model *m = tiny_model_create(), *twin = tiny_model_create();
     optimizer *o, *p;
-    run_config c = rates();
+    optimizer_config c = rates();
     double norm;
     assert_ok(optimizer_create(&o, &c, m));
     assert_ok(optimizer_create(&p, &c, twin));

@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "nn/specs.h"
+#include "train/config.h"
 #include "train/optimizer.h"
 
 static char *folder;
@@ -37,10 +38,10 @@ static void later_wins(void **state) {
     run_config c;
     char *overrides[] = {"loop_end=5"};
     assert_ok(load(&c, "last.yaml", overrides, 1));
-    assert_int_equal(c.seq, 512);
-    assert_int_equal(c.batch, 5);
-    assert_int_equal(c.steps, 13);
-    assert_int_equal(c.accumulate, 4);
+    assert_int_equal(c.train.seq, 512);
+    assert_int_equal(c.train.batch, 5);
+    assert_int_equal(c.train.steps, 13);
+    assert_int_equal(c.train.accumulate, 4);
     assert_int_equal(c.model.num_layers, 7);
     assert_int_equal(c.model.loop.last, 5);
     char *path = path_join(folder, "written.yaml");
@@ -57,7 +58,7 @@ static void bad_bases(void **state) {
     (void)state;
     free(write_preset("circle.yaml", "base: other.yaml\n"));
     free(write_preset("other.yaml", "base: circle.yaml\n"));
-    assert_refused("circle.yaml", "a circle?");
+    assert_refused("circle.yaml", "other.yaml:1: base: found a circle: ");
     free(write_preset("missing.yaml", "base: nowhere.yaml\n"));
     assert_refused("missing.yaml", "nowhere.yaml");
     free(write_preset("mapping.yaml", "steps: 5\nbase: {a: b}\n"));
@@ -70,6 +71,30 @@ static void bad_bases(void **state) {
     run_config c = run_config_default();
     assert_fails(run_config_parse(&c, "text", "base: first.yaml", 16), "unknown key base"); /* a text has no folder */
     run_config_free(&c);
+}
+
+/* A stride that a base was written with goes with the seq of that base; one that stands beside the seq, or is written later,
+ * is meant. */
+static void strides_follow_a_shorter_seq(void **state) {
+    (void)state;
+    free(write_preset("long.yaml", "seq: 512\neval_stride: 384\n"));
+    free(write_preset("short.yaml", "base: long.yaml\nseq: 128\n"));
+    run_config c;
+    assert_ok(load(&c, "short.yaml", NULL, 0));
+    assert_int_equal(c.eval.stride, 128);
+    run_config_free(&c);
+    assert_ok(load(&c, "long.yaml", (char *[]){"seq=256"}, 1));
+    assert_int_equal(c.eval.stride, 256);
+    run_config_free(&c);
+    assert_fails(load(&c, "long.yaml", (char *[]){"seq=256", "eval_stride=384"}, 2),
+                 "long.yaml: eval_stride: expected at most seq 256, found 384");
+    run_config_free(&c);
+    assert_fails(load(&c, "long.yaml", (char *[]){"eval_stride=600"}, 1), "expected at most seq 512, found 600");
+    run_config_free(&c);
+    free(write_preset("beside.yaml", "seq: 128\neval_stride: 384\n"));
+    assert_refused("beside.yaml", "eval_stride: expected at most seq 128, found 384");
+    free(write_preset("later.yaml", "base: short.yaml\neval_stride: 384\n"));
+    assert_refused("later.yaml", "eval_stride: expected at most seq 128, found 384");
 }
 
 /* A preset's key of one family in a run of another. */
@@ -147,7 +172,7 @@ static void check_group(void *context, const param_spec *spec) {
 static void check_preset(const char *path, int *routers) {
     run_config c = run_config_default();
     assert_ok(run_config_load(&c, path, NULL, 0));
-    const model_config after = run_config_after_events(&c, &c.model), *const models[] = {&c.model, &after};
+    const model_config after = model_after_events(&c.events, &c.model), *const models[] = {&c.model, &after};
     for (int i = 0; i < 2; i++) {
         grouped g = {.preset = path};
         model_specs_visit(models[i], check_group, &g);
@@ -181,9 +206,9 @@ static void groups_of_every_preset(void **state) {
 
 int main(void) {
     folder = scratch_create();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(later_wins), cmocka_unit_test(bad_bases),
-                                       cmocka_unit_test(orphaned_keys), cmocka_unit_test(groups),
-                                       cmocka_unit_test(groups_of_every_preset)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(later_wins),    cmocka_unit_test(bad_bases), cmocka_unit_test(strides_follow_a_shorter_seq),
+        cmocka_unit_test(orphaned_keys), cmocka_unit_test(groups),    cmocka_unit_test(groups_of_every_preset)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     scratch_remove(folder);
     return failed;

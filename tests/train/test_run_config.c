@@ -1,7 +1,8 @@
 /* Presets: what is read, what is refused and how, overrides, and that what is written reads back the same. */
 #include "test.h"
 
-#include "train/config_table.h"
+#include "config/schema.h"
+#include "train/config.h"
 #include <math.h>
 
 static status parse(run_config *c, const char *yaml) {
@@ -23,9 +24,9 @@ static void defaults(void **state) {
     (void)state;
     run_config c = run_config_default();
     assert_ok(run_config_check(&c));
-    assert_int_equal(c.batch * c.accumulate * c.seq, 524288);
-    assert_int_equal(c.event_count, 3);
-    model_config after = run_config_after_events(&c, &c.model);
+    assert_int_equal(c.train.batch * c.train.accumulate * c.train.seq, 524288);
+    assert_int_equal(c.events.count, 3);
+    model_config after = model_after_events(&c.events, &c.model);
     assert_true(after.loop.on && after.moe.layers[4] && after.moe.layers[5] && !after.moe.layers[3]);
     run_config_free(&c);
 }
@@ -33,21 +34,20 @@ static void defaults(void **state) {
 static void nested_and_flat(void **state) {
     (void)state;
     run_config c = run_config_default();
-    assert_ok(parse(&c, "data: {data: corpus, run: 'runs/a b'}\ntrain:\n  batch: 4\n  dtype: f32\nseq: 128\n"
+    assert_ok(parse(&c, "data: {data: corpus}\ntrain:\n  run: 'runs/a b'\n  batch: 4\n  dtype: f32\nseq: 128\n"
                         "optimizer: {adam_eps: 1e-7, muon_nesterov: false}\nmodel:\n  activation: swiglu\n"
                         "  moe_layers: [1, 3]\nseed: 18446744073709551615\npack:\n  # nothing here\neval: ~\n"));
-    assert_string_equal(c.data, "corpus");
-    assert_string_equal(c.run, "runs/a b");
-    assert_string_equal(c.dtype, "f32");
-    assert_int_equal(c.batch, 4);
-    assert_int_equal(c.seq, 128);
-    assert_true(c.adam_eps == 1e-7 && !c.muon_nesterov && c.seed == UINT64_MAX);
+    assert_string_equal(c.data.path, "corpus");
+    assert_string_equal(c.train.run, "runs/a b");
+    assert_string_equal(c.train.dtype, "f32");
+    assert_int_equal(c.train.batch, 4);
+    assert_int_equal(c.train.seq, 128);
+    assert_true(c.optimizer.adam_eps == 1e-7 && !c.optimizer.muon_nesterov && c.train.seed == UINT64_MAX);
     assert_int_equal(c.model.mlp.activation, ACTIVATION_SWIGLU);
     assert_true(c.model.moe.layers[1] && !c.model.moe.layers[2] && c.model.moe.layers[3]);
     assert_ok(parse(&c, "data: elsewhere\n")); /* the key, not the section */
-    assert_string_equal(c.data, "elsewhere");
-    assert_int_equal(c.batch, 4);
-    assert_ok(parse(&c, ""));
+    assert_string_equal(c.data.path, "elsewhere");
+    assert_int_equal(c.train.batch, 4);
     run_config_free(&c);
 }
 
@@ -56,16 +56,17 @@ static void events(void **state) {
     run_config c = run_config_default();
     assert_ok(parse(&c, "events:\n  - {at: 0.1, do: upcycle, layers: [2, 3], experts: 4, top_k: 2}\n"
                         "  - {do: loop, at: 1}\n  - {below_lr: 0.25, do: qat, bits: 5}\n  - {at: 0.5, do: qat}\n"));
-    assert_int_equal(c.event_count, 4);
-    assert_true(c.events[0].at == 0.1 && c.events[0].layers[2] && c.events[0].layers[3] && !c.events[0].layers[4]);
-    assert_int_equal(c.events[0].experts, 4);
-    assert_int_equal(c.events[0].top_k, 2);
-    assert_int_equal(c.events[1].kind, EVENT_LOOP);
-    assert_true(c.events[2].below_lr == 0.25 && c.events[2].bits == 5);
-    assert_true(c.events[3].below_lr == 0 && c.events[3].at == 0.5 && c.events[3].bits == 6);
+    assert_int_equal(c.events.count, 4);
+    assert_true(c.events.items[0].at == 0.1 && c.events.items[0].layers[2] && c.events.items[0].layers[3] &&
+                !c.events.items[0].layers[4]);
+    assert_int_equal(c.events.items[0].experts, 4);
+    assert_int_equal(c.events.items[0].top_k, 2);
+    assert_int_equal(c.events.items[1].kind, EVENT_LOOP);
+    assert_true(c.events.items[2].below_lr == 0.25 && c.events.items[2].bits == 5);
+    assert_true(c.events.items[3].below_lr == 0 && c.events.items[3].at == 0.5 && c.events.items[3].bits == 6);
     assert_ok(run_config_check(&c));
     assert_ok(parse(&c, "events: []"));
-    assert_int_equal(c.event_count, 0);
+    assert_int_equal(c.events.count, 0);
     run_config_free(&c);
 }
 
@@ -104,6 +105,12 @@ static void refusals(void **state) {
             "x.yaml:1: moe_layers: expected a list of numbers from 0 to 63, such as [4, 5], found a list");
     refused("batch: 4\nseq: 8\nbatch: 4\n", "x.yaml:3: batch is given twice, first on line 1");
     refused("train: {batch: 4}\nbatch: 4\n", "x.yaml:2: batch is given twice, first on line 1");
+    refused("train: {batch: 4}\nmodel: {xsa: true}\ntrain: {seq: 8}\n",
+            "x.yaml:3: train is given twice, first on line 1");
+    refused("# nothing\n", "x.yaml: expected keys and values, found none");
+    refused("data: {run: a}\n", "x.yaml:1: unknown key data.run; the nearest is run in section train");
+    refused("optimizer: {ema_decay: 0.9}\n",
+            "x.yaml:1: unknown key optimizer.ema_decay; the nearest is ema_decay in section average");
     refused("- 4\n", "x.yaml:1: expected keys and values, found a list");
     refused("batch: 4\n---\nbatch: 5\n", "x.yaml:2: expected one YAML document, found a second");
     refused("[a]: 4\n", "x.yaml:1: expected a plain key");
@@ -117,16 +124,16 @@ static void refusals(void **state) {
             "x.yaml:2: event: expected either at or below_lr, found both");
     refused("events:\n  - {below_lr: 0.3, do: loop}\n", "x.yaml:2: event: below_lr is no key of loop");
     refused("events:\n  - {at: 0.3, do: loop, bits: 6}\n", "x.yaml:2: event: bits is no key of loop");
-    refused("events:\n  - {at: 0.3}\n", "x.yaml:2: event: expected do: upcycle, loop or qat, found none");
-    refused("events:\n  - {at: 0.3, at: 0.3, do: loop}\n", "x.yaml:2: event: at is given twice");
-    refused("events:\n  - {at: 0.3, do: upcycle}\n", "x.yaml:2: event: expected the layers to upcycle, found none");
+    refused("events:\n  - {at: 0.3}\n", "x.yaml:2: event: expected do, one of upcycle, loop, qat, found none");
+    refused("events:\n  - {at: 0.3, at: 0.3, do: loop}\n", "x.yaml:2: at is given twice, first on line 2");
+    refused("events:\n  - {at: 0.3, do: upcycle}\n", "x.yaml:2: event: upcycle expected layers, found none");
 }
 
 static void not_yaml(void **state) {
     (void)state;
     run_config c = run_config_default();
     assert_fails(parse(&c, "batch: 4\ntrain: {batch\n"), "x.yaml:3: not YAML: ");
-    assert_fails(run_config_parse(&c, "x.yaml", "run: \"a\\0b\"", 11), "x.yaml:1: run: expected");
+    assert_fails(run_config_parse(&c, "x.yaml", "run: \"a\\0b\"", 11), "x.yaml:1: expected a text without NUL");
     assert_fails(parse(&c, "run: \xff\n"), "not YAML");
     run_config_free(&c);
 }
@@ -137,16 +144,16 @@ static void overrides(void **state) {
     char *good[] = {"batch=4",           "train.seq=256", "moe_layers=[1, 2]", "events=[]",
                     "run=runs/it's: #1", "tokenizer=t",   "batch=5",           "data.data=d"};
     assert_ok(run_config_load(&c, NULL, good, sizeof good / sizeof *good));
-    assert_int_equal(c.batch, 5);
-    assert_int_equal(c.seq, 256);
-    assert_int_equal(c.eval_stride, 256); /* not given: it follows a shorter seq */
-    assert_int_equal(c.event_count, 0);
+    assert_int_equal(c.train.batch, 5);
+    assert_int_equal(c.train.seq, 256);
+    assert_int_equal(c.eval.stride, 256); /* not given: it follows a shorter seq */
+    assert_int_equal(c.events.count, 0);
     assert_true(c.model.moe.layers[1] && c.model.moe.layers[2]);
-    assert_string_equal(c.run, "runs/it's: #1");
-    assert_string_equal(c.data, "d");
-    assert_string_equal(c.tokenizer, "t");
+    assert_string_equal(c.train.run, "runs/it's: #1");
+    assert_string_equal(c.data.path, "d");
+    assert_string_equal(c.data.tokenizer, "t");
     assert_ok(run_config_load(&c, NULL, (char *[]){"tokenizer="}, 1));
-    assert_null(c.tokenizer);
+    assert_null(c.data.tokenizer);
     assert_fails(run_config_load(&c, NULL, (char *[]){"btach=4"}, 1),
                  "override btach=4: unknown key btach; the nearest is batch in section train");
     assert_fails(run_config_load(&c, NULL, (char *[]){"model.batch=4"}, 1), "batch in section train");
@@ -172,27 +179,29 @@ static void overrides(void **state) {
 
 static void rules(void **state) {
     (void)state;
-    assert_refused(c.batch = 0, "batch: expected");
-    assert_refused(c.seq = 0, "seq: expected");
-    assert_refused(c.matrix_lr = -1, "matrix_lr: expected");
-    assert_refused(c.matrix_lr = NAN, "matrix_lr: expected");
-    assert_refused(c.steps = 0, "steps: expected at least 1");
-    assert_refused(c.warmup_frac = 0.5, "warmup_frac: expected at most");
-    assert_refused(c.eval_stride = 4096, "eval_stride: expected at most seq 2048");
-    assert_refused(c.embed_bits = 1, "embed_bits: expected");
-    assert_refused((free(c.dtype), c.dtype = NULL), "dtype: expected one of");
+    assert_refused(c.train.batch = 0, "batch: expected");
+    assert_refused(c.train.seq = 0, "seq: expected");
+    assert_refused(c.optimizer.matrix_lr = -1, "matrix_lr: expected");
+    assert_refused(c.optimizer.matrix_lr = NAN, "matrix_lr: expected");
+    assert_refused(c.train.steps = 0, "steps: expected at least 1");
+    assert_refused(c.optimizer.warmup_frac = 0.5, "warmup_frac: expected at most");
+    assert_refused(c.eval.stride = 4096, "eval_stride: expected at most seq 2048");
+    assert_refused(c.pack.embed_bits = 1, "embed_bits: expected");
+    assert_refused((free(c.train.dtype), c.train.dtype = NULL), "dtype: expected one of");
     assert_refused(c.model.attention.heads = 7, "num_heads: expected");
-    assert_refused(c.event_count = MAX_EVENTS + 1, "events: expected");
-    assert_refused(c.events[0].layers[9] = true, "events[0].layers: expected layers below num_layers 9, found 9");
-    assert_refused(memset(c.events[0].layers, 0, sizeof c.events[0].layers), "events[0].layers: expected at least one");
-    assert_refused(c.events[0].top_k = 3, "events[0].top_k: expected at most experts 2");
-    assert_refused(c.events[0].experts = 1, "events[0].experts: expected an integer from 2");
-    assert_refused(c.events[1].at = 2, "events[1].at: expected");
-    assert_refused(c.events[1].below_lr = 0.5, "events[1].below_lr");
+    assert_refused(c.events.count = MAX_EVENTS + 1, "events: expected");
+    assert_refused(c.events.items[0].layers[9] = true, "events[0].layers: expected layers below num_layers 9, found 9");
+    assert_refused(memset(c.events.items[0].layers, 0, sizeof c.events.items[0].layers),
+                   "events[0].layers: expected at least one");
+    assert_refused(c.events.items[0].top_k = 3, "events[0].top_k: expected at most experts 2");
+    assert_refused(c.events.items[0].experts = 1, "events[0].experts: expected an integer from 2");
+    assert_refused(c.events.items[1].at = 2, "events[1].at: expected");
+    assert_refused(c.events.items[1].below_lr = 0.5, "events[1].below_lr");
     assert_refused(c.model.loop.extra_passes = 0, "events[1].do: loop");
     assert_refused(c.model.moe.layers[4] = true, "events[0].layers: expected layers without experts, found 4");
-    assert_refused((c.events[1] = c.events[0], c.events[1].experts = 3, c.events[1].layers[4] = false,
-                    c.events[1].layers[5] = false, c.events[1].layers[6] = true),
+    assert_refused((c.events.items[1] = c.events.items[0], c.events.items[1].experts = 3,
+                    c.events.items[1].layers[4] = false, c.events.items[1].layers[5] = false,
+                    c.events.items[1].layers[6] = true),
                    "events[1].experts: expected layer 4's 2");
 }
 
@@ -221,8 +230,8 @@ static void written_and_read(void **state) {
     assert_non_null(strstr(text, "muon_wd: 0.30000000000000004\n"));
     run_config back = run_config_default();
     assert_ok(parse(&back, text));
-    assert_string_equal(back.run, c.run);
-    assert_true(back.muon_wd == c.muon_wd && back.model.head.softcap == c.model.head.softcap);
+    assert_string_equal(back.train.run, c.train.run);
+    assert_true(back.optimizer.muon_wd == c.optimizer.muon_wd && back.model.head.softcap == c.model.head.softcap);
     free(text);
     run_config_free(&back);
     run_config_free(&c);
@@ -239,7 +248,8 @@ static void presets(void **state) {
     }
     run_config c = run_config_default(), published = run_config_default();
     assert_ok(run_config_load(&c, names[0], NULL, 0));
-    assert_true(c.matrix_lr == published.matrix_lr && c.ema_decay == published.ema_decay);
+    assert_true(c.optimizer.matrix_lr == published.optimizer.matrix_lr &&
+                c.average.ema_decay == published.average.ema_decay);
     assert_memory_equal(&c.model, &published.model, sizeof c.model);
     assert_fails(run_config_load(&c, "configs/none.yaml", NULL, 0), "configs/none.yaml");
     run_config_free(&published);
@@ -253,11 +263,10 @@ static void described(void **state) {
     FILE *out = open_memstream(&text, &bytes);
     run_config_describe(out);
     fclose(out);
-    for (int i = 0; i < RUN_CONFIG_FIELDS; i++) {
-        config_field f = run_config_field(i);
-        assert_non_null(f.key);
-        assert_int_equal(run_config_find(f.key), i); /* keys are unique */
-        if (!strstr(text, f.key)) fail_msg("%s is not described", f.key);
+    for (int i = 0; i < schema_size(&run_schema); i++) {
+        const config_key key = schema_key(&run_schema, i);
+        assert_int_equal(schema_find(&run_schema, key.field.key), i); /* keys are unique */
+        if (!strstr(text, key.field.key)) fail_msg("%s is not described", key.field.key);
     }
     free(text);
 }

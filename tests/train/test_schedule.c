@@ -5,7 +5,7 @@
 
 static void fraction_by_steps_or_by_seconds(void **state) {
     (void)state;
-    run_config c = {.steps = 200};
+    train_config c = {.steps = 200};
     assert_true(schedule_fraction(&c, 0, 1e9) == 0);
     assert_true(schedule_fraction(&c, 50, 1e9) == 0.25);
     assert_true(schedule_fraction(&c, 400, 0) == 1);
@@ -16,24 +16,26 @@ static void fraction_by_steps_or_by_seconds(void **state) {
 
 static void lr_is_warmed_up_and_down(void **state) {
     (void)state;
-    run_config c = {.steps = 100, .warmup_frac = 0.1, .warmdown_frac = 0.72, .min_lr = 0.1};
-    assert_float_equal(schedule_lr_factor(&c, 0), 0.1, 1e-12); /* the first of ten steps of warm-up already moves */
-    assert_float_equal(schedule_lr_factor(&c, 0.04), 0.5, 1e-12);
-    assert_float_equal(schedule_lr_factor(&c, 0.09), 1, 1e-12);
-    assert_float_equal(schedule_lr_factor(&c, 0.28), 1, 1e-12);
-    assert_float_equal(schedule_lr_factor(&c, 0.64), 0.5, 1e-12);
-    assert_float_equal(schedule_lr_factor(&c, 0.99), 0.1, 1e-12);
-    assert_float_equal(schedule_lr_factor(&c, 1), 0.1, 1e-12);
-    c.warmdown_frac = 0;
-    assert_float_equal(schedule_lr_factor(&c, 1), 1, 0);
-    c = (run_config){.max_seconds = 100, .warmup_frac = 0.1};
-    assert_float_equal(schedule_lr_factor(&c, 0), 0, 0);
-    assert_float_equal(schedule_lr_factor(&c, 0.05), 0.5, 1e-12);
+    train_config t = {.steps = 100};
+    optimizer_config o = {.warmup_frac = 0.1, .warmdown_frac = 0.72, .min_lr = 0.1};
+    assert_float_equal(schedule_lr_factor(&t, &o, 0), 0.1, 1e-12); /* the first of ten steps of warm-up already moves */
+    assert_float_equal(schedule_lr_factor(&t, &o, 0.04), 0.5, 1e-12);
+    assert_float_equal(schedule_lr_factor(&t, &o, 0.09), 1, 1e-12);
+    assert_float_equal(schedule_lr_factor(&t, &o, 0.28), 1, 1e-12);
+    assert_float_equal(schedule_lr_factor(&t, &o, 0.64), 0.5, 1e-12);
+    assert_float_equal(schedule_lr_factor(&t, &o, 0.99), 0.1, 1e-12);
+    assert_float_equal(schedule_lr_factor(&t, &o, 1), 0.1, 1e-12);
+    o.warmdown_frac = 0;
+    assert_float_equal(schedule_lr_factor(&t, &o, 1), 1, 0);
+    t = (train_config){.max_seconds = 100};
+    assert_float_equal(schedule_lr_factor(&t, &o, 0), 0, 0);
+    assert_float_equal(schedule_lr_factor(&t, &o, 0.05), 0.5, 1e-12);
 }
 
 static void momentum_is_warmed_up(void **state) {
     (void)state;
-    run_config c = {.muon_momentum = 0.99, .muon_momentum_warmup_start = 0.92, .muon_momentum_warmup_steps = 1500};
+    optimizer_config c = {
+        .muon_momentum = 0.99, .muon_momentum_warmup_start = 0.92, .muon_momentum_warmup_steps = 1500};
     assert_float_equal(schedule_momentum(&c, 0), 0.92, 1e-12);
     assert_float_equal(schedule_momentum(&c, 750), 0.955, 1e-12);
     assert_float_equal(schedule_momentum(&c, 9999), 0.99, 1e-12);
@@ -49,10 +51,11 @@ static void events_are_due_by_fraction_or_rate(void **state) {
     assert_false(schedule_due(&below, 0.9, 0.15));
     assert_true(schedule_due(&below, 0.9, 0.149));
     /* In the warm-up the rate is small, too, and late QAT must not start there. */
-    run_config c = {.steps = 100, .warmup_frac = 0.5, .warmdown_frac = 0.3, .min_lr = 0};
-    assert_true(schedule_lr_factor(&c, 0) < 0.15);
-    assert_false(schedule_due(&below, 0, schedule_warmdown(&c, 0)));
-    assert_true(schedule_due(&below, 0.97, schedule_warmdown(&c, 0.97)));
+    train_config t = {.steps = 100};
+    optimizer_config o = {.warmup_frac = 0.5, .warmdown_frac = 0.3, .min_lr = 0};
+    assert_true(schedule_lr_factor(&t, &o, 0) < 0.15);
+    assert_false(schedule_due(&below, 0, schedule_warmdown(&o, 0)));
+    assert_true(schedule_due(&below, 0.97, schedule_warmdown(&o, 0.97)));
 }
 
 int main(void) {

@@ -56,18 +56,18 @@ static double *logged_losses(const char *run, int steps) {
 
 static void the_loss_falls_and_the_log_tells_it(void **state) {
     run_config c = tiny_run(*state, "run", 40);
-    c.val_every = 20;
+    c.train.val_every = 20;
     train_result result;
     assert_ok(train_run(&c, false, &result));
     assert_int_equal(result.state.step, 40);
     assert_int_equal(result.state.tokens, 40 * 2 * 2 * 32);
     assert_true(result.tokens_per_second > 0);
-    double *losses = logged_losses(c.run, 40);
+    double *losses = logged_losses(c.train.run, 40);
     assert_float_equal(losses[0], log(TINY_VOCAB), 0.3);
     assert_true(losses[39] < losses[0] - 1.5);
     assert_true(losses[39] == result.loss);
     free(losses);
-    cJSON *records = read_log(c.run);
+    cJSON *records = read_log(c.train.run);
     const cJSON *header = cJSON_GetArrayItem(records, 0);
     assert_string_equal(cJSON_GetObjectItem(header, "record")->valuestring, "header");
     assert_true(number(header, "params") > 0 && number(header, "threads") > 0);
@@ -84,7 +84,7 @@ static void events_fire_once_and_show_in_the_log(void **state) {
     run_config c = tiny_run(*state, "run", 20);
     train_result result;
     assert_ok(train_run(&c, false, &result));
-    cJSON *records = read_log(c.run);
+    cJSON *records = read_log(c.train.run);
     static const struct {
         int step;
         const char *kind;
@@ -113,7 +113,7 @@ static void events_fire_once_and_show_in_the_log(void **state) {
     cJSON_Delete(records);
     checkpoint *saved;
     model *m;
-    assert_ok(checkpoint_require(&saved, c.run)); /* the checkpoint's config.json is the model as it became */
+    assert_ok(checkpoint_require(&saved, c.train.run)); /* the checkpoint's config.json is the model as it became */
     assert_ok(checkpoint_load_model(saved, kernels_for(DTYPE_F32), "ema", &m));
     assert_true(m->config.loop.on && m->config.moe.layers[1] && m->config.moe.layers[2]);
     assert_int_equal(m->config.moe.experts, 2);
@@ -125,7 +125,7 @@ static void events_fire_once_and_show_in_the_log(void **state) {
 /* ---- resuming ---- */
 
 static char *file_of_step(const run_config *c, int step, const char *name) {
-    return xasprintf("%s/checkpoints/step-%08d/%s", c->run, step, name);
+    return xasprintf("%s/checkpoints/step-%08d/%s", c->train.run, step, name);
 }
 
 /* Take the run back to the moment after the checkpoint of `step`, with a line of the log half written. */
@@ -135,7 +135,7 @@ static void rewind_to(const run_config *c, int step, int steps) {
         assert_ok(folder_remove(folder));
         free(folder);
     }
-    char *log = path_join(c->run, "log.jsonl");
+    char *log = path_join(c->train.run, "log.jsonl");
     FILE *stream = fopen(log, "ae");
     fputs("{\"record\":\"step\",\"st", stream);
     fclose(stream);
@@ -152,11 +152,11 @@ static void resuming_is_exact(void **state) {
     enum { STEPS = 16 };
     static const char *const files[] = {"model.safetensors", "ema.safetensors", "optimizer.safetensors"};
     run_config c = tiny_run(*state, "run", STEPS);
-    c.checkpoint_every = 1;
-    c.val_every = 6; /* looking at held-out text must change nothing */
+    c.train.checkpoint_every = 1;
+    c.train.val_every = 6; /* looking at held-out text must change nothing */
     train_result result;
     assert_ok(train_run(&c, false, &result));
-    double *losses = logged_losses(c.run, STEPS);
+    double *losses = logged_losses(c.train.run, STEPS);
     uint8_t *expected[3];
     size_t expected_count[3];
     for (int i = 0; i < 3; i++) read_final(&c, STEPS, files[i], &expected[i], &expected_count[i]);
@@ -166,7 +166,7 @@ static void resuming_is_exact(void **state) {
         rewind_to(&c, moments[i], STEPS);
         assert_ok(train_run(&c, true, &result));
         assert_int_equal(result.state.step, STEPS);
-        double *again = logged_losses(c.run, STEPS);
+        double *again = logged_losses(c.train.run, STEPS);
         assert_memory_equal(again, losses, STEPS * sizeof *losses);
         free(again);
         for (int f = 0; f < 3; f++) {
@@ -187,16 +187,16 @@ static void resuming_is_exact(void **state) {
 
 static void seconds_are_carried_on(void **state) {
     run_config c = tiny_run(*state, "run", 3);
-    c.event_count = 0;
+    c.events.count = 0;
     train_result first, second;
     assert_ok(train_run(&c, false, &first));
     assert_true(first.state.seconds > 0);
-    c.steps = 0;
-    c.max_seconds = first.state.seconds / 2; /* were spent before the resume */
+    c.train.steps = 0;
+    c.train.max_seconds = first.state.seconds / 2; /* were spent before the resume */
     assert_ok(train_run(&c, true, &second));
     assert_int_equal(second.state.step, 3);
     assert_float_equal(second.state.seconds, first.state.seconds, 1e-12);
-    c.max_seconds = first.state.seconds * (1 + 1e-9); /* one more step is enough */
+    c.train.max_seconds = first.state.seconds * (1 + 1e-9); /* one more step is enough */
     assert_ok(train_run(&c, true, &second));
     assert_int_equal(second.state.step, 4);
     assert_true(second.state.seconds > first.state.seconds);
@@ -208,14 +208,14 @@ static void seconds_are_carried_on(void **state) {
 static void a_run_is_not_overwritten(void **state) {
     run_config c = tiny_run(*state, "run", 2);
     train_result result;
-    assert_fails(train_run(&c, true, &result), c.run); /* nothing there to resume */
+    assert_fails(train_run(&c, true, &result), c.train.run); /* nothing there to resume */
     assert_ok(train_run(&c, false, &result));
     assert_fails(train_run(&c, false, &result), "--resume");
     c.model.mlp.mult = 3;
     assert_fails(train_run(&c, true, &result), "mlp_mult is 2");
     c.model.mlp.mult = 2;
-    c.steps = 4;
-    c.events[0].kind = EVENT_LOOP; /* upcycling fired before step 2 */
+    c.train.steps = 4;
+    c.events.items[0].kind = EVENT_LOOP; /* upcycling fired before step 2 */
     assert_fails(train_run(&c, true, &result), "upcycle");
     run_config_free(&c);
 }
@@ -228,24 +228,24 @@ static void the_tokenizer_must_fit(void **state) {
     assert_non_null(strstr(error_message(), "320"));
     c.model.vocab_size = 0; /* not given: the tokenizer's */
     assert_ok(train_run(&c, false, &result));
-    set_string(&c.run, "/proc/nowhere/run");
+    set_string(&c.train.run, "/proc/nowhere/run");
     assert_fails(train_run(&c, false, &result), "/proc/nowhere");
-    set_string(&c.data, *state);
+    set_string(&c.data.path, *state);
     assert_fails(train_run(&c, false, &result), "tokenizer.model");
     run_config_free(&c);
 }
 
 static void a_loss_that_is_not_finite_stops_the_run(void **state) {
     run_config c = tiny_run(*state, "run", 30);
-    c.checkpoint_every = 1;
-    c.scalar_lr = 1e38;
-    c.embed_lr = 1e38;
-    c.event_count = 0;
+    c.train.checkpoint_every = 1;
+    c.optimizer.scalar_lr = 1e38;
+    c.optimizer.embed_lr = 1e38;
+    c.events.count = 0;
     train_result result;
     assert_fails(train_run(&c, false, &result), "not finite");
     assert_non_null(strstr(error_message(), "the checkpoint of step"));
     checkpoint *saved;
-    assert_ok(checkpoint_require(&saved, c.run));
+    assert_ok(checkpoint_require(&saved, c.train.run));
     assert_ok(checkpoint_verify(saved));
     checkpoint_close(saved);
     run_config_free(&c);

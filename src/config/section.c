@@ -1,0 +1,37 @@
+#include "config/section.h"
+#include "base/nearest.h"
+#include "config/records.h"
+#include <stdlib.h>
+#include <string.h>
+
+int section_find(const config_section *s, const char *key) {
+    for (int i = 0; i < s->count; i++)
+        if (strcmp(s->fields[i].key, key) == 0) return i;
+    return -1;
+}
+
+const char *section_nearest(const config_section *s, const char *key) {
+    nearest n = {.word = key};
+    for (int i = 0; i < s->count; i++) nearest_offer(&n, s->fields[i].key);
+    return n.name;
+}
+
+status section_check(const config_section *s, const void *base) {
+    for (int i = 0; i < s->count; i++) {
+        const config_field *f = &s->fields[i];
+        if (f->type == FIELD_RECORDS)
+            TRY(records_check(f->records, f->key, (const char *)base + f->offset));
+        else
+            TRY(field_check(f, base));
+    }
+    return STATUS_OK;
+}
+
+void section_free(const config_section *s, void *base) {
+    for (int i = 0; i < s->count; i++) {
+        if (s->fields[i].type != FIELD_STRING) continue;
+        char **text = (char **)((char *)base + s->fields[i].offset);
+        free(*text);
+        *text = NULL;
+    }
+}

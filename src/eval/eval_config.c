@@ -1,0 +1,15 @@
+#include "eval/eval_config.h"
+
+#define FIELD(type, key, member, least, most, meaning)                                                                 \
+    CONFIG_FIELD(eval_config, key, type, member, least, most, NULL, meaning)
+
+static const config_field fields[] = {
+    FIELD(FIELD_INT64, "eval_stride", stride, 1, 1 << 20, "new tokens a window; the rest of seq is context"),
+    FIELD(FIELD_DOUBLE, "blend_lambda", blend_lambda, 0, 1, "weight of the causal bigram blend"),
+};
+
+const config_section eval_section = {"eval", TABLE_AND_COUNT(fields)};
+
+eval_config eval_config_default(void) {
+    return (eval_config){.stride = 2048, .blend_lambda = 0.03};
+}

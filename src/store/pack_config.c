@@ -1,0 +1,38 @@
+#include "store/pack_config.h"
+
+#define FIELD(type, key, member, least, most, meaning)                                                                 \
+    CONFIG_FIELD(pack_config, key, type, member, least, most, NULL, meaning)
+
+static const config_field fields[] = {
+    FIELD(FIELD_INT64, "budget_bytes", budget_bytes, 0, 1e15, "the artifact must not be larger; 0: any size"),
+    FIELD(FIELD_INT, "pack_bits", bits, 2, 8, "of matrices in blocks"),
+    FIELD(FIELD_INT, "embed_bits", embed_bits, 0, 8, "of embeddings and the head, 2 to 8; 0: as pack_bits"),
+    FIELD(FIELD_INT64, "calibration_batches", calibration_batches, 1, 1e6, "batches that GPTQ's Hessians see"),
+    FIELD(FIELD_DOUBLE, "gptq_damp", gptq_damp, 1e-6, 1, "damping, as a part of the Hessian's mean diagonal"),
+    FIELD(FIELD_DOUBLE, "prune_fraction", prune_fraction, 0, 0.99,
+          "of each matrix in blocks: its smallest weights become 0"),
+};
+
+const config_section pack_section = {"pack", TABLE_AND_COUNT(fields)};
+
+pack_config pack_config_default(void) {
+    return (pack_config){
+        .budget_bytes = 16000000, .bits = 6, .embed_bits = 8, .calibration_batches = 16, .gptq_damp = 0.01};
+}
+
+status pack_config_check(const pack_config *c) {
+    TRY(section_check(&pack_section, c));
+    if (c->embed_bits == 1) return fail_usage("embed_bits: expected 0 or 2 to 8, found 1");
+    return STATUS_OK;
+}
+
+pack_options pack_options_of(const pack_config *c, int64_t context_tokens) {
+    pack_options options = pack_options_default();
+    options.quant.bits = c->bits;
+    options.quant.embed_bits = c->embed_bits;
+    options.quant.prune_fraction = c->prune_fraction;
+    options.quant.damp = c->gptq_damp;
+    options.budget_bytes = c->budget_bytes;
+    options.context_tokens = (int)context_tokens;
+    return options;
+}

@@ -1,0 +1,17 @@
+/* Where text comes from: the section `data` of a run. */
+#ifndef MOEC_TEXT_DATA_CONFIG_H
+#define MOEC_TEXT_DATA_CONFIG_H
+
+#include "config/section.h"
+
+typedef struct data_config {
+    char *path;      /* folder made by `moec data`, or a shard pattern */
+    char *tokenizer; /* .model; NULL: the one in that folder */
+} data_config;
+
+extern const config_section data_section;
+data_config data_config_default(void);
+/* The tokenizer's path; a new string. */
+char *data_config_tokenizer(const data_config *c);
+
+#endif

@@ -1,0 +1,29 @@
+#include "train/average_config.h"
+
+static const char *const average_names[] = {"none", "ema", "swa", NULL};
+static const char *const start_words[] = {"warmdown", NULL}; /* START_AT_WARMDOWN */
+_Static_assert(sizeof(average_kind) == sizeof(int), "FIELD_CHOICE stores an int");
+
+#define FIELD(type, key, member, least, most, choices, meaning)                                                        \
+    CONFIG_FIELD(average_config, key, type, member, least, most, choices, meaning)
+
+static const config_field fields[] = {
+    FIELD(FIELD_CHOICE, "average", kind, 0, 0, average_names,
+          "mean of the weights: moving (ema) or uniform over checkpoints (swa)"),
+    FIELD(FIELD_DOUBLE, "ema_decay", ema_decay, 0, 0.999999, NULL, "of the moving average; 0: none is kept"),
+    FIELD(FIELD_DOUBLE, "ema_start", ema_start, 0, 1, start_words,
+          "part of the training where it begins as a copy of the weights; 0: at once, ramped"),
+    FIELD(FIELD_DOUBLE, "swa_start", swa_start, 0, 1, start_words,
+          "part of the training where swa begins to take checkpoints"),
+    FIELD(FIELD_INT64, "swa_every", swa_every, 1, 1e12, NULL, "steps between those checkpoints"),
+};
+
+const config_section average_section = {"average", TABLE_AND_COUNT(fields)};
+
+average_config average_config_default(void) {
+    return (average_config){.kind = AVERAGE_EMA, .ema_decay = 0.9965, .swa_start = START_AT_WARMDOWN, .swa_every = 50};
+}
+
+bool average_is_kept(const average_config *c) {
+    return c->kind == AVERAGE_SWA || (c->kind == AVERAGE_EMA && c->ema_decay > 0);
+}

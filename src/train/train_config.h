@@ -1,0 +1,29 @@
+/* A training: the section `train` of a run. */
+#ifndef MOEC_TRAIN_TRAIN_CONFIG_H
+#define MOEC_TRAIN_TRAIN_CONFIG_H
+
+#include "config/section.h"
+
+typedef struct train_config {
+    char *run;          /* folder of the run: checkpoints, log.jsonl, config.yaml */
+    int64_t batch;      /* sequences a micro-batch */
+    int64_t seq;        /* tokens a sequence */
+    int64_t accumulate; /* micro-batches a step */
+    int64_t steps;      /* the schedule's length, 0: max_seconds alone decides */
+    double max_seconds; /* > 0: schedules run on wall-clock (training time only) and training stops there */
+    uint64_t seed;
+    bool shuffle;
+    char *dtype;               /* "auto", "f32", "bf16" */
+    int64_t checkpoint_every;  /* steps; 0: only at the end */
+    double checkpoint_seconds; /* and at least this often; 0: no */
+    int64_t keep_checkpoints;
+    int64_t val_every;  /* steps between looks at the held-out loss; 0: none */
+    int64_t val_tokens; /* of those */
+    int64_t log_every;  /* console lines; the JSONL log has every step */
+} train_config;
+
+extern const config_section train_section;
+train_config train_config_default(void); /* #2102's */
+status train_config_check(const train_config *c);
+
+#endif
