@@ -43,8 +43,22 @@ void schema_free(const config_schema *s, void *c) {
 
 /* ---- what may be meant ---- */
 
+static const foreign_key *find_foreign(const config_schema *s, const char *word) {
+    const foreign_key *found = NULL;
+    for (int p = 0; p < s->part_count && !found; p++) found = section_foreign(s->parts[p].section, word);
+    return found;
+}
+
+static char *describe_foreign(const char *name, const foreign_key *f) {
+    if (!f->key) return xasprintf("unknown key %.60s: %s", name, f->remark);
+    if (!f->remark) return xasprintf("unknown key %.60s: moec calls it %s", name, f->key);
+    return xasprintf("unknown key %.60s: moec calls it %s (%s)", name, f->key, f->remark);
+}
+
 char *schema_unknown_key(const config_schema *s, const char *name) {
     const char *dot = strrchr(name, '.'), *word = dot ? dot + 1 : name;
+    const foreign_key *foreign = find_foreign(s, word);
+    if (foreign) return describe_foreign(name, foreign);
     nearest n = {.word = word};
     for (int i = 0; i < schema_size(s); i++) nearest_offer(&n, schema_key(s, i).field.key);
     const config_key key = schema_key(s, schema_find(s, n.name));
@@ -52,6 +66,8 @@ char *schema_unknown_key(const config_schema *s, const char *name) {
 }
 
 char *schema_unknown_section(const config_schema *s, const char *name) {
+    const foreign_key *foreign = find_foreign(s, name);
+    if (foreign) return describe_foreign(name, foreign);
     nearest n = {.word = name};
     for (int p = 0; p < s->part_count; p++) nearest_offer(&n, s->parts[p].section->name);
     return xasprintf("unknown section %.60s; the nearest is %s", name, n.name);

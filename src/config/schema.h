@@ -25,7 +25,7 @@ config_key schema_key(const config_schema *s, int index);
 /* The index of a key, with or without its section; −1: there is none. */
 int schema_find(const config_schema *s, const char *name);
 int schema_find_section(const config_schema *s, const char *name); /* of parts; −1: there is none */
-/* "unknown key NAME" and the nearest one. A new string. */
+/* "unknown key NAME" and what may be meant: the key that another program calls so, else the nearest. A new string. */
 char *schema_unknown_key(const config_schema *s, const char *name);
 char *schema_unknown_section(const config_schema *s, const char *name);
 

@@ -1,6 +1,7 @@
 #include "config/section.h"
 #include "base/nearest.h"
 #include "config/records.h"
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +15,19 @@ const char *section_nearest(const config_section *s, const char *key) {
     nearest n = {.word = key};
     for (int i = 0; i < s->count; i++) nearest_offer(&n, s->fields[i].key);
     return n.name;
+}
+
+static bool is_foreign(const char *key, const char *name) {
+    for (; *name && *name != '*'; key++, name++)
+        if ((*key == '-' ? '_' : tolower((unsigned char)*key)) != *name) return false;
+    return *name == '*' || *key == '\0';
+}
+
+const foreign_key *section_foreign(const config_section *s, const char *key) {
+    key += strspn(key, "-"); /* as on a command line */
+    for (int i = 0; i < s->foreign_count; i++)
+        if (is_foreign(key, s->foreign[i].name)) return &s->foreign[i];
+    return NULL;
 }
 
 status section_check(const config_section *s, const void *base) {

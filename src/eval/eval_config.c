@@ -8,7 +8,13 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, "blend_lambda", blend_lambda, 0, 1, "weight of the causal bigram blend"),
 };
 
-const config_section eval_section = {"eval", TABLE_AND_COUNT(fields)};
+static const foreign_key foreign[] = {
+    {"stride", "eval_stride", NULL},
+    {"doc_stride", "eval_stride", NULL},
+    {"sliding_window_stride", "eval_stride", NULL},
+};
+
+const config_section eval_section = {"eval", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};
 
 eval_config eval_config_default(void) {
     return (eval_config){.stride = 2048, .blend_lambda = 0.03};

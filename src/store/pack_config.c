@@ -13,7 +13,21 @@ static const config_field fields[] = {
           "of each matrix in blocks: its smallest weights become 0"),
 };
 
-const config_section pack_section = {"pack", TABLE_AND_COUNT(fields)};
+static const foreign_key foreign[] = {
+    {"bits", "pack_bits", NULL},
+    {"wbits", "pack_bits", NULL},
+    {"quant_bits", "pack_bits", NULL},
+    {"quantization", "pack_bits", NULL},
+    {"load_in_*", "pack_bits", "of the file that `moec pack` writes"},
+    {"nsamples", "calibration_batches", NULL},
+    {"num_calibration_samples", "calibration_batches", "batches, not sequences"},
+    {"calibration_samples", "calibration_batches", "batches, not sequences"},
+    {"damp_percent", "gptq_damp", NULL},
+    {"percdamp", "gptq_damp", NULL},
+    {"sparsity", "prune_fraction", NULL},
+};
+
+const config_section pack_section = {"pack", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};
 
 pack_config pack_config_default(void) {
     return (pack_config){

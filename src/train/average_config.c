@@ -18,7 +18,13 @@ static const config_field fields[] = {
     FIELD(FIELD_INT64, "swa_every", swa_every, 1, 1e12, NULL, "steps between those checkpoints"),
 };
 
-const config_section average_section = {"average", TABLE_AND_COUNT(fields)};
+static const foreign_key foreign[] = {
+    {"ema", "average", "ema"},       {"use_ema", "average", "ema"},
+    {"swa", "average", "swa"},       {"ema_beta", "ema_decay", NULL},
+    {"ema_rate", "ema_decay", NULL}, {"swa_epoch_start", "swa_start", "a part of the training, not epochs"},
+};
+
+const config_section average_section = {"average", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};
 
 average_config average_config_default(void) {
     return (average_config){.kind = AVERAGE_EMA, .ema_decay = 0.9965, .swa_start = START_AT_WARMDOWN, .swa_every = 50};

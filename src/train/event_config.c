@@ -51,7 +51,7 @@ static const config_field fields[] = {{.key = "events",
                                        .meaning = "what happens during training",
                                        .records = &event_records}};
 
-const config_section events_section = {"events", TABLE_AND_COUNT(fields)};
+const config_section events_section = {"events", TABLE_AND_COUNT(fields), NULL, 0};
 
 const char *event_kind_name(event_kind kind) {
     return kind_names[kind];

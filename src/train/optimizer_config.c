@@ -25,7 +25,49 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, min_lr, 0, 1, "factor of the rates at the end"),
 };
 
-const config_section optimizer_section = {"optimizer", TABLE_AND_COUNT(fields)};
+#define SCHEDULE "the schedule is fixed: warmup_frac, then constant rates, then warmdown_frac to min_lr"
+#define OPTIMIZERS "matrices are trained by Muon, everything else by Adam"
+
+static const foreign_key foreign[] = {
+    {"lr", "matrix_lr", "and embed_lr, scalar_lr"},
+    {"learning_rate", "matrix_lr", "and embed_lr, scalar_lr"},
+    {"max_lr", "matrix_lr", "and embed_lr, scalar_lr"},
+    {"muon_lr", "matrix_lr", NULL},
+    {"adam_lr", "scalar_lr", "and embed_lr"},
+    {"min_learning_rate", "min_lr", "a factor of the rates"},
+    {"lr_min", "min_lr", "a factor of the rates"},
+    {"eta_min", "min_lr", "a factor of the rates"},
+    {"warmup", "warmup_frac", "a part of the training"},
+    {"warmup_ratio", "warmup_frac", NULL},
+    {"warmup_steps", "warmup_frac", "a part of the training, not steps"},
+    {"warmup_iters", "warmup_frac", "a part of the training, not steps"},
+    {"num_warmup_steps", "warmup_frac", "a part of the training, not steps"},
+    {"lr_warmup_*", "warmup_frac", "a part of the training, not steps"},
+    {"lr_decay_iters", "warmdown_frac", "a part of the training, not steps"},
+    {"warmdown_iters", "warmdown_frac", "a part of the training, not steps"},
+    {"cooldown*", "warmdown_frac", "a part of the training"},
+    {"lr_scheduler*", NULL, SCHEDULE},
+    {"lr_decay_style", NULL, SCHEDULE},
+    {"scheduler", NULL, SCHEDULE},
+    {"optimizer", NULL, OPTIMIZERS},
+    {"optim", NULL, OPTIMIZERS},
+    {"weight_decay", "muon_wd", "of matrices, and embed_wd of embeddings"},
+    {"momentum", "muon_momentum", NULL},
+    {"nesterov", "muon_nesterov", NULL},
+    {"ns_steps", "newton_schulz_steps", NULL},
+    {"betas", "beta1", "and beta2"},
+    {"adam_beta1", "beta1", NULL},
+    {"adam_beta2", "beta2", NULL},
+    {"adam_epsilon", "adam_eps", NULL},
+    {"epsilon", "adam_eps", NULL},
+    {"eps", "adam_eps", NULL},
+    {"max_grad_norm", "grad_clip", NULL},
+    {"clip_grad*", "grad_clip", NULL},
+    {"gradient_clip*", "grad_clip", NULL},
+    {"grad_clip_norm", "grad_clip", NULL},
+};
+
+const config_section optimizer_section = {"optimizer", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};
 
 optimizer_config optimizer_config_default(void) {
     return (optimizer_config){

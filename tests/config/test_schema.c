@@ -71,6 +71,21 @@ static void nothing(void **state) {
     refused("lions\n", "z.yaml:1: expected keys and values, found a single value");
 }
 
+/* ---- what others call them ---- */
+
+static void foreign_names(void **state) {
+    (void)state;
+    refused("num_lions: 1\n", "z.yaml:1: unknown key num_lions: moec calls it lions");
+    refused("doors: {Num-Lions: 1}\n", "z.yaml:1: unknown key doors.Num-Lions: moec calls it lions");
+    refused("appetite: 1\n", "z.yaml:1: unknown key appetite: moec calls it hunger (of the lions)");
+    refused("tigers: 1\n", "z.yaml:1: unknown key tigers: this zoo has no tigers");
+    refused("tiger: {stripes: 1}\n", "z.yaml:1: unknown key tiger: this zoo has no tigers");
+    refused("num_lion: 1\n", "z.yaml:1: unknown key num_lion; the nearest is lions in section animals");
+    toy t = toy_default();
+    assert_fails(config_override(&toy_schema, &t, "--num-lions=1"),
+                 "override --num-lions=1: unknown key --num-lions: moec calls it lions");
+}
+
 /* ---- overrides ---- */
 
 static void overrides(void **state) {
@@ -235,6 +250,7 @@ int main(void) {
         cmocka_unit_test(refusals),
         cmocka_unit_test(twice),
         cmocka_unit_test(nothing),
+        cmocka_unit_test(foreign_names),
         cmocka_unit_test(overrides),
         cmocka_unit_test(long_texts),
         cmocka_unit_test(records),

@@ -45,13 +45,19 @@ static const config_field toy_animal_fields[] = {
     CONFIG_FIELD(toy_animals, "keeper", FIELD_STRING, keeper, 0, 0, NULL, "who feeds them"),
     CONFIG_FIELD(toy_animals, "cages", FIELD_SET, cages, 0, TOY_CAGES - 1, NULL, "that are used"),
 };
-static const config_section toy_animal_section = {"animals", TABLE_AND_COUNT(toy_animal_fields)};
+static const foreign_key toy_foreign[] = {
+    {"num_lions", "lions", NULL},
+    {"appetite", "hunger", "of the lions"},
+    {"tiger*", NULL, "this zoo has no tigers"},
+};
+static const config_section toy_animal_section = {"animals", TABLE_AND_COUNT(toy_animal_fields),
+                                                  TABLE_AND_COUNT(toy_foreign)};
 
 static const config_field toy_door_fields[] = {
     CONFIG_FIELD(toy_doors, "doors", FIELD_BOOL, doors, 0, 0, NULL, "whether there are any"),
     CONFIG_FIELD(toy_doors, "width", FIELD_INT64, width, 1, 4, NULL, "metres"),
 };
-static const config_section toy_door_section = {"doors", TABLE_AND_COUNT(toy_door_fields)};
+static const config_section toy_door_section = {"doors", TABLE_AND_COUNT(toy_door_fields), NULL, 0};
 
 enum { TOY_WHO, TOY_HOUR, TOY_BEFORE, TOY_CHILDREN, TOY_KEYS };
 static const char *const toy_kind_names[] = {"school", "family", NULL};
@@ -84,7 +90,7 @@ static const config_field toy_visits_field[] = {{.key = "visits",
                                                  .offset = offsetof(toy_visits, items),
                                                  .meaning = "who comes",
                                                  .records = &toy_records}};
-static const config_section toy_visit_section = {"visits", TABLE_AND_COUNT(toy_visits_field)};
+static const config_section toy_visit_section = {"visits", TABLE_AND_COUNT(toy_visits_field), NULL, 0};
 
 static const config_part toy_parts[] = {{&toy_animal_section, offsetof(toy, animals)},
                                         {&toy_door_section, offsetof(toy, doors)},

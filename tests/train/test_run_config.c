@@ -271,11 +271,99 @@ static void described(void **state) {
     free(text);
 }
 
+/* ---- what people of other trainers type ---- */
+
+/* Every entry names a key that there is, and none hides a key or another entry. */
+static void foreign_names_are_true(void **state) {
+    (void)state;
+    int count = 0;
+    for (int p = 0; p < run_schema.part_count; p++) {
+        const config_section *s = run_schema.parts[p].section;
+        for (int i = 0; i < s->foreign_count; i++, count++) {
+            const foreign_key *f = &s->foreign[i];
+            if (f->key ? schema_find(&run_schema, f->key) < 0 : !f->remark) fail_msg("%s: no such key", f->name);
+            if (schema_find(&run_schema, f->name) >= 0) fail_msg("%s is a key of moec", f->name);
+            if (f->name[strspn(f->name, "abcdefghijklmnopqrstuvwxyz0123456789_*")]) fail_msg("%s: letters", f->name);
+            for (int q = 0; q < run_schema.part_count; q++) {
+                const foreign_key *first = section_foreign(run_schema.parts[q].section, f->name);
+                if (first && first != f) fail_msg("%s is hidden by %s", f->name, first->name);
+            }
+        }
+    }
+    assert_true(count > 100);
+}
+
+static void foreign_names(void **state) {
+    (void)state;
+    static const struct {
+        const char *typed, *answer;
+    } cases[] = {
+        {"lr", "unknown key lr: moec calls it matrix_lr (and embed_lr, scalar_lr)"},
+        {"learning_rate", "matrix_lr"},
+        {"batch_size", "it batch"},
+        {"per_device_train_batch_size", "it batch"},
+        {"gradient_accumulation_steps", "accumulate"},
+        {"max_steps", "steps"},
+        {"num_train_epochs", "steps or max_seconds"},
+        {"epochs", "steps or max_seconds"},
+        {"warmup_steps", "warmup_frac (a part of the training, not steps)"},
+        {"warmup_ratio", "warmup_frac"},
+        {"weight_decay", "muon_wd"},
+        {"lora", "all weights are trained"},
+        {"lora_r", "all weights are trained"},
+        {"lora_alpha", "all weights are trained"},
+        {"max_seq_length", "seq"},
+        {"block_size", "seq"},
+        {"context_length", "seq"},
+        {"n_ctx", "seq"},
+        {"ctx-size", "seq"},
+        {"hidden_size", "model_dim"},
+        {"num_hidden_layers", "num_layers"},
+        {"num_attention_heads", "num_heads"},
+        {"num_key_value_heads", "num_kv_heads"},
+        {"intermediate_size", "mlp_hidden"},
+        {"rope_theta", "rope_base"},
+        {"num_local_experts", "moe_num_experts"},
+        {"num_experts", "moe_num_experts"},
+        {"num_experts_per_tok", "moe_top_k"},
+        {"n_layer", "num_layers"},
+        {"n_head", "num_heads"},
+        {"n_embd", "model_dim"},
+        {"dropout", "no dropout"},
+        {"fp16", "dtype"},
+        {"bf16", "dtype"},
+        {"output_dir", "it run"},
+        {"eval_steps", "val_every"},
+        {"save_steps", "checkpoint_every"},
+        {"logging_steps", "log_every"},
+        {"random_seed", "it seed"},
+        {"optimizer", "Muon"},
+    };
+    run_config c = run_config_default();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *yaml = xasprintf("%s: 1\n", cases[i].typed), *override = xasprintf("%s=1", cases[i].typed);
+        assert_fails(parse(&c, yaml), cases[i].answer);
+        assert_null(strstr(error_message(), "nearest"));
+        assert_fails(run_config_load(&c, NULL, &override, 1), cases[i].answer);
+        assert_null(strstr(error_message(), "nearest"));
+        free(yaml);
+        free(override);
+    }
+    run_config_free(&c);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults), cmocka_unit_test(nested_and_flat),
-                                       cmocka_unit_test(events),   cmocka_unit_test(refusals),
-                                       cmocka_unit_test(not_yaml), cmocka_unit_test(overrides),
-                                       cmocka_unit_test(rules),    cmocka_unit_test(written_and_read),
-                                       cmocka_unit_test(presets),  cmocka_unit_test(described)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(defaults),
+                                       cmocka_unit_test(nested_and_flat),
+                                       cmocka_unit_test(events),
+                                       cmocka_unit_test(refusals),
+                                       cmocka_unit_test(not_yaml),
+                                       cmocka_unit_test(overrides),
+                                       cmocka_unit_test(rules),
+                                       cmocka_unit_test(written_and_read),
+                                       cmocka_unit_test(presets),
+                                       cmocka_unit_test(described),
+                                       cmocka_unit_test(foreign_names_are_true),
+                                       cmocka_unit_test(foreign_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
