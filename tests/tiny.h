@@ -133,7 +133,7 @@ static inline run_config tiny_run(const char *folder, const char *name, int64_t 
 static inline model *tiny_model_create(void) {
     model_config c = tiny_model();
     model *m;
-    assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32)));
+    assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_TRAIN));
     assert_ok(model_init(m, 7));
     return m;
 }
@@ -142,11 +142,11 @@ static inline model *tiny_model_create(void) {
 static inline void tiny_gradients(model *m, uint64_t seed, float std) {
     for (int i = 0; i < m->param_count; i++) {
         param *p = m->params[i];
+        if (!p->grad) continue;
         float *host = xmalloc(tensor_bytes(&p->value));
         rng r = rng_named(seed, p->name);
         rng_normal(&r, host, (size_t)param_count(p), std);
         m->k->upload(p->grad, host, tensor_bytes(&p->value));
-        p->has_grad = true;
         free(host);
     }
 }

@@ -1,4 +1,4 @@
-/* GFLOP/s of attention, forward and backward, and the bandwidth of what stands around it (head_norm_rope, xsa).
+/* GFLOP/s of attention, forward and backward, and the bandwidth of what stands around it (head_rotate, xsa).
  * Only the causal half counts: 2 products forward, 5 backward, of heads · T(T + 1)/2 · head_dim multiply-adds a sequence.
  * Usage: bench_attention [f32|bf16] [repeats (7)] */
 #include "base/memory.h"
@@ -37,7 +37,10 @@ typedef struct arrays {
     const attention_shape *shape;
     void *q, *k, *v, *y, *dy, *dq, *dk, *dv;
     float *lse, *rstd, *dgain;
+    head_args heads; /* of q: norm, gain and the rotation of ROTATED channels */
 } arrays;
+
+enum { ROTATED = 16 };
 
 static void *random_act(const kernels *k, int64_t count) {
     rng r = rng_seed(1);
@@ -56,16 +59,14 @@ static void run_forward(arrays *a) {
 static void run_backward(arrays *a) {
     a->kernels->attention_backward(a->dq, a->dk, a->dv, a->dy, a->y, a->lse, a->q, a->k, a->v, NULL, a->shape);
 }
-static void run_norm(arrays *a) {
+static void run_rotate(arrays *a) {
     const attention_shape *s = a->shape;
-    a->kernels->head_norm_rope(a->dq, a->rstd, a->q, a->dgain, s->batch * s->queries, s->queries, 0, s->heads,
-                               s->head_dim, 16, 10000);
+    a->kernels->head_rotate(a->dq, a->rstd, a->q, &a->heads, s->batch * s->queries);
 }
-static void run_norm_backward(arrays *a) {
+static void run_rotate_backward(arrays *a) {
     const attention_shape *s = a->shape;
-    a->kernels->head_norm_rope_backward((grad_out){a->dq, false}, a->rstd + s->batch * s->queries * s->heads, a->dy,
-                                        a->q, a->rstd, a->dgain, s->batch * s->queries, s->queries, s->heads,
-                                        s->head_dim, 16, 10000);
+    a->kernels->head_rotate_backward((grad_out){a->dq, false}, NULL, a->dgain, a->dy, a->q, a->rstd, &a->heads,
+                                     s->batch * s->queries);
 }
 static void run_xsa(arrays *a) {
     const attention_shape *s = a->shape;
@@ -92,15 +93,36 @@ static void print_bandwidth(const char *what, double seconds, double bytes) {
     printf("  %-24s %8.3f ms %7.1f GB/s\n", what, seconds * 1e3, bytes / seconds * 1e-9);
 }
 
+/* Cosines and sines of no particular angles: the time does not depend on them. */
+static head_args make_heads(const attention_shape *s, const float *gain, rotary_table *table, float *values,
+                            int32_t *positions) {
+    for (int64_t i = 0; i < s->queries * ROTATED; i++) values[i] = (float)(i % 7) / 7;
+    for (int64_t n = 0; n < s->batch * s->queries; n++) positions[n] = (int32_t)(n % s->queries);
+    *table = (rotary_table){.values = values, .positions = s->queries, .dims = ROTATED};
+    return (head_args){.heads = s->heads,
+                       .head_dim = s->head_dim,
+                       .norm = true,
+                       .eps = 1e-6f,
+                       .gain = gain,
+                       .rotary = table,
+                       .positions = positions};
+}
+
 /* What stands around attention, in bytes of activations read and written. */
 static void bench_rows(arrays *a, int repeats) {
     const attention_shape *s = a->shape;
     double rows = (double)(s->batch * s->queries) * (double)dtype_bytes(a->kernels->act);
     double q = rows * (double)s->q_stride, v = rows * (double)s->kv_stride;
-    print_bandwidth("head_norm_rope", best_seconds(run_norm, a, repeats), 2 * q);
-    print_bandwidth("head_norm_rope_backward", best_seconds(run_norm_backward, a, repeats), 3 * q);
+    float *gain = xcalloc((size_t)s->heads, sizeof *gain);
+    float *values = xmalloc((size_t)(s->queries * ROTATED) * sizeof *values);
+    int32_t *positions = xmalloc((size_t)(s->batch * s->queries) * sizeof *positions);
+    rotary_table table;
+    a->heads = make_heads(s, gain, &table, values, positions);
+    print_bandwidth("head_rotate", best_seconds(run_rotate, a, repeats), 2 * q);
+    print_bandwidth("head_rotate_backward", best_seconds(run_rotate_backward, a, repeats), 3 * q);
     print_bandwidth("xsa", best_seconds(run_xsa, a, repeats), 2 * q + v);
     print_bandwidth("xsa_backward", best_seconds(run_xsa_backward, a, repeats), 3 * q + 2 * v);
+    free(gain), free(values), free(positions);
 }
 
 static void bench(const kernels *k, const bench_case *c, int repeats) {

@@ -13,10 +13,10 @@ enum { WIDE = 2048, LOSS_ROWS = 256, VOCABULARY = 8192, EXPERTS = 8, CHOICES = 2
 
 typedef struct arrays {
     int64_t N, d;
-    void *act[5];  /* [N · max(WIDE, CHOICES · d)] each */
+    void *act[5];  /* [max(N · WIDE, rows · d, LOSS_ROWS · VOCABULARY)] each */
     float *f32[4]; /* [max(N, LOSS_ROWS · VOCABULARY, ...)] each */
     int32_t *ids, *chosen, *slot, *source;
-    int64_t counts[EXPERTS], start[EXPERTS + 1];
+    int32_t counts[EXPERTS], start[EXPERTS + 1];
 } arrays;
 
 typedef void (*bench)(const kernels *k, arrays *a);
@@ -29,16 +29,36 @@ static void bench_memcpy(const kernels *k, arrays *a) {
     memcpy(a->act[0], a->act[1], a->N * a->d * (k->act == DTYPE_BF16 ? 2 : 4));
 }
 static void bench_embed(const kernels *k, arrays *a) {
-    k->embed(a->act[0], a->act[1], a->ids, a->N, a->d);
+    weight table = {.rows = a->N, .cols = a->d, .plain = a->act[1]};
+    k->embed(a->act[0], &table, a->ids, a->N);
 }
 static void bench_embed_backward(const kernels *k, arrays *a) {
     k->embed_backward(a->f32[3], a->act[1], a->ids, a->N, a->d, a->N);
 }
 static void bench_rms_norm(const kernels *k, arrays *a) {
-    k->rms_norm(a->act[0], a->f32[0], a->act[1], 1, a->N, a->d);
+    k->rms_norm(a->act[0], a->f32[0], a->act[1], NULL, 1, 1e-6f, a->N, a->d);
 }
 static void bench_rms_norm_backward(const kernels *k, arrays *a) {
-    k->rms_norm_backward(into(a->act[0]), a->act[1], a->act[2], a->f32[1], 1, a->N, a->d);
+    k->rms_norm_backward(into(a->act[0]), NULL, a->act[1], a->act[2], a->f32[1], NULL, 1, a->N, a->d);
+}
+static void bench_weighted_norm(const kernels *k, arrays *a) {
+    k->rms_norm(a->act[0], a->f32[0], a->act[1], a->f32[1], 1, 1e-6f, a->N, a->d);
+}
+static void bench_weighted_norm_backward(const kernels *k, arrays *a) {
+    k->rms_norm_backward(into(a->act[0]), a->f32[0], a->act[1], a->act[2], a->f32[1], a->f32[2], 1, a->N, a->d);
+}
+static void bench_bias(const kernels *k, arrays *a) {
+    k->bias_add(a->act[0], a->f32[1], a->N, a->d);
+}
+static void bench_bias_backward(const kernels *k, arrays *a) {
+    k->bias_add_backward(a->f32[0], a->act[1], a->N, a->d);
+}
+static void bench_sigmoid_gate(const kernels *k, arrays *a) {
+    k->sigmoid_gate(a->act[0], a->f32[0], a->act[1], a->act[2], a->f32[1], a->N, a->d);
+}
+static void bench_sigmoid_gate_backward(const kernels *k, arrays *a) {
+    k->sigmoid_gate_backward(into(a->act[0]), into(a->act[1]), a->f32[0], a->act[2], a->f32[2], a->act[3], a->act[4],
+                             a->f32[1], a->N, a->d);
 }
 static void bench_mix(const kernels *k, arrays *a) {
     k->mix(a->act[0], a->act[1], a->act[2], a->f32[1], a->N, a->d);
@@ -68,16 +88,16 @@ static void bench_gated_skip_backward(const kernels *k, arrays *a) {
                            a->f32[1], a->f32[2], a->N, a->d);
 }
 static void bench_leaky(const kernels *k, arrays *a) {
-    k->activate(a->act[0], a->act[1], ACTIVATION_LEAKY_RELU2, a->N, WIDE);
+    k->activate(a->act[0], a->act[1], ACTIVATION_LEAKY_RELU2, NULL, a->N, WIDE);
 }
 static void bench_leaky_backward(const kernels *k, arrays *a) {
-    k->activate_backward(a->act[0], a->act[1], a->act[2], ACTIVATION_LEAKY_RELU2, a->N, WIDE);
+    k->activate_backward(a->act[0], a->act[1], a->act[2], ACTIVATION_LEAKY_RELU2, NULL, a->N, WIDE);
 }
 static void bench_swiglu(const kernels *k, arrays *a) {
-    k->activate(a->act[0], a->act[1], ACTIVATION_SWIGLU, a->N, WIDE / 2);
+    k->activate(a->act[0], a->act[1], ACTIVATION_SWIGLU, NULL, a->N, WIDE / 2);
 }
 static void bench_swiglu_backward(const kernels *k, arrays *a) {
-    k->activate_backward(a->act[0], a->act[1], a->act[2], ACTIVATION_SWIGLU, a->N, WIDE / 2);
+    k->activate_backward(a->act[0], a->act[1], a->act[2], ACTIVATION_SWIGLU, NULL, a->N, WIDE / 2);
 }
 static void bench_router(const kernels *k, arrays *a) {
     k->router(NULL, a->f32[0], a->act[1], a->f32[1], a->N, a->d, EXPERTS);
@@ -92,7 +112,7 @@ static void bench_group(const kernels *k, arrays *a) {
     k->group(a->slot, a->source, a->counts, a->start, a->chosen, a->N, CHOICES, EXPERTS, 16);
 }
 static void bench_gather(const kernels *k, arrays *a) {
-    k->gather(a->act[0], a->act[1], a->source, CHOICES, a->start[EXPERTS], a->d);
+    k->gather(a->act[0], a->act[1], a->source, CHOICES, &a->start[EXPERTS], a->d);
 }
 static void bench_gather_backward(const kernels *k, arrays *a) {
     k->gather_backward(into(a->act[0]), a->act[1], a->slot, CHOICES, a->N, a->d);
@@ -102,7 +122,17 @@ static void bench_combine(const kernels *k, arrays *a) {
 }
 static void bench_combine_backward(const kernels *k, arrays *a) {
     k->combine_backward(a->act[0], a->f32[0], a->act[1], a->act[2], a->f32[1], a->slot, a->source, CHOICES, a->N,
-                        a->start[EXPERTS], a->d);
+                        &a->start[EXPERTS], a->d);
+}
+static void bench_gate(const kernels *k, arrays *a) {
+    k->gate(a->f32[0], a->f32[1], a->chosen, true, a->N, EXPERTS, CHOICES);
+}
+static void bench_gate_backward(const kernels *k, arrays *a) {
+    k->gate_backward(a->f32[0], a->f32[1], a->counts, 0.01f, a->f32[2], a->chosen, true, a->N, EXPERTS, CHOICES);
+}
+static void bench_statistics(const kernels *k, arrays *a) {
+    double sums[ROUTING_SUMS(EXPERTS)] = {0};
+    k->routing_statistics(sums, a->f32[1], a->f32[2], a->counts, a->counts, a->N, EXPERTS, CHOICES);
 }
 static void bench_loss(const kernels *k, arrays *a) {
     k->softcap_cross_entropy(a->f32[0], a->act[0], a->f32[1], a->ids, 30, 1, LOSS_ROWS, VOCABULARY);
@@ -140,7 +170,8 @@ static void *block(size_t bytes) {
 
 static void fill(arrays *a, dtype act) {
     int64_t rows = CHOICES * a->N + 16 * EXPERTS, wide = a->N * WIDE, other = rows * a->d;
-    int64_t count = wide > other ? wide : other;
+    int64_t count = wide > other ? wide : other, loss = LOSS_ROWS * VOCABULARY;
+    if (count < loss) count = loss;
     for (int i = 0; i < 5; i++) {
         a->act[i] = block(count * 4);
         for (int64_t c = 0; c < count; c++) {
@@ -181,6 +212,10 @@ static void measure_all(const kernels *k, int64_t N, int64_t d) {
     measure("embed_backward", bench_embed_backward, row + 8.0 * N * d, k, &a);
     measure("rms_norm", bench_rms_norm, 2 * row, k, &a);
     measure("rms_norm_backward", bench_rms_norm_backward, 3 * row, k, &a);
+    measure("rms_norm, weight", bench_weighted_norm, 2 * row, k, &a);
+    measure("  its backward", bench_weighted_norm_backward, 5 * row, k, &a);
+    measure("bias_add", bench_bias, 2 * row, k, &a);
+    measure("bias_add_backward", bench_bias_backward, row, k, &a);
     measure("mix", bench_mix, 3 * row, k, &a);
     measure("mix_backward", bench_mix_backward, 5 * row, k, &a);
     measure("smear", bench_smear, 2 * row, k, &a);
@@ -197,10 +232,15 @@ static void measure_all(const kernels *k, int64_t N, int64_t d) {
     measure("router_backward", bench_router_backward, 3 * row + 2 * router, k, &a);
     measure("top_k, k = 2", bench_top_k, router + N * CHOICES * 4, k, &a);
     measure("group", bench_group, N * CHOICES * 12.0, k, &a);
+    measure("gate", bench_gate, N * CHOICES * 12.0, k, &a);
+    measure("gate_backward", bench_gate_backward, 2 * router + N * CHOICES * 8, k, &a);
+    measure("routing_statistics", bench_statistics, 2 * router, k, &a);
     measure("gather", bench_gather, 2 * rows, k, &a);
     measure("gather_backward", bench_gather_backward, row + rows, k, &a);
     measure("combine", bench_combine, row + rows, k, &a);
     measure("combine_backward", bench_combine_backward, row + 2 * rows, k, &a);
+    measure("sigmoid_gate", bench_sigmoid_gate, 3 * row, k, &a);
+    measure("sigmoid_gate_backward", bench_sigmoid_gate_backward, 6 * row, k, &a);
     measure("cross_entropy", bench_loss_forward, 4 * loss, k, &a);
     measure("cross_entropy + grad", bench_loss, (4 + s) * loss, k, &a);
     measure("softcap", bench_softcap, 8 * loss, k, &a);
@@ -213,15 +253,18 @@ int main(int argc, char **argv) {
     kernels avx2 = {.name = "avx2 f32", .act = DTYPE_F32}, avx512 = {.name = "avx512 f32", .act = DTYPE_F32};
     kernels bf16 = {.name = "avx512bf16 bf16", .act = DTYPE_BF16};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-        fill_stream_avx2_f32(&avx2), fill_routing_avx2_f32(&avx2), fill_loss_avx2_f32(&avx2);
+        fill_stream_avx2_f32(&avx2), fill_routing_avx2_f32(&avx2), fill_gate_avx2_f32(&avx2);
+        fill_loss_avx2_f32(&avx2);
         measure_all(&avx2, N, d);
     }
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
-        fill_stream_avx512_f32(&avx512), fill_routing_avx512_f32(&avx512), fill_loss_avx512_f32(&avx512);
+        fill_stream_avx512_f32(&avx512), fill_routing_avx512_f32(&avx512), fill_gate_avx512_f32(&avx512);
+        fill_loss_avx512_f32(&avx512);
         measure_all(&avx512, N, d);
     }
     if (__builtin_cpu_supports("avx512bf16")) {
-        fill_stream_avx512bf16_bf16(&bf16), fill_routing_avx512bf16_bf16(&bf16), fill_loss_avx512bf16_bf16(&bf16);
+        fill_stream_avx512bf16_bf16(&bf16), fill_routing_avx512bf16_bf16(&bf16), fill_gate_avx512bf16_bf16(&bf16);
+        fill_loss_avx512bf16_bf16(&bf16);
         measure_all(&bf16, N, d);
     }
     return 0;

@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     if (!mended) return 0;
     memcpy(mended, bytes, count);
     if (count && bytes[0] == 'M') mend_header(mended, count);
-    if (artifact_decode(mended, count, "fuzz", false, NULL, NULL, NULL, &context) != STATUS_OK &&
+    if (artifact_decode(mended, count, "fuzz", false, NULL, MODEL_RUN, NULL, NULL, &context) != STATUS_OK &&
         strncmp(error_message(), "fuzz", 4) != 0)
         abort();
     free(mended);

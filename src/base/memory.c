@@ -1,32 +1,82 @@
 #include "base/memory.h"
+#include <pthread.h>
+#include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The one place below cli/ that ends the program: nothing sensible can follow. */
-static _Noreturn void out_of_memory(size_t bytes) {
-    fprintf(stderr, "moec: out of memory (%zu bytes were asked for)\n", bytes);
-    exit(1);
+/* ---- giving up ---- */
+
+typedef struct guard {
+    jmp_buf point;
+    struct guard *outer;
+} guard;
+static _Thread_local guard *innermost;
+
+status memory_guarded(status (*call)(void *context), void *context) {
+    guard g = {.outer = innermost};
+    if (setjmp(g.point) != 0) {
+        innermost = g.outer;
+        return STATUS_FAILED; /* the message is there */
+    }
+    innermost = &g;
+    status s = call(context);
+    innermost = g.outer;
+    return s;
 }
 
+void memory_out(size_t bytes) {
+    (void)fail("out of memory (%zu bytes were asked for)", bytes);
+    if (innermost) longjmp(innermost->point, 1);
+    fprintf(stderr, "moec: %s\n", error_message());
+    exit(STATUS_FAILED);
+}
+
+/* ---- fault injection ---- */
+
+enum { EVERY = -1 };
+static pthread_once_t budget_once = PTHREAD_ONCE_INIT;
+static int64_t budget = EVERY; /* allocations that still succeed */
+
+static void read_budget(void) {
+    const char *text = getenv("MOEC_FAIL_ALLOCATION");
+    if (text && *text) budget = strtoll(text, NULL, 10) - 1;
+}
+
+void memory_fail_after(int64_t allocations) {
+    pthread_once(&budget_once, read_budget);
+    __atomic_store_n(&budget, allocations < 0 ? EVERY : allocations, __ATOMIC_RELAXED);
+}
+
+bool memory_allows(void) {
+    pthread_once(&budget_once, read_budget);
+    int64_t left = __atomic_load_n(&budget, __ATOMIC_RELAXED);
+    while (left > 0)
+        if (__atomic_compare_exchange_n(&budget, &left, left - 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return true;
+    return left == EVERY;
+}
+
+/* ---- allocation ---- */
+
 void *xmalloc(size_t bytes) {
-    void *pointer = malloc(bytes ? bytes : 1);
-    if (!pointer) out_of_memory(bytes);
+    void *pointer = memory_allows() ? malloc(bytes ? bytes : 1) : NULL;
+    if (!pointer) memory_out(bytes);
     return pointer;
 }
 
 void *xcalloc(size_t count, size_t bytes) {
-    void *pointer = calloc(count ? count : 1, bytes ? bytes : 1);
+    void *pointer = memory_allows() ? calloc(count ? count : 1, bytes ? bytes : 1) : NULL;
     size_t total;
-    if (!pointer) out_of_memory(__builtin_mul_overflow(count, bytes, &total) ? SIZE_MAX : total);
+    if (!pointer) memory_out(__builtin_mul_overflow(count, bytes, &total) ? SIZE_MAX : total);
     return pointer;
 }
 
 void *xrealloc(void *pointer, size_t bytes) {
-    void *moved = realloc(pointer, bytes ? bytes : 1);
-    if (!moved) out_of_memory(bytes);
+    void *moved = memory_allows() ? realloc(pointer, bytes ? bytes : 1) : NULL;
+    if (!moved) memory_out(bytes);
     return moved;
 }
 
@@ -39,8 +89,8 @@ char *xasprintf(const char *format, ...) {
     char *string = NULL;
     va_list arguments;
     va_start(arguments, format);
-    int length = vasprintf(&string, format, arguments);
+    int length = memory_allows() ? vasprintf(&string, format, arguments) : -1;
     va_end(arguments);
-    if (length < 0) out_of_memory(strlen(format));
+    if (length < 0) memory_out(strlen(format));
     return string;
 }

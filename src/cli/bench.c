@@ -17,31 +17,39 @@ static const char help[] =
     "  --steps N        counted steps, after 2 for warming up; medians are printed (5)\n"
     "  --after-events   apply the config's events first\n"
     "  --forward        evaluation: the forward pass only\n"
+    "  --device D       cpu (by default the config's)\n"
     "  --dtype T        bf16 or f32 (by default the config's)\n"
     "  --json           one JSON object\n"
     "\n"
     "example: moec bench train configs/upcycle-9l.yaml batch=4 seq=1024\n";
 
+static const profile *sorted; /* qsort's comparison has no context */
+
 static int by_seconds(const void *a, const void *b) {
-    double x = ((const profile_entry *)a)->seconds, y = ((const profile_entry *)b)->seconds;
+    double x = sorted->entries[*(const kernel_id *)a].seconds, y = sorted->entries[*(const kernel_id *)b].seconds;
     return (x < y) - (x > y);
 }
 
 static void print_ops(const bench_report *r) {
     double whole = r->mean_seconds, counted = 0;
-    printf("\n%-28s %10s %7s %8s %10s\n", "kernel", "ms a step", "share", "calls", "GFLOP/s");
-    for (int i = 0; i < r->ops.entry_count; i++) {
-        const profile_entry *e = &r->ops.entries[i];
+    kernel_id order[KERNELS];
+    for (kernel_id id = 0; id < KERNELS; id++) order[id] = id;
+    sorted = &r->ops;
+    qsort(order, KERNELS, sizeof *order, by_seconds);
+    printf("\n%-32s %10s %7s %8s %10s\n", "kernel", "ms a step", "share", "calls", "GFLOP/s");
+    for (int i = 0; i < KERNELS; i++) {
+        const profile_entry *e = &r->ops.entries[order[i]];
         counted += e->seconds;
         if (e->calls == 0) continue;
-        printf("%-28s %10.2f %6.1f%% %8lld ", e->name, 1e3 * e->seconds, 100 * e->seconds / whole, (long long)e->calls);
+        printf("%-32s %10.2f %6.1f%% %8lld ", kernel_name(order[i]), 1e3 * e->seconds, 100 * e->seconds / whole,
+               (long long)e->calls);
         if (e->flops > 0)
             printf("%10.0f\n", e->flops / e->seconds / 1e9);
         else
             printf("%10s\n", "");
     }
-    printf("%-28s %10.2f %6.1f%%\n", "between kernels", 1e3 * (whole - counted), 100 * (whole - counted) / whole);
-    printf("%-28s %10.2f %6.1f%%\n", "mean step", 1e3 * whole, 100.0);
+    printf("%-32s %10.2f %6.1f%%\n", "between kernels", 1e3 * (whole - counted), 100 * (whole - counted) / whole);
+    printf("%-32s %10.2f %6.1f%%\n", "mean step", 1e3 * whole, 100.0);
 }
 
 static void print_report(const bench_report *r, const char *kernels_name) {
@@ -70,8 +78,8 @@ static void print_json(const bench_report *r) {
     cJSON_AddNumberToObject(root, "tokens", (double)r->tokens);
     cJSON_AddNumberToObject(root, "threads", kernels_threads());
     cJSON_AddStringToObject(root, "isa", kernels_isa());
-    for (int i = 0; i < r->ops.entry_count; i++)
-        if (r->ops.entries[i].calls) cJSON_AddNumberToObject(ops, r->ops.entries[i].name, r->ops.entries[i].seconds);
+    for (kernel_id id = 0; id < KERNELS; id++)
+        if (r->ops.entries[id].calls) cJSON_AddNumberToObject(ops, kernel_name(id), r->ops.entries[id].seconds);
     cJSON_AddItemToObject(root, "ops", ops);
     char *text = cJSON_PrintUnformatted(root);
     puts(text);
@@ -79,23 +87,11 @@ static void print_json(const bench_report *r) {
     cJSON_Delete(root);
 }
 
-static status choose_kernels(const char *type, const kernels **k) {
-    dtype act = kernels_best_act();
-    if (strcmp(type, "f32") == 0)
-        act = DTYPE_F32;
-    else if (strcmp(type, "bf16") == 0)
-        act = DTYPE_BF16;
-    else if (strcmp(type, "auto") != 0)
-        return fail_usage("dtype: expected auto, bf16 or f32, found %s", type);
-    *k = kernels_for(act);
-    return *k ? STATUS_OK : fail_usage("dtype: this machine has no fast path for %s", type);
-}
-
 static status run(int argc, char **argv) {
     long long steps = 5;
     bool json = cli_flag(&argc, argv, "--json"), after = cli_flag(&argc, argv, "--after-events");
     bool forward = cli_flag(&argc, argv, "--forward");
-    const char *type = cli_option(&argc, argv, "--dtype");
+    const char *device = cli_option(&argc, argv, "--device"), *type = cli_option(&argc, argv, "--dtype");
     const kernels *k;
     bench_report report;
     TRY(cli_integer("--steps", cli_option(&argc, argv, "--steps"), 1, 1000, &steps));
@@ -104,12 +100,11 @@ static status run(int argc, char **argv) {
     run_config config = run_config_default();
     status s = run_config_load(&config, argv[2], argv + 3, argc - 3);
     if (s == STATUS_OK && after) config.model = model_after_events(&config.events, &config.model);
-    if (s == STATUS_OK) s = choose_kernels(type ? type : config.train.dtype, &k);
+    if (s == STATUS_OK) s = device_open(device ? device : config.train.device, type ? type : config.train.dtype, &k);
     bench_options options = {.warmup = 2, .steps = (int)steps, .forward_only = forward};
     if (s == STATUS_OK) s = bench_train(&config, k, &options, &report);
     run_config_free(&config);
     TRY(s);
-    qsort(report.ops.entries, (size_t)report.ops.entry_count, sizeof *report.ops.entries, by_seconds);
     if (json)
         print_json(&report);
     else

@@ -54,6 +54,11 @@ status cli_rest(int argc, char **argv, int at_least, int at_most, const char *us
     return STATUS_OK;
 }
 
+status cli_device(int *argc, char **argv, const char *type, const kernels **k) {
+    const char *device = cli_option(argc, argv, "--device"), *wanted = cli_option(argc, argv, "--dtype");
+    return device_open(device ? device : "cpu", wanted ? wanted : type ? type : "auto", k);
+}
+
 /* *value stays as it is, a default, when the option is absent (text NULL). */
 status cli_integer(const char *option, const char *text, long long least, long long most, long long *value) {
     if (!text) return STATUS_OK;

@@ -2,7 +2,7 @@
 #ifndef MOEC_CLI_CLI_H
 #define MOEC_CLI_CLI_H
 
-#include "base/status.h"
+#include "kernel/kernel.h"
 #include <stdbool.h>
 
 typedef struct command {
@@ -21,6 +21,8 @@ const char *cli_option(int *argc, char **argv, const char *name); /* NULL when a
 bool cli_flag(int *argc, char **argv, const char *name);
 status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage);
 status cli_integer(const char *option, const char *text, long long least, long long most, long long *value);
+/* --device and --dtype; where they are absent: cpu, and `type` ("auto" where that is NULL). */
+status cli_device(int *argc, char **argv, const char *type, const kernels **k);
 status cli_number(const char *option, const char *text, double least, double most, double *value);
 
 #endif

@@ -28,6 +28,7 @@ static const char help[] =
     "  --stride N       new tokens a window; the others are context (by default the run's eval_stride, else seq / 2)\n"
     "  --blend X        weight of the bigram blend (0.03)\n"
     "  --tokens N       score only the first N tokens (0: all); then without xz, and without the summary\n"
+    "  --device D       cpu\n"
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
@@ -57,7 +58,7 @@ typedef struct request {
     int top_k; /* 0: the model's own */
     long long seq, stride, tokens;
     double blend;
-    dtype act;
+    const kernels *k;
     bool json;
     char *run_data; /* from the run's config */
     int64_t run_stride;
@@ -89,15 +90,8 @@ static status set_top_k(model *m, const char *path, int top_k) {
 }
 
 static status parse(int *argc, char **argv, request *q) {
-    *q = (request){.blend = 0.03, .act = kernels_best_act()};
-    const char *type = cli_option(argc, argv, "--dtype");
-    if (type && strcmp(type, "f32") == 0)
-        q->act = DTYPE_F32;
-    else if (type && strcmp(type, "bf16") == 0)
-        q->act = DTYPE_BF16;
-    else if (type)
-        return fail_usage("--dtype: expected bf16 or f32, found %s", type);
-    if (!kernels_for(q->act)) return fail_usage("--dtype: this machine has no fast path for bf16");
+    *q = (request){.blend = 0.03};
+    TRY(cli_device(argc, argv, NULL, &q->k));
     q->data = cli_option(argc, argv, "--data");
     q->json = cli_flag(argc, argv, "--json");
     q->trace = cli_option(argc, argv, "--trace");
@@ -154,13 +148,15 @@ static status close_probe(const request *q, const table *t) {
 static status score(const request *q, const char *path, const char *which, const char *name, const char *blend_name,
                     bool probed, heldout *h, table *t) {
     model *m;
+    pass *p = NULL;
     tokenizer *tok;
     bpb_result result;
     int context = 0;
-    TRY(open_model(path, kernels_for(q->act), which, &m, &tok, &context));
+    TRY(open_model(path, q->k, which, MODEL_RUN, &m, &tok, &context));
     const char *data = q->data ? q->data : q->run_data;
     status s = data ? STATUS_OK : fail_usage("eval: --data: expected a folder made by moec data, found none");
     if (s == STATUS_OK) s = set_top_k(m, path, q->top_k);
+    if (s == STATUS_OK) s = pass_create(&p, m);
     if (s == STATUS_OK && probed) s = open_probe(q, m, tok, name, t);
     if (s == STATUS_OK && !h->s.path) s = heldout_open(h, data, m->config.vocab_size);
     if (s == STATUS_OK) {
@@ -173,7 +169,7 @@ static status score(const request *q, const char *path, const char *which, const
                                .max_tokens = q->tokens,
                                .show_progress = true,
                                .probe = probed ? t->probe : NULL};
-        s = bpb_evaluate(m, tok, &h->s, h->documents.count ? &h->documents : NULL, &options, &result);
+        s = bpb_evaluate(p, tok, &h->s, h->documents.count ? &h->documents : NULL, &options, &result);
         if (s == STATUS_OK && probed) s = close_probe(q, t);
         if (s == STATUS_OK) {
             t->partial = result.total.tokens < h->s.count - 1;
@@ -182,6 +178,7 @@ static status score(const request *q, const char *path, const char *which, const
         }
         bpb_result_free(&result);
     }
+    pass_destroy(p);
     model_destroy(m);
     tokenizer_close(tok);
     return s;

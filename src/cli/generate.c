@@ -18,6 +18,7 @@ static const char help[] = "usage: moec generate MODEL [PROMPT] [options]\n"
                            "  --top-k N         only the N likeliest tokens (0: all)\n"
                            "  --top-p X         only the likeliest tokens that together have probability X (0.95)\n"
                            "  --seed N          the same seed gives the same text (1)\n"
+                           "  --device D, --dtype T   cpu; bf16 or f32 (by default the fastest)\n"
                            "\n"
                            "example: moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n";
 
@@ -42,9 +43,12 @@ static status options(int *argc, char **argv, sampler *s, long long *tokens) {
 static status run(int argc, char **argv) {
     sampler s;
     long long tokens = 256;
+    const kernels *k;
     model *m;
+    pass *p = NULL;
     tokenizer *tok;
     generate_result result;
+    TRY(cli_device(&argc, argv, NULL, &k));
     TRY(options(&argc, argv, &s, &tokens));
     TRY(cli_rest(argc, argv, 1, 2, "moec generate MODEL [PROMPT] [options]"));
     const char *prompt = argc > 2 ? argv[2] : "";
@@ -52,16 +56,18 @@ static status run(int argc, char **argv) {
     if (valid < strlen(prompt))
         return fail_usage("PROMPT: expected UTF-8 text, found the byte 0x%02X at byte offset %zu",
                           (unsigned char)prompt[valid], valid);
-    TRY(open_model(argv[1], kernels_for(kernels_best_act()), "ema", &m, &tok, NULL));
+    TRY(open_model(argv[1], k, "ema", MODEL_RUN, &m, &tok, NULL));
     interrupt_catch();
     fputs(prompt, stdout);
-    status outcome = generate(m, tok, prompt, &s, tokens, print_text, NULL, &result);
+    status outcome = pass_create(&p, m);
+    if (outcome == STATUS_OK) outcome = generate(p, tok, prompt, &s, tokens, print_text, NULL, &result);
     puts("");
     fflush(stdout); /* before the line on stderr */
     if (outcome == STATUS_OK)
         fprintf(stderr, "%lld prompt tokens in %.2f s, %lld new tokens at %.1f tokens/s\n",
                 (long long)result.prompt_tokens, result.prompt_seconds, (long long)result.new_tokens,
                 result.seconds > 0 ? (double)result.new_tokens / result.seconds : 0);
+    pass_destroy(p);
     model_destroy(m);
     tokenizer_close(tok);
     return outcome;

@@ -87,7 +87,9 @@ static status read_artifact(inspected *i) {
     tokenizer *tok;
     int context;
     file_map map;
-    TRY(artifact_read(i->path, kernels_for(kernels_best_act()), &m, &tok, &context));
+    const kernels *k;
+    TRY(device_open("cpu", "auto", &k));
+    TRY(artifact_read(i->path, k, MODEL_RUN, &m, &tok, &context));
     i->now = m->config;
     i->context = context;
     model_destroy(m);

@@ -31,6 +31,7 @@ static const char help[] =
     "  --data PATH        their shards (the run's data)\n"
     "  --round            plain rounding instead of GPTQ\n"
     "  --live             the live weights instead of the averaged ones\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 for calibrating (by default the fastest)\n"
     "\n"
     "example: moec pack runs/demo --bits 6 --embed-bits 8\n";
 
@@ -38,6 +39,7 @@ typedef struct request {
     checkpoint *saved;
     char *output;
     bool live;
+    const kernels *k;
     pack_options options;
     run_config run; /* of the checkpoint; options of the command line are written over it */
 } request;
@@ -70,6 +72,7 @@ static status parse(int *argc, char **argv, request *q) {
     const char *data = cli_option(argc, argv, "--data");
     const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
     q->live = cli_flag(argc, argv, "--live");
+    TRY(cli_device(argc, argv, NULL, &q->k));
     TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
     TRY(read_run(q, argv[1]));
     long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits, bytes = q->run.pack.budget_bytes;
@@ -150,8 +153,7 @@ static status run(int argc, char **argv) {
     interrupt_catch();
     status s = parse(&argc, argv, &q);
     if (s == STATUS_OK) s = check_output(q.output);
-    if (s == STATUS_OK)
-        s = open_model(q.saved->path, kernels_for(kernels_best_act()), q.live ? "live" : "ema", &m, &tok, NULL);
+    if (s == STATUS_OK) s = open_model(q.saved->path, q.k, q.live ? "live" : "ema", MODEL_VALUES, &m, &tok, NULL);
     if (s == STATUS_OK) {
         s = pack(&q, m, tok);
         model_destroy(m);

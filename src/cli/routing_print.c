@@ -3,9 +3,10 @@
 #include <stdio.h>
 
 void routing_print(const routing_probe *p, const char *name) {
-    int count, experts;
-    const routing_row *rows = routing_probe_rows(p, &count, &experts);
+    int count;
+    const routing_row *rows = routing_probe_rows(p, &count);
     if (count == 0) return;
+    const int experts = rows[0].experts;
     printf("\nrouting of %lld tokens (%s): tokens per expert in %%, router entropy of at most %.3f nats\n\n",
            (long long)rows[0].tokens, name, log(experts));
     printf("%-14s %5s %8s ", "layer", "pass", "entropy");
@@ -22,8 +23,8 @@ void routing_print(const routing_probe *p, const char *name) {
 }
 
 void routing_to_json(const routing_probe *p, cJSON *root) {
-    int count, experts;
-    const routing_row *rows = routing_probe_rows(p, &count, &experts);
+    int count;
+    const routing_row *rows = routing_probe_rows(p, &count);
     cJSON *list = cJSON_AddArrayToObject(root, "routing");
     for (int i = 0; i < count; i++) {
         cJSON *row = cJSON_CreateObject();
@@ -32,7 +33,8 @@ void routing_to_json(const routing_probe *p, cJSON *root) {
         cJSON_AddNumberToObject(row, "tokens", (double)rows[i].tokens);
         cJSON_AddNumberToObject(row, "entropy", rows[i].tokens ? rows[i].entropy / (double)rows[i].tokens : 0);
         cJSON *taken = cJSON_AddArrayToObject(row, "taken");
-        for (int e = 0; e < experts; e++) cJSON_AddItemToArray(taken, cJSON_CreateNumber((double)rows[i].taken[e]));
+        for (int e = 0; e < rows[i].experts; e++)
+            cJSON_AddItemToArray(taken, cJSON_CreateNumber((double)rows[i].taken[e]));
         cJSON_AddItemToArray(list, row);
     }
 }

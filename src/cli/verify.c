@@ -31,7 +31,8 @@ static void print_report(const char *folder, const parity_report *r, bool all) {
 static status run(int argc, char **argv) {
     bool all = cli_flag(&argc, argv, "--all"), hold = true;
     TRY(cli_rest(argc, argv, 1, 1 << 20, "moec verify CASE... [--all]"));
-    const kernels *k = kernels_for(DTYPE_F32);
+    const kernels *k;
+    TRY(device_open("cpu", "f32", &k));
     for (int i = 1; i < argc; i++) {
         parity_report report;
         status s = parity_run(argv[i], k, &report);

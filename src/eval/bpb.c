@@ -20,7 +20,7 @@ typedef struct window {
 } window;
 
 typedef struct evaluation {
-    model *m;
+    pass *p;
     const tokenizer *tok;
     const shard *s;
     const document_table *documents;
@@ -64,9 +64,8 @@ static status run_batch(evaluation *e, int64_t count) {
         document_starts(ids, e->length, bos, e->first + i * e->length);
     }
     batch b = {.batch = count, .length = e->length, .input_ids = e->ids, .target_ids = e->targets, .first = e->first};
-    model_loss loss;
     if (e->positions) announce(e, count);
-    return model_evaluate(e->m, &b, &loss, e->nll);
+    return pass_evaluate(e->p, &b, e->nll);
 }
 
 /* Where the score of the target at `position` belongs besides the total; NULL without documents. */
@@ -131,13 +130,13 @@ static status check(const shard *s, const document_table *documents, const bpb_o
     return STATUS_OK;
 }
 
-status bpb_evaluate(model *m, const tokenizer *tok, const shard *s, const document_table *documents,
+status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const document_table *documents,
                     const bpb_options *options, bpb_result *result) {
     *result = (bpb_result){0};
     TRY(check(s, documents, options));
     int64_t last = s->count - 1;
     if (options->max_tokens > 0 && options->max_tokens < last) last = options->max_tokens;
-    evaluation e = {.m = m, .tok = tok, .s = s, .documents = documents, .options = options, .result = result};
+    evaluation e = {.p = p, .tok = tok, .s = s, .documents = documents, .options = options, .result = result};
     e.length = options->seq < last ? options->seq : last;
     size_t N = (size_t)(options->batch * e.length);
     e.windows = xmalloc((size_t)options->batch * sizeof *e.windows);
@@ -147,9 +146,10 @@ status bpb_evaluate(model *m, const tokenizer *tok, const shard *s, const docume
     e.nll = xmalloc(N * sizeof(float));
     if (options->probe) {
         e.positions = xmalloc(N * sizeof *e.positions);
-        routing_probe_attach(options->probe, m);
+        routing_probe_attach(options->probe, p);
     }
-    if (options->blend_lambda > 0) e.blend = bigram_blend_create(m->config.vocab_size, options->blend_lambda);
+    if (options->blend_lambda > 0)
+        e.blend = bigram_blend_create(pass_model(p)->config.vocab_size, options->blend_lambda);
     result->domain_count = documents ? documents->domain_count : 0;
     for (int i = 0; i < result->domain_count; i++) result->domain_name[i] = xstrdup(documents->domains[i]);
     double started = clock_seconds();

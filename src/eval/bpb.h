@@ -4,7 +4,7 @@
 #define MOEC_EVAL_BPB_H
 
 #include "eval/routing.h"
-#include "nn/model.h"
+#include "nn/pass.h"
 #include "text/shard.h"
 #include "text/tokenizer.h"
 
@@ -36,8 +36,8 @@ typedef struct bpb_result {
 double bpb(const bpb_score *s); /* nll / ln 2 / bytes */
 double bpb_blend(const bpb_score *s);
 
-/* Scores every token of the shard but the first, in order; documents may be NULL (one domain, no names). */
-status bpb_evaluate(model *m, const tokenizer *tok, const shard *s, const document_table *documents,
+/* Scores every token of the shard but the first, in order, with the model of p; documents may be NULL (one domain, no names). */
+status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const document_table *documents,
                     const bpb_options *options, bpb_result *result);
 void bpb_result_free(bpb_result *r);
 

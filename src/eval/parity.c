@@ -14,6 +14,7 @@ typedef struct parity_case {
     cJSON *config;
     safetensors weights, io, gradients;
     model *m;
+    pass *p;
     int64_t batch, seq;
     int32_t *input_ids, *target_ids;
 } parity_case;
@@ -62,8 +63,9 @@ static status case_open(parity_case *c, const char *folder, const kernels *k) {
     TRY(open_in(&c->weights, folder, "model.safetensors"));
     TRY(open_in(&c->io, folder, "io.safetensors"));
     TRY(open_in(&c->gradients, folder, "grads.safetensors"));
-    TRY(model_create(&c->m, &architecture, k));
+    TRY(model_create(&c->m, &architecture, k, MODEL_TRAIN));
     TRY(load_weights(c));
+    TRY(pass_create(&c->p, c->m));
     size_t bytes = (size_t)(c->batch * c->seq) * sizeof(int32_t);
     c->input_ids = xmalloc(bytes);
     c->target_ids = xmalloc(bytes);
@@ -78,6 +80,7 @@ static void case_close(parity_case *c) {
     if (c->weights.path) safetensors_close(&c->weights);
     if (c->io.path) safetensors_close(&c->io);
     if (c->gradients.path) safetensors_close(&c->gradients);
+    pass_destroy(c->p);
     model_destroy(c->m);
     free(c->input_ids);
     free(c->target_ids);
@@ -99,7 +102,7 @@ static status compare_logits(parity_case *c, const batch *b, parity_report *repo
     int64_t V = c->m->config.vocab_size, count = c->batch * c->seq * V, shape[3] = {c->batch, c->seq, V};
     float *ours = xmalloc((size_t)count * sizeof(float)), *theirs = xmalloc((size_t)count * sizeof(float));
     status s = safetensors_read_f32(&c->io, "logits", 3, shape, theirs);
-    if (s == STATUS_OK) s = model_logits(c->m, b, ours);
+    if (s == STATUS_OK) s = pass_logits(c->p, b, ours);
     if (s == STATUS_OK) report->logits = largest_difference(ours, theirs, count, NULL);
     free(ours);
     free(theirs);
@@ -107,15 +110,15 @@ static status compare_logits(parity_case *c, const batch *b, parity_report *repo
 }
 
 static status compare_losses(parity_case *c, const batch *b, parity_report *report) {
-    model_loss ours;
     float ce, loss;
     int64_t one = 1;
     TRY(safetensors_read_f32(&c->io, "ce", 1, &one, &ce));
     TRY(safetensors_read_f32(&c->io, "loss", 1, &one, &loss));
     model_zero_grad(c->m);
-    TRY(model_train_step(c->m, b, 1, &ours));
-    report->ce = fabs(ours.ce - (double)ce);
-    report->loss = fabs(ours.ce + ours.aux - (double)loss);
+    TRY(pass_train(c->p, b, 1));
+    const pass_statistics *ours = pass_read(c->p);
+    report->ce = fabs(ours->ce - (double)ce);
+    report->loss = fabs(ours->ce + ours->aux - (double)loss);
     return STATUS_OK;
 }
 

@@ -3,7 +3,7 @@
 #ifndef MOEC_EVAL_PARITY_H
 #define MOEC_EVAL_PARITY_H
 
-#include "nn/model.h"
+#include "nn/pass.h"
 
 typedef struct parity_difference {
     char *name;        /* of the gradient's tensor */

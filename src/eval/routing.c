@@ -9,14 +9,14 @@
 
 struct routing_probe {
     const tokenizer *tok;
-    model *m;
+    pass *watched;
     file_writer file;
     bool traces;
     const int32_t *ids;
     const int64_t *positions;
     int64_t expected;
-    routing_row rows[MODEL_MAX_PATH];
-    int count, experts;
+    routing_row *rows;
+    int count;
 };
 
 status routing_probe_create(routing_probe **out, const tokenizer *tok, const char *trace) {
@@ -38,6 +38,8 @@ void routing_probe_destroy(routing_probe *p) {
     if (!p) return;
     routing_probe_attach(p, NULL);
     if (p->traces) file_abandon(&p->file);
+    for (int i = 0; i < p->count; i++) free(p->rows[i].taken);
+    free(p->rows);
     free(p);
 }
 
@@ -53,9 +55,8 @@ void routing_probe_expect(routing_probe *p, const int32_t *ids, const int64_t *p
     p->expected = rows;
 }
 
-const routing_row *routing_probe_rows(const routing_probe *p, int *count, int *experts) {
+const routing_row *routing_probe_rows(const routing_probe *p, int *count) {
     *count = p->count;
-    *experts = p->experts;
     return p->rows;
 }
 
@@ -107,16 +108,22 @@ static void count(routing_row *row, const moe_choice *c, int64_t n) {
         for (int i = 0; i < c->k; i++) row->taken[c->chosen[n * c->k + i]]++;
 }
 
-static void observe(void *context, const moe_choice *c) {
+/* The router's row; a pass goes through routers in the same order every time. */
+static routing_row *row_of(routing_probe *p, int layer, int pass, int experts) {
+    for (int i = 0; i < p->count; i++)
+        if (p->rows[i].layer == layer && p->rows[i].pass == pass) return &p->rows[i];
+    p->rows = xrealloc(p->rows, (size_t)(p->count + 1) * sizeof *p->rows);
+    routing_row *row = &p->rows[p->count];
+    *row = (routing_row){.layer = layer, .pass = pass, .experts = experts};
+    row->taken = xcalloc((size_t)experts, sizeof *row->taken);
+    p->count++;
+    return row;
+}
+
+static void observe(void *context, int layer, int pass, const moe_choice *c) {
     routing_probe *p = context;
-    int entry = p->m->routing_count - 1, pass = 1;
     if (!p->positions || c->tokens != p->expected) return; /* a pass that nobody announced */
-    for (int i = 0; i < entry; i++) pass += p->m->routing_layer[i] == p->m->routing_layer[entry];
-    routing_row *row = &p->rows[entry];
-    row->layer = p->m->routing_layer[entry];
-    row->pass = pass;
-    p->experts = c->experts;
-    if (entry >= p->count) p->count = entry + 1;
+    routing_row *row = row_of(p, layer, pass + 1, c->experts);
     for (int64_t n = 0; n < c->tokens; n++) {
         if (p->positions[n] < 0) continue;
         count(row, c, n);
@@ -124,10 +131,8 @@ static void observe(void *context, const moe_choice *c) {
     }
 }
 
-void routing_probe_attach(routing_probe *p, model *m) {
-    if (p->m) p->m->observer = NULL;
-    p->m = m;
-    if (!m) return;
-    m->observer = observe;
-    m->observer_context = p;
+void routing_probe_attach(routing_probe *p, pass *watched) {
+    if (p->watched) pass_watch_routing(p->watched, NULL, NULL);
+    p->watched = watched;
+    if (watched) pass_watch_routing(watched, observe, p);
 }

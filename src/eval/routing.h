@@ -3,15 +3,16 @@
 #ifndef MOEC_EVAL_ROUTING_H
 #define MOEC_EVAL_ROUTING_H
 
-#include "nn/model.h"
+#include "nn/pass.h"
 #include "text/tokenizer.h"
 
 /* One pass through a router, summed over the tokens that count. */
 typedef struct routing_row {
     int layer, pass; /* pass: counted from 1, more than one where the layer loops */
     int64_t tokens;
-    int64_t taken[MODEL_MAX_EXPERTS]; /* tokens that went to the expert; soft gates: that prefer it */
-    double entropy;                   /* Σ over tokens of the router's entropy, nats */
+    int experts;    /* E */
+    int64_t *taken; /* [E] tokens that went to the expert; soft gates: that prefer it */
+    double entropy; /* Σ over tokens of the router's entropy, nats */
 } routing_row;
 
 typedef struct routing_probe routing_probe;
@@ -19,12 +20,12 @@ typedef struct routing_probe routing_probe;
  * there when routing_probe_finish has succeeded. */
 status routing_probe_create(routing_probe **out, const tokenizer *tok, const char *trace);
 void routing_probe_destroy(routing_probe *p);
-/* Watch m from now on (NULL: nobody), which must live until then. */
-void routing_probe_attach(routing_probe *p, model *m);
-/* The rows of m's next pass: ids and their positions in the text, < 0 for rows that are only context. They are not copied. */
+/* Watch this pass from now on (NULL: none), which must live until then. */
+void routing_probe_attach(routing_probe *p, pass *watched);
+/* The rows that it runs next: ids and their positions in the text, < 0 for rows that are only context. They are not copied. */
 void routing_probe_expect(routing_probe *p, const int32_t *ids, const int64_t *positions, int64_t rows);
 status routing_probe_finish(routing_probe *p);
 /* In path order; *count 0: the model has no routers. */
-const routing_row *routing_probe_rows(const routing_probe *p, int *count, int *experts);
+const routing_row *routing_probe_rows(const routing_probe *p, int *count);
 
 #endif

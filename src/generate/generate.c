@@ -18,7 +18,7 @@ static size_t whole_utf8(const char *text, size_t bytes) {
 }
 
 typedef struct generation {
-    model *m;
+    pass *p;
     const tokenizer *tok;
     int32_t *ids; /* BOS, prompt, new tokens */
     int64_t count;
@@ -53,30 +53,30 @@ static status continue_text(generation *g, kv_cache *cache, float *logits, const
     int bos = tokenizer_bos(g->tok);
     bool go_on = true;
     double started = clock_seconds();
-    TRY(model_decode(g->m, cache, g->ids, g->count, logits));
+    TRY(pass_decode(g->p, cache, g->ids, g->count, logits));
     result->prompt_seconds = clock_seconds() - started;
     started = clock_seconds();
     for (int64_t i = 0; i < max_tokens && go_on && !interrupt_requested(); i++) {
-        if (!all_finite(logits, g->m->config.vocab_size))
+        if (!all_finite(logits, pass_model(g->p)->config.vocab_size))
             return fail("the model's logits at token %lld are not finite", (long long)g->count);
-        int32_t next = sample(s, logits, g->m->config.vocab_size, &r);
+        int32_t next = sample(s, logits, pass_model(g->p)->config.vocab_size, &r);
         if (next == bos) break;
         g->ids[g->count++] = next;
         result->new_tokens++;
         TRY(show(g, &go_on));
-        if (i + 1 < max_tokens) TRY(model_decode(g->m, cache, &next, 1, logits));
+        if (i + 1 < max_tokens) TRY(pass_decode(g->p, cache, &next, 1, logits));
     }
     result->seconds = clock_seconds() - started;
     return interrupt_requested() ? STATUS_INTERRUPTED : STATUS_OK;
 }
 
-status generate(model *m, const tokenizer *tok, const char *prompt, const sampler *s, int64_t max_tokens,
+status generate(pass *p, const tokenizer *tok, const char *prompt, const sampler *s, int64_t max_tokens,
                 generate_sink sink, void *context, generate_result *result) {
     int32_t *prompt_ids;
     size_t prompt_count;
     *result = (generate_result){0};
     TRY(tokenizer_encode(tok, prompt, strlen(prompt), &prompt_ids, &prompt_count));
-    generation g = {.m = m, .tok = tok, .sink = sink, .context = context};
+    generation g = {.p = p, .tok = tok, .sink = sink, .context = context};
     int64_t capacity = (int64_t)prompt_count + 1 + max_tokens;
     g.ids = xmalloc((size_t)capacity * sizeof *g.ids);
     if (tokenizer_bos(tok) >= 0 || prompt_count == 0)
@@ -85,12 +85,12 @@ status generate(model *m, const tokenizer *tok, const char *prompt, const sample
     free(prompt_ids);
     g.count += (int64_t)prompt_count;
     result->prompt_tokens = g.count;
-    float *logits = xmalloc((size_t)m->config.vocab_size * sizeof *logits);
+    float *logits = xmalloc((size_t)pass_model(p)->config.vocab_size * sizeof *logits);
     kv_cache *cache = NULL;
     char *text = NULL;
     status outcome = tokenizer_decode(tok, g.ids, (size_t)g.count, &text, &g.shown);
     free(text);
-    if (outcome == STATUS_OK) outcome = kv_cache_create(&cache, m, 1, capacity);
+    if (outcome == STATUS_OK) outcome = kv_cache_create(&cache, pass_model(p), 1, capacity);
     if (outcome == STATUS_OK) outcome = continue_text(&g, cache, logits, s, max_tokens, result);
     kv_cache_destroy(cache);
     free(logits);

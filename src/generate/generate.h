@@ -3,7 +3,7 @@
 #define MOEC_GENERATE_GENERATE_H
 
 #include "base/random.h"
-#include "nn/model.h"
+#include "nn/pass.h"
 #include "text/tokenizer.h"
 
 typedef struct sampler {
@@ -23,7 +23,7 @@ typedef struct generate_result {
     double prompt_seconds, seconds;
 } generate_result;
 /* Continue prompt by up to max_tokens, or to the end of the document (BOS). */
-status generate(model *m, const tokenizer *tok, const char *prompt, const sampler *s, int64_t max_tokens,
+status generate(pass *p, const tokenizer *tok, const char *prompt, const sampler *s, int64_t max_tokens,
                 generate_sink sink, void *context, generate_result *result);
 
 #endif

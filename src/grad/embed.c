@@ -17,7 +17,7 @@ static void embed_backward(tape *t, void *record) {
 var *op_embed(tape *t, param *table, const int32_t *ids, int64_t N) {
     var *y = new_matrix(t, N, table->matrix.cols);
     if (!y) return NULL;
-    tape_kernels(t)->embed(y->value.data, table->matrix.plain, ids, N, table->matrix.cols);
+    tape_kernels(t)->embed(y->value.data, &table->matrix, ids, N);
     embed_op *op = tape_record(t, sizeof *op, embed_backward, y);
     if (op) *op = (embed_op){.y = y, .table = table, .ids = ids};
     return y;

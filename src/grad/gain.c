@@ -11,9 +11,10 @@ typedef struct scalar_add_op {
 /* dz = s dy, ds = Σ dy z; dx = dy: the array itself moves on to x. */
 static void scalar_add_backward(tape *t, void *record) {
     scalar_add_op *op = record;
+    void *z = tape_value(t, op->z);
     grad_out dz = tape_grad(t, op->z);
-    if (!dz.data) return;
-    tape_kernels(t)->scalar_add_backward(dz, param_grad(op->s), op->y->grad, tape_value(t, op->z), param_values(op->s),
+    if (!z || !dz.data) return;
+    tape_kernels(t)->scalar_add_backward(dz, param_grad(op->s), op->y->grad, z, param_values(op->s),
                                          tensor_rows(&op->y->value), tensor_cols(&op->y->value));
     tape_give_grad(t, op->x, op->y->grad);
     op->y->grad = NULL;
@@ -41,9 +42,9 @@ static void activate_backward(tape *t, void *record) {
     activate_op *op = record;
     const kernels *k = tape_kernels(t);
     int64_t N = tensor_rows(&op->y->value), width = tensor_cols(&op->y->value);
-    void *du = tape_alloc(t, tensor_bytes(&op->u->value));
-    if (!du) return;
-    k->activate_backward(du, op->y->grad, tape_value(t, op->u), op->f, N, width);
+    void *u = tape_value(t, op->u), *du = tape_alloc(t, tensor_bytes(&op->u->value));
+    if (!u || !du) return;
+    k->activate_backward(du, op->y->grad, u, op->f, NULL, N, width);
     tape_give_grad(t, op->u, du);
 }
 
@@ -52,7 +53,7 @@ var *op_activate(tape *t, var *u, activation f) {
     int64_t N = tensor_rows(&u->value), wide = tensor_cols(&u->value);
     var *y = new_matrix(t, N, f == ACTIVATION_SWIGLU ? wide / 2 : wide);
     if (!y) return NULL;
-    tape_kernels(t)->activate(y->value.data, u->value.data, f, N, tensor_cols(&y->value));
+    tape_kernels(t)->activate(y->value.data, u->value.data, f, NULL, N, tensor_cols(&y->value));
     activate_op *op = tape_record(t, sizeof *op, activate_backward, y);
     if (op) *op = (activate_op){.u = u, .y = y, .f = f};
     return y;
@@ -72,21 +73,23 @@ static void route_backward(tape *t, chunk_gate_op *op, const float *dprobs) {
     const kernels *k = tape_kernels(t);
     int64_t N = tensor_rows(&op->x->value), d = tensor_cols(&op->x->value), E = op->experts;
     float *dlogits = tape_alloc(t, (size_t)(N * E) * sizeof(float));
-    if (!dlogits) return;
+    void *x = tape_value(t, op->x);
+    grad_out dx = tape_grad(t, op->x);
+    if (!dlogits || !x || !dx.data) return;
     k->softmax_backward(dlogits, dprobs, op->probs, N, E);
-    k->router_backward(tape_grad(t, op->x), param_grad(op->router), dlogits, tape_value(t, op->x),
-                       param_values(op->router), N, d, E);
+    k->router_backward(dx, param_grad(op->router), dlogits, x, param_values(op->router), N, d, E);
     tape_free(t, dlogits);
 }
 
 static void chunk_gate_backward(tape *t, void *record) {
     chunk_gate_op *op = record;
     int64_t N = tensor_rows(&op->u->value), h = tensor_cols(&op->u->value), E = op->experts;
+    void *u = tape_value(t, op->u);
     grad_out du = tape_grad(t, op->u);
     float *dprobs = op->router ? tape_alloc(t, (size_t)(N * E) * sizeof(float)) : NULL;
-    if (!du.data || (op->router && !dprobs)) return;
-    tape_kernels(t)->chunk_gate_backward(du, param_grad(op->gain), dprobs, op->y->grad, tape_value(t, op->u),
-                                         param_values(op->gain), op->probs, N, h, E);
+    if (!u || !du.data || (op->router && !dprobs)) return;
+    tape_kernels(t)->chunk_gate_backward(du, param_grad(op->gain), dprobs, op->y->grad, u, param_values(op->gain),
+                                         op->probs, N, h, E);
     if (op->router) route_backward(t, op, dprobs);
     tape_free(t, dprobs);
     tape_free(t, op->probs);
@@ -107,4 +110,39 @@ var *op_chunk_gate(tape *t, var *u, param *gain, var *x, param *router) {
     else
         tape_free(t, op.probs);
     return op.y;
+}
+
+/* ---- y = σ(x0 · w) x ---- */
+
+typedef struct sigmoid_gate_op {
+    var *x, *x0, *y;
+    param *w;
+    float *g; /* [N] */
+} sigmoid_gate_op;
+
+static void sigmoid_gate_backward(tape *t, void *record) {
+    sigmoid_gate_op *op = record;
+    void *x = tape_value(t, op->x), *x0 = tape_value(t, op->x0);
+    grad_out dx = tape_grad(t, op->x);
+    grad_out dx0 = grad_beside(t, op->x0, op->x);
+    if (!x || !x0 || !dx.data || !dx0.data) return;
+    tape_kernels(t)->sigmoid_gate_backward(dx, dx0, param_grad(op->w), op->y->grad, op->g, x, x0, param_values(op->w),
+                                           tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    give_beside(t, op->x0, op->x, dx0);
+    tape_free(t, op->g);
+}
+
+var *op_sigmoid_gate(tape *t, var *x, var *x0, param *w) {
+    if (!x || !x0) return NULL;
+    int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
+    var *y = new_matrix(t, N, d);
+    float *g = tape_alloc(t, (size_t)N * sizeof(float));
+    if (!y || !g) return NULL;
+    tape_kernels(t)->sigmoid_gate(y->value.data, g, x->value.data, x0->value.data, param_values(w), N, d);
+    sigmoid_gate_op *op = tape_record(t, sizeof *op, sigmoid_gate_backward, y);
+    if (op)
+        *op = (sigmoid_gate_op){.x = x, .x0 = x0, .y = y, .w = w, .g = g};
+    else
+        tape_free(t, g);
+    return y;
 }

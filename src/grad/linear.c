@@ -1,30 +1,110 @@
+#include "grad/linear.h"
+
 #include "grad/op.h"
+
+/* ---- on rows ---- */
+
+/* z += U (V x) */
+static void add_low_rank(tape *t, const linear *l, void *z, const void *x, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    int64_t out = linear_out(l);
+    void *inner = tape_alloc(t, act_bytes(t, N * l->down->matrix.rows));
+    void *outer = tape_alloc(t, act_bytes(t, N * out));
+    if (inner && outer) {
+        k->linear(inner, k->act, x, &l->down->matrix, N);
+        k->linear(outer, k->act, inner, &l->up->matrix, N);
+        k->scale_add(z, z, outer, NULL, N, out);
+    }
+    tape_free(t, inner);
+    tape_free(t, outer);
+}
+
+static float *scale_row(const linear *l, float *array, int pass) {
+    return l->pass_scale && array ? array + pass * linear_out(l) : NULL;
+}
+
+/* W x + U (V x) */
+static void unscaled(tape *t, const linear *l, void *z, const void *x, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    k->linear(z, k->act, x, &l->weight->matrix, N);
+    if (l->down) add_low_rank(t, l, z, x, N);
+}
+
+void linear_forward(tape *t, const linear *l, int pass, void *y, const void *x, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    int64_t out = linear_out(l);
+    tape_notify(t, l->weight, x, N, linear_in(l));
+    unscaled(t, l, y, x, N);
+    if (l->pass_scale) k->chunk_gate(y, y, scale_row(l, param_values(l->pass_scale), pass), NULL, N, out, 1);
+    if (l->bias) k->bias_add(y, param_values(l->bias), N, out);
+}
+
+/* With t = V x, formed again: dU += dzᵀ t, dt = dz U, dV += dtᵀ x, dx += dt V */
+static void low_rank_backward(tape *t, const linear *l, grad_out dx, const void *dz, const void *x, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    int64_t rank = l->down->matrix.rows;
+    void *inner = tape_alloc(t, act_bytes(t, N * rank)), *dinner = tape_alloc(t, act_bytes(t, N * rank));
+    float *ddown = param_grad(l->down), *dup = param_grad(l->up);
+    if (inner && dinner) {
+        k->linear(inner, k->act, x, &l->down->matrix, N);
+        if (dup) k->linear_backward_weight(dup, dz, inner, &l->up->matrix, N);
+        k->linear_backward_input((grad_out){.data = dinner}, dz, &l->up->matrix, N);
+        if (ddown) k->linear_backward_weight(ddown, dinner, x, &l->down->matrix, N);
+        if (dx.data) k->linear_backward_input((grad_out){.data = dx.data, .add = true}, dinner, &l->down->matrix, N);
+    }
+    tape_free(t, inner);
+    tape_free(t, dinner);
+}
+
+/* dz = s ⊙ dy, ds += Σ dy ⊙ z with z formed again; the caller frees dz. NULL: no memory. */
+static void *scale_backward(tape *t, const linear *l, int pass, const void *dy, const void *x, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    int64_t out = linear_out(l);
+    void *z = tape_alloc(t, act_bytes(t, N * out)), *dz = tape_alloc(t, act_bytes(t, N * out));
+    if (z && dz) {
+        unscaled(t, l, z, x, N);
+        k->chunk_gate_backward((grad_out){.data = dz}, scale_row(l, param_grad(l->pass_scale), pass), NULL, dy, z,
+                               scale_row(l, param_values(l->pass_scale), pass), NULL, N, out, 1);
+    }
+    tape_free(t, z);
+    return dz;
+}
+
+void linear_backward(tape *t, const linear *l, int pass, grad_out dx, const void *dy, const void *x, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    float *dw = param_grad(l->weight), *dbias = param_grad(l->bias);
+    if (dbias) k->bias_add_backward(dbias, dy, N, linear_out(l));
+    void *scaled = l->pass_scale ? scale_backward(t, l, pass, dy, x, N) : NULL;
+    if (tape_status(t) != STATUS_OK) return;
+    const void *dz = scaled ? scaled : dy;
+    if (dw) k->linear_backward_weight(dw, dz, x, &l->weight->matrix, N);
+    if (dx.data) k->linear_backward_input(dx, dz, &l->weight->matrix, N);
+    if (l->down) low_rank_backward(t, l, dx, dz, x, N);
+    tape_free(t, scaled);
+}
+
+/* ---- the op ---- */
 
 typedef struct linear_op {
     var *x, *y;
-    param *w;
+    linear l;
+    int pass;
 } linear_op;
 
-/* dx = dy W, dW += dyᵀ x */
-static void linear_backward(tape *t, void *record) {
+static void backward(tape *t, void *record) {
     linear_op *op = record;
-    const kernels *k = tape_kernels(t);
-    int64_t N = tensor_rows(&op->x->value);
-    float *dw = param_grad(op->w);
-    if (dw) k->linear_backward_weight(dw, op->y->grad, tape_value(t, op->x), &op->w->matrix, N);
+    void *x = tape_value(t, op->x);
     grad_out dx = tape_grad(t, op->x);
-    if (dx.data) k->linear_backward_input(dx, op->y->grad, &op->w->matrix, N);
+    if (x && dx.data) linear_backward(t, &op->l, op->pass, dx, op->y->grad, x, tensor_rows(&op->x->value));
 }
 
-var *op_linear(tape *t, var *x, param *w) {
+var *op_linear(tape *t, var *x, const linear *l, int pass) {
     if (!x) return NULL;
-    const kernels *k = tape_kernels(t);
     int64_t N = tensor_rows(&x->value);
-    var *y = new_matrix(t, N, w->matrix.rows);
+    var *y = new_matrix(t, N, linear_out(l));
     if (!y) return NULL;
-    tape_notify(t, w, x->value.data, N, w->matrix.cols);
-    k->linear(y->value.data, k->act, x->value.data, &w->matrix, N);
-    linear_op *op = tape_record(t, sizeof *op, linear_backward, y);
-    if (op) *op = (linear_op){.x = x, .y = y, .w = w};
+    linear_forward(t, l, pass, y->value.data, x->value.data, N);
+    linear_op *op = tape_record(t, sizeof *op, backward, y);
+    if (op) *op = (linear_op){.x = x, .y = y, .l = *l, .pass = pass};
     return y;
 }

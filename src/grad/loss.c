@@ -1,5 +1,6 @@
 /* The head and the loss in one, in blocks of rows: [N, V] logits never exist. The gradient of a mean is known as soon as
- * its logits are, so the recording pass forms dx and dW of a block while its logits are in the cache. */
+ * its logits are, so the recording pass forms dx and dW of a block while its logits are in the cache. A head is its weight
+ * alone: no family has more there. */
 #include "grad/op.h"
 
 enum { BLOCK_ROWS = 512 };
@@ -32,16 +33,16 @@ static bool take_buffers(tape *t, block_buffers *b, int64_t N, int64_t V, int64_
     return b->dlogits && b->dx;
 }
 
-status op_cross_entropy(tape *t, var *x, param *head, const int32_t *targets, float cap, float loss_weight,
-                        double *loss, float *nll) {
+status op_cross_entropy(tape *t, var *x, const linear *head, const int32_t *targets, float cap, float loss_weight,
+                        double *sum, float *nll) {
     if (!x) return tape_status(t);
     const kernels *k = tape_kernels(t);
-    const weight *w = &head->matrix;
+    const weight *w = &head->weight->matrix;
     int64_t N = tensor_rows(&x->value), V = w->rows, d = w->cols;
     block_buffers b;
     if (!take_buffers(t, &b, N, V, d)) return tape_status(t);
-    float *dw = tape_recording(t) ? param_grad(head) : NULL;
-    tape_notify(t, head, x->value.data, N, d);
+    float *dw = tape_recording(t) ? param_grad(head->weight) : NULL;
+    tape_notify(t, head->weight, x->value.data, N, d);
     for (int64_t at = 0; at < N; at += BLOCK_ROWS) {
         int64_t n = N - at < BLOCK_ROWS ? N - at : BLOCK_ROWS;
         void *rows = act_at(t, x->value.data, at * d);
@@ -51,7 +52,7 @@ status op_cross_entropy(tape *t, var *x, param *head, const int32_t *targets, fl
         k->linear_backward_input((grad_out){.data = act_at(t, b.dx, at * d)}, b.dlogits, w, n);
         if (dw) k->linear_backward_weight(dw, b.dlogits, rows, w, n);
     }
-    *loss = k->sum(b.nll, N) / (double)N;
+    k->add_sum(sum, b.nll, N, 1 / (double)N);
     if (nll) k->download(nll, b.nll, (size_t)N * sizeof(float));
     tape_free(t, b.logits);
     tape_free(t, b.dlogits);
@@ -61,17 +62,17 @@ status op_cross_entropy(tape *t, var *x, param *head, const int32_t *targets, fl
     return STATUS_OK;
 }
 
-status op_logits(tape *t, var *x, param *head, float cap, float *logits) {
+status op_logits(tape *t, var *x, const linear *head, float cap, float *logits) {
     if (!x) return tape_status(t);
     const kernels *k = tape_kernels(t);
-    int64_t N = tensor_rows(&x->value), V = head->matrix.rows, d = head->matrix.cols;
+    int64_t N = tensor_rows(&x->value), V = linear_out(head), d = linear_in(head);
     int64_t most = N < BLOCK_ROWS ? N : BLOCK_ROWS;
     float *block = tape_alloc(t, (size_t)(most * V) * sizeof(float));
     if (!block) return tape_status(t);
-    tape_notify(t, head, x->value.data, N, d);
+    tape_notify(t, head->weight, x->value.data, N, d);
     for (int64_t at = 0; at < N; at += BLOCK_ROWS) {
         int64_t n = N - at < BLOCK_ROWS ? N - at : BLOCK_ROWS;
-        k->linear(block, DTYPE_F32, act_at(t, x->value.data, at * d), &head->matrix, n);
+        k->linear(block, DTYPE_F32, act_at(t, x->value.data, at * d), &head->weight->matrix, n);
         k->softcap(block, cap, n * V);
         k->download(logits + at * V, block, (size_t)(n * V) * sizeof(float));
     }

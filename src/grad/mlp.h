@@ -5,18 +5,9 @@
 
 #include "grad/op.h"
 
-typedef struct mlp {
-    param *fc, *proj;
-    activation f;
-} mlp;
-
-static inline int64_t mlp_hidden(const mlp *m) {
-    return m->proj->matrix.cols;
-}
-
-/* y[rows, d] = f(x fcᵀ) projᵀ; u [rows, fc's outputs] is filled when it is not NULL. */
-void mlp_forward(tape *t, const mlp *m, void *y, void *u, void *x, int64_t rows);
+/* y[rows, d] = proj(f(fc(x))); u [rows, fc's outputs] is filled when it is not NULL. */
+void mlp_forward(tape *t, const mlp *m, int pass, void *y, void *u, void *x, int64_t rows);
 /* From dy: parameter gradients, and dx when wanted. */
-void mlp_backward(tape *t, const mlp *m, grad_out dx, void *dy, void *x, void *u, int64_t rows);
+void mlp_backward(tape *t, const mlp *m, int pass, grad_out dx, void *dy, void *x, void *u, int64_t rows);
 
 #endif

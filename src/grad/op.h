@@ -16,11 +16,9 @@ static inline void *act_at(const tape *t, void *array, int64_t index) {
 static inline float *param_values(const param *p) {
     return p ? p->value.data : NULL;
 }
-/* A parameter's gradient array, which is about to be added to; NULL for an absent or frozen one. */
-static inline float *param_grad(param *p) {
-    if (!p || !p->grad) return NULL;
-    p->has_grad = true;
-    return p->grad;
+/* A parameter's gradient array; NULL for an absent or frozen one. */
+static inline float *param_grad(const param *p) {
+    return p ? p->grad : NULL;
 }
 static inline var *new_matrix(tape *t, int64_t rows, int64_t cols) {
     return tape_var(t, 2, (int64_t[]){rows, cols});

@@ -6,49 +6,57 @@
 #ifndef MOEC_GRAD_OPS_H
 #define MOEC_GRAD_OPS_H
 
-#include "grad/tape.h"
+#include "grad/linear.h"
+#include "grad/rotary.h"
 
 /* Where the tokens of a pass stand; shared by the ops that look at neighbours. */
 typedef struct layout {
-    int64_t batch, length; /* B, T */
-    int64_t offset;        /* position of the first token: 0, or the cache's length when generating */
-    const int32_t *first;  /* device int32 [N] as in kernel.h, or NULL */
+    int64_t batch, length;      /* B, T */
+    const int32_t *first;       /* device int32 [N] as in kernel_list.h, or NULL */
+    const int32_t *positions;   /* device int32 [N]: of each token in its sequence */
+    const rotary_table *rotary; /* for at least those positions */
 } layout;
 
 /* y[n] = table[ids[n]]; ids: device int32 [N]; → [N, d] */
 var *op_embed(tape *t, param *table, const int32_t *ids, int64_t N);
-/* y = x Wᵀ; x [N, in], W [out, in] → [N, out] */
-var *op_linear(tape *t, var *x, param *w);
+/* y = l(x); x [N, in] → [N, out]. pass: of the layer, for a scale by passes */
+var *op_linear(tape *t, var *x, const linear *l, int pass);
 /* y = x + z */
 var *op_add(tape *t, var *x, var *z);
-/* y = x + s ⊙ z; s [d] */
+/* y = x + s ⊙ z; s [d], or NULL for 1 */
 var *op_scale_add(tape *t, var *x, var *z, param *s);
 /* y = x + s z; s a scalar */
 var *op_scalar_add(tape *t, var *x, var *z, param *s);
-/* y = scale · x / rms(x) */
-var *op_rms_norm(tape *t, var *x, float scale);
+/* y = scale · weight ⊙ x / √(mean(x²) + eps); weight [d], or NULL for 1 */
+var *op_rms_norm(tape *t, var *x, param *weight, float scale, float eps);
 /* y = mix[0] ⊙ x + mix[1] ⊙ x0; mix [2, d] */
 var *op_mix(tape *t, var *x, var *x0, param *mix);
 /* y_t = x_t + σ(w) ⊙ (x_{t−1} − x_t) on the first |w| channels, within a document; carry: act [B, |w|] or NULL */
 var *op_smear(tape *t, var *x, param *w, const layout *l, const void *carry);
 /* y = σ(g) ⊙ x + (1 − σ(g)) ⊙ w ⊙ skip; w, g are row `row` of [rows, d] parameters. g NULL: y = x + w ⊙ skip */
 var *op_skip(tape *t, var *x, var *skip, param *w, param *g, int64_t row);
-/* Per head: rms_norm, rotary embedding on the first rope_dims, gain (may be NULL); x [N, heads·head_dim] */
-var *op_head_norm_rope(tape *t, var *x, param *gain, const layout *l, int heads, int rope_dims, float base);
+/* Per head of x [N, heads·head_dim]: RMS norm (where args say so) times weight [head_dim] (NULL: 1), rotation by position, gain
+ * [heads] (NULL: 1). args: heads, head_dim, norm and eps; the rest comes from the other arguments. */
+var *op_head_rotate(tape *t, var *x, param *weight, param *gain, const layout *l, const head_args *args);
 
 /* Keys and values of earlier tokens, for generating; one a pass of a block. */
 typedef struct attention_cache {
     void *k, *v; /* act [B, capacity, kv_heads·head_dim] */
     int64_t capacity;
-    int64_t length; /* tokens already there; the op appends and does not change it */
+    const int64_t
+        *lengths; /* host [B]: tokens of each sequence that are there; the op appends and does not change it */
 } attention_cache;
 /* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache may be NULL. */
 var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads, attention_cache *cache);
 /* XSA: y − (y·v̂) v̂ per head */
 var *op_xsa(tape *t, var *y, var *v, int heads, int kv_heads);
 
-/* A two-layer perceptron: f(x fcᵀ) projᵀ; fc [h, d] ([2h, d] for SwiGLU), proj [d, h] */
-var *op_mlp(tape *t, var *x, param *fc, param *proj, activation f);
+/* A two-layer perceptron: proj(f(fc(x))); fc [h, d] ([2h, d] for SwiGLU), proj [d, h] */
+typedef struct mlp {
+    linear fc, proj;
+    activation f;
+} mlp;
+var *op_mlp(tape *t, var *x, const mlp *m, int pass);
 
 /* y = f(u); u [N, h] ([N, 2h] for SwiGLU) → [N, h] */
 var *op_activate(tape *t, var *u, activation f);
@@ -77,36 +85,29 @@ typedef void (*moe_observer)(void *context, const moe_choice *choice);
 typedef struct moe_args {
     int experts, top_k;
     gate_kind gate;
-    activation f;
+    int pass;         /* of the layer */
     float aux_weight; /* Switch balance loss: aux_weight · E · Σ_e f_e p̄_e is added to the loss (0: none) */
     float z_weight;   /* router z-loss: z_weight · mean (log Σ exp logits)² is added to the loss (0: none) */
     float noise_std;  /* of normal noise on the logits, only when recording (0: none) */
     uint64_t noise_seed;
-    const param *bias;     /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
+    const param *bias; /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
+    double
+        *sums; /* device [ROUTING_SUMS(E)]: what the pass did is added there (routing_statistics); NULL: not wanted */
     moe_observer observer; /* sees every choice (NULL: nobody does, and nothing is copied) */
     void *observer_context;
 } moe_args;
-
-/* What a pass through a router did; host memory of the caller, filled by the op. */
-typedef struct moe_stats {
-    int experts; /* E */
-    float
-        share[64]; /* fraction of the (token, choice) pairs that went to expert e; soft: of the tokens that prefer it */
-    float entropy; /* mean over tokens of the router's entropy, in nats */
-    double aux;    /* E · Σ f_e p̄_e, unweighted; f_e: fraction of the tokens whose first choice is e */
-    double z;      /* mean (log Σ exp logits)², unweighted; 0 where z_weight is 0 */
-} moe_stats;
-/* y = Σ over the chosen experts e of gate_e · mlp_e(x). Tokens are grouped by expert and only those rows are multiplied.
- * router [E, d]; fc and proj are arrays of E parameters. stats may be NULL. */
-var *op_moe(tape *t, var *x, param *router, param *const *fc, param *const *proj, const moe_args *args,
-            moe_stats *stats);
+/* y = Σ over the chosen experts e of gate_e · expert_e(x). Tokens are grouped by expert and only those rows are multiplied.
+ * router [E, d]; experts [E] of one shape, without biases; the array lives as long as the pass. */
+var *op_moe(tape *t, var *x, param *router, const mlp *experts, const moe_args *args);
+/* y = σ(x0 · w) x, one gate a token; w [1, d] */
+var *op_sigmoid_gate(tape *t, var *x, var *x0, param *w);
 
 /* Head and loss in one, in blocks of rows, so that [N, V] logits never exist: nll[n] = −log softmax(cap·tanh(x Wᵀ / cap))[target].
- * targets: device int32 [N], < 0 ignored. *loss (host): mean nll over the N rows; nll (host float32 [N]) may be NULL.
+ * targets: device int32 [N], < 0 ignored. *sum (device) += mean nll over the N rows; nll (host float32 [N]) may be NULL.
  * When recording, loss_weight · mean nll is what backward differentiates. */
-status op_cross_entropy(tape *t, var *x, param *head, const int32_t *targets, float cap, float loss_weight,
-                        double *loss, float *nll);
+status op_cross_entropy(tape *t, var *x, const linear *head, const int32_t *targets, float cap, float loss_weight,
+                        double *sum, float *nll);
 /* logits (host float32 [N, V]) = cap · tanh(x Wᵀ / cap); never recorded */
-status op_logits(tape *t, var *x, param *head, float cap, float *logits);
+status op_logits(tape *t, var *x, const linear *head, float cap, float *logits);
 
 #endif

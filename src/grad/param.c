@@ -3,41 +3,20 @@
 #include "base/memory.h"
 #include <stdlib.h>
 
-status param_create(param **out, const kernels *k, const char *name, int ndim, const int64_t *shape, bool is_matrix) {
+param *param_create(const char *name, int ndim, const int64_t *shape) {
     param *p = xcalloc(1, sizeof *p);
     p->name = xstrdup(name);
     p->value = (tensor){.type = DTYPE_F32, .ndim = ndim};
+    p->offset = -1;
     for (int i = 0; i < ndim; i++) p->value.shape[i] = shape[i];
-    size_t bytes = tensor_bytes(&p->value);
-    status s = k->alloc(&p->value.data, bytes);
-    if (s == STATUS_OK) s = k->alloc((void **)&p->grad, bytes);
-    if (s == STATUS_OK && is_matrix) {
-        s = k->weight_create(&p->matrix, shape[0], shape[1]);
-        p->is_matrix = s == STATUS_OK;
-    }
-    if (s != STATUS_OK) {
-        param_destroy(p, k);
-        return fail_in(s, "%s", name);
-    }
-    k->zero(p->value.data, bytes);
-    k->zero(p->grad, bytes);
-    *out = p;
-    return STATUS_OK;
+    return p;
 }
 
 void param_destroy(param *p, const kernels *k) {
     if (!p) return;
     if (p->is_matrix) k->weight_destroy(&p->matrix);
-    k->release(p->value.data);
-    k->release(p->grad);
     free(p->name);
     free(p);
-}
-
-void param_freeze(param *p, const kernels *k) {
-    k->release(p->grad);
-    p->grad = NULL;
-    p->has_grad = false;
 }
 
 int64_t param_count(const param *p) {
@@ -45,7 +24,7 @@ int64_t param_count(const param *p) {
 }
 
 status param_refresh(param *p, const kernels *k, int quantize_levels) {
-    if (!p->is_matrix) return STATUS_OK;
+    if (!p->is_matrix || !p->value.data) return STATUS_OK;
     if (quantize_levels <= 0) {
         k->weight_update(&p->matrix, p->value.data);
         return STATUS_OK;
@@ -58,7 +37,52 @@ status param_refresh(param *p, const kernels *k, int quantize_levels) {
     return STATUS_OK;
 }
 
-void param_zero_grad(param *p, const kernels *k) {
-    if (p->has_grad) k->zero(p->grad, tensor_bytes(&p->value));
-    p->has_grad = false;
+/* Without values of its own the matrix gets them by way of a temporary array. */
+static status set_matrix(param *p, const kernels *k, const float *values) {
+    float *device;
+    TRY(k->alloc((void **)&device, tensor_bytes(&p->value)));
+    k->upload(device, values, tensor_bytes(&p->value));
+    k->weight_update(&p->matrix, device);
+    k->release(device);
+    return STATUS_OK;
+}
+
+status param_set(param *p, const kernels *k, const float *values) {
+    if (!p->value.data) return set_matrix(p, k, values);
+    k->upload(p->value.data, values, tensor_bytes(&p->value));
+    return param_refresh(p, k, 0);
+}
+
+status param_set_quantized(param *p, const kernels *k, const quantized *q) {
+    k->weight_destroy(&p->matrix);
+    return k->weight_quantized(&p->matrix, q);
+}
+
+static status get_dense(const param *p, const kernels *k, float *values) {
+    float *device;
+    TRY(k->alloc((void **)&device, tensor_bytes(&p->value)));
+    k->to_float(device, p->matrix.plain, param_count(p));
+    k->download(values, device, tensor_bytes(&p->value));
+    k->release(device);
+    return STATUS_OK;
+}
+
+static status get_quantized(const quantized *device, const kernels *k, float *values) {
+    quantized host = *device;
+    size_t scales = (size_t)(host.rows * quantized_groups(&host)) * sizeof(float);
+    host.q = xmalloc((size_t)(host.rows * host.cols));
+    host.scale = xmalloc(scales);
+    k->download(host.q, device->q, (size_t)(host.rows * host.cols));
+    k->download(host.scale, device->scale, scales);
+    quantized_expand(&host, values);
+    quantized_free(&host);
+    return STATUS_OK;
+}
+
+status param_get(const param *p, const kernels *k, float *values) {
+    if (p->value.data) {
+        k->download(values, p->value.data, tensor_bytes(&p->value));
+        return STATUS_OK;
+    }
+    return p->matrix.quantized ? get_quantized(p->matrix.quantized, k, values) : get_dense(p, k, values);
 }

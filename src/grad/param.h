@@ -1,5 +1,6 @@
-/* A parameter: a named array of float32 master values with its gradient, and, if it is a matrix that products read,
- * the forms in which they read it. */
+/* A parameter: an array of float32 values with its gradient, and, if it is a matrix that products read, the form in which they
+ * read it. Values and gradients are views into arenas (arena.h); a model that is opened only to run has neither for its
+ * matrices, whose products' form is then all that there is. */
 #ifndef MOEC_GRAD_PARAM_H
 #define MOEC_GRAD_PARAM_H
 
@@ -9,23 +10,28 @@ typedef struct param {
     char *name;        /* for files and messages: "blocks.3.attn.c_q.weight" */
     int role;          /* what the model above has it for (nn/roles.h) */
     int layer, expert; /* −1 where there is none */
-    tensor value;      /* float32 */
-    float *grad;       /* float32, same shape; NULL for a frozen parameter */
+    tensor value;      /* float32; data is NULL for a matrix that is only run */
+    float *grad;       /* float32, same shape; NULL for a frozen parameter, and where nothing is trained */
+    int64_t offset;    /* of value and grad in their arenas, in floats; −1: it has no values */
     weight matrix;     /* what products read; rows == 0 for vectors */
     bool is_matrix;
-    bool has_grad; /* something was added to grad since the last zeroing */
-    bool derived;  /* frozen, and made again from the config: no file stores it, nothing accompanies it */
+    bool frozen;  /* has no gradient even where the model is trained */
+    bool derived; /* frozen, and made again from the config: no file stores it, nothing accompanies it */
 } param;
 
-status param_create(param **out, const kernels *k, const char *name, int ndim, const int64_t *shape, bool is_matrix);
+/* Without memory for values. */
+param *param_create(const char *name, int ndim, const int64_t *shape);
 void param_destroy(param *p, const kernels *k);
 int64_t param_count(const param *p);
-/* From now on without a gradient. */
-void param_freeze(param *p, const kernels *k);
 
 /* After the values changed: rebuild `matrix`. quantize_levels > 0 lets products see the values on a grid of
  * 2·levels + 1 steps while the gradient goes to the master values (straight-through QAT). */
 status param_refresh(param *p, const kernels *k, int quantize_levels);
-void param_zero_grad(param *p, const kernels *k);
+/* Set the values from host memory, and what products read. */
+status param_set(param *p, const kernels *k, const float *values);
+/* Let a matrix that has no values of its own be read from these codes (host memory, copied). */
+status param_set_quantized(param *p, const kernels *k, const quantized *q);
+/* The values to host memory; of a matrix that is only run, what products see. */
+status param_get(const param *p, const kernels *k, float *values);
 
 #endif

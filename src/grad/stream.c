@@ -9,18 +9,21 @@ typedef struct scale_add_op {
 /* dz = s ⊙ dy, ds += Σ dy ⊙ z; dx = dy: the array itself moves on to x. */
 static void scale_add_backward(tape *t, void *record) {
     scale_add_op *op = record;
+    void *z = tape_value(t, op->z);
     grad_out dz = tape_grad(t, op->z);
-    if (!dz.data) return;
-    tape_kernels(t)->scale_add_backward((grad_out){0}, dz, param_grad(op->s), op->y->grad, tape_value(t, op->z),
-                                        param_values(op->s), tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    if (!z || !dz.data) return;
+    tape_kernels(t)->scale_add_backward((grad_out){0}, dz, param_grad(op->s), op->y->grad, z, param_values(op->s),
+                                        tensor_rows(&op->y->value), tensor_cols(&op->y->value));
     tape_give_grad(t, op->x, op->y->grad);
     op->y->grad = NULL;
 }
 
 static void scale_add_forward(tape *t, void *record) {
     scale_add_op *op = record;
-    tape_kernels(t)->scale_add(op->y->value.data, tape_value(t, op->x), tape_value(t, op->z), param_values(op->s),
-                               tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    void *x = tape_value(t, op->x), *z = tape_value(t, op->z);
+    if (x && z)
+        tape_kernels(t)->scale_add(op->y->value.data, x, z, param_values(op->s), tensor_rows(&op->y->value),
+                                   tensor_cols(&op->y->value));
 }
 
 var *op_scale_add(tape *t, var *x, var *z, param *s) {
@@ -45,19 +48,21 @@ typedef struct mix_op {
 
 static void mix_backward(tape *t, void *record) {
     mix_op *op = record;
+    void *x = tape_value(t, op->x), *x0 = tape_value(t, op->x0);
     grad_out dx = tape_grad(t, op->x);
     grad_out dx0 = grad_beside(t, op->x0, op->x);
-    if (!dx.data || !dx0.data) return;
-    tape_kernels(t)->mix_backward(dx, dx0, param_grad(op->mix), op->y->grad, tape_value(t, op->x),
-                                  tape_value(t, op->x0), param_values(op->mix), tensor_rows(&op->y->value),
-                                  tensor_cols(&op->y->value));
+    if (!x || !x0 || !dx.data || !dx0.data) return;
+    tape_kernels(t)->mix_backward(dx, dx0, param_grad(op->mix), op->y->grad, x, x0, param_values(op->mix),
+                                  tensor_rows(&op->y->value), tensor_cols(&op->y->value));
     give_beside(t, op->x0, op->x, dx0);
 }
 
 static void mix_forward(tape *t, void *record) {
     mix_op *op = record;
-    tape_kernels(t)->mix(op->y->value.data, tape_value(t, op->x), tape_value(t, op->x0), param_values(op->mix),
-                         tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    void *x = tape_value(t, op->x), *x0 = tape_value(t, op->x0);
+    if (x && x0)
+        tape_kernels(t)->mix(op->y->value.data, x, x0, param_values(op->mix), tensor_rows(&op->y->value),
+                             tensor_cols(&op->y->value));
 }
 
 var *op_mix(tape *t, var *x, var *x0, param *mix) {
@@ -80,17 +85,19 @@ typedef struct smear_op {
 
 static void smear_forward(tape *t, void *record) {
     smear_op *op = record;
-    tape_kernels(t)->smear(op->y->value.data, tape_value(t, op->x), param_values(op->w), op->carry, op->l.first,
-                           op->l.batch, op->l.length, tensor_cols(&op->x->value), param_count(op->w));
+    void *x = tape_value(t, op->x);
+    if (x)
+        tape_kernels(t)->smear(op->y->value.data, x, param_values(op->w), op->carry, op->l.first, op->l.batch,
+                               op->l.length, tensor_cols(&op->x->value), param_count(op->w));
 }
 
 static void smear_backward(tape *t, void *record) {
     smear_op *op = record;
+    void *x = tape_value(t, op->x);
     grad_out dx = tape_grad(t, op->x);
-    if (dx.data)
-        tape_kernels(t)->smear_backward(dx, param_grad(op->w), op->y->grad, tape_value(t, op->x), param_values(op->w),
-                                        op->l.first, op->l.batch, op->l.length, tensor_cols(&op->x->value),
-                                        param_count(op->w));
+    if (x && dx.data)
+        tape_kernels(t)->smear_backward(dx, param_grad(op->w), op->y->grad, x, param_values(op->w), op->l.first,
+                                        op->l.batch, op->l.length, tensor_cols(&op->x->value), param_count(op->w));
 }
 
 var *op_smear(tape *t, var *x, param *w, const layout *l, const void *carry) {
@@ -118,18 +125,20 @@ static void skip_backward(tape *t, void *record) {
     const kernels *k = tape_kernels(t);
     int64_t N = tensor_rows(&op->y->value), d = tensor_cols(&op->y->value);
     float *w = row_of(param_values(op->w), op), *dw = row_of(param_grad(op->w), op);
+    void *skip = tape_value(t, op->skip);
     if (op->g) {
+        void *x = tape_value(t, op->x);
         grad_out dx = tape_grad(t, op->x);
         grad_out dskip = grad_beside(t, op->skip, op->x);
-        if (!dx.data || !dskip.data) return;
-        k->gated_skip_backward(dx, dskip, dw, row_of(param_grad(op->g), op), op->y->grad, tape_value(t, op->x),
-                               tape_value(t, op->skip), w, row_of(param_values(op->g), op), N, d);
+        if (!x || !skip || !dx.data || !dskip.data) return;
+        k->gated_skip_backward(dx, dskip, dw, row_of(param_grad(op->g), op), op->y->grad, x, skip, w,
+                               row_of(param_values(op->g), op), N, d);
         give_beside(t, op->skip, op->x, dskip);
         return;
     }
     grad_out dskip = tape_grad(t, op->skip);
-    if (!dskip.data) return;
-    k->scale_add_backward((grad_out){0}, dskip, dw, op->y->grad, tape_value(t, op->skip), w, N, d);
+    if (!skip || !dskip.data) return;
+    k->scale_add_backward((grad_out){0}, dskip, dw, op->y->grad, skip, w, N, d);
     tape_give_grad(t, op->x, op->y->grad);
     op->y->grad = NULL;
 }

@@ -85,11 +85,15 @@ void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t
     if (t->observer) t->observer(t->observer_context, weight, x, N, cols);
 }
 
+bool tape_is_observed(const tape *t) {
+    return t->observer != NULL;
+}
+
 void tape_fail(tape *t, status s) {
     if (t->failure == STATUS_OK) t->failure = s;
 }
 
-static void *host_alloc(tape *t, size_t bytes) {
+void *tape_host_alloc(tape *t, size_t bytes) {
     bytes = (bytes + 15) & ~(size_t)15;
     if (t->current->used + bytes > CHUNK_BYTES) {
         if (!t->current->next) t->current->next = xcalloc(1, sizeof(chunk));
@@ -111,7 +115,7 @@ void tape_free(tape *t, void *pointer) {
 }
 
 var *tape_var(tape *t, int ndim, const int64_t *shape) {
-    var *v = host_alloc(t, sizeof *v);
+    var *v = tape_host_alloc(t, sizeof *v);
     v->value.type = t->k->act;
     v->value.ndim = ndim;
     for (int i = 0; i < ndim; i++) v->value.shape[i] = shape[i];
@@ -131,7 +135,7 @@ void *tape_record(tape *t, size_t bytes, tape_backward_fn backward, var *output)
         t->record_capacity = t->record_capacity ? 2 * t->record_capacity : 256;
         t->records = xrealloc(t->records, (size_t)t->record_capacity * sizeof *t->records);
     }
-    void *op = host_alloc(t, bytes);
+    void *op = tape_host_alloc(t, bytes);
     t->records[t->record_count++] = (record){.backward = backward, .op = op, .output = output};
     return op;
 }

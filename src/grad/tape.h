@@ -35,6 +35,7 @@ void tape_reset(tape *t, bool recording);
 bool tape_recording(const tape *t);
 void tape_observe(tape *t, tape_observer observer, void *context);
 void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols); /* called by ops */
+bool tape_is_observed(const tape *t);
 
 /* The end of a block: of the vars made since the mark only `keep` (NULL: none) is still wanted. A pass that does not record
  * gives their memory back. One that records gives back what is cheap to form again from what is kept: the first op in
@@ -65,5 +66,7 @@ grad_out tape_grad(tape *t, var *v); /* where v's gradient goes next */
  * has none yet, else added and freed. */
 void tape_give_grad(tape *t, var *v, void *grad);
 void tape_fail(tape *t, status s);
+/* Host memory that lives as long as the records of the pass; zeroed. */
+void *tape_host_alloc(tape *t, size_t bytes);
 
 #endif

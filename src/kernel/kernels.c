@@ -68,18 +68,29 @@ static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
         fill_params_##variant(table);                                                                                  \
     } while (0)
 
+/* What reads or makes forms of a weight: oneDNN's products, and before some of them the variant's own. oneDNN multiplies by
+ * AMX tiles where the CPU has them, which the variants cannot. */
+#define FILL_PRODUCTS(table, variant, tiles)                                                                           \
+    do {                                                                                                               \
+        fill_products(table);                                                                                          \
+        fill_quantized_##variant(table);                                                                               \
+        if (!(tiles)) fill_weight_gradient_##variant(table);                                                           \
+    } while (0)
+
 static void fill_tables(level taken) {
     static const char *const f32_names[LEVELS] = {"cpu avx2 f32", "cpu avx512 f32", "cpu avx512 f32", "cpu avx512 f32"};
     chosen.f32 = (kernels){.name = f32_names[taken], .act = DTYPE_F32};
-    if (taken >= LEVEL_AVX512)
+    if (taken >= LEVEL_AVX512) {
         FILL(&chosen.f32, avx512_f32);
-    else
+        FILL_PRODUCTS(&chosen.f32, avx512_f32, false);
+    } else {
         FILL(&chosen.f32, avx2_f32);
-    fill_products(&chosen.f32);
+        FILL_PRODUCTS(&chosen.f32, avx2_f32, false);
+    }
     if (taken < LEVEL_AVX512BF16) return;
     chosen.bf16 = (kernels){.name = taken == LEVEL_AMX ? "cpu amx bf16" : "cpu avx512bf16 bf16", .act = DTYPE_BF16};
     FILL(&chosen.bf16, avx512bf16_bf16);
-    fill_products(&chosen.bf16);
+    FILL_PRODUCTS(&chosen.bf16, avx512bf16_bf16, taken == LEVEL_AMX);
 }
 
 /* The level that MOEC_ISA names; `best` where it is unset, −1 where it names none. */
@@ -124,6 +135,21 @@ status kernels_check(void) {
     if (wanted_level(chosen.best) < 0)
         return fail_usage("MOEC_ISA: expected amx, avx512bf16, avx512 or avx2, found '%s'", name);
     return fail_usage("MOEC_ISA: this CPU reaches %s, '%s' is above it", level_names[chosen.best], name);
+}
+
+status device_open(const char *device, const char *type, const kernels **k) {
+    *k = NULL;
+    TRY(kernels_check());
+    if (strcmp(device, "cpu") != 0) return fail_usage("device: expected cpu, found %s", device);
+    dtype act = kernels_best_act();
+    if (strcmp(type, "f32") == 0)
+        act = DTYPE_F32;
+    else if (strcmp(type, "bf16") == 0)
+        act = DTYPE_BF16;
+    else if (strcmp(type, "auto") != 0)
+        return fail_usage("dtype: expected auto, f32 or bf16, found %s", type);
+    *k = kernels_for(act);
+    return *k ? STATUS_OK : fail_usage("dtype: this machine (%s) has no fast %s; use f32 or auto", kernels_isa(), type);
 }
 
 int kernels_threads(void) {

@@ -1,49 +1,58 @@
 /* The list of specs to pointers: the forward pass finds its parameters here instead of searching for them. */
 #include "base/memory.h"
-#include "nn/forward.h"
+#include "nn/parts.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* Where a role's pointer lives in a block; the roles outside of blocks are in slot_of. */
+/* Where a role's pointer lives in a block; the roles outside of blocks and of experts are in slot_of. */
 static const size_t block_slots[ROLES] = {
-    [ROLE_C_Q] = offsetof(block, c_q),
-    [ROLE_C_K] = offsetof(block, c_k),
-    [ROLE_C_V] = offsetof(block, c_v),
-    [ROLE_ATTENTION_PROJ] = offsetof(block, proj),
+    [ROLE_ATTN_NORM] = offsetof(block, attn_norm),
+    [ROLE_C_Q] = offsetof(block, q.weight),
+    [ROLE_C_K] = offsetof(block, k.weight),
+    [ROLE_C_V] = offsetof(block, v.weight),
+    [ROLE_C_Q_BIAS] = offsetof(block, q.bias),
+    [ROLE_C_K_BIAS] = offsetof(block, k.bias),
+    [ROLE_C_V_BIAS] = offsetof(block, v.bias),
+    [ROLE_ATTENTION_PROJ] = offsetof(block, proj.weight),
+    [ROLE_ATTENTION_PROJ_BIAS] = offsetof(block, proj.bias),
+    [ROLE_Q_NORM] = offsetof(block, q_norm),
+    [ROLE_K_NORM] = offsetof(block, k_norm),
     [ROLE_Q_GAIN] = offsetof(block, q_gain),
     [ROLE_ATTN_SCALE] = offsetof(block, attn_scale),
+    [ROLE_MLP_NORM] = offsetof(block, mlp_norm),
     [ROLE_MLP_SCALE] = offsetof(block, mlp_scale),
     [ROLE_RESID_MIX] = offsetof(block, resid_mix),
     [ROLE_SMEAR_W] = offsetof(block, smear_w),
-    [ROLE_MLP_FC] = offsetof(block, mlp_fc),
-    [ROLE_MLP_PROJ] = offsetof(block, mlp_proj),
+    [ROLE_MLP_FC] = offsetof(block, dense.fc.weight),
+    [ROLE_MLP_PROJ] = offsetof(block, dense.proj.weight),
+    [ROLE_MLP_FC_BIAS] = offsetof(block, dense.fc.bias),
+    [ROLE_MLP_PROJ_BIAS] = offsetof(block, dense.proj.bias),
     [ROLE_ROUTER] = offsetof(block, router),
     [ROLE_ROUTER_BIAS] = offsetof(block, router_bias),
-    [ROLE_EXPERT_FC] = offsetof(block, experts_fc),
-    [ROLE_EXPERT_PROJ] = offsetof(block, experts_proj),
-    [ROLE_SHARED_FC] = offsetof(block, shared_fc),
-    [ROLE_SHARED_PROJ] = offsetof(block, shared_proj),
-    [ROLE_RANDOM_WEIGHT] = offsetof(block, random_weight),
+    [ROLE_SHARED_FC] = offsetof(block, shared.fc.weight),
+    [ROLE_SHARED_PROJ] = offsetof(block, shared.proj.weight),
+    [ROLE_SHARED_GATE] = offsetof(block, shared_gate),
+    [ROLE_RANDOM_WEIGHT] = offsetof(block, random.weight),
     [ROLE_ADAPTER_GAIN] = offsetof(block, adapter_gain),
     [ROLE_ADAPTER_ROUTER] = offsetof(block, adapter_router),
-    [ROLE_ADAPTER_DOWN] = offsetof(block, adapter_down),
-    [ROLE_ADAPTER_UP] = offsetof(block, adapter_up),
+    [ROLE_ADAPTER_DOWN] = offsetof(block, adapter_down.weight),
+    [ROLE_ADAPTER_UP] = offsetof(block, adapter_up.weight),
 };
 
-static param **slot_of(struct model_scratch *s, const param_spec *spec) {
+static param **slot_of(model_parts *s, const param_spec *spec) {
     switch (spec->role) {
     case ROLE_TOK_EMB:
         return &s->tok_emb;
     case ROLE_BIGRAM_TABLE:
         return &s->bigram.table;
     case ROLE_BIGRAM_PROJ:
-        return &s->bigram.proj;
+        return &s->bigram.proj.weight;
     case ROLE_BIGRAM_SCALE:
         return &s->bigram.scale;
     case ROLE_TRIGRAM_TABLE:
         return &s->trigram.table;
     case ROLE_TRIGRAM_PROJ:
-        return &s->trigram.proj;
+        return &s->trigram.proj.weight;
     case ROLE_TRIGRAM_SCALE:
         return &s->trigram.scale;
     case ROLE_SKIP_WEIGHTS:
@@ -52,12 +61,16 @@ static param **slot_of(struct model_scratch *s, const param_spec *spec) {
         return &s->skip_gates;
     case ROLE_SMEAR_GATE:
         return &s->smear_gate;
+    case ROLE_FINAL_NORM:
+        return &s->final_norm;
     case ROLE_HEAD:
-        return &s->head;
-    default: {
-        param **first = (param **)((char *)&s->blocks[spec->layer] + block_slots[spec->role]);
-        return first + (spec->expert < 0 ? 0 : spec->expert);
-    }
+        return &s->head.weight;
+    case ROLE_EXPERT_FC:
+        return &s->blocks[spec->layer].experts[spec->expert].fc.weight;
+    case ROLE_EXPERT_PROJ:
+        return &s->blocks[spec->layer].experts[spec->expert].proj.weight;
+    default:
+        return (param **)((char *)&s->blocks[spec->layer] + block_slots[spec->role]);
     }
 }
 
@@ -75,25 +88,45 @@ static void bind_one(void *context, const param_spec *spec) {
         b->result = fail("the model's parameters are out of order: expected %s, found %s", role_pattern(spec->role),
                          p ? p->name : "the list's end");
     else
-        *slot_of(b->m->scratch, spec) = p;
+        *slot_of(b->m->parts, spec) = p;
+}
+
+static void plan_block(block *b, const model_config *c, int layer) {
+    b->plan = model_plan(c, layer);
+    const mlp_plan *p = &b->plan.mlp;
+    b->dense.f = b->shared.f = p->activation;
+    if (p->kind != MLP_EXPERTS) return;
+    b->experts = xcalloc((size_t)p->experts, sizeof *b->experts);
+    for (int e = 0; e < p->experts; e++) b->experts[e].f = p->activation;
+}
+
+static void free_blocks(model_parts *s) {
+    for (int i = 0; i < s->layers; i++) free(s->blocks[i].experts);
+    free(s->blocks);
 }
 
 status model_bind(model *m) {
-    if (!m->scratch) m->scratch = xcalloc(1, sizeof *m->scratch);
-    struct model_scratch *s = m->scratch;
-    memset(s->blocks, 0, sizeof s->blocks);
+    const model_config *c = &m->config;
+    rotary *turns = m->parts ? m->parts->rotary : NULL; /* no event changes it */
+    if (!turns) TRY(rotary_create(&turns, m->k, &c->rotary, model_config_head_dim(c)));
+    if (m->parts) free_blocks(m->parts);
+    free(m->parts);
+    model_parts *s = m->parts = xcalloc(1, sizeof *s);
+    s->rotary = turns;
+    s->layers = c->num_layers;
+    s->blocks = xcalloc((size_t)c->num_layers, sizeof *s->blocks);
+    s->path = model_path(c);
+    for (int i = 0; i < c->num_layers; i++) plan_block(&s->blocks[i], c, i);
     binder b = {.m = m};
-    model_specs_visit(&m->config, bind_one, &b);
-    if (m->config.head.tied) s->head = s->tok_emb;
+    model_specs_visit(c, bind_one, &b);
+    if (c->head.tied) s->head.weight = s->tok_emb;
     return b.result;
 }
 
 void model_unbind(model *m) {
-    if (!m->scratch) return;
-    struct model_scratch *s = m->scratch;
-    int32_t *arrays[] = {s->ids, s->bigram.ids, s->trigram.ids, s->targets, s->first};
-    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) m->k->release(arrays[i]);
-    free(s->host);
-    free(s);
-    m->scratch = NULL;
+    if (!m->parts) return;
+    free_blocks(m->parts);
+    rotary_destroy(m->parts->rotary);
+    free(m->parts);
+    m->parts = NULL;
 }

@@ -12,7 +12,7 @@
 #include <stdbool.h>
 
 /* The one place of these limits. */
-enum { MODEL_MAX_LAYERS = 64, MODEL_MAX_EXPERTS = 64, MODEL_MAX_PATH = 256 };
+enum { MODEL_MAX_LAYERS = 256, MODEL_MAX_EXPERTS = 512, MODEL_MAX_PATH = 1024 };
 
 /* ---- what comes before the blocks ---- */
 

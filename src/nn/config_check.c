@@ -9,23 +9,37 @@ static status needs(const char *option, const char *key) {
 }
 
 static status check_heads(const model_config *c) {
-    if (c->model_dim % c->attention.heads)
-        return fail_usage("num_heads: expected a divisor of model_dim %d, found %d", c->model_dim, c->attention.heads);
+    if (c->attention.head_dim == 0 && c->model_dim % c->attention.heads)
+        return fail_usage("num_heads: expected a divisor of model_dim %d where head_dim is 0, found %d", c->model_dim,
+                          c->attention.heads);
     if (c->attention.heads % c->attention.kv_heads)
         return fail_usage("num_kv_heads: expected a divisor of num_heads %d, found %d", c->attention.heads,
                           c->attention.kv_heads);
-    int head_dim = c->model_dim / c->attention.heads;
+    int head_dim = model_config_head_dim(c);
     if (head_dim % 2)
-        return fail_usage("num_heads: expected heads of an even number of channels, found %d / %d = %d", c->model_dim,
-                          c->attention.heads, head_dim);
+        return fail_usage("%s: expected heads of an even number of channels, found %d",
+                          c->attention.head_dim ? "head_dim" : "num_heads", head_dim);
     if (c->rotary.dims % 2 || c->rotary.dims > head_dim)
         return fail_usage("rope_dims: expected an even number up to the head's %d, found %d", head_dim, c->rotary.dims);
     return STATUS_OK;
 }
 
+static status check_rotary(const model_config *c) {
+    const rotary_config *r = &c->rotary;
+    bool by_context = r->scaling == ROTARY_LLAMA3 || r->scaling == ROTARY_YARN;
+    if (by_context && r->original_context < 1)
+        return fail_usage("rope_original_context: expected the context trained on with rope_scaling %s, found %d",
+                          r->scaling == ROTARY_YARN ? "yarn" : "llama3", r->original_context);
+    if (r->scaling == ROTARY_LLAMA3 && r->high_freq_factor <= r->low_freq_factor)
+        return fail_usage("rope_high_freq_factor: expected above rope_low_freq_factor %g, found %g",
+                          (double)r->low_freq_factor, (double)r->high_freq_factor);
+    if (r->scaling == ROTARY_UNSCALED && r->factor != 1) return needs("rope_factor", "rope_scaling");
+    return STATUS_OK;
+}
+
 static status check_widths(const model_config *c) {
     float hidden = c->mlp.mult * (float)c->model_dim;
-    if (hidden < 1 || fabsf(hidden - roundf(hidden)) > 1e-3f)
+    if (c->mlp.hidden == 0 && (hidden < 1 || fabsf(hidden - roundf(hidden)) > 1e-3f))
         return fail_usage("mlp_mult: expected a multiple that gives a whole MLP width, found %g x %d = %g",
                           (double)c->mlp.mult, c->model_dim, (double)hidden);
     if (c->residual.smear_width > c->model_dim)
@@ -98,6 +112,9 @@ static status check_expert_widths(const model_config *c) {
     if (c->moe.expert_mult > 0 && !moe) return needs("moe_expert_mult", "moe_layers or moe_start_layer");
     if (c->moe.split && !moe) return needs("moe_split", "moe_layers or moe_start_layer");
     if (c->moe.shared_mult > 0 && !moe) return needs("moe_shared_mult", "moe_layers or moe_start_layer");
+    if (c->moe.shared_gate && model_config_shared_hidden(c) == 0)
+        return needs("moe_shared_gate", "moe_shared_mult or moe_shared_hidden");
+    if (c->mlp.bias && moe) return fail_usage("mlp_bias: expected false in a model with experts, which have no biases");
     TRY(check_whole("moe_expert_mult", c->moe.expert_mult, c));
     TRY(check_whole("moe_shared_mult", c->moe.shared_mult, c));
     if (model_config_expert_hidden(c) < 1)
@@ -147,6 +164,7 @@ static status check_random_up(const model_config *c) {
     for (int layer = 0; layer < c->num_layers; layer++)
         if (c->random_up.layers[layer] && model_config_is_moe(c, layer))
             return fail_usage("random_up_layers: expected layers without experts, found %d", layer);
+    if (c->mlp.bias) return fail_usage("random_up_layers: expected mlp_bias false, found true");
     if (c->mlp.activation == ACTIVATION_SWIGLU)
         return fail_usage("random_up_layers: expected activation relu2 or leaky_relu2, found swiglu");
     if (c->random_up.experts > model_config_hidden(c))
@@ -160,6 +178,7 @@ static status check_random_up(const model_config *c) {
 status model_config_check(const model_config *c) {
     TRY(section_check(&model_section, c));
     TRY(check_heads(c));
+    TRY(check_rotary(c));
     TRY(check_widths(c));
     TRY(check_loops(c));
     TRY(check_hashes(c));

@@ -1,43 +1,46 @@
 /* Generating: the same forward pass, a few tokens at a time, with what earlier tokens left behind. */
 #include "base/memory.h"
-#include "nn/forward.h"
-#include "nn/plan.h"
+#include "nn/pass_state.h"
 #include <stdlib.h>
 #include <string.h>
 
 struct kv_cache {
     const model *m;
-    int64_t batch, capacity, length;
-    int count; /* passes of the forward path */
-    pass_cache passes[MODEL_MAX_PATH];
+    int64_t batch, capacity;
+    int64_t *lengths; /* [batch] */
+    int count;        /* passes of the forward path */
+    pass_cache *passes;
     stem_cache stem;
 };
 
-static status create_pass(pass_cache *p, const model *m, int64_t batch, int64_t capacity) {
-    const model_config *c = &m->config;
-    size_t act = dtype_bytes(m->k->act);
-    size_t bytes = (size_t)(batch * capacity * (c->model_dim / c->attention.heads) * c->attention.kv_heads) * act;
-    p->attention.capacity = capacity;
-    TRY(m->k->alloc(&p->attention.k, bytes));
-    TRY(m->k->alloc(&p->attention.v, bytes));
-    if (c->residual.smear_width > 0) TRY(m->k->alloc(&p->carry, (size_t)(batch * c->residual.smear_width) * act));
+static status create_pass(pass_cache *p, const kv_cache *c, const block *b) {
+    const kernels *k = c->m->k;
+    size_t act = dtype_bytes(k->act);
+    size_t bytes = (size_t)(c->batch * c->capacity * b->plan.attention.kv_width) * act;
+    p->attention.capacity = c->capacity;
+    p->attention.lengths = c->lengths;
+    TRY(k->alloc(&p->attention.k, bytes));
+    TRY(k->alloc(&p->attention.v, bytes));
+    if (b->plan.smear_width > 0) TRY(k->alloc(&p->carry, (size_t)(c->batch * b->plan.smear_width) * act));
     return STATUS_OK;
 }
 
-static status create_stem(stem_cache *stem, const model *m, int64_t batch) {
-    stem->previous = xcalloc((size_t)batch, sizeof *stem->previous);
-    if (!m->config.stem.smear) return STATUS_OK;
-    return m->k->alloc(&stem->carry, (size_t)(batch * m->config.model_dim) * dtype_bytes(m->k->act));
+static status create_stem(kv_cache *c) {
+    c->stem.previous = xcalloc((size_t)c->batch, sizeof *c->stem.previous);
+    if (!c->m->config.stem.smear) return STATUS_OK;
+    return c->m->k->alloc(&c->stem.carry, (size_t)(c->batch * c->m->config.model_dim) * dtype_bytes(c->m->k->act));
 }
 
 status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t capacity) {
+    const forward_path *path = &m->parts->path;
     kv_cache *c = xcalloc(1, sizeof *c);
-    c->m = m;
-    c->batch = batch;
-    c->capacity = capacity;
-    c->count = model_path(&m->config).length;
-    status s = create_stem(&c->stem, m, batch);
-    for (int i = 0; i < c->count && s == STATUS_OK; i++) s = create_pass(&c->passes[i], m, batch, capacity);
+    *c = (kv_cache){.m = m, .batch = batch, .capacity = capacity, .count = path->length};
+    c->lengths = xcalloc((size_t)batch, sizeof *c->lengths);
+    c->passes = xcalloc((size_t)path->length, sizeof *c->passes);
+    status s = create_stem(c);
+    for (int i = 0; i < c->count && s == STATUS_OK; i++)
+        s = create_pass(&c->passes[i], c, &m->parts->blocks[path->layer[i]]);
+    for (int64_t b = 0; b < batch && s == STATUS_OK; b++) kv_cache_reset(c, b);
     if (s == STATUS_OK)
         *out = c;
     else
@@ -54,24 +57,40 @@ void kv_cache_destroy(kv_cache *c) {
     }
     c->m->k->release(c->stem.carry);
     free(c->stem.previous);
+    free(c->passes);
+    free(c->lengths);
     free(c);
 }
 
-int64_t kv_cache_length(const kv_cache *c) {
-    return c->length;
-}
-void kv_cache_reset(kv_cache *c) {
-    c->length = 0;
+int64_t kv_cache_length(const kv_cache *c, int64_t sequence) {
+    return c->lengths[sequence];
 }
 
+/* Row `sequence` of a carry [batch, width] becomes 0: nothing comes before the first token. */
+static void clear_carry(const kv_cache *c, void *carry, int64_t width, int64_t sequence) {
+    size_t bytes = (size_t)width * dtype_bytes(c->m->k->act);
+    if (carry) c->m->k->zero((char *)carry + (size_t)sequence * bytes, bytes);
+}
+
+void kv_cache_reset(kv_cache *c, int64_t sequence) {
+    const model_parts *s = c->m->parts;
+    c->lengths[sequence] = 0;
+    for (int i = 0; i < TOKENS_BACK; i++) c->stem.previous[sequence][i] = -1;
+    clear_carry(c, c->stem.carry, c->m->config.model_dim, sequence);
+    for (int i = 0; i < c->count; i++)
+        clear_carry(c, c->passes[i].carry, s->blocks[s->path.layer[i]].plan.smear_width, sequence);
+}
+
+/* ---- decoding ---- */
+
 /* The rows of the last tokens, [B, d], out of x [B·count, d]. */
-static var *last_rows(model *m, const var *x, int64_t batch, int64_t count) {
+static var *last_rows(pass *p, const var *x, int64_t batch, int64_t count) {
     int64_t d = tensor_cols(&x->value);
-    var *y = tape_var(m->tape, 2, (int64_t[]){batch, d});
-    size_t row = (size_t)d * dtype_bytes(m->k->act);
+    var *y = tape_var(p->tape, 2, (int64_t[]){batch, d});
+    size_t row = (size_t)d * dtype_bytes(p->m->k->act);
     for (int64_t b = 0; y && b < batch; b++)
-        m->k->copy((char *)y->value.data + (size_t)b * row,
-                   (const char *)x->value.data + (size_t)((b + 1) * count - 1) * row, row);
+        p->m->k->copy((char *)y->value.data + (size_t)b * row,
+                      (const char *)x->value.data + (size_t)((b + 1) * count - 1) * row, row);
     return y;
 }
 
@@ -80,23 +99,32 @@ static void push_token(int32_t previous[TOKENS_BACK], int32_t token) {
     previous[0] = token;
 }
 
-status model_decode(model *m, kv_cache *c, const int32_t *ids, int64_t count, float *logits) {
-    if (c->length + count > c->capacity)
-        return fail("the key/value cache holds %lld tokens: %lld more do not fit behind %lld", (long long)c->capacity,
-                    (long long)count, (long long)c->length);
-    for (int i = 0; i < c->count; i++) c->passes[i].attention.length = c->length;
-    pass_input in = {.batch = c->batch,
-                     .length = count,
-                     .offset = c->length,
-                     .ids = ids,
-                     .stem = &c->stem,
-                     .passes = c->passes,
-                     .loss_weight = 1};
-    tape_reset(m->tape, false);
-    var *x = model_forward(m, &in);
-    TRY(tape_status(m->tape));
+static status check_room(const kv_cache *c, int64_t count) {
     for (int64_t b = 0; b < c->batch; b++)
+        if (c->lengths[b] + count > c->capacity)
+            return fail("the key/value cache holds %lld tokens: %lld more do not fit behind %lld",
+                        (long long)c->capacity, (long long)count, (long long)c->lengths[b]);
+    return STATUS_OK;
+}
+
+status pass_decode(pass *p, kv_cache *c, const int32_t *ids, int64_t count, float *logits) {
+    TRY(check_room(c, count));
+    const pass_input in = {.batch = c->batch,
+                           .length = count,
+                           .ids = ids,
+                           .lengths = c->lengths,
+                           .stem = &c->stem,
+                           .passes = c->passes,
+                           .loss_weight = 1,
+                           .until_layer = -1};
+    tape_reset(p->tape, false);
+    tape_observe(p->tape, p->product_observer, p->product_context);
+    p->counts = false;
+    var *x = pass_forward(p, &in);
+    TRY(tape_status(p->tape));
+    for (int64_t b = 0; b < c->batch; b++) {
         for (int64_t t = 0; t < count; t++) push_token(c->stem.previous[b], ids[b * count + t]);
-    c->length += count;
-    return op_logits(m->tape, last_rows(m, x, c->batch, count), m->scratch->head, m->config.head.softcap, logits);
+        c->lengths[b] += count;
+    }
+    return op_logits(p->tape, last_rows(p, x, c->batch, count), &p->m->parts->head, p->m->config.head.softcap, logits);
 }

@@ -1,181 +1,135 @@
-/* The forward pass, as calls of ops, and what is run with it. */
-#include "nn/forward.h"
-#include "nn/plan.h"
-
-#include <math.h>
+/* The forward pass, as calls of ops. */
+#include "nn/pass_state.h"
 
 /* ---- a block ---- */
 
 /* Remember the last token's first channels for the next call's SmearGate. */
-static void keep_carry(model *m, const var *x, const layout *l, int64_t width, void *carry) {
-    size_t act = dtype_bytes(m->k->act), row = (size_t)tensor_cols(&x->value) * act;
+static void keep_carry(const pass *p, const var *x, const layout *l, int64_t width, void *carry) {
+    size_t act = dtype_bytes(p->m->k->act), row = (size_t)tensor_cols(&x->value) * act;
     for (int64_t b = 0; b < l->batch; b++)
-        m->k->copy((char *)carry + (size_t)(b * width) * act,
-                   (const char *)x->value.data + (size_t)((b + 1) * l->length - 1) * row, (size_t)width * act);
+        p->m->k->copy((char *)carry + (size_t)(b * width) * act,
+                      (const char *)x->value.data + (size_t)((b + 1) * l->length - 1) * row, (size_t)width * act);
 }
 
-var *model_smear(model *m, var *x, param *w, const layout *l, void *carry) {
+/* SmearGate at w, with what the last call left in `carry` (NULL: not generating). */
+static var *smear(const pass *p, var *x, param *w, const layout *l, void *carry) {
     if (!x || !w) return x;
-    var *smeared = op_smear(m->tape, x, w, l, l->offset > 0 ? carry : NULL);
-    if (carry) keep_carry(m, x, l, param_count(w), carry);
+    var *smeared = op_smear(p->tape, x, w, l, carry);
+    if (carry) keep_carry(p, x, l, param_count(w), carry);
     return smeared;
 }
 
 /* The block's input: mixed with the embedding, and smeared over the previous token. */
-static var *block_input(model *m, const block *p, var *x, var *x0, const layout *l, pass_cache *cache) {
-    var *mixed = op_mix(m->tape, x, x0, p->resid_mix);
-    return model_smear(m, mixed, p->smear_w, l, cache ? cache->carry : NULL);
+static var *block_input(const pass *p, const block *b, var *x, var *x0, const layout *l, pass_cache *cache) {
+    if (b->resid_mix) x = op_mix(p->tape, x, x0, b->resid_mix);
+    return smear(p, x, b->smear_w, l, cache ? cache->carry : NULL);
 }
 
-static var *attention(model *m, const block *p, var *n, const layout *l, pass_cache *cache) {
-    const model_config *c = &m->config;
-    tape *t = m->tape;
+static var *norm(const pass *p, var *x, param *weight, const norm_plan *n) {
+    return op_rms_norm(p->tape, x, weight, n->scale, n->eps);
+}
+
+/* Queries or keys as attention reads them. */
+static var *heads(const pass *p, const block *b, var *x, param *weight, param *gain, const layout *l, int count) {
+    const head_args args = {.heads = count,
+                            .head_dim = b->plan.attention.head_dim,
+                            .norm = b->plan.attention.qk_norm != QK_NORM_NONE,
+                            .eps = b->plan.norm.eps};
+    return op_head_rotate(p->tape, x, weight, gain, l, &args);
+}
+
+static var *attention(const pass *p, const block *b, var *n, const layout *l, pass_cache *cache, int number) {
+    const attention_plan *a = &b->plan.attention;
+    tape *t = p->tape;
     layout within = *l;
-    if (!c->attention.within_document) within.first = NULL;
-    int rotated = c->rotary.dims > 0 ? c->rotary.dims : c->model_dim / c->attention.heads;
-    var *q = op_linear(t, n, p->c_q), *k = op_linear(t, n, p->c_k), *v = op_linear(t, n, p->c_v);
-    q = op_head_norm_rope(t, q, p->q_gain, l, c->attention.heads, rotated, c->rotary.base);
-    k = op_head_norm_rope(t, k, NULL, l, c->attention.kv_heads, rotated, c->rotary.base);
-    var *y =
-        op_attention(t, q, k, v, &within, c->attention.heads, c->attention.kv_heads, cache ? &cache->attention : NULL);
-    if (c->attention.xsa) y = op_xsa(t, y, v, c->attention.heads, c->attention.kv_heads);
-    return op_linear(t, y, p->proj);
+    if (!a->within_document) within.first = NULL;
+    var *q = op_linear(t, n, &b->q, number), *k = op_linear(t, n, &b->k, number), *v = op_linear(t, n, &b->v, number);
+    q = heads(p, b, q, b->q_norm, b->q_gain, l, a->heads);
+    k = heads(p, b, k, b->k_norm, NULL, l, a->kv_heads);
+    var *y = op_attention(t, q, k, v, &within, a->heads, a->kv_heads, cache ? &cache->attention : NULL);
+    if (a->xsa) y = op_xsa(t, y, v, a->heads, a->kv_heads);
+    return op_linear(t, y, &b->proj, number);
 }
 
-static var *run_block(model *m, int layer, var *x, var *x0, const layout *l, pass_cache *cache,
-                      const routing_pass *pass) {
-    const model_config *c = &m->config;
-    const block *p = &m->scratch->blocks[layer];
-    tape *t = m->tape;
-    float scale = c->norm.depth_scaled ? 1 / sqrtf((float)layer + 1) : 1;
-    var *x_in = block_input(m, p, x, x0, l, cache);
-    var *n = op_rms_norm(t, x_in, scale);
-    var *x_mid = op_scale_add(t, x_in, attention(m, p, n, l, cache), p->attn_scale);
+static var *run_block(pass *p, const block *b, var *x, var *x0, const layout *l, const pass_input *in) {
+    pass_cache *cache = in->passes ? &in->passes[p->entry] : NULL;
+    int number = p->m->parts->path.pass[p->entry];
+    var *x_in = block_input(p, b, x, x0, l, cache);
+    var *n = norm(p, x_in, b->attn_norm, &b->plan.norm);
+    var *x_mid = op_scale_add(p->tape, x_in, attention(p, b, n, l, cache, number), b->attn_scale);
     /* Parallel: the MLP reads the attention's input; both norms are the same, so it is taken once. */
-    if (layer < c->residual.parallel_start_layer) n = op_rms_norm(t, x_mid, scale);
-    return op_scale_add(t, x_mid, model_mlp(m, layer, n, pass), p->mlp_scale);
-}
-
-/* ---- router losses and noise ---- */
-
-/* A looped layer's router losses count once, in its last pass (as the script's do, which keeps only the newest). */
-static bool is_last_pass(const forward_path *path, int i) {
-    for (int j = i + 1; j < path->length; j++)
-        if (path->layer[j] == path->layer[i]) return false;
-    return true;
-}
-
-/* 1 for each mixture layer, or 1 / their number where the mean counts. */
-static float layer_weight(const model_config *c) {
-    int layers = 0;
-    for (int layer = 0; layer < c->num_layers; layer++) layers += model_config_is_moe(c, layer);
-    return c->moe.aux_mean && layers > 0 ? 1 / (float)layers : 1;
-}
-
-/* Noise is a function of the tokens (FNV-1a): a resumed run draws the same without any state to keep. */
-static uint64_t noise_seed(const pass_input *in) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (int64_t n = 0; n < in->batch * in->length; n++) hash = (hash ^ (uint32_t)in->ids[n]) * 0x100000001b3u;
-    return hash;
+    if (!b->plan.parallel) n = norm(p, x_mid, b->mlp_norm, &b->plan.norm);
+    return op_scale_add(p->tape, x_mid, pass_mlp(p, b, n, in), b->mlp_scale);
 }
 
 /* ---- the whole ---- */
 
-static var *add_hash(model *m, var *x, const hash_embedding *h, int64_t N) {
+static var *add_hash(const pass *p, var *x, const hash_embedding *h, const int32_t *ids, int64_t N) {
     if (!h->table) return x;
-    var *z = op_embed(m->tape, h->table, h->ids, N);
-    if (h->proj) z = op_linear(m->tape, z, h->proj);
-    return h->scale ? op_scalar_add(m->tape, x, z, h->scale) : op_add(m->tape, x, z);
+    var *z = op_embed(p->tape, h->table, ids, N);
+    if (h->proj.weight) z = op_linear(p->tape, z, &h->proj, 0);
+    return h->scale ? op_scalar_add(p->tape, x, z, h->scale) : op_add(p->tape, x, z);
 }
 
-/* rms_norm(embedding + hashes), smeared */
-static var *stem(model *m, const pass_input *in, const layout *l) {
-    struct model_scratch *s = m->scratch;
+/* The embedding with its hashes, normalised and smeared where the config says so. */
+static var *stem(const pass *p, const pass_input *in, const layout *l) {
+    const model_parts *s = p->m->parts;
     int64_t N = in->batch * in->length;
-    var *x = op_embed(m->tape, s->tok_emb, s->ids, N);
-    x = add_hash(m, x, &s->bigram, N);
-    x = add_hash(m, x, &s->trigram, N);
-    x = op_rms_norm(m->tape, x, 1);
-    return model_smear(m, x, s->smear_gate, l, in->stem ? in->stem->carry : NULL);
+    const norm_plan n = model_stem_norm(&p->m->config);
+    var *x = op_embed(p->tape, s->tok_emb, p->ids, N);
+    x = add_hash(p, x, &s->bigram, p->bigram_ids, N);
+    x = add_hash(p, x, &s->trigram, p->trigram_ids, N);
+    if (p->m->config.stem.norm) x = norm(p, x, NULL, &n);
+    return smear(p, x, s->smear_gate, l, in->stem ? in->stem->carry : NULL);
 }
 
-static var *run_path(model *m, const pass_input *in, const layout *l, var *x0) {
-    struct model_scratch *s = m->scratch;
-    tape *t = m->tape;
-    forward_path path = model_path(&m->config);
+/* Whether nothing behind entry i is of interest. */
+static bool ends_at(const forward_path *path, int i, int until_layer) {
+    if (until_layer < 0) return false;
+    for (int j = i; j < path->length; j++)
+        if (path->layer[j] <= until_layer) return false;
+    return true;
+}
+
+static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
+    const model_parts *s = p->m->parts;
+    const forward_path *path = &s->path;
+    tape *t = p->tape;
     var *skips[MODEL_MAX_PATH], *x = x0;
     int pushed = 0;
-    float weight = in->loss_weight * layer_weight(&m->config);
-    uint64_t seed = m->config.moe.noise_std > 0 ? noise_seed(in) : 0;
-    for (int i = 0; i < path.length; i++) {
+    for (int i = 0; i < path->length && !ends_at(path, i, in->until_layer); i++) {
         int64_t mark = tape_mark(t);
-        routing_pass pass = {.loss_weight = is_last_pass(&path, i) ? weight : 0, .noise_seed = seed + (uint64_t)i};
-        if (path.skip[i] >= 0) x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, path.skip[i]);
-        x = run_block(m, path.layer[i], x, x0, l, in->passes ? &in->passes[i] : NULL, &pass);
-        if (path.skip[i] == PATH_PUSH) skips[pushed++] = x;
+        p->entry = i;
+        if (path->skip[i] >= 0) x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, path->skip[i]);
+        x = run_block(p, &s->blocks[path->layer[i]], x, x0, l, in);
+        if (path->skip[i] == PATH_PUSH) skips[pushed++] = x;
         tape_release_since(t, mark, x);
     }
     return x;
 }
 
-var *model_forward(model *m, const pass_input *in) {
-    status ready = model_upload_tokens(m, in);
-    if (ready != STATUS_OK) {
-        tape_fail(m->tape, ready);
+/* The last position of any sequence, and one. */
+static int64_t positions_needed(const pass_input *in) {
+    int64_t longest = 0;
+    for (int64_t b = 0; in->lengths && b < in->batch; b++)
+        longest = in->lengths[b] > longest ? in->lengths[b] : longest;
+    return longest + in->length;
+}
+
+var *pass_forward(pass *p, const pass_input *in) {
+    status ready = pass_upload(p, in);
+    const rotary_table *turns = ready == STATUS_OK ? rotary_reserve(p->m->parts->rotary, positions_needed(in)) : NULL;
+    if (!turns) {
+        tape_fail(p->tape, ready == STATUS_OK
+                               ? fail("out of memory for %lld positions", (long long)positions_needed(in))
+                               : ready);
         return NULL;
     }
-    layout l = {
-        .batch = in->batch, .length = in->length, .offset = in->offset, .first = in->first ? m->scratch->first : NULL};
-    m->routing_count = 0;
-    m->aux = 0;
-    var *x = run_path(m, in, &l, stem(m, in, &l));
-    if (in->loss_weight > 0) m->aux /= (double)in->loss_weight;
-    return op_rms_norm(m->tape, x, 1);
-}
-
-static pass_input input_of(const batch *b, float loss_weight) {
-    return (pass_input){
-        .batch = b->batch, .length = b->length, .ids = b->input_ids, .first = b->first, .loss_weight = loss_weight};
-}
-
-static status forward_and_loss(model *m, const batch *b, float loss_weight, model_loss *loss, float *nll) {
-    pass_input in = input_of(b, loss_weight);
-    var *x = model_forward(m, &in);
-    TRY(tape_status(m->tape));
-    m->k->upload(m->scratch->targets, b->target_ids, (size_t)(b->batch * b->length) * sizeof(int32_t));
-    TRY(op_cross_entropy(m->tape, x, m->scratch->head, m->scratch->targets, m->config.head.softcap, loss_weight,
-                         &loss->ce, nll));
-    loss->aux = m->aux;
-    return tape_status(m->tape);
-}
-
-status model_train_step(model *m, const batch *b, float loss_weight, model_loss *loss) {
-    tape_reset(m->tape, true);
-    TRY(forward_and_loss(m, b, loss_weight, loss, NULL));
-    tape_backward(m->tape);
-    return tape_status(m->tape);
-}
-
-status model_evaluate(model *m, const batch *b, model_loss *loss, float *nll) {
-    tape_reset(m->tape, false);
-    return forward_and_loss(m, b, 1, loss, nll);
-}
-
-status model_logits(model *m, const batch *b, float *logits) {
-    tape_reset(m->tape, false);
-    pass_input in = input_of(b, 1);
-    var *x = model_forward(m, &in);
-    TRY(tape_status(m->tape));
-    return op_logits(m->tape, x, m->scratch->head, m->config.head.softcap, logits);
-}
-
-/* Hidden states go through the head as well, so that it is observed like every other product. */
-status model_observe(model *m, const batch *b, tape_observer observer, void *context) {
-    tape_reset(m->tape, false);
-    tape_observe(m->tape, observer, context);
-    pass_input in = input_of(b, 1);
-    var *x = model_forward(m, &in);
-    if (x) tape_notify(m->tape, m->scratch->head, x->value.data, tensor_rows(&x->value), tensor_cols(&x->value));
-    tape_observe(m->tape, NULL, NULL);
-    return tape_status(m->tape);
+    layout l = {.batch = in->batch,
+                .length = in->length,
+                .first = in->first ? p->first : NULL,
+                .positions = p->positions,
+                .rotary = turns};
+    const norm_plan n = model_final_norm(&p->m->config);
+    return norm(p, run_path(p, in, &l, stem(p, in, &l)), p->m->parts->final_norm, &n);
 }

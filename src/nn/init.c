@@ -3,7 +3,7 @@
  * say. Each tensor draws from a generator of its own name, so its values do not depend on what else the model has. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "nn/forward.h"
+#include "nn/parts.h"
 #include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
@@ -84,11 +84,11 @@ static init_rule rule_for(const model_config *c, const param_spec *spec) {
     }
 }
 
-/* The Q of a Gaussian matrix, with the signs that make it uniform over orthogonal matrices (Mezzadri 2007). */
-static status orthogonal(float *out, int64_t rows, int64_t cols, float factor, rng *r) {
+/* The Q of a Gaussian matrix, with the signs that make it uniform over orthogonal matrices (Mezzadri 2007), out of
+ * `space`, 2 · tall · thin floats. */
+static bool orthogonal(float *out, int64_t rows, int64_t cols, float factor, rng *r, float *space) {
     int64_t tall = rows > cols ? rows : cols, thin = rows > cols ? cols : rows;
-    float *a = xmalloc((size_t)(tall * thin) * sizeof *a), *tau = xmalloc((size_t)thin * sizeof *tau);
-    float *sign = xmalloc((size_t)thin * sizeof *sign);
+    float *a = space, *tau = a + tall * thin, *sign = tau + thin;
     rng_normal(r, a, (size_t)(tall * thin), 1); /* column-major [tall, thin] */
     lapack_int n = (lapack_int)thin, m = (lapack_int)tall;
     bool ok = LAPACKE_sgeqrf(LAPACK_COL_MAJOR, m, n, a, m, tau) == 0;
@@ -96,13 +96,10 @@ static status orthogonal(float *out, int64_t rows, int64_t cols, float factor, r
     ok = ok && LAPACKE_sorgqr(LAPACK_COL_MAJOR, m, n, n, a, m, tau) == 0;
     for (int64_t j = 0; ok && j < thin; j++)
         for (int64_t i = 0; i < tall; i++) out[rows >= cols ? i * cols + j : j * cols + i] = a[j * tall + i] * sign[j];
-    free(a);
-    free(tau);
-    free(sign);
-    return ok ? STATUS_OK : fail("orthogonal initialisation: LAPACK's QR failed");
+    return ok;
 }
 
-static status fill(float *out, const param *p, init_rule rule, uint64_t seed) {
+static bool fill(float *out, const param *p, init_rule rule, uint64_t seed, float *space) {
     int64_t count = param_count(p), cols = tensor_cols(&p->value);
     rng r = rng_named(seed, p->name);
     switch (rule.kind) {
@@ -110,7 +107,7 @@ static status fill(float *out, const param *p, init_rule rule, uint64_t seed) {
         rng_normal(&r, out, (size_t)count, rule.value);
         break;
     case INIT_ORTHOGONAL:
-        return orthogonal(out, p->value.shape[0], cols, rule.value, &r);
+        return orthogonal(out, p->value.shape[0], cols, rule.value, &r, space);
     case INIT_UNIFORM: /* ±1/√fan_in */
         for (int64_t i = 0; i < count; i++)
             out[i] = (float)((2 * rng_uniform(&r) - 1) * (double)rule.value / sqrt((double)cols));
@@ -122,11 +119,12 @@ static status fill(float *out, const param *p, init_rule rule, uint64_t seed) {
         for (int64_t i = 0; i < count; i++) out[i] = i < cols ? 1 : 0;
         break;
     }
-    return STATUS_OK;
+    return true;
 }
 
 /* OpenBLAS has threads of its own; here each of our threads calls it for another tensor. */
 extern void openblas_set_num_threads(int count) __attribute__((weak));
+extern int openblas_get_num_threads(void) __attribute__((weak));
 
 typedef struct rule_list {
     const model_config *config;
@@ -139,27 +137,39 @@ static void add_rule(void *context, const param_spec *spec) {
     list->rules[list->count++] = rule_for(list->config, spec);
 }
 
-static status init_param(const model *m, param *p, init_rule rule, uint64_t seed) {
-    float *values = xmalloc(tensor_bytes(&p->value));
-    status s = fill(values, p, rule, seed);
-    if (s == STATUS_OK) m->k->upload(p->value.data, values, tensor_bytes(&p->value));
+/* In a thread of a parallel region: memory is asked for with malloc. */
+static bool init_param(const model *m, param *p, init_rule rule, uint64_t seed) {
+    size_t count = (size_t)param_count(p);
+    float *values = malloc(count * sizeof *values), *space = NULL;
+    if (rule.kind == INIT_ORTHOGONAL) space = malloc(3 * count * sizeof *space);
+    bool done = values && (space || rule.kind != INIT_ORTHOGONAL) && fill(values, p, rule, seed, space);
+    if (done) m->k->upload(p->value.data, values, tensor_bytes(&p->value));
+    free(space);
     free(values);
-    return s;
+    return done;
+}
+
+/* The name of a parameter that could not be initialised, or NULL. */
+static const char *init_all(model *m, const init_rule *rules, uint64_t seed) {
+    const char *failed = NULL;
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < m->param_count; i++) {
+        param *p = m->params[i];
+        if (p->derived || init_param(m, p, rules[i], seed)) continue;
+#pragma omp critical
+        failed = p->name;
+    }
+    return failed;
 }
 
 status model_init(model *m, uint64_t seed) {
     rule_list list = {.config = &m->config, .rules = xcalloc((size_t)m->param_count, sizeof(init_rule))};
     model_specs_visit(&m->config, add_rule, &list);
+    int blas_threads = openblas_get_num_threads ? openblas_get_num_threads() : 1;
     if (openblas_set_num_threads) openblas_set_num_threads(1);
-    const char *failed = NULL;
-#pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < m->param_count; i++) {
-        param *p = m->params[i];
-        if (p->derived || init_param(m, p, list.rules[i], seed) == STATUS_OK) continue;
-#pragma omp critical
-        failed = p->name;
-    }
+    const char *failed = init_all(m, list.rules, seed);
+    if (openblas_set_num_threads) openblas_set_num_threads(blas_threads);
     free(list.rules);
-    if (failed) return fail("%s: orthogonal initialisation failed", failed);
+    if (failed) return fail("%s: its initial values cannot be made: out of memory, or LAPACK's QR failed", failed);
     return model_refresh(m);
 }

@@ -1,50 +1,66 @@
 /* The kinds of MLP that a block can have: dense, experts (with or without a shared MLP beside them), and a frozen random
  * up-projection. */
-#include "nn/forward.h"
+#include "nn/pass_state.h"
 
-static moe_args args_of(const model *m, const block *p, const routing_pass *pass) {
-    const model_config *c = &m->config;
-    return (moe_args){.experts = c->moe.experts,
-                      .top_k = c->moe.top_k,
-                      .gate = c->moe.gate,
-                      .f = c->mlp.activation,
-                      .aux_weight = c->moe.aux_weight * pass->loss_weight,
-                      .z_weight = c->moe.z_weight * pass->loss_weight,
-                      .noise_std = c->moe.noise_std,
-                      .noise_seed = pass->noise_seed,
-                      .bias = p->router_bias,
-                      .observer = m->observer,
-                      .observer_context = m->observer_context};
+/* Noise is a function of the tokens (FNV-1a) and the place in the path: a resumed run draws the same without any state to
+ * keep. */
+static uint64_t noise_seed(const pass *p, const pass_input *in) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (int64_t n = 0; n < in->batch * in->length; n++) hash = (hash ^ (uint32_t)in->ids[n]) * 0x100000001b3u;
+    return hash + (uint64_t)p->entry;
 }
 
-/* y = Σ_e gate_e · expert_e(n) [+ shared(n)] */
-static var *experts(model *m, int layer, var *n, const routing_pass *pass) {
-    const model_config *c = &m->config;
-    const block *p = &m->scratch->blocks[layer];
-    moe_args args = args_of(m, p, pass);
-    moe_stats *stats = &m->routing[m->routing_count];
-    m->routing_layer[m->routing_count++] = layer;
-    var *y = op_moe(m->tape, n, p->router, p->experts_fc, p->experts_proj, &args, stats);
-    if (!y) return NULL;
-    m->aux += (double)c->moe.aux_weight * stats->aux * (double)pass->loss_weight;
-    m->aux += (double)c->moe.z_weight * stats->z * (double)pass->loss_weight;
-    for (int e = 0; tape_recording(m->tape) && e < c->moe.experts; e++) m->scratch->load[layer][e] += stats->share[e];
-    if (!p->shared_fc) return y;
-    return op_add(m->tape, y, op_mlp(m->tape, n, p->shared_fc, p->shared_proj, c->mlp.activation));
+static void show_choice(void *context, const moe_choice *choice) {
+    const pass *p = context;
+    const forward_path *path = &p->m->parts->path;
+    p->routing_observer(p->routing_context, path->layer[p->entry], path->pass[p->entry], choice);
+}
+
+static moe_args args_of(pass *p, const block *b, const pass_input *in) {
+    const moe_config *c = &p->m->config.moe;
+    float weight = in->loss_weight * pass_router_weight(p, p->entry);
+    return (moe_args){.experts = b->plan.mlp.experts,
+                      .top_k = b->plan.mlp.top_k,
+                      .gate = c->gate,
+                      .pass = p->m->parts->path.pass[p->entry],
+                      .aux_weight = c->aux_weight * weight,
+                      .z_weight = c->z_weight * weight,
+                      .noise_std = c->noise_std,
+                      .noise_seed = c->noise_std > 0 ? noise_seed(p, in) : 0,
+                      .bias = b->router_bias,
+                      .sums = pass_sums(p, p->entry),
+                      .observer = p->routing_observer ? show_choice : NULL,
+                      .observer_context = p};
+}
+
+/* y = Σ_e gate_e · expert_e(n) [+ shared(n), or its gated value] */
+static var *experts(pass *p, const block *b, var *n, const pass_input *in) {
+    moe_args args = args_of(p, b, in);
+    var *y = op_moe(p->tape, n, b->router, b->experts, &args);
+    if (!b->shared.fc.weight) return y;
+    var *shared = op_mlp(p->tape, n, &b->shared, args.pass);
+    if (b->shared_gate) shared = op_sigmoid_gate(p->tape, shared, n, b->shared_gate);
+    return op_add(p->tape, y, shared);
 }
 
 /* #1692: u = R n, u ← a ⊙ u, chunk e × softmax(W_r n)_e, u ← u + U(V n); y = f(u) projᵀ */
-static var *random_up(model *m, const block *p, var *n) {
-    tape *t = m->tape;
-    var *u = op_linear(t, n, p->random_weight);
-    if (p->adapter_gain || p->adapter_router) u = op_chunk_gate(t, u, p->adapter_gain, n, p->adapter_router);
-    if (p->adapter_down) u = op_add(t, u, op_linear(t, op_linear(t, n, p->adapter_down), p->adapter_up));
-    return op_linear(t, op_activate(t, u, m->config.mlp.activation), p->mlp_proj);
+static var *random_up(const pass *p, const block *b, var *n, int number) {
+    tape *t = p->tape;
+    var *u = op_linear(t, n, &b->random, number);
+    if (b->adapter_gain || b->adapter_router) u = op_chunk_gate(t, u, b->adapter_gain, n, b->adapter_router);
+    if (b->adapter_down.weight)
+        u = op_add(t, u, op_linear(t, op_linear(t, n, &b->adapter_down, number), &b->adapter_up, number));
+    return op_linear(t, op_activate(t, u, b->plan.mlp.activation), &b->dense.proj, number);
 }
 
-var *model_mlp(model *m, int layer, var *n, const routing_pass *pass) {
-    const block *p = &m->scratch->blocks[layer];
-    if (p->router) return experts(m, layer, n, pass);
-    if (p->random_weight) return random_up(m, p, n);
-    return op_mlp(m->tape, n, p->mlp_fc, p->mlp_proj, m->config.mlp.activation);
+var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in) {
+    int number = p->m->parts->path.pass[p->entry];
+    switch (b->plan.mlp.kind) {
+    case MLP_EXPERTS:
+        return experts(p, b, n, in);
+    case MLP_RANDOM_UP:
+        return random_up(p, b, n, number);
+    default:
+        return op_mlp(p->tape, n, &b->dense, number);
+    }
 }

@@ -1,22 +1,37 @@
-/* A model's life: its parameters, created from the list of specs, found by name, counted. The forward pass is in forward.c. */
+/* A model's life: its parameters, created from the list of specs, placed in the arenas, found by name, counted. */
 #include "nn/model.h"
 
 #include "base/memory.h"
-#include "nn/forward.h"
+#include "nn/parts.h"
 #include <stdlib.h>
 #include <string.h>
+
+/* ---- parameters ---- */
 
 status model_param_create(param **out, const model *m, const param_spec *spec) {
     char name[PARAM_NAME_BYTES];
     param_spec_name(spec, name);
-    TRY(param_create(out, m->k, name, spec->ndim, spec->shape, role_is_matrix(spec->role)));
-    param *p = *out;
+    param *p = param_create(name, spec->ndim, spec->shape);
     p->role = (int)spec->role;
     p->layer = spec->layer;
     p->expert = spec->expert;
+    p->frozen = role_is_frozen(spec->role);
     p->derived = role_is_derived(spec->role);
-    if (role_is_frozen(spec->role)) param_freeze(p, m->k);
+    if (role_is_matrix(spec->role)) {
+        status s = m->k->weight_create(&p->matrix, spec->shape[0], spec->shape[1]);
+        if (s != STATUS_OK) {
+            param_destroy(p, m->k);
+            return fail_in(s, "%s", name);
+        }
+        p->is_matrix = true;
+    }
+    *out = p;
     return STATUS_OK;
+}
+
+void model_append(model *m, param *p) {
+    m->params = xrealloc(m->params, (size_t)(m->param_count + 1) * sizeof *m->params);
+    m->params[m->param_count++] = p;
 }
 
 /* Keeps the first failure. */
@@ -29,7 +44,7 @@ static void add(void *context, const param_spec *spec) {
     builder *b = context;
     param *p;
     if (b->result == STATUS_OK) b->result = model_param_create(&p, b->m, spec);
-    if (b->result == STATUS_OK) model_insert(b->m, p, b->m->param_count);
+    if (b->result == STATUS_OK) model_append(b->m, p);
 }
 
 static status add_all(model *m) {
@@ -38,20 +53,54 @@ static status add_all(model *m) {
     return b.result;
 }
 
-void model_insert(model *m, param *p, int at) {
-    m->params = xrealloc(m->params, (size_t)(m->param_count + 1) * sizeof *m->params);
-    memmove(m->params + at + 1, m->params + at, (size_t)(m->param_count - at) * sizeof *m->params);
-    m->params[at] = p;
-    m->param_count++;
+/* ---- their places ---- */
+
+static bool is_vector(const param *p) {
+    return !p->is_matrix;
+}
+static bool always(const param *p) {
+    (void)p;
+    return true;
 }
 
-status model_create(model **out, const model_config *config, const kernels *k) {
+/* The values that are there go along into the new arena. */
+static void point_at_arenas(model *m, const arena *values, const arena *gradients) {
+    for (int i = 0; i < m->param_count; i++) {
+        param *p = m->params[i];
+        float *place = p->offset >= 0 ? values->data + p->offset : NULL;
+        if (place && p->value.data) m->k->copy(place, p->value.data, tensor_bytes(&p->value));
+        p->value.data = place;
+        p->grad = gradients->data && !p->frozen ? gradients->data + p->offset : NULL;
+    }
+}
+
+status model_place(model *m) {
+    arena values, gradients = {0};
+    m->layout = arena_lay_out(m->params, m->param_count, m->use == MODEL_RUN ? is_vector : always);
+    TRY(arena_create(&values, m->k, m->layout.total));
+    status s = m->use == MODEL_TRAIN ? arena_create(&gradients, m->k, m->layout.trained) : STATUS_OK;
+    if (s != STATUS_OK) {
+        arena_destroy(&values);
+        return s;
+    }
+    point_at_arenas(m, &values, &gradients);
+    arena_destroy(&m->values);
+    arena_destroy(&m->gradients);
+    m->values = values;
+    m->gradients = gradients;
+    return STATUS_OK;
+}
+
+/* ---- life ---- */
+
+status model_create(model **out, const model_config *config, const kernels *k, model_use use) {
     TRY(model_config_check(config));
     model *m = xcalloc(1, sizeof *m);
     m->config = *config;
     m->k = k;
-    status s = tape_create(&m->tape, k);
-    if (s == STATUS_OK) s = add_all(m);
+    m->use = use;
+    status s = add_all(m);
+    if (s == STATUS_OK) s = model_place(m);
     if (s == STATUS_OK) s = model_bind(m);
     if (s == STATUS_OK) s = model_derive(m);
     if (s != STATUS_OK) {
@@ -66,8 +115,9 @@ void model_destroy(model *m) {
     if (!m) return;
     for (int i = 0; i < m->param_count; i++) param_destroy(m->params[i], m->k);
     free(m->params);
+    arena_destroy(&m->values);
+    arena_destroy(&m->gradients);
     model_unbind(m);
-    tape_destroy(m->tape);
     free(m);
 }
 
@@ -95,7 +145,7 @@ int64_t model_param_total(const model *m) {
 /* QAT covers what pack quantises: the matrices of blocks. Embeddings are packed at more bits, random weights not at all, and
  * low-rank corrections are small enough to stay floats. */
 static bool sees_grid(const param *p) {
-    return p->layer >= 0 && p->is_matrix && !p->derived && role_component(p->role) != COMPONENT_ADAPTERS;
+    return p->layer >= 0 && !p->derived && role_component(p->role) != COMPONENT_ADAPTERS;
 }
 
 status model_refresh(model *m) {
@@ -107,43 +157,25 @@ status model_refresh(model *m) {
 }
 
 void model_zero_grad(model *m) {
-    for (int i = 0; i < m->param_count; i++) param_zero_grad(m->params[i], m->k);
+    arena_zero(&m->gradients);
 }
 
 /* ---- settings that may change ---- */
 
+static status change_config(model *m, const model_config *changed) {
+    TRY(model_config_check(changed));
+    m->config = *changed;
+    return model_bind(m);
+}
+
 status model_set_looping(model *m, bool on) {
     model_config changed = m->config;
     changed.loop.on = on;
-    TRY(model_config_check(&changed));
-    m->config = changed;
-    return STATUS_OK;
+    return change_config(m, &changed);
 }
 
 status model_set_top_k(model *m, int top_k) {
     model_config changed = m->config;
     changed.moe.top_k = top_k;
-    TRY(model_config_check(&changed));
-    m->config = changed;
-    return STATUS_OK;
-}
-
-/* ---- balancing without a loss ---- */
-
-static void nudge(model *m, param *bias, float *load) {
-    int E = m->config.moe.experts;
-    float values[MODEL_MAX_EXPERTS], mean = 0, rate = m->config.moe.bias_rate;
-    tensor_read(m->k, &bias->value, values);
-    for (int e = 0; e < E; e++) mean += load[e] / (float)E;
-    float rounding = 1e-5f * mean; /* of the shares' sum: an expert within it has its part */
-    for (int e = 0; e < E; e++) values[e] += load[e] < mean - rounding ? rate : load[e] > mean + rounding ? -rate : 0;
-    tensor_write(m->k, &bias->value, values);
-    memset(load, 0, (size_t)E * sizeof *load);
-}
-
-void model_balance_experts(model *m) {
-    for (int layer = 0; layer < m->config.num_layers; layer++) {
-        param *bias = m->scratch->blocks[layer].router_bias;
-        if (bias) nudge(m, bias, m->scratch->load[layer]);
-    }
+    return change_config(m, &changed);
 }

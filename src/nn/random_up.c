@@ -10,7 +10,7 @@
  * IEEE 754. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "nn/forward.h"
+#include "nn/parts.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -53,16 +53,19 @@ static void orthonormalize(double *a, int64_t count, int64_t length) {
     }
 }
 
-/* One block of R: rows × d. Columns of the Gaussian matrix are drawn one after another and lie in memory as rows. */
-static void fill_block(float *out, int64_t rows, int64_t d, uint64_t seed) {
+/* One block of R: rows × d. Columns of the Gaussian matrix are drawn one after another and lie in memory as rows. False: no
+ * memory (this is a thread of a parallel region: base/memory.h). */
+static bool fill_block(float *out, int64_t rows, int64_t d, uint64_t seed) {
     int64_t length = rows > d ? rows : d;
-    double *columns = xmalloc((size_t)(d * length) * sizeof *columns);
+    double *columns = malloc((size_t)(d * length) * sizeof *columns);
+    if (!columns) return false;
     rng r = rng_seed(seed);
     for (int64_t i = 0; i < d * length; i++) columns[i] = normal_number(&r);
     orthonormalize(columns, d, length);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t c = 0; c < d; c++) out[i * d + c] = (float)columns[c * length + i];
     free(columns);
+    return true;
 }
 
 static uint64_t block_seed(const model_config *c, int layer, int block) {
@@ -70,25 +73,35 @@ static uint64_t block_seed(const model_config *c, int layer, int block) {
     return c->random_up.experts == 1 ? seed + (uint64_t)layer : seed + 1009 * (uint64_t)layer + (uint64_t)block;
 }
 
-static void derive_block(const model *m, param *p, int layer, int block) {
-    int64_t d = m->config.model_dim, h = model_config_hidden(&m->config), E = m->config.random_up.experts;
+static bool derive_block(float *out, const model_config *c, int layer, int block) {
+    int64_t d = c->model_dim, h = model_config_hidden(c), E = c->random_up.experts;
     int64_t rows = h / E + (block < h % E), from = block * (h / E) + (block < h % E ? block : h % E);
-    size_t bytes = (size_t)(rows * d) * sizeof(float);
-    float *values = xmalloc(bytes);
-    fill_block(values, rows, d, block_seed(&m->config, layer, block));
-    m->k->upload((float *)p->value.data + from * d, values, bytes);
-    free(values);
+    return fill_block(out + from * d, rows, d, block_seed(c, layer, block));
+}
+
+/* The blocks of all layers side by side: with one block a layer the layers are all that there is to share out. */
+static void derive_values(float *const *values, const model_config *c) {
+    int E = c->random_up.experts;
+    bool done = true;
+#pragma omp parallel for schedule(dynamic) reduction(&& : done)
+    for (int i = 0; i < c->num_layers * E; i++)
+        if (values[i / E]) done = derive_block(values[i / E], c, i / E, i % E) && done;
+    if (!done) memory_out((size_t)c->model_dim * (size_t)model_config_hidden(c) * sizeof(double));
 }
 
 status model_derive(model *m) {
-    int E = m->config.random_up.experts, blocks = m->config.num_layers * E;
-#pragma omp parallel for schedule(dynamic)
-    for (int i = 0; i < blocks; i++) {
-        param *p = m->scratch->blocks[i / E].random_weight;
-        if (p) derive_block(m, p, i / E, i % E);
+    const model_config *c = &m->config;
+    float **values = xcalloc((size_t)c->num_layers, sizeof *values);
+    for (int i = 0; i < c->num_layers; i++) {
+        const param *p = m->parts->blocks[i].random.weight;
+        if (p) values[i] = xmalloc(tensor_bytes(&p->value));
     }
-    for (int layer = 0; layer < m->config.num_layers; layer++)
-        if (m->scratch->blocks[layer].random_weight)
-            TRY(param_refresh(m->scratch->blocks[layer].random_weight, m->k, 0));
-    return STATUS_OK;
+    derive_values(values, c);
+    status s = STATUS_OK;
+    for (int i = 0; i < c->num_layers; i++) {
+        if (values[i] && s == STATUS_OK) s = param_set(m->parts->blocks[i].random.weight, m->k, values[i]);
+        free(values[i]);
+    }
+    free(values);
+    return s;
 }

@@ -1,20 +1,21 @@
 /* Token ids and the hashes of their last two or three, made on the host and copied to the device. No hash looks into
  * another document. */
 #include "base/memory.h"
-#include "nn/forward.h"
+#include "nn/pass_state.h"
 #include <stdlib.h>
+#include <string.h>
 
-static status reserve(model *m, int64_t count) {
-    struct model_scratch *s = m->scratch;
-    if (count <= s->capacity) return STATUS_OK;
-    int32_t **arrays[] = {&s->ids, &s->bigram.ids, &s->trigram.ids, &s->targets, &s->first};
+static status reserve(pass *p, int64_t count) {
+    if (count <= p->capacity) return STATUS_OK;
+    int32_t **arrays[] = {&p->ids, &p->targets, &p->first, &p->positions, &p->bigram_ids, &p->trigram_ids};
+    p->capacity = 0;
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
-        m->k->release(*arrays[i]);
+        p->m->k->release(*arrays[i]);
         *arrays[i] = NULL;
-        TRY(m->k->alloc((void **)arrays[i], (size_t)count * sizeof(int32_t)));
+        TRY(p->m->k->alloc((void **)arrays[i], (size_t)count * sizeof(int32_t)));
     }
-    s->host = xrealloc(s->host, (size_t)count * sizeof(int32_t));
-    s->capacity = count;
+    p->host = xrealloc(p->host, (size_t)count * sizeof(int32_t));
+    p->capacity = count;
     return STATUS_OK;
 }
 
@@ -23,7 +24,7 @@ static int32_t token_before(const pass_input *in, int64_t b, int64_t t, int back
     int64_t from = in->first ? in->first[b * in->length + t] : 0, at = t - back;
     if (in->first && at < from) return -1;
     if (at >= 0) return in->ids[b * in->length + at];
-    return in->stem && in->offset + at >= 0 ? in->stem->previous[b][-at - 1] : -1;
+    return in->stem ? in->stem->previous[b][-at - 1] : -1;
 }
 
 static int32_t hash_linear(int32_t previous, int32_t current, int buckets) {
@@ -58,24 +59,44 @@ static void hash_trigrams(int32_t *out, const pass_input *in, const model_config
     }
 }
 
-status model_upload_tokens(model *m, const pass_input *in) {
-    struct model_scratch *s = m->scratch;
+/* ---- upload ---- */
+
+static status check_ids(const int32_t *ids, int64_t count, int32_t least, int vocab_size, const char *what) {
+    for (int64_t n = 0; n < count; n++)
+        if (ids[n] < least || ids[n] >= vocab_size)
+            return fail("%s %lld of the batch: id %d is beyond the vocabulary of %d", what, (long long)n, ids[n],
+                        vocab_size);
+    return STATUS_OK;
+}
+
+static void put_positions(int32_t *out, const pass_input *in) {
+    for (int64_t n = 0; n < in->batch * in->length; n++) {
+        int64_t before = in->lengths ? in->lengths[n / in->length] : 0;
+        out[n] = (int32_t)(before + n % in->length);
+    }
+}
+
+status pass_upload(pass *p, const pass_input *in) {
+    const kernels *k = p->m->k;
+    const model_config *c = &p->m->config;
+    const model_parts *s = p->m->parts;
     int64_t N = in->batch * in->length;
     size_t bytes = (size_t)N * sizeof(int32_t);
-    TRY(reserve(m, N));
-    for (int64_t n = 0; n < N; n++)
-        if (in->ids[n] < 0 || in->ids[n] >= m->config.vocab_size)
-            return fail("token %lld of the batch: id %d is beyond the vocabulary of %d", (long long)n, in->ids[n],
-                        m->config.vocab_size);
-    m->k->upload(s->ids, in->ids, bytes);
-    if (in->first) m->k->upload(s->first, in->first, bytes);
+    TRY(check_ids(in->ids, N, 0, c->vocab_size, "token"));
+    if (in->targets) TRY(check_ids(in->targets, N, INT32_MIN, c->vocab_size, "target"));
+    TRY(reserve(p, N));
+    k->upload(p->ids, in->ids, bytes);
+    if (in->targets) k->upload(p->targets, in->targets, bytes);
+    if (in->first) k->upload(p->first, in->first, bytes);
+    put_positions(p->host, in);
+    k->upload(p->positions, p->host, bytes);
     if (s->bigram.table) {
-        hash_bigrams(s->host, in, &m->config);
-        m->k->upload(s->bigram.ids, s->host, bytes);
+        hash_bigrams(p->host, in, c);
+        k->upload(p->bigram_ids, p->host, bytes);
     }
     if (s->trigram.table) {
-        hash_trigrams(s->host, in, &m->config);
-        m->k->upload(s->trigram.ids, s->host, bytes);
+        hash_trigrams(p->host, in, c);
+        k->upload(p->trigram_ids, p->host, bytes);
     }
     return STATUS_OK;
 }

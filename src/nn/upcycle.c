@@ -2,18 +2,15 @@
  * that starts near indifference. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "nn/forward.h"
+#include "nn/parts.h"
 #include <stdlib.h>
 #include <string.h>
 
 /* The list of parameters as it will be, made from the new config's specs: what stays is taken over, what is new is created. */
 typedef struct rebuild {
     model *m;
-    param **old; /* the dense MLPs leave NULL where they were taken over or replaced */
+    param **old; /* NULL where it was taken over */
     int old_count;
-    uint64_t seed;
-    model_replaced replaced;
-    void *context;
     status result;
 } rebuild;
 
@@ -27,46 +24,58 @@ static param *take_over(rebuild *r, const param_spec *spec) {
     return NULL;
 }
 
-static void draw_router(const model *m, param *p, uint64_t seed) {
-    float *values = xcalloc((size_t)param_count(p), sizeof *values);
-    rng r = rng_named(seed, p->name);
-    rng_normal(&r, values, (size_t)param_count(p), m->config.init.router_std);
-    m->k->upload(p->value.data, values, tensor_bytes(&p->value));
-    free(values);
-}
-
-/* The parameter that a new one starts as a copy of, or NULL. */
-static const param *origin_of(const rebuild *r, const param_spec *spec) {
-    const block *b = &r->m->scratch->blocks[spec->layer]; /* still bound to the dense model */
-    if (spec->role == ROLE_EXPERT_FC) return b->mlp_fc;
-    return spec->role == ROLE_EXPERT_PROJ ? b->mlp_proj : NULL;
-}
-
-static status create_new(rebuild *r, const param_spec *spec, param **out) {
-    TRY(model_param_create(out, r->m, spec));
-    const param *origin = origin_of(r, spec);
-    if (origin) r->m->k->copy((*out)->value.data, origin->value.data, tensor_bytes(&origin->value));
-    if (spec->role == ROLE_ROUTER) draw_router(r->m, *out, r->seed);
-    if (r->replaced) r->replaced(r->context, *out, origin);
-    return STATUS_OK;
-}
-
 static void rebuild_one(void *context, const param_spec *spec) {
     rebuild *r = context;
     if (r->result != STATUS_OK) return;
     param *p = take_over(r, spec);
-    if (!p) r->result = create_new(r, spec, &p);
-    if (r->result == STATUS_OK) model_insert(r->m, p, r->m->param_count);
+    if (!p) r->result = model_param_create(&p, r->m, spec);
+    if (r->result == STATUS_OK) model_append(r->m, p);
 }
 
-/* On failure some layers' parameters are gone: the model can only be destroyed. */
+/* The parameter that a new one starts as a copy of, or NULL; `old` has the dense MLPs still. */
+static const param *origin_of(const rebuild *r, const param *p) {
+    int role = p->role == ROLE_EXPERT_FC ? ROLE_MLP_FC : p->role == ROLE_EXPERT_PROJ ? ROLE_MLP_PROJ : ROLES;
+    for (int i = 0; i < r->old_count; i++)
+        if (r->old[i] && r->old[i]->role == role && r->old[i]->layer == p->layer) return r->old[i];
+    return NULL;
+}
+
+static void draw_router(const model *m, param *p, uint64_t seed) {
+    float *values = xcalloc((size_t)param_count(p), sizeof *values);
+    rng r = rng_named(seed, p->name);
+    rng_normal(&r, values, (size_t)param_count(p), m->config.init.router_std);
+    tensor_write(m->k, &p->value, values);
+    free(values);
+}
+
+/* Values of what is new; those of the old MLPs are still in the arena from before. */
+static void fill_new(const rebuild *r, const bool *is_new, uint64_t seed, model_replaced replaced, void *context) {
+    for (int i = 0; i < r->m->param_count; i++) {
+        param *p = r->m->params[i];
+        if (!is_new[i]) continue;
+        const param *origin = origin_of(r, p);
+        if (origin) r->m->k->copy(p->value.data, origin->value.data, tensor_bytes(&origin->value));
+        if (p->role == ROLE_ROUTER) draw_router(r->m, p, seed);
+        if (replaced) replaced(context, p, origin);
+    }
+}
+
+/* The new list in new arenas. The old arenas stay until what is new was copied out of them. */
 static status rebuild_params(model *m, uint64_t seed, model_replaced replaced, void *context) {
-    rebuild r = {
-        .m = m, .old = m->params, .old_count = m->param_count, .seed = seed, .replaced = replaced, .context = context};
+    rebuild r = {.m = m, .old = m->params, .old_count = m->param_count};
+    arena values = m->values, gradients = m->gradients;
     m->params = NULL;
     m->param_count = 0;
     model_specs_visit(&m->config, rebuild_one, &r);
+    bool *is_new = xcalloc((size_t)m->param_count + 1, sizeof *is_new);
+    for (int i = 0; i < m->param_count; i++) is_new[i] = m->params[i]->offset < 0;
+    m->values = m->gradients = (arena){0};
+    if (r.result == STATUS_OK) r.result = model_place(m);
+    if (r.result == STATUS_OK) fill_new(&r, is_new, seed, replaced, context);
     for (int i = 0; i < r.old_count; i++) param_destroy(r.old[i], m->k);
+    arena_destroy(&values);
+    arena_destroy(&gradients);
+    free(is_new);
     free(r.old);
     return r.result;
 }

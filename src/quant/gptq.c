@@ -166,15 +166,37 @@ static void round_panel(float *w, int8_t *q, const uint8_t *pruned, double *erro
     }
 }
 
+/* What a thread works in, each [PANEL, cols] in act-order. */
+typedef struct panel {
+    float *work;
+    int8_t *q;
+    uint8_t *pruned;
+} panel;
+
+/* false: no memory; in a parallel region nobody but the caller may say so (base/memory.h). */
+static bool panel_create(panel *p, int64_t cols) {
+    const size_t count = (size_t)(PANEL * cols);
+    p->work = malloc(count * sizeof *p->work);
+    p->q = calloc(count, sizeof *p->q);
+    p->pruned = calloc(count, sizeof *p->pruned);
+    return p->work && p->q && p->pruned;
+}
+
+static void panel_free(panel *p) {
+    free(p->work);
+    free(p->q);
+    free(p->pruned);
+}
+
 /* Rows first … first+rows−1 of the matrix: try the finalists, keep each row's best. */
 static void quantize_panel(quantized *out, const float *w, int64_t first, int64_t rows, const gptq_problem *p,
-                           const grid_options *grid) {
+                           const grid_options *grid, panel *space) {
     const int64_t cols = p->cols;
-    float candidates[PANEL][SCALE_CANDIDATES], scale[PANEL], *work = xmalloc((size_t)(PANEL * cols) * sizeof(float));
+    float candidates[PANEL][SCALE_CANDIDATES], scale[PANEL], *work = space->work;
     int count[PANEL];
     double error[PANEL], best[PANEL];
-    int8_t *q = xcalloc((size_t)(PANEL * cols), 1);
-    uint8_t *pruned = xcalloc((size_t)(PANEL * cols), 1);
+    int8_t *q = space->q;
+    uint8_t *pruned = space->pruned;
     for (int64_t r = 0; r < rows; r++) {
         count[r] = scale_candidates(candidates[r], w + (first + r) * cols, p->importance, cols, grid);
         best[r] = INFINITY;
@@ -194,9 +216,6 @@ static void quantize_panel(quantized *out, const float *w, int64_t first, int64_
             for (int64_t c = 0; c < cols; c++) out->q[(first + r) * cols + p->order[c]] = q[r * cols + c];
         }
     }
-    free(work);
-    free(pruned);
-    free(q);
 }
 
 status quantize_gptq(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,
@@ -209,9 +228,17 @@ status quantize_gptq(quantized *out, const float *w, const float *hessian, int64
         quantized_free(out);
         return s;
     }
-#pragma omp parallel for schedule(dynamic)
-    for (int64_t r = 0; r < rows; r += PANEL)
-        quantize_panel(out, w, r, rows - r < PANEL ? rows - r : PANEL, &problem, grid);
+    bool done = true;
+#pragma omp parallel reduction(&& : done)
+    {
+        panel space = {0};
+        done = panel_create(&space, cols);
+#pragma omp for schedule(dynamic)
+        for (int64_t r = 0; r < rows; r += PANEL)
+            if (done) quantize_panel(out, w, r, rows - r < PANEL ? rows - r : PANEL, &problem, grid, &space);
+        panel_free(&space);
+    }
     problem_free(&problem);
+    if (!done) memory_out((size_t)(PANEL * cols) * sizeof(float));
     return STATUS_OK;
 }

@@ -1,82 +1,198 @@
 #include "quant/hessians.h"
 
 #include "base/memory.h"
+#include "base/progress.h"
+#include "nn/roles.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct entry {
-    char *name;
+/* What tells one product's input from another's. */
+typedef struct input_key {
+    int role, layer, expert; /* role: of the first weight that reads it */
+} input_key;
+
+typedef struct input {
+    input_key key;
     int64_t cols, rows;
     float *sum; /* device [cols, cols] */
-} entry;
+} input;
 
 struct hessians {
-    const kernels *k;
-    entry *entries;
-    int count;
+    pass *p;
+    const model *m;
+    size_t memory;
+    batch *batches;
+    int batch_count;
+
+    /* the layers that are held: first … last, where −1 is what is in no layer; first > last: none */
+    int first, last;
+    input *inputs;
+    int input_count;
     status failed; /* the first failure of an observation */
+
+    float *host; /* the Hessian that was asked for last */
+    input_key shown;
 };
 
-status hessians_create(hessians **out, const kernels *k) {
-    *out = xcalloc(1, sizeof **out);
-    (*out)->k = k;
-    return STATUS_OK;
+hessians *hessians_create(pass *p, size_t memory) {
+    hessians *h = xcalloc(1, sizeof *h);
+    *h = (hessians){.p = p, .m = pass_model(p), .memory = memory, .first = 0, .last = -1};
+    return h;
+}
+
+static void release_inputs(hessians *h) {
+    for (int i = 0; i < h->input_count; i++) h->m->k->release(h->inputs[i].sum);
+    free(h->inputs);
+    free(h->host);
+    h->inputs = NULL;
+    h->host = NULL;
+    h->input_count = 0;
+    h->first = 0;
+    h->last = -1;
 }
 
 void hessians_destroy(hessians *h) {
     if (!h) return;
-    for (int i = 0; i < h->count; i++) {
-        free(h->entries[i].name);
-        h->k->release(h->entries[i].sum);
+    release_inputs(h);
+    for (int i = 0; i < h->batch_count; i++) {
+        free((void *)h->batches[i].input_ids);
+        free((void *)h->batches[i].first);
     }
-    free(h->entries);
+    free(h->batches);
     free(h);
 }
 
-static entry *find(const hessians *h, const char *name) {
-    for (int i = 0; i < h->count; i++)
-        if (strcmp(h->entries[i].name, name) == 0) return &h->entries[i];
+static int32_t *copy_column(const int32_t *column, int64_t count) {
+    if (!column) return NULL;
+    int32_t *copy = xmalloc((size_t)count * sizeof *copy);
+    memcpy(copy, column, (size_t)count * sizeof *copy);
+    return copy;
+}
+
+void hessians_add(hessians *h, const batch *b) {
+    const int64_t count = b->batch * b->length;
+    h->batches = xrealloc(h->batches, (size_t)(h->batch_count + 1) * sizeof *h->batches);
+    h->batches[h->batch_count++] = (batch){.batch = b->batch,
+                                           .length = b->length,
+                                           .input_ids = copy_column(b->input_ids, count),
+                                           .first = copy_column(b->first, count)};
+}
+
+/* ---- inputs ---- */
+
+static bool is_same(input_key a, input_key b) {
+    return a.role == b.role && a.layer == b.layer && a.expert == b.expert;
+}
+
+/* Keys and values read what queries read. */
+static input_key key_of(const param *weight) {
+    const bool follows = weight->role == ROLE_C_K || weight->role == ROLE_C_V;
+    return (input_key){follows ? ROLE_C_Q : weight->role, weight->layer, weight->expert};
+}
+
+static input *find(const hessians *h, input_key key) {
+    for (int i = 0; i < h->input_count; i++)
+        if (is_same(h->inputs[i].key, key)) return &h->inputs[i];
     return NULL;
 }
 
-static entry *find_or_add(hessians *h, const char *name, int64_t cols) {
-    entry *e = find(h, name);
-    if (e) return e;
+static input *find_or_add(hessians *h, const param *weight, int64_t cols) {
+    const input_key key = key_of(weight);
+    input *found = find(h, key);
+    if (found) return found;
     const size_t bytes = (size_t)(cols * cols) * sizeof(float);
     float *sum;
-    status s = h->k->alloc((void **)&sum, bytes);
+    const status s = h->m->k->alloc((void **)&sum, bytes);
     if (s != STATUS_OK) {
-        h->failed = fail_in(s, "the Hessian of %s", name);
+        h->failed = fail_in(s, "the Hessian of %s", weight->name);
         return NULL;
     }
-    h->k->zero(sum, bytes);
-    h->entries = xrealloc(h->entries, (size_t)(h->count + 1) * sizeof *h->entries);
-    e = &h->entries[h->count++];
-    *e = (entry){.name = xstrdup(name), .cols = cols, .sum = sum};
-    return e;
+    h->m->k->zero(sum, bytes);
+    h->inputs = xrealloc(h->inputs, (size_t)(h->input_count + 1) * sizeof *h->inputs);
+    h->inputs[h->input_count] = (input){.key = key, .cols = cols, .sum = sum};
+    return &h->inputs[h->input_count++];
 }
 
 static void observe(void *context, const param *weight, const void *x, int64_t N, int64_t cols) {
     hessians *h = context;
-    if (h->failed != STATUS_OK) return;
-    entry *e = find_or_add(h, weight->name, cols);
-    if (!e || N == 0) return;
-    h->k->gram(e->sum, x, N, cols);
-    e->rows += N;
+    if (h->failed != STATUS_OK || weight->layer < h->first || weight->layer > h->last) return;
+    if (key_of(weight).role != weight->role) return;
+    input *in = find_or_add(h, weight, cols);
+    if (!in || N == 0) return;
+    h->m->k->gram(in->sum, x, N, cols);
+    in->rows += N;
 }
 
-status hessians_add(hessians *h, model *m, const batch *b) {
-    TRY(model_observe(m, b, observe, h));
-    return h->failed;
+/* ---- collecting ---- */
+
+/* At most this many bytes of Hessians belong to a layer. */
+static size_t layer_bytes(const model *m, int layer) {
+    size_t bytes = 0;
+    for (int i = 0; i < m->param_count; i++) {
+        const param *p = m->params[i];
+        if (p->is_matrix && p->layer == layer && key_of(p).role == p->role)
+            bytes += (size_t)(p->matrix.cols * p->matrix.cols) * sizeof(float);
+    }
+    return bytes;
 }
 
-float *hessians_read(const hessians *h, const char *name, int64_t cols, int64_t *rows) {
-    const entry *e = find(h, name);
-    if (rows) *rows = e ? e->rows : 0;
-    if (!e || e->cols != cols) return NULL;
-    float *host = xmalloc((size_t)(cols * cols) * sizeof *host);
-    h->k->download(host, e->sum, (size_t)(cols * cols) * sizeof *host);
-    const float inverse = e->rows ? 1.0f / (float)e->rows : 1;
-    for (int64_t i = 0; i < cols * cols; i++) host[i] *= inverse;
-    return host;
+/* As many layers from `layer` on as fit; −1, what is in no layer, comes before the first. */
+static int last_that_fits(const hessians *h, int layer) {
+    size_t bytes = layer_bytes(h->m, layer);
+    int last = layer;
+    while (last + 1 < h->m->config.num_layers && (bytes += layer_bytes(h->m, last + 1)) <= h->memory) last++;
+    return last;
+}
+
+static status run_batches(hessians *h) {
+    const int until = h->first < 0 ? -1 : h->last; /* the head comes behind all layers */
+    char detail[128];
+    progress shown = progress_start("calibrate");
+    status s = STATUS_OK;
+    for (int i = 0; i < h->batch_count && s == STATUS_OK; i++) {
+        if (interrupt_requested()) s = STATUS_INTERRUPTED;
+        if (s == STATUS_OK) s = pass_observe(h->p, &h->batches[i], until);
+        if (s == STATUS_OK) s = h->failed;
+        snprintf(detail, sizeof detail, "%d of %d batches, up to layer %d", i + 1, h->batch_count, h->last);
+        progress_show(&shown, (double)(i + 1) / (double)h->batch_count, detail);
+    }
+    snprintf(detail, sizeof detail, "inputs of %d products", h->input_count);
+    progress_end(&shown, s == STATUS_OK ? detail : "stopped");
+    return s;
+}
+
+static status collect(hessians *h, int layer) {
+    release_inputs(h);
+    h->first = layer;
+    h->last = last_that_fits(h, layer);
+    h->failed = STATUS_OK;
+    pass_watch_products(h->p, observe, h);
+    const status s = run_batches(h);
+    pass_watch_products(h->p, NULL, NULL);
+    if (s != STATUS_OK) release_inputs(h);
+    return s;
+}
+
+/* The mean over rows to host memory. */
+static void show(hessians *h, const input *in) {
+    const int64_t count = in->cols * in->cols;
+    const float inverse = in->rows ? 1.0f / (float)in->rows : 1;
+    free(h->host);
+    h->host = xmalloc((size_t)count * sizeof *h->host);
+    h->shown = in->key;
+    h->m->k->download(h->host, in->sum, (size_t)count * sizeof *h->host);
+    for (int64_t i = 0; i < count; i++) h->host[i] *= inverse;
+}
+
+status hessians_of(hessians *h, const param *weight, const float **hessian, int64_t *rows) {
+    *hessian = NULL;
+    if (rows) *rows = 0;
+    if (weight->layer < h->first || weight->layer > h->last) TRY(collect(h, weight->layer));
+    const input *in = find(h, key_of(weight));
+    if (!in || in->cols != weight->matrix.cols) return STATUS_OK;
+    if (!h->host || !is_same(h->shown, in->key)) show(h, in);
+    *hessian = h->host;
+    if (rows) *rows = in->rows;
+    return STATUS_OK;
 }

@@ -1,17 +1,27 @@
 /* Second moments of the inputs of every product, H = Σ x xᵀ over the rows that the product really saw: a looped layer's
- * over all its passes, an expert's over its own tokens, the tied embedding's over what the head reads. */
+ * over all its passes, an expert's over its own tokens, the tied embedding's over what the head reads. Products that read one
+ * input (queries, keys and values) share it.
+ *
+ * They are made when they are asked for: the calibration batches run through the model, and the Hessians of as many layers
+ * as fit the memory are collected at a time; asking layer by layer runs them once for each of these groups. */
 #ifndef MOEC_QUANT_HESSIANS_H
 #define MOEC_QUANT_HESSIANS_H
 
-#include "nn/model.h"
+#include "nn/pass.h"
+
+/* Bytes of Hessians that are held at a time, unless one layer's are more. */
+#define HESSIANS_MEMORY ((size_t)2 << 30)
 
 typedef struct hessians hessians;
-status hessians_create(hessians **out, const kernels *k);
-void hessians_destroy(hessians *h);
-/* Run a calibration batch through the model and add what its products read. */
-status hessians_add(hessians *h, model *m, const batch *b);
-/* H / rows of the weight of that name as a host array [cols, cols] (free() it), or NULL where no product with it was seen
- * (a table that is only looked up). *rows (may be NULL): how many inputs were seen; 0 for an expert without tokens. */
-float *hessians_read(const hessians *h, const char *name, int64_t cols, int64_t *rows);
+/* p runs the batches, and belongs to the Hessians until they are destroyed. */
+hessians *hessians_create(pass *p, size_t memory);
+void hessians_destroy(hessians *h); /* NULL is fine */
+/* One more calibration batch, whose ids and document starts are copied; before the first Hessian is asked for. */
+void hessians_add(hessians *h, const batch *b);
+/* H / rows of what the weight's product reads, host [cols, cols], valid until the next call; NULL where there is no such
+ * product (a table that is only looked up). *rows (may be NULL): how many inputs were seen; 0 for an expert without tokens,
+ * whose H is 0. Runs the batches, with progress on stderr, where the weight's layer is not among those that are held;
+ * STATUS_INTERRUPTED after Ctrl-C. */
+status hessians_of(hessians *h, const param *weight, const float **hessian, int64_t *rows);
 
 #endif

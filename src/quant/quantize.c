@@ -12,22 +12,11 @@ status quantized_create(quantized *out, int64_t rows, int64_t cols, int bits) {
     if (rows < 1 || cols < 1)
         return fail("expected a matrix, found %lld rows and %lld columns", (long long)rows, (long long)cols);
     out->rows = rows;
-    out->cols = cols;
+    out->cols = out->group = cols;
     out->levels = (1 << (bits - 1)) - 1;
     out->q = xcalloc((size_t)(rows * cols), sizeof(int8_t));
     out->scale = xcalloc((size_t)rows, sizeof(float));
     return STATUS_OK;
-}
-
-void quantized_free(quantized *q) {
-    free(q->q);
-    free(q->scale);
-    *q = (quantized){0};
-}
-
-void quantized_expand(const quantized *q, float *out) {
-    for (int64_t r = 0; r < q->rows; r++)
-        for (int64_t c = 0; c < q->cols; c++) out[r * q->cols + c] = (float)q->q[r * q->cols + c] * q->scale[r];
 }
 
 status check_finite(const float *w, int64_t rows, int64_t cols) {
@@ -137,10 +126,14 @@ static double quadratic_form(const float *e, const float *hessian, int64_t rows,
 double hessian_error(const float *w, const float *quantised, const float *hessian, int64_t rows, int64_t cols) {
     const int64_t panels = (rows + HESSIAN_ROWS - 1) / HESSIAN_ROWS;
     double *sums = xcalloc((size_t)panels, sizeof(double));
-#pragma omp parallel for schedule(dynamic)
+    const size_t own = (size_t)(2 * HESSIAN_ROWS * cols) * sizeof(float);
+    bool done = true;
+#pragma omp parallel for schedule(dynamic) reduction(&& : done)
     for (int64_t p = 0; p < panels; p++) {
         const int64_t first = p * HESSIAN_ROWS, count = first + HESSIAN_ROWS > rows ? rows - first : HESSIAN_ROWS;
-        float *e = xmalloc((size_t)(2 * HESSIAN_ROWS * cols) * sizeof(float));
+        float *e = malloc(own);
+        done = done && e;
+        if (!e) continue;
         for (int64_t i = 0; i < count * cols; i++)
             e[i] = w[first * cols + i] - (quantised ? quantised[first * cols + i] : 0);
         if (hessian)
@@ -149,6 +142,7 @@ double hessian_error(const float *w, const float *quantised, const float *hessia
             for (int64_t i = 0; i < count * cols; i++) sums[p] += (double)e[i] * e[i];
         free(e);
     }
+    if (!done) memory_out(own);
     double total = 0;
     for (int64_t p = 0; p < panels; p++) total += sums[p];
     free(sums);

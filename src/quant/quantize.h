@@ -3,16 +3,8 @@
 #define MOEC_QUANT_QUANTIZE_H
 
 #include "base/status.h"
+#include "tensor/quantized.h"
 #include <stdint.h>
-
-typedef struct quantized {
-    int64_t rows, cols;
-    int levels;   /* 31 for int6 */
-    int8_t *q;    /* [rows, cols] */
-    float *scale; /* [rows], > 0, or 0 for a row of zeros; on the grid of scale_round */
-} quantized;
-void quantized_free(quantized *q);
-void quantized_expand(const quantized *q, float *out); /* out[rows, cols] = q · scale */
 
 /* How a row's grid is chosen. */
 typedef struct grid_options {

@@ -42,15 +42,15 @@ typedef struct pack_report {
 /* Quantise m's values (the model is not changed) and write the artifact. h may be NULL when options->quant.gptq is false; tok may
  * be NULL for a file without a tokenizer. A weight that is not finite is an error that names its tensor. The report is
  * filled even when the file would be larger than the budget and is not written. */
-status artifact_write(const char *path, const model *m, const tokenizer *tok, const hessians *h,
-                      const pack_options *options, pack_report *report);
+status artifact_write(const char *path, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
+                      pack_report *report);
 /* Checks the checksum, version and every length before use. m and tok may be NULL where they are not wanted. */
-status artifact_read(const char *path, const kernels *k, model **m, tokenizer **tok, int *context_tokens);
-/* The same from memory; `where` names it in messages. With k NULL only the container and the codes are checked. */
-status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model **m,
+status artifact_read(const char *path, const kernels *k, model_use use, model **m, tokenizer **tok,
+                     int *context_tokens);
+/* The same from memory; `where` names it in messages. With k NULL only the container and the codes are checked. A model that
+ * is only run keeps its grids as they are stored. */
+status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model_use use, model **m,
                       tokenizer **tok, int *context_tokens);
-/* That every weight is finite; else an error that names tensor, row and column. To ask before calibrating. */
-status artifact_check_weights(const model *m);
 bool artifact_is(const char *path); /* the magic is there */
 
 #endif

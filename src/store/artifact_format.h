@@ -40,7 +40,7 @@ enum { MAX_PER_CODE_BYTE = 256, MAX_PER_FILE_BYTE = 4096, MAX_LZMA_RATIO = 8192 
 
 /* artifact_parse, and without the checksum for fuzzing, which could not pass it. */
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
-                       model **m, tokenizer **tok, int *context_tokens);
+                       model_use use, model **m, tokenizer **tok, int *context_tokens);
 
 /* ---- the writer's half: tensors to sections (pack_tensors.c) ---- */
 
@@ -55,8 +55,10 @@ typedef struct component_share {
     int64_t scales, halves, floats;
 } component_share;
 /* Fills the report's components, of whose bytes only the codes are counted here, its errors and its entropy (a sum). */
-status pack_tensors(packed_tensors *out, const model *m, const hessians *h, const quant_options *options,
-                    pack_report *report, component_share shares[COMPONENTS]);
+status pack_tensors(packed_tensors *out, const model *m, hessians *h, const quant_options *options, pack_report *report,
+                    component_share shares[COMPONENTS]);
+/* That every weight is finite; else an error that names tensor, row and column. Asked before anything is calibrated. */
+status artifact_check_weights(const model *m);
 void packed_tensors_free(packed_tensors *p);
 
 #endif

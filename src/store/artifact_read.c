@@ -274,24 +274,22 @@ static status read_codes(quantized *q, value_reader *v, const tensor_entry *t) {
     return STATUS_OK;
 }
 
-/* out: float32 [elements], or NULL where only the codes are checked. */
-static status read_values(value_reader *v, const tensor_entry *t, float *out) {
+static status read_floats(value_reader *v, const tensor_entry *t, float *out) {
     if (t->coding == CODING_FLOAT32) {
-        if (out) memcpy(out, v->floats + v->single, (size_t)t->elements * sizeof *out);
+        memcpy(out, v->floats + v->single, (size_t)t->elements * sizeof *out);
         v->single += (size_t)t->elements;
         return STATUS_OK;
     }
-    if (t->coding == CODING_FLOAT16) {
-        for (int64_t i = 0; out && i < t->elements; i++) out[i] = half_to_float(v->halves[v->half + (size_t)i]);
-        v->half += (size_t)t->elements;
-        return STATUS_OK;
-    }
-    quantized q;
-    TRY(quantized_create(&q, t->rows, t->cols, t->bits));
-    status s = read_scales(&q, v, t);
-    if (s == STATUS_OK) s = read_codes(&q, v, t);
-    if (s == STATUS_OK && out) quantized_expand(&q, out);
-    quantized_free(&q);
+    for (int64_t i = 0; i < t->elements; i++) out[i] = half_to_float(v->halves[v->half++]);
+    return STATUS_OK;
+}
+
+/* Allocates q. */
+static status read_grid(value_reader *v, const tensor_entry *t, quantized *q) {
+    TRY(quantized_create(q, t->rows, t->cols, t->bits));
+    status s = read_scales(q, v, t);
+    if (s == STATUS_OK) s = read_codes(q, v, t);
+    if (s != STATUS_OK) quantized_free(q);
     return s;
 }
 
@@ -327,6 +325,31 @@ static status check_size(const container *c, const directory *d, const model_con
                 (unsigned long long)d->elements);
 }
 
+static status fill_floats(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
+    float *values = xmalloc((size_t)t->elements * sizeof *values);
+    status s = read_floats(v, t, values);
+    if (s == STATUS_OK) s = param_set(p, k, values);
+    free(values);
+    return s;
+}
+
+/* A matrix without values of its own is run from its codes. */
+static status fill_grid(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
+    quantized q;
+    TRY(read_grid(v, t, &q));
+    status s = STATUS_OK;
+    if (!p->value.data) {
+        s = param_set_quantized(p, k, &q);
+    } else {
+        float *values = xmalloc((size_t)t->elements * sizeof *values);
+        quantized_expand(&q, values);
+        s = param_set(p, k, values);
+        free(values);
+    }
+    quantized_free(&q);
+    return s;
+}
+
 static status fill_param(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
     bool same = strcmp(p->name, t->name) == 0 && p->value.ndim == t->ndim;
     for (int i = 0; same && i < t->ndim; i++) same = p->value.shape[i] == t->shape[i];
@@ -334,11 +357,7 @@ static status fill_param(param *p, const tensor_entry *t, value_reader *v, const
         return fail("%s: expected tensor %s of %lld × %lld, found %s of %lld × %lld", v->where, p->name,
                     (long long)tensor_rows(&p->value), (long long)tensor_cols(&p->value), t->name, (long long)t->rows,
                     (long long)t->cols);
-    float *values = xmalloc((size_t)t->elements * sizeof *values);
-    status s = read_values(v, t, values);
-    if (s == STATUS_OK) k->upload(p->value.data, values, (size_t)t->elements * sizeof *values);
-    free(values);
-    return s;
+    return is_grid(t) ? fill_grid(p, t, v, k) : fill_floats(p, t, v, k);
 }
 
 static status fill_model(model *m, const directory *d, value_reader *v, const kernels *k) {
@@ -347,16 +366,17 @@ static status fill_model(model *m, const directory *d, value_reader *v, const ke
     if (d->count != stored) return fail("%s: expected %d tensors for its config, found %d", v->where, stored, d->count);
     for (int i = 0, next = 0; i < m->param_count; i++)
         if (!m->params[i]->derived) TRY(fill_param(m->params[i], &d->tensors[next++], v, k));
-    return model_refresh(m);
+    return STATUS_OK;
 }
 
-static status read_model(container *c, const directory *d, const kernels *k, model **out, int *context_tokens) {
+static status read_model(container *c, const directory *d, const kernels *k, model_use use, model **out,
+                         int *context_tokens) {
     model_config config;
     value_reader v;
     model *m;
     TRY(read_config(c, &config, context_tokens));
     TRY(check_size(c, d, &config));
-    TRY(fail_in(model_create(&m, &config, k), "%s", c->where));
+    TRY(fail_in(model_create(&m, &config, k, use), "%s", c->where));
     status s = value_reader_open(&v, c);
     if (s == STATUS_OK) s = fill_model(m, d, &v, k);
     value_reader_close(&v);
@@ -367,13 +387,21 @@ static status read_model(container *c, const directory *d, const kernels *k, mod
     return s;
 }
 
-/* Without a device: config and every value are read and forgotten. */
+static status check_tensor(value_reader *v, const tensor_entry *t) {
+    quantized q;
+    if (!is_grid(t)) return STATUS_OK; /* any bits are floats, and their sections' sizes were checked */
+    TRY(read_grid(v, t, &q));
+    quantized_free(&q);
+    return STATUS_OK;
+}
+
+/* Without a device: config and every code are read and forgotten. */
 static status check_values(container *c, const directory *d, int *context_tokens) {
     model_config config;
     value_reader v;
     TRY(read_config(c, &config, context_tokens));
     status s = value_reader_open(&v, c);
-    for (int i = 0; i < d->count && s == STATUS_OK; i++) s = read_values(&v, &d->tensors[i], NULL);
+    for (int i = 0; i < d->count && s == STATUS_OK; i++) s = check_tensor(&v, &d->tensors[i]);
     value_reader_close(&v);
     return s;
 }
@@ -392,14 +420,15 @@ static status read_tokenizer(container *c, tokenizer **out) {
 }
 
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
-                       model **m, tokenizer **tok, int *context_tokens) {
+                       model_use use, model **m, tokenizer **tok, int *context_tokens) {
     container c;
     directory d = {0};
     if (m) *m = NULL;
     if (tok) *tok = NULL;
     TRY(read_container(&c, bytes, count, where, check_crc));
     status s = read_directory(&d, &c);
-    if (s == STATUS_OK) s = k && m ? read_model(&c, &d, k, m, context_tokens) : check_values(&c, &d, context_tokens);
+    if (s == STATUS_OK)
+        s = k && m ? read_model(&c, &d, k, use, m, context_tokens) : check_values(&c, &d, context_tokens);
     if (s == STATUS_OK && tok) s = read_tokenizer(&c, tok);
     if (s == STATUS_OK && tok && m && tokenizer_vocab_size(*tok) > (*m)->config.vocab_size)
         s = fail("%s: expected at most %d pieces in its tokenizer, found %d", where, (*m)->config.vocab_size,
@@ -417,15 +446,16 @@ status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bo
     return s;
 }
 
-status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model **m,
+status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model_use use, model **m,
                       tokenizer **tok, int *context_tokens) {
-    return artifact_decode(bytes, count, where, true, k, m, tok, context_tokens);
+    return artifact_decode(bytes, count, where, true, k, use, m, tok, context_tokens);
 }
 
-status artifact_read(const char *path, const kernels *k, model **m, tokenizer **tok, int *context_tokens) {
+status artifact_read(const char *path, const kernels *k, model_use use, model **m, tokenizer **tok,
+                     int *context_tokens) {
     file_map map;
     TRY(file_map_open(&map, path));
-    status s = artifact_decode(map.bytes, map.count, path, true, k, m, tok, context_tokens);
+    status s = artifact_decode(map.bytes, map.count, path, true, k, use, m, tok, context_tokens);
     file_map_close(&map);
     return s;
 }

@@ -134,8 +134,8 @@ static void fill_report(pack_report *r, const section *sections, const packed_te
 
 /* ---- building, and fitting to a budget ---- */
 
-static status build(byte_buffer *file, const model *m, const tokenizer *tok, const hessians *h,
-                    const pack_options *options, pack_report *report) {
+static status build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
+                    pack_report *report) {
     section sections[SECTION_COUNT + 1] = {0};
     component_share shares[COMPONENTS];
     packed_tensors tensors;
@@ -160,7 +160,7 @@ static void set_step(pack_options *options, double step) {
 
 /* The finest step whose file is within the budget, by bisection of its logarithm. Leaves the best file that fits, or, when
  * none does, the coarsest. */
-static status fit(byte_buffer *file, const model *m, const tokenizer *tok, const hessians *h, pack_options options,
+static status fit(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
                   pack_report *report) {
     const pack_options asked = options;
     double low = log(fmax(options.quant.least_step, FIRST_STEP)), high = log(MOST_STEP);
@@ -189,7 +189,7 @@ static status fit(byte_buffer *file, const model *m, const tokenizer *tok, const
     return STATUS_OK;
 }
 
-static status check_options(const quant_options *o, const model *m, const tokenizer *tok, const hessians *h) {
+static status check_options(const quant_options *o, const model *m, const tokenizer *tok, hessians *h) {
     if (o->bits < 2 || o->bits > 8) return fail_usage("bits: expected 2 to 8, found %d", o->bits);
     if (o->embed_bits != 0 && (o->embed_bits < 2 || o->embed_bits > 8))
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
@@ -209,13 +209,14 @@ static status write_file(const char *path, const byte_buffer *file) {
     return file_commit(&w);
 }
 
-status artifact_write(const char *path, const model *m, const tokenizer *tok, const hessians *h,
-                      const pack_options *options, pack_report *report) {
+status artifact_write(const char *path, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
+                      pack_report *report) {
     byte_buffer file = {0};
     pack_report unused;
     if (!report) report = &unused;
     *report = (pack_report){0};
     TRY(check_options(&options->quant, m, tok, h));
+    TRY(artifact_check_weights(m));
     status s = build(&file, m, tok, h, options, report);
     const int64_t budget = options->budget_bytes;
     if (s == STATUS_OK && options->fit && budget > 0 && report->artifact_bytes > budget)

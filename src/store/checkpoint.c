@@ -183,7 +183,7 @@ status checkpoint_open_tokenizer(const checkpoint *c, tokenizer **tok) {
     return s;
 }
 
-status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model **out) {
+status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out) {
     *out = NULL;
     bool live = strcmp(which, "live") == 0;
     if (!live && strcmp(which, "ema") != 0) return fail_usage("weights: expected live or ema, found %s", which);
@@ -192,7 +192,7 @@ status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *
     model *m;
     TRY(checkpoint_verify_file(c, weights));
     TRY(checkpoint_load_model_config(c, &config));
-    TRY(model_create(&m, &config, k));
+    TRY(model_create(&m, &config, k, use));
     char *file = checkpoint_file(c, weights);
     status s = weights_load(m, file);
     free(file);

@@ -41,7 +41,7 @@ status checkpoint_verify(const checkpoint *c);
 status checkpoint_verify_file(const checkpoint *c, const char *name);
 bool checkpoint_has_average(const checkpoint *c); /* whether it was saved with averaged weights */
 /* Parts of it, each file checked against its CRC-64 first. which: "live" or "ema". */
-status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model **out);
+status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out);
 status checkpoint_load_model_config(const checkpoint *c, model_config *config);
 status checkpoint_open_tokenizer(const checkpoint *c, tokenizer **tok);
 

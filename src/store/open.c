@@ -4,22 +4,22 @@
 #include "store/artifact.h"
 #include "store/checkpoint.h"
 
-static status open_checkpoint(const checkpoint *c, const kernels *k, const char *which, model **m, tokenizer **tok,
-                              int *context_tokens) {
+static status open_checkpoint(const checkpoint *c, const kernels *k, const char *which, model_use use, model **m,
+                              tokenizer **tok, int *context_tokens) {
     if (context_tokens) *context_tokens = c->context_tokens;
     TRY(checkpoint_open_tokenizer(c, tok));
-    status s = checkpoint_load_model(c, k, checkpoint_has_average(c) ? which : "live", m);
+    status s = checkpoint_load_model(c, k, checkpoint_has_average(c) ? which : "live", use, m);
     if (s != STATUS_OK) tokenizer_close(*tok);
     return s;
 }
 
-status open_model(const char *path, const kernels *k, const char *which, model **m, tokenizer **tok,
+status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens) {
     if (!path_exists(path)) return fail("%s: no such file or folder", path);
-    if (!path_is_folder(path)) return artifact_read(path, k, m, tok, context_tokens);
+    if (!path_is_folder(path)) return artifact_read(path, k, use, m, tok, context_tokens);
     checkpoint *c;
     TRY(checkpoint_require(&c, path));
-    status s = open_checkpoint(c, k, which, m, tok, context_tokens);
+    status s = open_checkpoint(c, k, which, use, m, tok, context_tokens);
     checkpoint_close(c);
     return s;
 }

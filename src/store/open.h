@@ -7,7 +7,7 @@
 
 /* which: "live" or "ema" weights of a checkpoint (ema falls back to live where there is no average). context_tokens (may
  * be NULL): the sequence length that the model was trained with. */
-status open_model(const char *path, const kernels *k, const char *which, model **m, tokenizer **tok,
+status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens);
 
 #endif

@@ -77,12 +77,13 @@ typedef struct grid_error {
 } grid_error;
 
 /* Quantise one matrix and measure it under the Hessian. */
-static status quantize_one(quantized *q, const float *w, const uint8_t *pruned, const param *p, const hessians *h,
+static status quantize_one(quantized *q, const float *w, const uint8_t *pruned, const param *p, hessians *h,
                            const quant_options *options, grid_error *error) {
     const int64_t rows = tensor_rows(&p->value), cols = tensor_cols(&p->value);
     grid_options grid = grid_of(p, options);
     grid.pruned = pruned;
-    float *hessian = h ? hessians_read(h, p->name, cols, NULL) : NULL;
+    const float *hessian = NULL;
+    if (h) TRY(hessians_of(h, p, &hessian, NULL));
     status s = options->gptq && hessian ? quantize_gptq(q, w, hessian, rows, cols, &grid, options->damp)
                                         : quantize_round(q, w, rows, cols, &grid);
     if (s == STATUS_OK) {
@@ -93,7 +94,6 @@ static status quantize_one(quantized *q, const float *w, const uint8_t *pruned, 
         error->has_hessian = hessian != NULL;
         free(expanded);
     }
-    free(hessian);
     return s;
 }
 
@@ -123,7 +123,7 @@ static status pack_floats(packed_tensors *out, const param *p, float *w, const u
     return STATUS_OK;
 }
 
-static status pack_grid(packed_tensors *out, const param *p, const float *w, const uint8_t *pruned, const hessians *h,
+static status pack_grid(packed_tensors *out, const param *p, const float *w, const uint8_t *pruned, hessians *h,
                         const quant_options *options, pack_report *report, component_share *share,
                         pack_component *sum) {
     pack_component *c = &report->components[component_of(p)];
@@ -160,16 +160,16 @@ status artifact_check_weights(const model *m) {
     for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
         const param *p = m->params[i];
         float *w = xmalloc(tensor_bytes(&p->value));
-        m->k->download(w, p->value.data, tensor_bytes(&p->value));
-        s = check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value));
+        s = param_get(p, m->k, w);
+        if (s == STATUS_OK) s = check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value));
         fail_in(s, "%s", p->name);
         free(w);
     }
     return s;
 }
 
-status pack_tensors(packed_tensors *out, const model *m, const hessians *h, const quant_options *options,
-                    pack_report *report, component_share shares[COMPONENTS]) {
+status pack_tensors(packed_tensors *out, const model *m, hessians *h, const quant_options *options, pack_report *report,
+                    component_share shares[COMPONENTS]) {
     *out = (packed_tensors){0};
     *report = (pack_report){0};
     memset(shares, 0, COMPONENTS * sizeof *shares);
@@ -185,13 +185,14 @@ status pack_tensors(packed_tensors *out, const model *m, const hessians *h, cons
         report->components[c].tensors++;
         report->components[c].elements += param_count(p);
         float *w = xmalloc(tensor_bytes(&p->value));
-        m->k->download(w, p->value.data, tensor_bytes(&p->value));
+        s = param_get(p, m->k, w);
         uint8_t *pruned = NULL;
-        if (options->prune_fraction > 0 && prune_concerns(p))
+        if (s == STATUS_OK && options->prune_fraction > 0 && prune_concerns(p))
             report->pruned += prune_smallest(&pruned, w, param_count(p), options->prune_fraction);
-        s = !p->is_matrix || param_count(p) <= options->keep_float_elements
-                ? pack_floats(out, p, w, pruned, &shares[c])
-                : pack_grid(out, p, w, pruned, h, options, report, &shares[c], &sum);
+        if (s == STATUS_OK)
+            s = !p->is_matrix || param_count(p) <= options->keep_float_elements
+                    ? pack_floats(out, p, w, pruned, &shares[c])
+                    : pack_grid(out, p, w, pruned, h, options, report, &shares[c], &sum);
         fail_in(s, "%s", p->name);
         free(pruned);
         free(w);

@@ -54,6 +54,15 @@ status tensor_file_read(const safetensors *s, const kernels *k, const char *pref
     return result;
 }
 
+/* The parameter's own values, wherever it keeps them. */
+static status read_values(const safetensors *s, const kernels *k, param *p) {
+    float *host = xmalloc(tensor_bytes(&p->value));
+    status result = safetensors_read_f32(s, p->name, p->value.ndim, p->value.shape, host);
+    if (result == STATUS_OK) result = param_set(p, k, host);
+    free(host);
+    return result;
+}
+
 status tensor_file_read_int(const safetensors *s, const char *prefix, const param *p, int32_t *value) {
     char *name = xasprintf("%s%s", prefix, p->name);
     status result = safetensors_read_i32(s, name, 1, (int64_t[]){1}, value);
@@ -72,11 +81,11 @@ status weights_save(const model *m, const char *path, uint64_t *crc) {
 
 static status load_params(model *m, const safetensors *file) {
     for (int i = 0; i < m->param_count; i++)
-        if (!m->params[i]->derived) TRY(tensor_file_read(file, m->k, "", m->params[i], m->params[i]->value.data));
+        if (!m->params[i]->derived) TRY(read_values(file, m->k, m->params[i]));
     for (int i = 0; i < file->count; i++)
         if (file->tensors[i].type != DTYPE_I32 && !model_find(m, file->tensors[i].name))
             return fail("%s: the model has no parameter for tensor %s", file->path, file->tensors[i].name);
-    return model_refresh(m);
+    return STATUS_OK;
 }
 
 status weights_load(model *m, const char *path) {

@@ -21,7 +21,7 @@ status tensor_file_read_int(const safetensors *s, const char *prefix, const para
 
 /* The weights of a model, as model.safetensors has them: every parameter that is not derived. */
 status weights_save(const model *m, const char *path, uint64_t *crc);
-/* Every parameter by name and shape; refreshes the products. Floats that the model has no parameter for are an error;
+/* Every parameter by name and shape, and what products read. Floats that the model has no parameter for are an error;
  * integers are no weights (an average's counts) and are passed over. */
 status weights_load(model *m, const char *path);
 

@@ -41,6 +41,8 @@ static void run_product(const kernels *k, const profile_product *p, const produc
     case PRODUCT_BACKWARD_WEIGHT:
         k->linear_backward_weight(a->dw, a->y, a->x, &a->w, p->N);
         break;
+    case PRODUCT_GROUPED:
+        break; /* not measured by itself */
     }
 }
 
@@ -102,18 +104,23 @@ static status product_rate(const kernels *k, const profile *ops, double *gflops)
 
 typedef struct bench_state {
     model *m;
+    pass *p;
     optimizer *o;
     average *e;
     int32_t *ids;
     batch b;
 } bench_state;
 
-static status open_state(bench_state *s, const run_config *config, const kernels *k, bool training) {
+/* Only the steps are timed: the model is made by k itself. */
+static status open_state(bench_state *s, const run_config *config, const kernels *k, const kernels *timed,
+                         bool training) {
     const train_config *c = &config->train;
     const double start = schedule_average_start(&config->average, &config->optimizer);
     int64_t N = c->batch * c->seq;
-    TRY(model_create(&s->m, &config->model, k));
+    TRY(model_create(&s->m, &config->model, k, training ? MODEL_TRAIN : MODEL_VALUES));
     TRY(model_init(s->m, c->seed));
+    s->m->k = timed;
+    TRY(pass_create(&s->p, s->m));
     if (training) TRY(optimizer_create(&s->o, &config->optimizer, s->m));
     if (training) TRY(average_create(&s->e, &config->average, start, s->m));
     s->ids = xmalloc((size_t)(N + 1) * sizeof *s->ids);
@@ -126,31 +133,33 @@ static status open_state(bench_state *s, const run_config *config, const kernels
 static void close_state(bench_state *s) {
     average_destroy(s->e);
     optimizer_destroy(s->o);
+    pass_destroy(s->p);
     model_destroy(s->m);
     free(s->ids);
 }
 
 static status one_step(bench_state *s, const bench_options *options, int step, double *forward_backward,
                        double *update) {
-    model_loss loss;
     double grad_norm, started = clock_seconds();
+    pass_clear(s->p);
     if (options->forward_only) {
-        TRY(model_evaluate(s->m, &s->b, &loss, NULL));
+        TRY(pass_evaluate(s->p, &s->b, NULL));
         *forward_backward = clock_seconds() - started;
         return STATUS_OK;
     }
     model_zero_grad(s->m);
-    TRY(model_train_step(s->m, &s->b, 1, &loss));
+    TRY(pass_train(s->p, &s->b, 1));
     *forward_backward = clock_seconds() - started;
     started = clock_seconds();
     TRY(optimizer_step(s->o, step, 1, &grad_norm));
+    pass_read(s->p);
     if (s->e) TRY(average_update(s->e, step, 1)); /* as at the end of a training, when every kind is kept */
     *update = clock_seconds() - started;
     return STATUS_OK;
 }
 
 static void mean_over(profile *ops, int steps) {
-    for (int i = 0; i < ops->entry_count; i++) {
+    for (int i = 0; i < KERNELS; i++) {
         ops->entries[i].seconds /= steps;
         ops->entries[i].calls /= steps;
         ops->entries[i].flops /= steps;
@@ -171,10 +180,7 @@ static status measure(bench_state *s, const bench_options *options, bench_report
 
 /* Floating-point operations of forward + backward: everything counted but the optimiser's. */
 static double step_flops(const profile *ops) {
-    double flops = profile_flops(ops);
-    for (int i = 0; i < ops->entry_count; i++)
-        if (strcmp(ops->entries[i].name, "muon") == 0) flops -= ops->entries[i].flops;
-    return flops;
+    return profile_flops(ops) - ops->entries[KERNEL_ID_muon].flops;
 }
 
 status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report) {
@@ -184,7 +190,7 @@ status bench_train(const run_config *config, const kernels *k, const bench_optio
     kernels timed = profile_kernels(&report->ops, k);
     bench_state s = {0};
     double started = clock_seconds();
-    status outcome = open_state(&s, config, &timed, !options->forward_only);
+    status outcome = open_state(&s, config, k, &timed, !options->forward_only);
     report->setup_seconds = clock_seconds() - started;
     if (outcome == STATUS_OK) outcome = measure(&s, options, report);
     if (outcome == STATUS_OK) report->parameters = model_param_total(s.m);

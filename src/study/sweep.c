@@ -92,8 +92,11 @@ static status score(const sweep *s, const run_config *c, model *m, const tokeniz
                            .max_tokens = s->eval_tokens,
                            .blend_lambda = blended ? c->eval.blend_lambda : 0,
                            .show_progress = true};
-    bpb_result found;
-    status result = bpb_evaluate(m, tok, &h->s, NULL, &options, &found);
+    bpb_result found = {0};
+    pass *p;
+    TRY(pass_create(&p, m));
+    status result = bpb_evaluate(p, tok, &h->s, NULL, &options, &found);
+    pass_destroy(p);
     if (result == STATUS_OK) *bits = bpb(&found.total);
     if (result == STATUS_OK && blended) *blended = bpb_blend(&found.total);
     bpb_result_free(&found);
@@ -103,7 +106,7 @@ static status score(const sweep *s, const run_config *c, model *m, const tokeniz
 static status score_weights(const sweep *s, const run_config *c, const kernels *k, const checkpoint *saved,
                             const char *which, const tokenizer *tok, const heldout *h, double *bits, double *blended) {
     model *m;
-    TRY(checkpoint_load_model(saved, k, which, &m));
+    TRY(checkpoint_load_model(saved, k, which, MODEL_RUN, &m));
     status result = score(s, c, m, tok, h, bits, blended);
     model_destroy(m);
     return result;
@@ -115,7 +118,7 @@ static status pack(const run_config *c, const kernels *k, const checkpoint *save
     model *m;
     pack_report report;
     pack_options options = pack_options_of(&c->pack, c->train.seq);
-    TRY(checkpoint_load_model(saved, k, checkpoint_has_average(saved) ? "ema" : "live", &m));
+    TRY(checkpoint_load_model(saved, k, checkpoint_has_average(saved) ? "ema" : "live", MODEL_VALUES, &m));
     status result = pack_model(path, c, m, tok, &options, &report);
     *bytes = report.artifact_bytes;
     model_destroy(m);
@@ -127,7 +130,7 @@ static status score_packed(const sweep *s, const run_config *c, const kernels *k
     char *path = path_join(c->train.run, "model.moec");
     model *m = NULL;
     status result = pack(c, k, saved, tok, path, &r->artifact_bytes);
-    if (result == STATUS_OK) result = artifact_read(path, k, &m, NULL, NULL);
+    if (result == STATUS_OK) result = artifact_read(path, k, MODEL_RUN, &m, NULL, NULL);
     if (result == STATUS_OK) result = score(s, c, m, tok, h, &r->val_bpb_packed, NULL);
     model_destroy(m);
     free(path);
@@ -137,8 +140,8 @@ static status score_packed(const sweep *s, const run_config *c, const kernels *k
 static status measure_checkpoint(const sweep *s, const run_config *c, const checkpoint *saved, sweep_result *r) {
     tokenizer *tok = NULL;
     heldout h = {0};
-    const kernels *k =
-        kernels_for(c->train.dtype && strcmp(c->train.dtype, "f32") == 0 ? DTYPE_F32 : kernels_best_act());
+    const kernels *k;
+    TRY(device_open(c->train.device, c->train.dtype, &k));
     TRY(checkpoint_load_model_config(saved, &r->model));
     TRY(checkpoint_open_tokenizer(saved, &tok));
     status result = heldout_open(&h, c->data.path, tokenizer_vocab_size(tok));

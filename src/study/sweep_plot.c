@@ -2,8 +2,8 @@
  * lies beside each plot as .tsv, and how as .gp. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "study/routing_log.h"
 #include "study/sweep_result.h"
-#include "train/routing_watch.h"
 #include <errno.h>
 #include <math.h>
 #include <spawn.h>
@@ -244,72 +244,56 @@ static status plot_bars(const sweep *s, const char *folder, const cJSON *results
 
 enum { MOST_BINS = 100 };
 
-/* Shares summed by layer, pass, expert and time. */
+/* The routing in parts of time. */
 typedef struct heat {
     const sweep *s;
-    int bins; /* of time; no more than any run has steps */
-    int passes, experts;
-    int layer[MODEL_MAX_PATH], pass[MODEL_MAX_PATH]; /* sorted */
-    double sum[MODEL_MAX_PATH][MODEL_MAX_EXPERTS][MOST_BINS];
-    int steps[MODEL_MAX_PATH][MOST_BINS];
+    int bins; /* no more than any run has steps */
+    routing_sums bin[MOST_BINS];
+    routing_sums all; /* every pass that any bin has */
 } heat;
 
-/* The row of a pass, made where it is new: layers and passes ascend. */
-static int heat_row(heat *h, int layer, int pass) {
-    int at = 0;
-    while (at < h->passes && (h->layer[at] < layer || (h->layer[at] == layer && h->pass[at] < pass))) at++;
-    if (at < h->passes && h->layer[at] == layer && h->pass[at] == pass) return at;
-    if (h->passes == MODEL_MAX_PATH) return -1;
-    size_t behind = (size_t)(h->passes - at);
-    memmove(h->layer + at + 1, h->layer + at, behind * sizeof *h->layer);
-    memmove(h->pass + at + 1, h->pass + at, behind * sizeof *h->pass);
-    memmove(h->sum + at + 1, h->sum + at, behind * sizeof *h->sum);
-    memmove(h->steps + at + 1, h->steps + at, behind * sizeof *h->steps);
-    memset(h->sum + at, 0, sizeof *h->sum);
-    memset(h->steps + at, 0, sizeof *h->steps);
-    h->layer[at] = layer;
-    h->pass[at] = pass;
-    h->passes++;
-    return at;
+static void heat_free(heat *h) {
+    for (int i = 0; i < h->bins; i++) routing_sums_free(&h->bin[i]);
+    routing_sums_free(&h->all);
+    free(h);
 }
 
 static bool read_shares(void *context, const cJSON *step) {
     heat *h = context;
-    int bin = (int)ceil(h->bins * progress_of(h->s, step) / budget(h->s)) - 1, layers[MODEL_MAX_PATH], count = 0;
-    const cJSON *entry, *share;
+    int bin = (int)ceil(h->bins * progress_of(h->s, step) / budget(h->s)) - 1;
+    const cJSON *experts = cJSON_GetObjectItemCaseSensitive(step, "experts");
     if (bin >= h->bins) bin = h->bins - 1;
     if (bin < 0) return true;
-    cJSON_ArrayForEach(entry, cJSON_GetObjectItemCaseSensitive(step, "experts")) {
-        const cJSON *layer = cJSON_GetObjectItemCaseSensitive(entry, "layer");
-        if (!cJSON_IsNumber(layer) || count == MODEL_MAX_PATH) continue;
-        layers[count++] = layer->valueint;
-        int row = heat_row(h, layer->valueint, routing_pass_number(layers, count - 1)), e = 0;
-        if (row < 0) continue;
-        h->steps[row][bin]++;
-        cJSON_ArrayForEach(share, cJSON_GetObjectItemCaseSensitive(entry, "share")) if (e < MODEL_MAX_EXPERTS)
-            h->sum[row][e++][bin] += share->valuedouble;
-        h->experts = e > h->experts ? e : h->experts;
-    }
+    routing_sums_add(&h->bin[bin], experts);
+    routing_sums_add(&h->all, experts);
     return true;
+}
+
+/* One expert's shares over time. */
+static void put_expert(FILE *data, const heat *h, const routed_pass *row, int e) {
+    for (int i = 0; i < h->bins; i++) {
+        const routed_pass *p = routing_sums_find(&h->bin[i], row->layer, row->pass);
+        fprintf(data, "%s%.4f", i ? "\t" : "", p && e < p->experts ? p->share[e] / p->steps : -1);
+    }
+    fputc('\n', data);
 }
 
 /* A row of pixels for each expert, the first layer's first expert on top. */
 static void put_heat(FILE *data, FILE *script, const heat *h, const char *name) {
-    int rows = h->passes * h->experts;
+    int rows = 0, at = 0;
+    for (int i = 0; i < h->all.count; i++) rows += h->all.passes[i].experts;
     fprintf(script,
             "set terminal svg size 960,%d font 'sans,11' background '#ffffff'\nset output 'experts-%s.svg'\n%s"
             "unset grid\nset title '%s: share of the tokens by layer (pass) and expert, mean over seeds'\n"
             "set xlabel '%s'\nset cbrange [0:1]\nset palette defined (0 '#ffffff', 0.02 '#fde8cf', 0.5 '#f08030', 0.9 "
             "'#a01030', 1 '#400020')\nset yrange [%g:-0.5]\nset xrange [0:%g]\nset ytics (",
             140 + (rows < 250 ? rows : 250) * 14, name, terminal, name, axis(h->s), rows - 0.5, budget(h->s));
-    for (int i = 0; i < rows; i++) {
-        int row = i / h->experts, e = i % h->experts;
-        fprintf(script, "%s'%d (%d) e%d' %d", i ? ", " : "", h->layer[row], h->pass[row], e, i);
-        for (int bin = 0; bin < h->bins; bin++) {
-            double share = h->steps[row][bin] ? h->sum[row][e][bin] / h->steps[row][bin] : -1;
-            fprintf(data, "%s%.4f", bin ? "\t" : "", share);
+    for (int i = 0; i < h->all.count; i++) {
+        const routed_pass *row = &h->all.passes[i];
+        for (int e = 0; e < row->experts; e++, at++) {
+            fprintf(script, "%s'%d (%d) e%d' %d", at ? ", " : "", row->layer, row->pass, e, at);
+            put_expert(data, h, row, e);
         }
-        fputc('\n', data);
     }
     fprintf(script,
             ")\nplot 'experts-%s.tsv' matrix using (($1 + 0.5) * %g):2:($3 < 0 ? NaN : $3) with image pixels notitle\n",
@@ -346,8 +330,8 @@ static status plot_heat(const sweep *s, const sweep_variant *v, const char *out,
     h->s = s;
     h->bins = parts_of_time(results, v->name, MOST_BINS);
     status result = read_heat(h, v, out, results);
-    if (result == STATUS_OK && h->passes > 0) result = draw_heat(h, v->name, folder, plots, found);
-    free(h);
+    if (result == STATUS_OK && h->all.count > 0) result = draw_heat(h, v->name, folder, plots, found);
+    heat_free(h);
     return result;
 }
 

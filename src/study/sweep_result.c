@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "study/routing_log.h"
 #include "train/routing_watch.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -51,41 +52,20 @@ static bool keep_step(void *context, const cJSON *step) {
     return true;
 }
 
-/* Means over the last steps, of every pass and expert. */
-typedef struct routing_means {
-    double share[MODEL_MAX_PATH][MODEL_MAX_EXPERTS], entropy[MODEL_MAX_PATH];
-    int passes, experts, steps;
-} routing_means;
-
-static void add_step(routing_means *r, const cJSON *experts) {
-    const cJSON *pass, *share;
-    int i = 0;
-    if (!cJSON_IsArray(experts) || cJSON_GetArraySize(experts) > MODEL_MAX_PATH) return;
-    r->steps++;
-    cJSON_ArrayForEach(pass, experts) {
-        int e = 0;
-        cJSON_ArrayForEach(share, cJSON_GetObjectItemCaseSensitive(pass, "share")) if (e < MODEL_MAX_EXPERTS)
-            r->share[i][e++] += share->valuedouble;
-        const cJSON *entropy = cJSON_GetObjectItemCaseSensitive(pass, "entropy");
-        r->entropy[i++] += cJSON_IsNumber(entropy) ? entropy->valuedouble : 0;
-        r->experts = e > r->experts ? e : r->experts;
-    }
-    r->passes = i > r->passes ? i : r->passes;
-}
-
-static void add_routing(cJSON *line, const routing_means *r, const model_config *c) {
+static void add_routing(cJSON *line, const routing_sums *r, const model_config *c) {
     double least = 1, most = 0, entropy = 0;
     bool collapsed = false;
-    for (int i = 0; i < r->passes; i++) {
-        entropy += r->entropy[i] / r->steps / r->passes;
-        for (int e = 0; e < r->experts; e++) {
-            double share = r->share[i][e] / r->steps;
+    for (int i = 0; i < r->count; i++) {
+        const routed_pass *p = &r->passes[i];
+        entropy += p->entropy / p->steps / r->count;
+        for (int e = 0; e < p->experts; e++) {
+            double share = p->share[e] / p->steps;
             least = fmin(least, share);
             most = fmax(most, share);
             collapsed |= routing_load(c, share) != LOAD_FINE;
         }
     }
-    bool routed = r->passes > 0;
+    bool routed = r->count > 0;
     cJSON_AddNumberToObject(line, "expert_share_min", routed ? least : NAN); /* cJSON writes NaN as null */
     cJSON_AddNumberToObject(line, "expert_share_max", routed ? most : NAN);
     cJSON_AddNumberToObject(line, "router_entropy", routed ? entropy : NAN);
@@ -94,14 +74,14 @@ static void add_routing(cJSON *line, const routing_means *r, const model_config 
 
 static status add_routing_of(cJSON *line, const char *run, const model_config *c) {
     last_steps l = {.count = 0};
-    routing_means *r = xcalloc(1, sizeof *r);
+    routing_sums sums = {0};
     status s = sweep_read_log(run, keep_step, &l);
     for (int i = 0; i < ROUTING_WATCH_STEPS; i++) {
-        add_step(r, l.experts[i]);
+        routing_sums_add(&sums, l.experts[i]);
         cJSON_Delete(l.experts[i]);
     }
-    add_routing(line, r, c);
-    free(r);
+    add_routing(line, &sums, c);
+    routing_sums_free(&sums);
     return s;
 }
 

@@ -25,14 +25,21 @@ static int average_arrays(const param *p) {
     return p->derived ? 0 : 1;
 }
 
+static float *array_of(const average *a, const param_state *state) {
+    return param_state_array(&a->states, state, 0);
+}
+
+static void copy_value(const average *a, const param_state *state) {
+    a->m->k->copy(array_of(a, state), state->p->value.data, tensor_bytes(&state->p->value));
+}
+
 /* A parameter that is new has no history: its average starts at its value. */
 static status settle(average *a) {
-    TRY(param_states_settle(&a->states, a->m->params, a->m->param_count));
+    TRY(param_states_settle(&a->states));
     a->begun = true;
     for (int i = 0; i < a->states.count; i++) {
         param_state *state = &a->states.items[i];
-        if (state->fresh && state->arrays)
-            a->m->k->copy(state->array[0], state->p->value.data, tensor_bytes(&state->p->value));
+        if (state->fresh && state->arrays) copy_value(a, state);
         state->fresh = false;
     }
     return STATUS_OK;
@@ -48,7 +55,7 @@ status average_create(average **out, const average_config *config, double start,
     a->decay = config->ema_decay;
     a->ramped = config->ema_start == 0;
     a->every = config->swa_every;
-    a->states = (param_states){.k = m->k, .arrays_of = average_arrays};
+    a->states = (param_states){.m = m, .arrays_of = average_arrays};
     status result = a->kind == AVERAGE_EMA && a->ramped ? settle(a) : STATUS_OK;
     if (result == STATUS_OK)
         *out = a;
@@ -67,17 +74,12 @@ bool average_begun(const average *a) {
     return a && a->begun;
 }
 
-/* a ← a + t (w − a), t = 1 − d */
-static void move_towards(const average *a, const param_state *state, double t) {
-    a->m->k->lerp(state->array[0], state->p->value.data, (float)t, param_count(state->p));
-}
-
 /* The mean of n + 1 checkpoints from that of n: t = 1 / (n + 1). The first is copied: a + (w − a) is w only nearly. */
 static void take_checkpoint(const average *a, param_state *state) {
     if (state->steps++ == 0)
-        a->m->k->copy(state->array[0], state->p->value.data, tensor_bytes(&state->p->value));
+        copy_value(a, state);
     else
-        move_towards(a, state, 1 / (double)state->steps);
+        a->m->k->lerp(array_of(a, state), state->p->value.data, 1 / (float)state->steps, param_count(state->p));
 }
 
 /* Nothing to do at this step: the start is still to come, or SWA passes it over. */
@@ -89,15 +91,14 @@ static bool passes(const average *a, int64_t step, double fraction) {
 status average_update(average *a, int64_t step, double fraction) {
     if (passes(a, step, fraction)) return STATUS_OK;
     TRY(settle(a));
-    double decay = a->ramped ? fmin(a->decay, (double)(step + 1) / (double)(step + 10)) : a->decay;
-    for (int i = 0; i < a->states.count; i++) {
-        param_state *state = &a->states.items[i];
-        if (!state->arrays) continue;
-        if (a->kind == AVERAGE_SWA)
-            take_checkpoint(a, state);
-        else
-            move_towards(a, state, 1 - decay);
+    if (a->kind == AVERAGE_SWA) {
+        for (int i = 0; i < a->states.count; i++)
+            if (a->states.items[i].arrays) take_checkpoint(a, &a->states.items[i]);
+        return STATUS_OK;
     }
+    const double decay = a->ramped ? fmin(a->decay, (double)(step + 1) / (double)(step + 10)) : a->decay;
+    const arena *mean = &a->states.arrays[0];
+    a->m->k->lerp(mean->data, a->m->values.data, (float)(1 - decay), mean->count);
     return STATUS_OK;
 }
 
@@ -108,27 +109,21 @@ void average_replaced(void *context, const param *new_param, const param *old_pa
 
 /* ---- swapping ---- */
 
-/* a ⇄ b through a buffer of SWAP_BYTES: products may keep pointers to the values, so it is the contents that change
- * place. */
-static void swap_contents(const kernels *k, char *a, char *b, char *buffer, size_t bytes) {
-    for (size_t at = 0; at < bytes; at += SWAP_BYTES) {
-        size_t part = bytes - at < SWAP_BYTES ? bytes - at : SWAP_BYTES;
-        k->copy(buffer, a + at, part);
-        k->copy(a + at, b + at, part);
-        k->copy(b + at, buffer, part);
-    }
-}
-
+/* Through a buffer of SWAP_BYTES: parameters keep pointers to their values, so it is the contents that change place. */
 status average_swap(average *a, model *m) {
     TRY(settle(a));
+    const kernels *k = m->k;
     void *buffer;
-    TRY(m->k->alloc(&buffer, SWAP_BYTES));
-    for (int i = 0; i < m->param_count; i++) {
-        tensor *value = &m->params[i]->value;
-        if (a->states.items[i].arrays)
-            swap_contents(m->k, value->data, (char *)a->states.items[i].array[0], buffer, tensor_bytes(value));
+    char *mean = (char *)a->states.arrays[0].data, *live = (char *)m->values.data;
+    const size_t bytes = (size_t)a->states.arrays[0].count * sizeof(float);
+    TRY(k->alloc(&buffer, SWAP_BYTES));
+    for (size_t at = 0; at < bytes; at += SWAP_BYTES) {
+        const size_t part = bytes - at < SWAP_BYTES ? bytes - at : SWAP_BYTES;
+        k->copy(buffer, mean + at, part);
+        k->copy(mean + at, live + at, part);
+        k->copy(live + at, buffer, part);
     }
-    m->k->release(buffer);
+    k->release(buffer);
     return model_refresh(m);
 }
 
@@ -144,7 +139,7 @@ status average_save(average *a, const char *path, uint64_t *crc) {
     for (int i = 0; i < a->states.count; i++) {
         const param_state *state = &a->states.items[i];
         if (!state->arrays) continue;
-        tensor_file_add(&f, a->m->k, "", state->p, state->array[0]);
+        tensor_file_add(&f, a->m->k, "", state->p, array_of(a, state));
         if (a->kind == AVERAGE_SWA) tensor_file_add_int(&f, COUNT_PREFIX, state->p, (int32_t)state->steps);
     }
     return tensor_file_write(&f, path, crc);
@@ -159,7 +154,7 @@ static status check_kind(const average *a, const safetensors *file) {
 }
 
 static status load_state(const average *a, const safetensors *file, param_state *state) {
-    TRY(tensor_file_read(file, a->m->k, "", state->p, state->array[0]));
+    TRY(tensor_file_read(file, a->m->k, "", state->p, array_of(a, state)));
     if (a->kind != AVERAGE_SWA) return STATUS_OK;
     int32_t steps;
     TRY(tensor_file_read_int(file, COUNT_PREFIX, state->p, &steps));

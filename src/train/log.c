@@ -76,17 +76,43 @@ static void add_short(cJSON *object, const char *key, const char *format, double
     cJSON_AddRawToObject(object, key, text);
 }
 
+/* The shares lie behind the entries that point at them. */
+void step_record_take(step_record *r, const pass_statistics *s) {
+    size_t shares = 0;
+    for (int i = 0; i < s->routed; i++) shares += (size_t)s->routing[i].experts;
+    free(r->routing);
+    r->ce = s->ce;
+    r->aux = s->aux;
+    r->routed = s->routed;
+    r->routing = xmalloc((size_t)s->routed * sizeof *r->routing + shares * sizeof(double) + 1);
+    double *share = (double *)(r->routing + s->routed);
+    for (int i = 0; i < s->routed; i++) {
+        const size_t E = (size_t)s->routing[i].experts;
+        r->routing[i] = s->routing[i];
+        r->routing[i].share = memcpy(share, s->routing[i].share, E * sizeof *share);
+        r->routing[i].first = NULL;
+        share += E;
+    }
+}
+
+void step_record_free(step_record *r) {
+    cJSON_Delete(r->events);
+    free(r->routing);
+    *r = (step_record){0};
+}
+
 static cJSON *routing_record(const step_record *s) {
     cJSON *passes = cJSON_CreateArray();
-    for (int i = 0; i < s->routing_count; i++) {
+    for (int i = 0; i < s->routed; i++) {
+        const routing_entry *e = &s->routing[i];
         cJSON *pass = cJSON_CreateObject(), *share = cJSON_AddArrayToObject(pass, "share");
-        for (int e = 0; e < s->experts; e++) {
+        for (int j = 0; j < e->experts; j++) {
             char text[32];
-            snprintf(text, sizeof text, "%.4f", (double)s->routing[i].share[e]);
+            snprintf(text, sizeof text, "%.4f", e->share[j]);
             cJSON_AddItemToArray(share, cJSON_CreateRaw(text));
         }
-        cJSON_AddNumberToObject(pass, "layer", s->routing_layer[i]);
-        add_short(pass, "entropy", "%.4f", (double)s->routing[i].entropy);
+        cJSON_AddNumberToObject(pass, "layer", e->layer);
+        add_short(pass, "entropy", "%.4f", e->entropy);
         cJSON_AddItemToArray(passes, pass);
     }
     return passes;
@@ -96,14 +122,14 @@ status run_log_step(run_log *l, step_record *s) {
     cJSON *record = cJSON_CreateObject();
     cJSON_AddStringToObject(record, "record", "step");
     cJSON_AddNumberToObject(record, "step", (double)s->step);
-    cJSON_AddNumberToObject(record, "loss", s->ce);
-    cJSON_AddNumberToObject(record, "aux", s->aux);
+    add_short(record, "loss", "%.9g", s->ce);
+    add_short(record, "aux", "%.9g", s->aux);
     cJSON_AddNumberToObject(record, "lr_factor", s->lr_factor);
     cJSON_AddNumberToObject(record, "grad_norm", s->grad_norm);
     cJSON_AddNumberToObject(record, "tokens", (double)s->tokens);
     add_short(record, "seconds", "%.4f", s->seconds);
     add_short(record, "tokens_per_second", "%.1f", s->tokens_per_second);
-    if (s->routing_count) cJSON_AddItemToObject(record, "experts", routing_record(s));
+    if (s->routed) cJSON_AddItemToObject(record, "experts", routing_record(s));
     if (s->events) cJSON_AddItemToObject(record, "events", s->events);
     s->events = NULL;
     if (s->has_val) cJSON_AddNumberToObject(record, "val_bpb", s->val_bpb);

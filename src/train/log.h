@@ -4,7 +4,7 @@
 #ifndef MOEC_TRAIN_LOG_H
 #define MOEC_TRAIN_LOG_H
 
-#include "nn/model.h"
+#include "nn/pass.h"
 #include <stdint.h>
 
 /* One step of training. */
@@ -14,14 +14,15 @@ typedef struct step_record {
     double ce, aux;       /* means over the micro-batches, nats a token */
     double lr_factor, grad_norm;
     double tokens_per_second; /* of this step */
-    /* Means over the micro-batches, one entry a pass through a MoE layer. */
-    moe_stats routing[MODEL_MAX_PATH];
-    int routing_layer[MODEL_MAX_PATH];
-    int routing_count, experts;
+    routing_entry *routing;   /* [routed] means over the micro-batches, owned; `first` is not kept */
+    int routed;
     cJSON *events; /* array of {"do", "what"}; NULL: none fired */
     bool has_val, has_val_ema;
     double val_bpb, val_bpb_ema; /* held out: of the live and of the averaged weights */
 } step_record;
+/* Take the losses and the routing of the step's passes over. */
+void step_record_take(step_record *r, const pass_statistics *s);
+void step_record_free(step_record *r);
 
 typedef struct run_log run_log;
 

@@ -12,6 +12,8 @@ struct optimizer {
     optimizer_config config;
     model *m;
     param_states states; /* Muon: the momentum buffer; Adam: m and v */
+    double *squares;     /* device: Σ g² over everything */
+    float *clip;         /* device: what gradients are multiplied with */
 };
 
 /* Which parameter is trained how, by its role in the model. #2102 leaves bigram_emb and bigram_proj out and so never trains
@@ -86,8 +88,10 @@ status optimizer_create(optimizer **out, const optimizer_config *config, model *
     optimizer *o = xcalloc(1, sizeof *o);
     o->config = *config;
     o->m = m;
-    o->states = (param_states){.k = m->k, .arrays_of = state_arrays};
-    status result = param_states_settle(&o->states, m->params, m->param_count);
+    o->states = (param_states){.m = m, .arrays_of = state_arrays};
+    status result = m->k->alloc((void **)&o->squares, sizeof *o->squares);
+    if (result == STATUS_OK) result = m->k->alloc((void **)&o->clip, sizeof *o->clip);
+    if (result == STATUS_OK) result = param_states_settle(&o->states);
     if (result != STATUS_OK) {
         optimizer_destroy(o);
         o = NULL;
@@ -98,6 +102,8 @@ status optimizer_create(optimizer **out, const optimizer_config *config, model *
 
 void optimizer_destroy(optimizer *o) {
     if (!o) return;
+    o->m->k->release(o->squares);
+    o->m->k->release(o->clip);
     param_states_free(&o->states);
     free(o);
 }
@@ -107,102 +113,117 @@ void optimizer_replaced(void *context, const param *new_param, const param *old_
     param_states_replaced(&o->states, new_param, old_param);
 }
 
-/* √ Σ grad² over all parameters, summed in float64. */
-static status global_norm(const optimizer *o, double *norm) {
-    double total = 0;
+/* ---- the norm ---- */
+
+/* Σ grad² over `count` floats, read back: what a step does once. */
+static double read_squares(const optimizer *o, const float *grad, int64_t count) {
+    double total;
+    o->m->k->zero(o->squares, sizeof *o->squares);
+    o->m->k->add_squares(o->squares, grad, count);
+    o->m->k->download(&total, o->squares, sizeof total);
+    return total;
+}
+
+/* Which tensor it was. */
+static status name_the_culprit(const optimizer *o, double total) {
     for (int i = 0; i < o->m->param_count; i++) {
         const param *p = o->m->params[i];
-        if (!p->grad || !p->has_grad) continue;
-        double squares = o->m->k->sum_squares(p->grad, param_count(p));
+        const double squares = p->grad ? read_squares(o, p->grad, param_count(p)) : 0;
         if (!isfinite(squares)) return fail("the gradient of %s is not finite (Σ g² is %g)", p->name, squares);
-        total += squares;
     }
-    if (!isfinite(total)) return fail("the norm of all gradients is not finite (Σ g² is %g)", total);
-    *norm = sqrt(total);
-    return STATUS_OK;
+    return fail("the norm of all gradients is not finite (Σ g² is %g)", total);
 }
 
-static status update_muon(optimizer *o, param *p, param_state *state, double momentum, double lr_factor) {
+/* ---- a step ---- */
+
+static void update_muon(const optimizer *o, param *p, const param_state *state, double momentum, double lr_factor) {
     const optimizer_config *c = &o->config;
-    muon_args args = {.lr = (float)(c->matrix_lr * lr_factor),
-                      .momentum = (float)momentum,
-                      .weight_decay = (float)c->muon_wd,
-                      .newton_schulz_steps = (int)c->newton_schulz_steps,
-                      .nesterov = c->muon_nesterov,
-                      .row_normalize = c->muon_row_normalize};
-    return o->m->k->muon(p->value.data, state->array[0], p->grad, tensor_rows(&p->value), tensor_cols(&p->value),
-                         &args);
+    const muon_args args = {.lr = (float)(c->matrix_lr * lr_factor),
+                            .momentum = (float)momentum,
+                            .weight_decay = (float)c->muon_wd,
+                            .newton_schulz_steps = (int)c->newton_schulz_steps,
+                            .nesterov = c->muon_nesterov,
+                            .row_normalize = c->muon_row_normalize};
+    o->m->k->muon(p->value.data, param_state_array(&o->states, state, 0), p->grad, o->clip, tensor_rows(&p->value),
+                  tensor_cols(&p->value), &args);
 }
 
-static void update_adam(optimizer *o, param *p, param_state *state, param_group group, double lr_factor) {
+static void update_adam(const optimizer *o, param *p, const param_state *state, param_group group, double lr_factor) {
     const optimizer_config *c = &o->config;
-    double rate = group == GROUP_EMBED ? c->embed_lr : group == GROUP_HEAD ? c->head_lr : c->scalar_lr;
-    adam_args args = {.lr = (float)(rate * lr_factor),
-                      .beta1 = (float)c->beta1,
-                      .beta2 = (float)c->beta2,
-                      .eps = (float)c->adam_eps,
-                      .weight_decay = group == GROUP_EMBED ? (float)c->embed_wd : 0,
-                      .step = ++state->steps};
-    o->m->k->adam(p->value.data, state->array[0], state->array[1], p->grad, param_count(p), &args);
+    const double rate = group == GROUP_EMBED ? c->embed_lr : group == GROUP_HEAD ? c->head_lr : c->scalar_lr;
+    const adam_args args = {.lr = (float)(rate * lr_factor),
+                            .beta1 = (float)c->beta1,
+                            .beta2 = (float)c->beta2,
+                            .eps = (float)c->adam_eps,
+                            .weight_decay = group == GROUP_EMBED ? (float)c->embed_wd : 0,
+                            .step = state->steps + 1};
+    o->m->k->adam(p->value.data, param_state_array(&o->states, state, 0), param_state_array(&o->states, state, 1),
+                  p->grad, o->clip, param_count(p), &args);
 }
 
+/* The device knows the norm and what follows from it; the host learns it at the end. */
 status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad_norm) {
     model *m = o->m;
-    TRY(param_states_settle(&o->states, m->params, m->param_count));
-    TRY(global_norm(o, grad_norm));
-    bool clip = o->config.grad_clip > 0 && *grad_norm > o->config.grad_clip;
-    float factor = (float)(o->config.grad_clip / (*grad_norm + 1e-6)); /* as torch's clip_grad_norm_ */
-    double momentum = schedule_momentum(&o->config, step);
+    TRY(param_states_settle(&o->states));
+    const double momentum = schedule_momentum(&o->config, step);
+    double squares;
+    m->k->zero(o->squares, sizeof *o->squares);
+    m->k->add_squares(o->squares, m->gradients.data, m->layout.trained);
+    m->k->clip_factor(o->clip, o->squares, o->config.grad_clip);
     for (int i = 0; i < m->param_count; i++) {
-        param *p = m->params[i];
-        param_group group = optimizer_group(p);
-        if (group == GROUP_FROZEN || !p->has_grad) continue;
-        if (clip) m->k->scale(p->grad, factor, param_count(p));
-        if (group == GROUP_MUON)
-            TRY(update_muon(o, p, &o->states.items[i], momentum, lr_factor));
-        else
-            update_adam(o, p, &o->states.items[i], group, lr_factor);
+        const param_group group = optimizer_group(m->params[i]);
+        if (group == GROUP_MUON) update_muon(o, m->params[i], &o->states.items[i], momentum, lr_factor);
+        if (group == GROUP_EMBED || group == GROUP_HEAD || group == GROUP_SCALAR)
+            update_adam(o, m->params[i], &o->states.items[i], group, lr_factor);
     }
-    model_balance_experts(m);
+    m->k->download(&squares, o->squares, sizeof squares);
+    if (!isfinite(squares)) return name_the_culprit(o, squares);
+    for (int i = 0; i < o->states.count; i++) {
+        o->states.items[i].steps++;
+        o->states.items[i].fresh = false;
+    }
+    *grad_norm = sqrt(squares);
     return model_refresh(m);
 }
 
 /* ---- files ---- */
 
 status optimizer_save(optimizer *o, const char *path, uint64_t *crc) {
-    TRY(param_states_settle(&o->states, o->m->params, o->m->param_count));
+    TRY(param_states_settle(&o->states));
     tensor_file f = {0};
     for (int i = 0; i < o->states.count; i++) {
         const param_state *state = &o->states.items[i];
-        if (state->arrays == 1) tensor_file_add(&f, o->m->k, "muon.", state->p, state->array[0]);
+        const float *first = param_state_array(&o->states, state, 0);
+        if (state->arrays == 1) tensor_file_add(&f, o->m->k, "muon.", state->p, first);
         if (state->arrays == 2) {
-            tensor_file_add(&f, o->m->k, "adam_m.", state->p, state->array[0]);
-            tensor_file_add(&f, o->m->k, "adam_v.", state->p, state->array[1]);
+            tensor_file_add(&f, o->m->k, "adam_m.", state->p, first);
+            tensor_file_add(&f, o->m->k, "adam_v.", state->p, param_state_array(&o->states, state, 1));
             tensor_file_add_int(&f, "adam_steps.", state->p, (int32_t)state->steps);
         }
     }
     return tensor_file_write(&f, path, crc);
 }
 
-static status load_state(const safetensors *file, const kernels *k, param_state *state) {
-    if (state->arrays == 1) return tensor_file_read(file, k, "muon.", state->p, state->array[0]);
-    if (state->arrays == 2) {
-        int32_t steps;
-        TRY(tensor_file_read(file, k, "adam_m.", state->p, state->array[0]));
-        TRY(tensor_file_read(file, k, "adam_v.", state->p, state->array[1]));
-        TRY(tensor_file_read_int(file, "adam_steps.", state->p, &steps));
-        state->steps = steps;
-    }
+static status load_state(const param_states *s, const safetensors *file, param_state *state) {
+    const kernels *k = s->m->k;
+    int32_t steps = 0;
+    if (state->arrays == 0) return STATUS_OK;
+    state->fresh = false;
+    if (state->arrays == 1) return tensor_file_read(file, k, "muon.", state->p, param_state_array(s, state, 0));
+    TRY(tensor_file_read(file, k, "adam_m.", state->p, param_state_array(s, state, 0)));
+    TRY(tensor_file_read(file, k, "adam_v.", state->p, param_state_array(s, state, 1)));
+    TRY(tensor_file_read_int(file, "adam_steps.", state->p, &steps));
+    state->steps = steps;
     return STATUS_OK;
 }
 
 status optimizer_load(optimizer *o, const char *path) {
-    TRY(param_states_settle(&o->states, o->m->params, o->m->param_count));
+    TRY(param_states_settle(&o->states));
     safetensors file;
     TRY(safetensors_open(&file, path));
     status result = STATUS_OK;
     for (int i = 0; i < o->states.count && result == STATUS_OK; i++)
-        result = load_state(&file, o->m->k, &o->states.items[i]);
+        result = load_state(&o->states, &file, &o->states.items[i]);
     safetensors_close(&file);
     return result;
 }

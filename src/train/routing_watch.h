@@ -14,13 +14,19 @@ typedef enum expert_load { LOAD_FINE, LOAD_HIGH, LOAD_LOW } expert_load;
 /* An expert's load is extreme only where the router has a choice (fewer choices than experts). */
 expert_load routing_load(const model_config *c, double share);
 
-/* Steps in a row that an expert's load has been extreme, one entry a pass of the last step's record. */
+/* One pass through a router: for how many steps in a row each expert's load has been extreme. */
+typedef struct watched_pass {
+    int layer, pass, experts;
+    expert_load *load; /* [experts] */
+    int *steps;        /* [experts] */
+} watched_pass;
+
+/* One entry a pass of the last step's record. */
 typedef struct routing_watch {
-    int passes;
-    int layer[MODEL_MAX_PATH];
-    expert_load load[MODEL_MAX_PATH][MODEL_MAX_EXPERTS];
-    int steps[MODEL_MAX_PATH][MODEL_MAX_EXPERTS];
+    watched_pass *passes;
+    int count;
 } routing_watch;
+void routing_watch_free(routing_watch *w);
 
 typedef void (*routing_warn)(void *context, const char *line);
 /* Look at one step. An expert is warned of when it has been extreme for ROUTING_WATCH_STEPS steps, once for as long as it
@@ -28,8 +34,6 @@ typedef void (*routing_warn)(void *context, const char *line);
 void routing_watch_step(routing_watch *w, const model_config *c, const step_record *s, routing_warn warn,
                         void *context);
 
-/* Which pass through its layer entry `index` is, counted from 1. */
-int routing_pass_number(const int *layers, int index);
 /* "experts take 41 to 59 % of the tokens, entropy 0.19 of 0.69 nats", or "" for a model without routers. */
 enum { ROUTING_SUMMARY = 128 };
 void routing_summary(const step_record *s, const model_config *c, char text[ROUTING_SUMMARY]);

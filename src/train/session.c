@@ -19,23 +19,6 @@ void session_say(const session *s, const char *format, ...) {
 
 /* ---- device, tokenizer, data ---- */
 
-static status choose_kernels(session *s) {
-    TRY(kernels_check());
-    const char *wanted = s->config.train.dtype;
-    dtype act;
-    if (!wanted || strcmp(wanted, "auto") == 0)
-        act = kernels_best_act();
-    else if (strcmp(wanted, "f32") == 0)
-        act = DTYPE_F32;
-    else if (strcmp(wanted, "bf16") == 0)
-        act = DTYPE_BF16;
-    else
-        return fail_usage("dtype: expected auto, f32 or bf16, found %s", wanted);
-    s->k = kernels_for(act);
-    if (!s->k) return fail_usage("dtype: this machine (%s) has no fast %s; use f32 or auto", kernels_isa(), wanted);
-    return STATUS_OK;
-}
-
 static status open_tokenizer(session *s) {
     run_config *c = &s->config;
     if (!c->data.path || !*c->data.path)
@@ -64,13 +47,14 @@ static status open_data(session *s) {
 
 static status create_states(session *s) {
     const run_config *c = &s->config;
+    TRY(pass_create(&s->p, s->m));
     TRY(optimizer_create(&s->o, &c->optimizer, s->m));
     return average_create(&s->e, &c->average, schedule_average_start(&c->average, &c->optimizer), s->m);
 }
 
 static status start_fresh(session *s) {
     TRY(model_config_check(&s->config.model));
-    TRY(model_create(&s->m, &s->config.model, s->k));
+    TRY(model_create(&s->m, &s->config.model, s->k, MODEL_TRAIN));
     TRY(model_init(s->m, s->config.train.seed));
     return create_states(s);
 }
@@ -126,7 +110,7 @@ static status load_checkpoint(session *s, const checkpoint *c) {
     TRY(checkpoint_verify(c));
     TRY(checkpoint_load_state(c, &s->state));
     TRY(same_fired_events(s, c));
-    TRY(checkpoint_load_model(c, s->k, "live", &s->m));
+    TRY(checkpoint_load_model(c, s->k, "live", MODEL_TRAIN, &s->m));
     TRY(same_model(&s->m->config, &s->config.model, c->path));
     TRY(create_states(s));
     TRY(checkpoint_load_optimizer(c, s->o));
@@ -208,7 +192,7 @@ static void say_start(const session *s) {
 
 status session_open(session *s, const run_config *config, bool resume) {
     *s = (session){.config = *config, .saved_step = -1};
-    TRY(choose_kernels(s));
+    TRY(device_open(s->config.train.device, s->config.train.dtype, &s->k));
     TRY(open_tokenizer(s));
     TRY(open_data(s));
     TRY(open_model(s, resume));
@@ -226,6 +210,7 @@ void session_close(session *s) {
     run_log_close(s->log);
     average_destroy(s->e);
     optimizer_destroy(s->o);
+    pass_destroy(s->p);
     if (s->m) model_destroy(s->m);
     heldout_close(&s->held_out);
     if (s->data) loader_close(s->data);
@@ -251,7 +236,7 @@ status session_look(session *s, bool averaged, double *bits) {
     const bpb_options options = {.seq = c->seq, .stride = c->seq, .batch = c->batch, .max_tokens = c->val_tokens};
     bpb_result found = {0};
     if (averaged) TRY(average_swap(s->e, s->m));
-    status result = bpb_evaluate(s->m, s->tok, &s->held_out.s, NULL, &options, &found);
+    status result = bpb_evaluate(s->p, s->tok, &s->held_out.s, NULL, &options, &found);
     if (result == STATUS_OK) *bits = bpb(&found.total);
     bpb_result_free(&found);
     if (!averaged) return result;

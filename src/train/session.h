@@ -14,6 +14,7 @@ typedef struct session {
     loader *data;
     heldout held_out; /* opened where config.val_every asks for it */
     model *m;
+    pass *p;
     optimizer *o;
     average *e; /* NULL: none is kept */
     run_log *log;

@@ -39,38 +39,28 @@ static status fire_events(session *s, double fraction, step_record *record) {
     return STATUS_OK;
 }
 
-/* Add what the routers of one micro-batch did to the step's means. */
-static void add_routing(step_record *record, const model *m, float weight) {
-    record->routing_count = m->routing_count;
-    record->experts = m->config.moe.experts;
-    for (int i = 0; i < m->routing_count; i++) {
-        record->routing_layer[i] = m->routing_layer[i];
-        record->routing[i].entropy += weight * m->routing[i].entropy;
-        for (int e = 0; e < record->experts; e++) record->routing[i].share[e] += weight * m->routing[i].share[e];
-    }
-}
-
 /* Gradients of the mean loss over config.accumulate micro-batches. */
-static status accumulate_gradients(session *s, step_record *record) {
+static status accumulate_gradients(session *s) {
     const train_config *c = &s->config.train;
-    float weight = 1 / (float)c->accumulate;
     model_zero_grad(s->m);
+    pass_clear(s->p);
     for (int64_t i = 0; i < c->accumulate; i++) {
         batch b;
-        model_loss loss;
         TRY(loader_next(s->data, &b));
-        TRY(model_train_step(s->m, &b, weight, &loss));
-        record->ce += loss.ce / (double)c->accumulate;
-        record->aux += loss.aux / (double)c->accumulate;
-        add_routing(record, s->m, weight);
+        TRY(pass_train(s->p, &b, 1 / (float)c->accumulate));
     }
-    if (!isfinite(record->ce + record->aux))
-        return fail("the loss is not finite: cross-entropy %g, aux %g", record->ce, record->aux);
     return STATUS_OK;
 }
 
+/* The host looks at the step's numbers only here, when everything was handed to the device. */
 static status update(session *s, double fraction, step_record *record) {
-    TRY(optimizer_step(s->o, s->state.step, record->lr_factor, &record->grad_norm));
+    const status updated = optimizer_step(s->o, s->state.step, record->lr_factor, &record->grad_norm);
+    const pass_statistics *found = pass_read(s->p);
+    step_record_take(record, found);
+    if (!isfinite(found->ce + found->aux))
+        return fail("the loss is not finite: cross-entropy %g, aux %g", found->ce, found->aux);
+    TRY(updated);
+    model_balance_experts(s->m, found);
     return s->e ? average_update(s->e, s->state.step, fraction) : STATUS_OK;
 }
 
@@ -81,7 +71,7 @@ static status train_step(session *s, step_record *record) {
     double fraction = schedule_fraction(c, s->state.step, s->state.seconds);
     record->lr_factor = schedule_lr_factor(c, &s->config.optimizer, fraction);
     TRY(fire_events(s, fraction, record));
-    TRY(accumulate_gradients(s, record));
+    TRY(accumulate_gradients(s));
     TRY(update(s, fraction, record));
     int64_t tokens = c->batch * c->seq * c->accumulate;
     double seconds = clock_seconds() - started;
@@ -159,26 +149,25 @@ static status save(session *s) {
 }
 
 static status train_loop(session *s, train_result *result) {
-    step_record *record = xcalloc(1, sizeof *record);
-    routing_watch *watch = xcalloc(1, sizeof *watch);
+    step_record record = {0};
+    routing_watch watch = {0};
     double smooth_loss = -1; /* for the console: the log has every step's own */
     status outcome = STATUS_OK;
     while (outcome == STATUS_OK && !finished(s) && !interrupt_requested()) {
-        *record = (step_record){0};
-        outcome = explain(s, s->state.step + 1, train_step(s, record));
+        step_record_free(&record);
+        outcome = explain(s, s->state.step + 1, train_step(s, &record));
         if (outcome != STATUS_OK) break;
-        result->loss = record->ce;
-        smooth_loss = smooth_loss < 0 ? record->ce : 0.9 * smooth_loss + 0.1 * record->ce;
-        routing_watch_step(watch, &s->m->config, record, say_warning, s);
-        show(s, record, smooth_loss);
-        outcome = look(s, record);
-        status logged = run_log_step(s->log, record);
+        result->loss = record.ce;
+        smooth_loss = smooth_loss < 0 ? record.ce : 0.9 * smooth_loss + 0.1 * record.ce;
+        routing_watch_step(&watch, &s->m->config, &record, say_warning, s);
+        show(s, &record, smooth_loss);
+        outcome = look(s, &record);
+        status logged = run_log_step(s->log, &record);
         if (outcome == STATUS_OK) outcome = logged;
         if (outcome == STATUS_OK && checkpoint_due(s)) outcome = save(s);
     }
-    cJSON_Delete(record->events);
-    free(record);
-    free(watch);
+    step_record_free(&record);
+    routing_watch_free(&watch);
     return outcome;
 }
 

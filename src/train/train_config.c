@@ -1,6 +1,7 @@
 #include "train/train_config.h"
 #include "base/memory.h"
 
+static const char *const device_names[] = {"cpu", NULL};
 static const char *const dtype_names[] = {"auto", "f32", "bf16", NULL};
 
 #define FIELD(type, member, least, most, choices, meaning)                                                             \
@@ -15,6 +16,7 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, max_seconds, 0, 1e9, NULL, "> 0: the schedule runs on seconds of training and stops there"),
     FIELD(FIELD_UINT64, seed, 0, 1.8446744073709552e19, NULL, "of the weights and the order of the data"),
     FIELD(FIELD_BOOL, shuffle, 0, 0, NULL, "visit the data in a random order"),
+    FIELD(FIELD_STRING, device, 1, 0, device_names, "what computes"),
     FIELD(FIELD_STRING, dtype, 1, 0, dtype_names, "of activations and products"),
     FIELD(FIELD_INT64, checkpoint_every, 0, 1e12, NULL, "steps between checkpoints; 0: only at the end"),
     FIELD(FIELD_DOUBLE, checkpoint_seconds, 0, 1e9, NULL, "and at least this often; 0: no"),
@@ -116,6 +118,7 @@ train_config train_config_default(void) {
         .steps = 5000,
         .seed = 1337,
         .shuffle = true,
+        .device = xstrdup("cpu"),
         .dtype = xstrdup("auto"),
         .checkpoint_every = 1000,
         .checkpoint_seconds = 600,

@@ -13,6 +13,7 @@ typedef struct train_config {
     double max_seconds; /* > 0: schedules run on wall-clock (training time only) and training stops there */
     uint64_t seed;
     bool shuffle;
+    char *device;              /* "cpu" */
     char *dtype;               /* "auto", "f32", "bf16" */
     int64_t checkpoint_every;  /* steps; 0: only at the end */
     double checkpoint_seconds; /* and at least this often; 0: no */

@@ -33,7 +33,7 @@ static void records(void **state) {
     c.residual.parallel_start_layer = 2, c.loop.extra_passes = 0, c.stem.bigram_buckets = 16, c.stem.bigram_dim = 8;
     c.stem.hash_scale = 1, c.rotary.dims = 0, c.moe.layers[1] = true, c.moe.experts = 3;
     model *m;
-    assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32)));
+    assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_RUN));
     for (int i = 0; i < m->param_count; i++) {
         char name[PARAM_NAME_BYTES];
         assert_true(naming_write(&naming_records, m->params[i], name));

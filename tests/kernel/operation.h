@@ -24,8 +24,9 @@ typedef struct operation {
     int64_t N, d, B, T, width, E, R;
     int k;
     activation f;
-    double scale, cap;
-    const int32_t *first, *ids, *slot, *source;
+    double scale, cap, eps;
+    bool renormalize;
+    const int32_t *first, *ids, *slot, *source, *chosen, *counts;
     const double *carry;
 } operation;
 
@@ -49,7 +50,7 @@ static inline void *zeros(int64_t count, size_t bytes) {
     return p;
 }
 
-/* ---- activations -------------------------------------------------------------------------------------------------- */
+/* ---- activations ------------------------------------------------------------------------------------------------- */
 
 static inline double act_read(const kernels *k, const void *data, int64_t i) {
     if (k->act == DTYPE_F32) return ((const float *)data)[i];
@@ -95,7 +96,7 @@ static inline double *random_array(const kernels *k, int64_t count, double scale
     return values;
 }
 
-/* ---- operations --------------------------------------------------------------------------------------------------- */
+/* ---- operations -------------------------------------------------------------------------------------------------- */
 
 static inline void operation_input(const kernels *k, operation *op, int64_t count, double scale) {
     op->in[op->inputs] = random_array(k, count, scale);
@@ -130,7 +131,7 @@ static inline double operation_slope(operation *op, int input, int64_t i, const 
     return (above - below) / (2 * step);
 }
 
-/* ---- comparisons -------------------------------------------------------------------------------------------------- */
+/* ---- comparisons ------------------------------------------------------------------------------------------------- */
 
 /* float32 sums of some hundred terms; or an act's rounding, for bf16 by half of 2⁻⁷. */
 static inline void assert_near(const kernels *k, bool is_act, const char *name, int64_t i, double got, double want,
@@ -181,7 +182,8 @@ static inline grad_out gradient_out(gradient g, gradient_mode mode) {
     return (grad_out){g.data, mode == ADD};
 }
 
-/* Compare with finite differences at all elements, or at some where there are many; frees g. */
+/* Compare with finite differences at all elements; where there are many, at the first, the last and some others. Frees
+ * g. */
 static inline void gradient_check(const kernels *k, operation *op, const char *name, int input, gradient g,
                                   const double *dy) {
     enum { SOME = 20 };
@@ -189,7 +191,7 @@ static inline void gradient_check(const kernels *k, operation *op, const char *n
     double want[SOME], largest = 0;
     int64_t where[SOME];
     for (int64_t c = 0; g.data && c < checks; c++) {
-        where[c] = count < SOME ? c : random_below(count);
+        where[c] = count < SOME || c == 0 ? c : c == 1 ? count - 1 : random_below(count);
         want[c] = operation_slope(op, input, where[c], dy) + g.before[where[c]];
         largest = fmax(largest, fabs(want[c]));
     }
@@ -201,7 +203,7 @@ static inline void gradient_check(const kernels *k, operation *op, const char *n
     free(g.data);
 }
 
-/* ---- the tables of this CPU --------------------------------------------------------------------------------------- */
+/* ---- the tables of this CPU -------------------------------------------------------------------------------------- */
 
 typedef void (*fill)(kernels *table);
 

@@ -1,10 +1,10 @@
-/* Learned gains, the router's losses and noise, against naive ones and finite differences, for each instruction set. */
+/* Learned gains against naive ones and finite differences, for each instruction set. */
 #include "operation.h"
 
 static kernels tables[MAX_TABLES];
 static int table_count;
 
-/* ---- y = x + s z ---------------------------------------------------------------------------------------------------- */
+/* ---- y = x + s z ------------------------------------------------------------------------------------------------- */
 
 static void naive_scalar_add(operation *op) {
     for (int64_t i = 0; i < op->N * op->d; i++) op->out[i] = op->in[0][i] + op->in[2][0] * op->in[1][i];
@@ -40,7 +40,7 @@ static void test_scalar_add(void **state) {
             check_scalar_add(&tables[t], shapes[s][0], shapes[s][1]);
 }
 
-/* ---- gain and gated chunks ------------------------------------------------------------------------------------------ */
+/* ---- gain and gated chunks --------------------------------------------------------------------------------------- */
 
 /* The chunk of channel c: the first width mod E chunks have one channel more. */
 static int64_t chunk_of(int64_t c, int64_t width, int64_t E) {
@@ -114,133 +114,105 @@ static void test_chunk_gate_of_ones(void **state) {
     }
 }
 
-/* ---- the router's losses, noise and one-hot gates ------------------------------------------------------------------- */
+/* ---- y = σ(x0 · w) x --------------------------------------------------------------------------------------------- */
 
-static void naive_z(operation *op) {
-    double total = 0;
+static double naive_open(const operation *op, int64_t n) {
+    double sum = 0;
+    for (int64_t c = 0; c < op->d; c++) sum += op->in[1][n * op->d + c] * op->in[2][c];
+    return 1 / (1 + exp(-sum));
+}
+
+static void naive_sigmoid_gate(operation *op) {
     for (int64_t n = 0; n < op->N; n++) {
-        double sum = 0;
-        for (int64_t e = 0; e < op->E; e++) sum += exp(op->in[0][n * op->E + e]);
-        total += log(sum) * log(sum);
-    }
-    op->out[0] = total / (double)op->N;
-}
-
-static void naive_softmax(operation *op) {
-    for (int64_t n = 0; n < op->N; n++) {
-        double sum = 0;
-        for (int64_t e = 0; e < op->E; e++) sum += exp(op->in[0][n * op->E + e]);
-        for (int64_t e = 0; e < op->E; e++) op->out[n * op->E + e] = exp(op->in[0][n * op->E + e]) / sum;
+        double g = naive_open(op, n);
+        for (int64_t i = n * op->d; i < (n + 1) * op->d; i++) op->out[i] = g * op->in[0][i];
     }
 }
 
-static void check_router_backward(const kernels *k, int64_t N, int64_t E) {
-    operation z = {.forward = naive_z, .N = N, .E = E}, softmax = {.forward = naive_softmax, .N = N, .E = E};
-    operation_input(k, &z, N * E, 3);
-    operation_run(&z, 1);
-    softmax.in[softmax.inputs] = z.in[0];
-    softmax.count[softmax.inputs++] = N * E;
-    operation_run(&softmax, N * E);
-    double *dprobs = random_array(k, N * E, 1), weight = 0.25;
-    float *logits = float_array(z.in[0], N * E), *probs = float_array(softmax.out, N * E);
-    float *given = float_array(dprobs, N * E);
-    double value = k->router_z(logits, N, E);
-    assert_float_equal(value, z.out[0], 1e-5 * (1 + z.out[0]));
-    gradient dlogits = gradient_of_param(k, &z, 0);
-    k->router_z_backward(dlogits.data, logits, probs, (float)weight, N, E);
-    gradient_check(k, &z, "router_z_backward", 0, dlogits, &weight);
-    gradient through = {.before = zeros(N * E, sizeof(double)), .data = float_array(NULL, N * E)};
-    k->softmax_backward(through.data, given, probs, N, E);
-    gradient_check(k, &softmax, "softmax_backward", 0, through, dprobs);
-    free(dprobs), free(logits), free(probs), free(given), free(softmax.out);
-    operation_free(&z);
+static void check_sigmoid_gate_backward(const kernels *k, operation *op, const void *x, const void *x0, const float *w,
+                                        const float *g) {
+    double *dy = random_array(k, op->N * op->d, 1);
+    void *given = act_array(k, dy, op->N * op->d);
+    for (gradient_mode mode = OVERWRITE; mode <= UNWANTED; mode++) {
+        gradient_mode other = (mode + 1) % 3; /* of dx0: the two do not depend on one another */
+        gradient dx = gradient_of_act(k, op, 0, mode), dx0 = gradient_of_act(k, op, 1, other), dw = {0};
+        if (mode != ADD) dw = gradient_of_param(k, op, 2);
+        k->sigmoid_gate_backward(gradient_out(dx, mode), gradient_out(dx0, other), dw.data, given, g, x, x0, w, op->N,
+                                 op->d);
+        gradient_check(k, op, "sigmoid_gate_backward dx", 0, dx, dy);
+        gradient_check(k, op, "sigmoid_gate_backward dx0", 1, dx0, dy);
+        gradient_check(k, op, "sigmoid_gate_backward dw", 2, dw, dy);
+    }
+    free(dy), free(given);
 }
 
-static void test_router_backward(void **state) {
+static void check_sigmoid_gate(const kernels *k, int64_t N, int64_t d) {
+    operation op = {.forward = naive_sigmoid_gate, .N = N, .d = d};
+    operation_input(k, &op, N * d, 1);
+    operation_input(k, &op, N * d, 1);
+    operation_input(k, &op, d, 3 / sqrt((double)d)); /* some gates open, some closed */
+    operation_run(&op, N * d);
+    void *x = act_array(k, op.in[0], N * d), *x0 = act_array(k, op.in[1], N * d), *y = act_array(k, NULL, N * d);
+    float *w = float_array(op.in[2], d), *g = float_array(NULL, N);
+    k->sigmoid_gate(y, g, x, x0, w, N, d);
+    assert_acts(k, "sigmoid_gate", y, op.out, N * d);
+    for (int64_t n = 0; n < N; n++) assert_near(k, false, "sigmoid_gate g", n, g[n], naive_open(&op, n), 0);
+    check_sigmoid_gate_backward(k, &op, x, x0, w, g);
+    free(x), free(x0), free(y), free(w), free(g);
+    operation_free(&op);
+}
+
+static void test_sigmoid_gate(void **state) {
     (void)state;
-    for (int t = 0; t < table_count; t++) {
-        check_router_backward(&tables[t], 1, 1);
-        check_router_backward(&tables[t], 7, 3);
-        check_router_backward(&tables[t], 90, 64);
-    }
+    static const int64_t shapes[][2] = {{0, 16}, {1, 1}, {3, 37}, {7, 64}, {40, 515}};
+    for (int t = 0; t < table_count; t++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            check_sigmoid_gate(&tables[t], shapes[s][0], shapes[s][1]);
 }
 
-/* Normal with the wanted deviation, a function of seed and place, and probabilities of the noisy logits. */
-static void test_noise(void **state) {
+/* Far from 0 a gate is 0 or 1, not a NaN. */
+static void test_sigmoid_gate_does_not_overflow(void **state) {
     (void)state;
-    enum { N = 2000, E = 8 };
     for (int t = 0; t < table_count; t++) {
         const kernels *k = &tables[t];
-        float *a = zeros(N * E, sizeof(float)), *b = zeros(N * E, sizeof(float)), *probs = zeros(N * E, sizeof(float));
-        k->router_noise(a, probs, 0.5f, 7, N, E);
-        k->router_noise(b, probs, 0.5f, 7, N, E);
-        assert_memory_equal(a, b, N * E * sizeof(float));
-        double sum = 0, squares = 0, fourth = 0;
-        for (int i = 0; i < N * E; i++) {
-            sum += (double)a[i];
-            squares += pow((double)a[i], 2);
-            fourth += pow((double)a[i], 4);
-        }
-        double variance = squares / (N * E);
-        assert_float_equal(sum / (N * E), 0, 0.02);
-        assert_float_equal(variance, 0.25, 0.01);
-        assert_float_equal(fourth / (N * E) / variance / variance, 3, 0.2);
-        for (int n = 0; n < N; n++) {
-            float total = 0;
-            for (int e = 0; e < E; e++) total += probs[n * E + e];
-            assert_float_equal(total, 1, 1e-5);
-        }
-        memset(b, 0, N * E * sizeof(float));
-        k->router_noise(b, probs, 0.5f, 8, N, E);
-        assert_memory_not_equal(a, b, N * E * sizeof(float));
-        free(a), free(b), free(probs);
+        double values[2] = {-1000, 1000};
+        float w = 1, g[2];
+        void *x = act_array(k, values, 2), *y = act_array(k, NULL, 2);
+        k->sigmoid_gate(y, g, x, x, &w, 2, 1);
+        assert_true(g[0] == 0 && g[1] == 1 && act_read(k, y, 0) == 0 && act_read(k, y, 1) == act_read(k, x, 1));
+        free(x), free(y);
     }
 }
 
-static void test_every_expert(void **state) {
+static void test_sums_are_reproducible(void **state) {
     (void)state;
-    enum { N = 3, E = 4 };
+    enum { N = 701, D = 130 };
     for (int t = 0; t < table_count; t++) {
         const kernels *k = &tables[t];
-        int32_t chosen[N * E], first[N] = {2, 0, 2};
-        float gates[N * E];
-        int64_t counts[E];
-        k->choose_all(chosen, N, E);
-        k->gate_one_hot(gates, first, N, E);
-        for (int i = 0; i < N * E; i++) {
-            assert_int_equal(chosen[i], i % E);
-            assert_true(gates[i] == (i % E == first[i / E]));
+        double *values = random_array(k, N * D, 1);
+        void *x = act_array(k, values, N * D);
+        float *w = float_array(values, N), *gates = float_array(values, N), *sums[2];
+        for (int run = 0; run < 2; run++) {
+            float *s = sums[run] = zeros(2 * D + 1, sizeof(float));
+            k->sigmoid_gate_backward((grad_out){0}, (grad_out){0}, s, x, gates, x, x, w, N, D);
+            k->chunk_gate_backward((grad_out){0}, s + D, NULL, x, x, w, NULL, N, D, 1);
+            k->scalar_add_backward((grad_out){0}, s + 2 * D, x, x, w, N, D);
         }
-        k->count_first(counts, chosen, N, E, E);
-        assert_int_equal(counts[0], N);
-        assert_int_equal(counts[1] + counts[2] + counts[3], 0);
-        k->count_first(counts, first, N, E, 1);
-        assert_true(counts[0] == 1 && counts[1] == 0 && counts[2] == 2 && counts[3] == 0);
+        assert_memory_equal(sums[0], sums[1], (2 * D + 1) * sizeof(float));
+        assert_true(sums[0][0] != 0 && sums[0][D] != 0 && sums[0][2 * D] != 0);
+        free(values), free(x), free(w), free(gates), free(sums[0]), free(sums[1]);
     }
-}
-
-static void fill_avx2(kernels *table) {
-    fill_routing_avx2_f32(table);
-    fill_gate_avx2_f32(table);
-}
-static void fill_avx512(kernels *table) {
-    fill_routing_avx512_f32(table);
-    fill_gate_avx512_f32(table);
-}
-static void fill_bf16(kernels *table) {
-    fill_routing_avx512bf16_bf16(table);
-    fill_gate_avx512bf16_bf16(table);
 }
 
 int main(void) {
-    table_count = test_tables(tables, fill_avx2, fill_avx512, fill_bf16);
+    table_count = test_tables(tables, fill_routing_avx2_f32, fill_routing_avx512_f32, fill_routing_avx512bf16_bf16);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scalar_add),
         cmocka_unit_test(test_chunk_gate),
         cmocka_unit_test(test_chunk_gate_of_ones),
-        cmocka_unit_test(test_router_backward),
-        cmocka_unit_test(test_noise),
-        cmocka_unit_test(test_every_expert),
+        cmocka_unit_test(test_sigmoid_gate),
+        cmocka_unit_test(test_sigmoid_gate_does_not_overflow),
+        cmocka_unit_test(test_sums_are_reproducible),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

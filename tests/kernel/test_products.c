@@ -1,93 +1,19 @@
-/* Matrix products against plain double loops, for every activation type that this machine has. */
-#include "base/random.h"
-#include "kernel/kernel.h"
-#include "test.h"
-#include <math.h>
+/* Matrix products of dense weights against plain double loops, for every activation type that this machine has. Experts'
+ * groups are in test_grouped.c, weights on a grid in test_quantized.c. */
+#include "matrix.h"
 
-/* ---- matrices: device memory of a type, and its values as float ---- */
+static kernels tables[MAX_TABLES];
+static int table_count;
 
-typedef struct matrix {
-    dtype type;
-    int64_t count;
-    void *data;    /* device */
-    float *values; /* host; what the device's elements are exactly */
-} matrix;
+/* ---- matmul ------------------------------------------------------------------------------------------------------ */
 
-static const kernels *table_of(dtype type) {
-    const kernels *k = kernels_for(type);
-    assert_non_null(k);
-    return k;
-}
-
-static void matrix_read(matrix *m) {
-    if (m->count == 0) return;
-    if (m->type == DTYPE_BF16)
-        table_of(DTYPE_BF16)->to_float(m->values, m->data, m->count);
-    else
-        memcpy(m->values, m->data, (size_t)m->count * 4);
-}
-
-static matrix matrix_random(dtype type, int64_t count, rng *r) {
-    matrix m = {.type = type, .count = count, .values = xcalloc((size_t)count, 4)};
-    rng_normal(r, m.values, (size_t)count, 1);
-    assert_int_equal(table_of(type)->alloc(&m.data, (size_t)count * dtype_bytes(type)), STATUS_OK);
-    table_of(type)->to_act(m.data, m.values, count);
-    matrix_read(&m);
-    return m;
-}
-
-static void matrix_free(matrix *m) {
-    table_of(m->type)->release(m->data);
-    free(m->values);
-}
-
-/* ---- the reference ---- */
-
-typedef struct reference {
-    double *sum;  /* [m, n] */
-    double *size; /* [m, n]: Σ |a b|, which rounding errors are relative to */
-} reference;
-
-static reference multiply(const float *a, bool ta, const float *b, bool tb, int64_t m, int64_t n, int64_t k) {
-    reference r = {xcalloc((size_t)(m * n), 8), xcalloc((size_t)(m * n), 8)};
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t l = 0; l < k; l++) {
-            double x = ta ? a[l * m + i] : a[i * k + l];
-            for (int64_t j = 0; j < n; j++) {
-                double y = tb ? b[j * k + l] : b[l * n + j];
-                r.sum[i * n + j] += x * y;
-                r.size[i * n + j] += fabs(x * y);
-            }
-        }
-    return r;
-}
-
-/* c holds old + sum, summed in float32 and rounded to c's type. */
-static void check(matrix *c, const float *old, reference *r) {
-    matrix_read(c);
-    double rounding = c->type == DTYPE_BF16 ? 1.0 / 256 : 1e-6;
-    for (int64_t i = 0; i < c->count; i++) {
-        double expected = r->sum[i] + (old ? old[i] : 0);
-        double tolerance = 1e-6 * r->size[i] + rounding * (fabs(expected) + (old ? fabs(old[i]) : 0)) + 1e-6;
-        if (!(fabs(c->values[i] - expected) <= tolerance))
-            fail_msg("element %lld: %g, expected %g ± %g", (long long)i, c->values[i], expected, tolerance);
-    }
-    free(r->sum);
-    free(r->size);
-}
-
-static float *copy_of(const matrix *m) {
-    float *copy = xmalloc((size_t)m->count * 4);
-    memcpy(copy, m->values, (size_t)m->count * 4);
-    return copy;
-}
-
-/* ---- matmul ---- */
-
-static void check_matmul(dtype type, dtype c_type, int64_t m, int64_t n, int64_t k, bool ta, bool tb, bool add) {
+static void check_matmul(const kernels *table, dtype c_type, int64_t m, int64_t n, int64_t k, bool ta, bool tb,
+                         bool add) {
     rng r = rng_seed((uint64_t)(m * 1000003 + n * 1009 + k));
-    matrix a = matrix_random(type, m * k, &r), b = matrix_random(type, k * n, &r), c = matrix_random(c_type, m * n, &r);
-    float *old = copy_of(&c);
+    dtype type = table->act;
+    matrix a = matrix_random(table, type, m * k, &r), b = matrix_random(table, type, k * n, &r);
+    matrix c = matrix_random(table, c_type, m * n, &r);
+    float *old = matrix_copy(&c);
     matmul_args args = {.m = m,
                         .n = n,
                         .k = k,
@@ -100,44 +26,36 @@ static void check_matmul(dtype type, dtype c_type, int64_t m, int64_t n, int64_t
                         .transpose_a = ta,
                         .transpose_b = tb,
                         .add = add};
-    table_of(type)->matmul(&args);
-    reference expected = multiply(a.values, ta, b.values, tb, m, n, k);
-    check(&c, add ? old : NULL, &expected);
+    table->matmul(&args);
+    matrix_check(&c, "matmul", 0, m * n, add ? old : NULL, reference_product(a.values, ta, b.values, tb, m, n, k),
+                 SUM_ERROR);
     free(old);
     matrix_free(&a);
     matrix_free(&b);
     matrix_free(&c);
 }
 
-static void every_matmul(dtype type) {
-    if (!kernels_for(type)) skip();
+static void test_matmul(void **state) {
+    (void)state;
     static const int64_t shapes[][3] = {{1, 1, 1},      {7, 5, 3}, {33, 65, 17}, {1, 96, 40}, {64, 1, 31},
                                         {128, 48, 256}, {0, 4, 3}, {4, 0, 3},    {5, 6, 0}};
-    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-        for (int flags = 0; flags < 16; flags++) {
-            dtype c_type = flags & 8 ? DTYPE_F32 : type;
-            check_matmul(type, c_type, shapes[s][0], shapes[s][1], shapes[s][2], flags & 1, flags & 2, flags & 4);
-        }
-}
-
-static void test_matmul_f32(void **state) {
-    (void)state;
-    every_matmul(DTYPE_F32);
-}
-
-static void test_matmul_bf16(void **state) {
-    (void)state;
-    every_matmul(DTYPE_BF16);
+    for (int t = 0; t < table_count; t++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            for (int flags = 0; flags < 16; flags++) {
+                dtype c_type = flags & 8 ? DTYPE_F32 : tables[t].act;
+                check_matmul(&tables[t], c_type, shapes[s][0], shapes[s][1], shapes[s][2], flags & 1, flags & 2,
+                             flags & 4);
+            }
 }
 
 /* More shapes than the cache of products holds, and then the first ones again, which it had to drop. */
 static void test_many_shapes(void **state) {
     (void)state;
-    for (int64_t m = 1; m <= 530; m++) check_matmul(DTYPE_F32, DTYPE_F32, m, 3, 2, false, false, false);
-    for (int64_t m = 1; m <= 20; m++) check_matmul(DTYPE_F32, DTYPE_F32, m, 3, 2, false, false, false);
+    for (int64_t m = 1; m <= 530; m++) check_matmul(&tables[0], DTYPE_F32, m, 3, 2, false, false, false);
+    for (int64_t m = 1; m <= 20; m++) check_matmul(&tables[0], DTYPE_F32, m, 3, 2, false, false, false);
 }
 
-/* ---- weights ---- */
+/* ---- weights ----------------------------------------------------------------------------------------------------- */
 
 typedef struct layer {
     const kernels *k;
@@ -149,14 +67,17 @@ typedef struct layer {
 static void layer_update(layer *l, uint64_t seed) {
     rng r = rng_seed(seed);
     if (l->values.data) matrix_free(&l->values);
-    l->values = matrix_random(DTYPE_F32, l->w.rows * l->w.cols, &r);
+    l->values = matrix_random(l->k, DTYPE_F32, l->w.rows * l->w.cols, &r);
     l->k->weight_update(&l->w, l->values.data);
     l->k->to_float(l->seen, l->w.plain, l->w.rows * l->w.cols);
+    for (int64_t i = 0; i < l->values.count; i++)
+        assert_near(l->k, true, "weight_update", i, l->seen[i], l->values.values[i], 0);
 }
 
 static layer layer_create(const kernels *k, int64_t rows, int64_t cols) {
-    layer l = {.k = k, .seen = xcalloc((size_t)(rows * cols), 4)};
+    layer l = {.k = k, .seen = zeros(rows * cols, sizeof(float))};
     assert_ok(k->weight_create(&l.w, rows, cols));
+    assert_null(l.w.quantized);
     layer_update(&l, 1);
     return l;
 }
@@ -171,10 +92,10 @@ static void layer_destroy(layer *l) {
 static void check_linear(layer *l, int64_t N, dtype y_type) {
     rng r = rng_seed((uint64_t)N);
     int64_t rows = l->w.rows, cols = l->w.cols;
-    matrix x = matrix_random(l->k->act, N * cols, &r), y = matrix_random(y_type, N * rows, &r);
+    matrix x = matrix_random(l->k, l->k->act, N * cols, &r), y = matrix_random(l->k, y_type, N * rows, &r);
     l->k->linear(y.data, y_type, x.data, &l->w, N);
-    reference expected = multiply(x.values, false, l->seen, true, N, rows, cols);
-    check(&y, NULL, &expected);
+    matrix_check(&y, "linear", 0, N * rows, NULL, reference_product(x.values, false, l->seen, true, N, rows, cols),
+                 SUM_ERROR);
     matrix_free(&x);
     matrix_free(&y);
 }
@@ -182,11 +103,11 @@ static void check_linear(layer *l, int64_t N, dtype y_type) {
 static void check_backward_input(layer *l, int64_t N, bool add) {
     rng r = rng_seed((uint64_t)N + 100);
     int64_t rows = l->w.rows, cols = l->w.cols;
-    matrix dy = matrix_random(l->k->act, N * rows, &r), dx = matrix_random(l->k->act, N * cols, &r);
-    float *old = copy_of(&dx);
+    matrix dy = matrix_random(l->k, l->k->act, N * rows, &r), dx = matrix_random(l->k, l->k->act, N * cols, &r);
+    float *old = matrix_copy(&dx);
     l->k->linear_backward_input((grad_out){dx.data, add}, dy.data, &l->w, N);
-    reference expected = multiply(dy.values, false, l->seen, false, N, cols, rows);
-    check(&dx, add ? old : NULL, &expected);
+    matrix_check(&dx, "linear_backward_input", 0, N * cols, add ? old : NULL,
+                 reference_product(dy.values, false, l->seen, false, N, cols, rows), SUM_ERROR);
     l->k->linear_backward_input((grad_out){NULL, false}, dy.data, &l->w, N); /* not wanted */
     free(old);
     matrix_free(&dy);
@@ -196,12 +117,12 @@ static void check_backward_input(layer *l, int64_t N, bool add) {
 static void check_backward_weight(layer *l, int64_t N) {
     rng r = rng_seed((uint64_t)N + 200);
     int64_t rows = l->w.rows, cols = l->w.cols;
-    matrix dy = matrix_random(l->k->act, N * rows, &r), x = matrix_random(l->k->act, N * cols, &r);
-    matrix dw = matrix_random(DTYPE_F32, rows * cols, &r);
-    float *old = copy_of(&dw);
+    matrix dy = matrix_random(l->k, l->k->act, N * rows, &r), x = matrix_random(l->k, l->k->act, N * cols, &r);
+    matrix dw = matrix_random(l->k, DTYPE_F32, rows * cols, &r);
+    float *old = matrix_copy(&dw);
     l->k->linear_backward_weight((float *)dw.data, dy.data, x.data, &l->w, N);
-    reference expected = multiply(dy.values, true, x.values, false, rows, cols, N);
-    check(&dw, old, &expected);
+    matrix_check(&dw, "linear_backward_weight", 0, rows * cols, old,
+                 reference_product(dy.values, true, x.values, false, rows, cols, N), SUM_ERROR);
     free(old);
     matrix_free(&dy);
     matrix_free(&x);
@@ -209,7 +130,7 @@ static void check_backward_weight(layer *l, int64_t N) {
 }
 
 static void check_layer(const kernels *k, int64_t rows, int64_t cols) {
-    static const int64_t row_counts[] = {0, 1, 7, 33, 64};
+    static const int64_t row_counts[] = {0, 1, 2, 3, 4, 5, 7, 33, 64, 257};
     layer l = layer_create(k, rows, cols);
     for (uint64_t round = 0; round < 2; round++) { /* the second with other values: packed copies must follow */
         for (size_t i = 0; i < sizeof row_counts / sizeof *row_counts; i++) {
@@ -225,49 +146,35 @@ static void check_layer(const kernels *k, int64_t rows, int64_t cols) {
     layer_destroy(&l);
 }
 
-static void every_layer(dtype type) {
-    const kernels *k = kernels_for(type);
-    if (!k) skip();
-    check_layer(k, 96, 64);
-    check_layer(k, 64, 130);
-    check_layer(k, 17, 33);
-    check_layer(k, 1, 12);
-    check_layer(k, 256, 5);
-}
-
-static void test_weights_f32(void **state) {
+static void test_weights(void **state) {
     (void)state;
-    every_layer(DTYPE_F32);
-}
-
-static void test_weights_bf16(void **state) {
-    (void)state;
-    every_layer(DTYPE_BF16);
+    static const int64_t shapes[][2] = {{96, 64}, {64, 130}, {17, 33}, {1, 12}, {256, 5}};
+    for (int t = 0; t < table_count; t++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) check_layer(&tables[t], shapes[s][0], shapes[s][1]);
 }
 
 /* The values are copied: an array that is gone after weight_update (late QAT's) does not matter. */
 static void test_update_copies(void **state) {
     (void)state;
-    const kernels *k = kernels_for(DTYPE_F32);
-    layer l = layer_create(k, 8, 6);
-    memset(l.values.data, 0, 8 * 6 * 4);
-    check_linear(&l, 3, DTYPE_F32);
-    layer_destroy(&l);
+    for (int t = 0; t < table_count; t++) {
+        layer l = layer_create(&tables[t], 8, 6);
+        memset(l.values.data, 0, 8 * 6 * 4);
+        check_linear(&l, 3, DTYPE_F32);
+        layer_destroy(&l);
+    }
 }
 
 static void test_gram(void **state) {
     (void)state;
-    dtype types[] = {DTYPE_F32, DTYPE_BF16};
-    for (int t = 0; t < 2; t++) {
-        const kernels *k = kernels_for(types[t]);
-        if (!k) continue;
+    for (int t = 0; t < table_count; t++) {
+        const kernels *k = &tables[t];
         rng r = rng_seed(5);
-        matrix x = matrix_random(types[t], 37 * 24, &r), h = matrix_random(DTYPE_F32, 24 * 24, &r);
-        float *old = copy_of(&h);
+        matrix x = matrix_random(k, k->act, 37 * 24, &r), h = matrix_random(k, DTYPE_F32, 24 * 24, &r);
+        float *old = matrix_copy(&h);
         k->gram((float *)h.data, x.data, 37, 24);
         k->gram((float *)h.data, x.data, 0, 24);
-        reference expected = multiply(x.values, true, x.values, false, 24, 24, 37);
-        check(&h, old, &expected);
+        matrix_check(&h, "gram", 0, 24 * 24, old, reference_product(x.values, true, x.values, false, 24, 24, 37),
+                     SUM_ERROR);
         free(old);
         matrix_free(&x);
         matrix_free(&h);
@@ -276,24 +183,23 @@ static void test_gram(void **state) {
 
 static void test_same_bits(void **state) {
     (void)state;
-    const kernels *k = kernels_for(kernels_best_act());
+    const kernels *k = &tables[table_count - 1];
     rng r = rng_seed(9);
-    matrix dy = matrix_random(k->act, 700 * 96, &r), x = matrix_random(k->act, 700 * 64, &r);
+    matrix dy = matrix_random(k, k->act, 700 * 96, &r), x = matrix_random(k, k->act, 700 * 64, &r);
     layer l = layer_create(k, 96, 64);
-    matrix first = matrix_random(DTYPE_F32, 96 * 64, &r), second = matrix_random(DTYPE_F32, 96 * 64, &r);
-    memset(first.data, 0, 96 * 64 * 4);
-    memset(second.data, 0, 96 * 64 * 4);
-    k->linear_backward_weight((float *)first.data, dy.data, x.data, &l.w, 700);
-    k->linear_backward_weight((float *)second.data, dy.data, x.data, &l.w, 700);
-    assert_memory_equal(first.data, second.data, 96 * 64 * 4);
+    float *dw[2];
+    for (int run = 0; run < 2; run++) {
+        dw[run] = zeros(96 * 64, sizeof(float));
+        k->linear_backward_weight(dw[run], dy.data, x.data, &l.w, 700);
+    }
+    assert_memory_equal(dw[0], dw[1], 96 * 64 * 4);
     layer_destroy(&l);
     matrix_free(&dy);
     matrix_free(&x);
-    matrix_free(&first);
-    matrix_free(&second);
+    free(dw[0]), free(dw[1]);
 }
 
-/* ---- memory ---- */
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 /* AddressSanitizer shall let an allocation fail as libc does, instead of ending the program. */
 const char *__asan_default_options(void);
@@ -328,10 +234,11 @@ static void test_memory(void **state) {
 }
 
 int main(void) {
+    table_count = product_tables(tables);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_matmul_f32),  cmocka_unit_test(test_matmul_bf16),  cmocka_unit_test(test_many_shapes),
-        cmocka_unit_test(test_weights_f32), cmocka_unit_test(test_weights_bf16), cmocka_unit_test(test_update_copies),
-        cmocka_unit_test(test_gram),        cmocka_unit_test(test_same_bits),    cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_matmul), cmocka_unit_test(test_many_shapes), cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_gram),   cmocka_unit_test(test_same_bits),   cmocka_unit_test(test_update_copies),
+        cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

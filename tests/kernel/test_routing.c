@@ -1,10 +1,11 @@
-/* The routing kernels against naive ones, and their backward passes against finite differences. */
+/* Scores, choices, groups and the rows' way there and back against naive ones, and backward passes against finite
+ * differences. Gates are in test_gate.c. */
 #include "operation.h"
 
 static kernels tables[MAX_TABLES];
 static int table_count;
 
-/* ---- router --------------------------------------------------------------------------------------------------------- */
+/* ---- router ------------------------------------------------------------------------------------------------------ */
 
 static void naive_router(operation *op) {
     for (int64_t i = 0; i < op->N * op->E; i++) {
@@ -79,7 +80,39 @@ static void test_router_does_not_overflow(void **state) {
     }
 }
 
-/* ---- top_k ------------------------------------------------------------------------------------------------------------ */
+/* Normal with the wanted deviation, a function of seed and place, and probabilities of the noisy logits. */
+static void test_noise(void **state) {
+    (void)state;
+    enum { N = 2000, E = 8 };
+    for (int t = 0; t < table_count; t++) {
+        const kernels *k = &tables[t];
+        float *a = zeros(N * E, sizeof(float)), *b = zeros(N * E, sizeof(float)), *probs = zeros(N * E, sizeof(float));
+        k->router_noise(a, probs, 0.5f, 7, N, E);
+        k->router_noise(b, probs, 0.5f, 7, N, E);
+        assert_memory_equal(a, b, N * E * sizeof(float));
+        double sum = 0, squares = 0, fourth = 0;
+        for (int i = 0; i < N * E; i++) {
+            sum += (double)a[i];
+            squares += pow((double)a[i], 2);
+            fourth += pow((double)a[i], 4);
+        }
+        double variance = squares / (N * E);
+        assert_float_equal(sum / (N * E), 0, 0.02);
+        assert_float_equal(variance, 0.25, 0.01);
+        assert_float_equal(fourth / (N * E) / variance / variance, 3, 0.2);
+        for (int n = 0; n < N; n++) {
+            float total = 0;
+            for (int e = 0; e < E; e++) total += probs[n * E + e];
+            assert_float_equal(total, 1, 1e-5);
+        }
+        memset(b, 0, N * E * sizeof(float));
+        k->router_noise(b, probs, 0.5f, 8, N, E);
+        assert_memory_not_equal(a, b, N * E * sizeof(float));
+        free(a), free(b), free(probs);
+    }
+}
+
+/* ---- top_k ------------------------------------------------------------------------------------------------------- */
 
 static void naive_top_k(int32_t *chosen, const float *scores, const float *bias, int64_t E, int k) {
     bool taken[64] = {false};
@@ -128,17 +161,19 @@ static void test_top_k_of_nan_is_an_expert(void **state) {
     }
 }
 
-/* ---- group ------------------------------------------------------------------------------------------------------------ */
+/* ---- group ------------------------------------------------------------------------------------------------------- */
+
+enum { SPARE_ROWS = 3 }; /* behind the last: arrays are as long as the most that there can be */
 
 typedef struct grouping {
-    int64_t N, E, R, counts[64], start[65];
+    int64_t N, E, R;
     int k;
-    int32_t *chosen, *slot, *source;
+    int32_t counts[64], start[65], *chosen, *slot, *source;
 } grouping;
 
 /* Random choices; expert 1 gets nobody where there are enough others. */
 static grouping group_randomly(const kernels *table, int64_t N, int k, int64_t E, int64_t align) {
-    int64_t most = N * k + E * (align - 1);
+    int64_t most = N * k + E * (align - 1) + SPARE_ROWS;
     grouping g = {.N = N, .E = E, .k = k, .chosen = zeros(N * k, 4), .slot = zeros(N * k, 4), .source = zeros(most, 4)};
     for (int64_t n = 0; n < N; n++) {
         int64_t e = random_below(E);
@@ -147,8 +182,11 @@ static grouping group_randomly(const kernels *table, int64_t N, int k, int64_t E
             g.chosen[n * k + j] = (int32_t)(e % E);
         }
     }
+    memset(g.counts, 0x55, sizeof g.counts);
+    memset(g.start, 0x55, sizeof g.start);
     table->group(g.slot, g.source, g.counts, g.start, g.chosen, N, k, E, align);
     g.R = g.start[E];
+    for (int64_t row = g.R; row < most; row++) g.source[row] = -1; /* what reads further finds rows of nobody */
     return g;
 }
 
@@ -197,7 +235,7 @@ static void test_group(void **state) {
     }
 }
 
-/* ---- gather and combine ------------------------------------------------------------------------------------------------ */
+/* ---- gather and combine: how many rows there are is read on the device, start[E] --------------------------------- */
 
 static void naive_gather(operation *op) {
     for (int64_t i = 0; i < op->R * op->d; i++) {
@@ -206,15 +244,20 @@ static void naive_gather(operation *op) {
     }
 }
 
+static void assert_spare_rows_untouched(const kernels *k, const void *rows, int64_t R, int64_t d) {
+    for (int64_t i = R * d; i < (R + SPARE_ROWS) * d; i++) assert_true(isnan(act_read(k, rows, i)));
+}
+
 static void check_gather(const kernels *k, const grouping *g, int64_t d) {
     operation op = {.forward = naive_gather, .N = g->N, .R = g->R, .d = d, .k = g->k, .source = g->source};
     operation_input(k, &op, g->N * d, 1);
     operation_run(&op, g->R * d);
     double *drows = random_array(k, g->R * d, 1);
-    void *x = act_array(k, op.in[0], g->N * d), *rows = act_array(k, NULL, g->R * d);
+    void *x = act_array(k, op.in[0], g->N * d), *rows = act_array(k, NULL, (g->R + SPARE_ROWS) * d);
     void *given = act_array(k, drows, g->R * d);
-    k->gather(rows, x, g->source, g->k, g->R, d);
+    k->gather(rows, x, g->source, g->k, &g->start[g->E], d);
     assert_acts(k, "gather", rows, op.out, g->R * d);
+    assert_spare_rows_untouched(k, rows, g->R, d);
     for (gradient_mode mode = OVERWRITE; mode <= UNWANTED; mode++) {
         gradient dx = gradient_of_act(k, &op, 0, mode);
         k->gather_backward(gradient_out(dx, mode), given, g->slot, g->k, g->N, d);
@@ -245,7 +288,11 @@ static void check_combine(const kernels *k, const grouping *g, int64_t d) {
     assert_acts(k, "combine", y, op.out, g->N * d);
     gradient drows = gradient_of_act(k, &op, 0, OVERWRITE), dgates = {.before = zeros(g->N * g->k, sizeof(double))};
     dgates.data = float_array(NULL, g->N * g->k); /* overwritten, unlike a parameter's */
-    k->combine_backward(drows.data, dgates.data, given, rows, gates, g->slot, g->source, g->k, g->N, g->R, d);
+    free(drows.data);
+    drows.data = act_array(k, NULL, (g->R + SPARE_ROWS) * d);
+    k->combine_backward(drows.data, dgates.data, given, rows, gates, g->slot, g->source, g->k, g->N, &g->start[g->E],
+                        d);
+    assert_spare_rows_untouched(k, drows.data, g->R, d);
     for (int64_t r = 0; r < g->R; r++) /* rows of nobody: exactly 0, the padding goes through matrix products */
         for (int64_t c = 0; g->source[r] < 0 && c < d; c++) assert_true(act_read(k, drows.data, r * d + c) == 0);
     gradient_check(k, &op, "combine_backward drows", 0, drows, dy);
@@ -276,9 +323,13 @@ static void test_gather_and_combine(void **state) {
 int main(void) {
     table_count = test_tables(tables, fill_routing_avx2_f32, fill_routing_avx512_f32, fill_routing_avx512bf16_bf16);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_router), cmocka_unit_test(test_router_does_not_overflow),
-        cmocka_unit_test(test_top_k),  cmocka_unit_test(test_top_k_of_nan_is_an_expert),
-        cmocka_unit_test(test_group),  cmocka_unit_test(test_gather_and_combine),
+        cmocka_unit_test(test_router),
+        cmocka_unit_test(test_router_does_not_overflow),
+        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_top_k),
+        cmocka_unit_test(test_top_k_of_nan_is_an_expert),
+        cmocka_unit_test(test_group),
+        cmocka_unit_test(test_gather_and_combine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

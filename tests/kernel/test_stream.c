@@ -15,7 +15,7 @@ static void at_every_size(check run) {
         for (int s = 0; s < SIZES; s++) run(&tables[t], sizes[s][0], sizes[s][1]);
 }
 
-/* ---- embedding ------------------------------------------------------------------------------------------------------ */
+/* ---- embedding --------------------------------------------------------------------------------------------------- */
 
 static void naive_embed(operation *op) {
     for (int64_t i = 0; i < op->N * op->d; i++) op->out[i] = op->in[0][op->ids[i / op->d] * op->d + i % op->d];
@@ -29,13 +29,14 @@ static void check_embed(const kernels *k, int64_t N, int64_t d) {
     operation_input(k, &op, V * d, 1);
     operation_run(&op, N * d);
     double *dy = random_array(k, N * d, 1);
-    void *table = act_array(k, op.in[0], V * d), *y = act_array(k, NULL, N * d), *given = act_array(k, dy, N * d);
-    k->embed(y, table, ids, N, d);
+    void *y = act_array(k, NULL, N * d), *given = act_array(k, dy, N * d);
+    weight table = {.rows = V, .cols = d, .plain = act_array(k, op.in[0], V * d)};
+    k->embed(y, &table, ids, N);
     assert_acts(k, "embed", y, op.out, N * d);
     gradient g = gradient_of_param(k, &op, 0);
     k->embed_backward(g.data, given, ids, N, d, V);
     gradient_check(k, &op, "embed_backward", 0, g, dy);
-    free(table), free(y), free(given), free(dy), free(ids);
+    free(table.plain), free(y), free(given), free(dy), free(ids);
     operation_free(&op);
 }
 
@@ -44,64 +45,43 @@ static void test_embed(void **state) {
     at_every_size(check_embed);
 }
 
-/* ---- rms_norm ------------------------------------------------------------------------------------------------------- */
-
-static double naive_rstd(const double *x, int64_t d) {
-    double sum = 0;
-    for (int64_t c = 0; c < d; c++) sum += x[c] * x[c];
-    return 1 / sqrt(sum / (double)d + RMS_EPSILON);
-}
-
-static void naive_rms_norm(operation *op) {
-    for (int64_t n = 0; n < op->N; n++) {
-        double factor = op->scale * naive_rstd(op->in[0] + n * op->d, op->d);
-        for (int64_t i = n * op->d; i < (n + 1) * op->d; i++) op->out[i] = factor * op->in[0][i];
-    }
-}
-
-static void check_rms_norm(const kernels *k, int64_t N, int64_t d) {
-    if (d == 1) d = 2; /* the norm of one channel is its sign: the gradient is what rounding leaves of 0 */
-    operation op = {.forward = naive_rms_norm, .N = N, .d = d, .scale = 0.7};
-    operation_input(k, &op, N * d, 2);
+/* Rows of codes with `groups` scales each, one of them 0. */
+static void check_quantized_embed(const kernels *k, int64_t N, int64_t group, int64_t groups) {
+    enum { V = 7 };
+    int64_t d = group * groups;
+    quantized q = {.rows = V, .cols = d, .group = group, .levels = 31};
+    q.q = zeros(V * d, 1);
+    q.scale = zeros(V * groups, sizeof(float));
+    for (int64_t i = 0; i < V * d; i++) q.q[i] = (int8_t)(random_below(63) - 31);
+    for (int64_t i = 1; i < V * groups; i++) q.scale[i] = (float)random_value();
+    int32_t *ids = zeros(N, sizeof *ids);
+    for (int64_t n = 0; n < N; n++) ids[n] = (int32_t)((n * 3 + V - 1) % V); /* the last row first */
+    operation op = {.forward = naive_embed, .N = N, .d = d, .ids = ids, .inputs = 1, .count = {V * d}};
+    op.in[0] = zeros(V * d, sizeof(double));
+    for (int64_t i = 0; i < V * d; i++) op.in[0][i] = (double)q.q[i] * q.scale[i / d * groups + i % d / group];
     operation_run(&op, N * d);
-    double *dy = random_array(k, N * d, 1);
-    void *x = act_array(k, op.in[0], N * d), *y = act_array(k, NULL, N * d), *given = act_array(k, dy, N * d);
-    float *rstd = float_array(NULL, N);
-    k->rms_norm(y, rstd, x, 0.7f, N, d);
-    assert_acts(k, "rms_norm", y, op.out, N * d);
-    for (int64_t n = 0; n < N; n++) assert_near(k, false, "rstd", n, rstd[n], naive_rstd(op.in[0] + n * d, d), 0);
-    for (gradient_mode mode = OVERWRITE; mode <= UNWANTED; mode++) {
-        gradient dx = gradient_of_act(k, &op, 0, mode);
-        k->rms_norm_backward(gradient_out(dx, mode), given, x, rstd, 0.7f, N, d);
-        gradient_check(k, &op, "rms_norm_backward", 0, dx, dy);
-    }
-    free(x), free(y), free(given), free(dy), free(rstd);
+    weight table = {.rows = V, .cols = d, .quantized = &q};
+    void *y = act_array(k, NULL, N * d);
+    k->embed(y, &table, ids, N);
+    assert_acts(k, "embed of codes", y, op.out, N * d);
+    free(y), free(ids), quantized_free(&q);
     operation_free(&op);
 }
 
-static void test_rms_norm(void **state) {
+static void test_quantized_embed(void **state) {
     (void)state;
-    at_every_size(check_rms_norm);
+    static const int64_t shapes[][3] = {/* N, group, groups */ {0, 16, 1},
+                                        {1, 1, 1},
+                                        {9, 37, 1},
+                                        {9, 32, 3},
+                                        {20, 5, 7},
+                                        {40, 64, 8}};
+    for (int t = 0; t < table_count; t++)
+        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+            check_quantized_embed(&tables[t], shapes[s][0], shapes[s][1], shapes[s][2]);
 }
 
-static void test_rms_norm_many_rows(void **state) {
-    (void)state;
-    for (int t = 0; t < table_count; t++) {
-        const kernels *k = &tables[t];
-        enum { N = 300, D = 77 };
-        operation op = {.forward = naive_rms_norm, .N = N, .d = D, .scale = 1};
-        operation_input(k, &op, N * D, 0.005); /* as small as a fresh embedding */
-        operation_run(&op, N * D);
-        void *x = act_array(k, op.in[0], N * D);
-        float *rstd = float_array(NULL, N);
-        k->rms_norm(x, rstd, x, 1, N, D); /* in place */
-        assert_acts(k, "rms_norm", x, op.out, N * D);
-        free(x), free(rstd);
-        operation_free(&op);
-    }
-}
-
-/* ---- mix, scale_add, gated_skip --------------------------------------------------------------------------------------- */
+/* ---- mix, scale_add, gated_skip ---------------------------------------------------------------------------------- */
 
 static void naive_mix(operation *op) {
     for (int64_t i = 0; i < op->N * op->d; i++) {
@@ -219,7 +199,7 @@ static void test_gated_skip(void **state) {
     at_every_size(check_gated_skip);
 }
 
-/* ---- smear ------------------------------------------------------------------------------------------------------------ */
+/* ---- smear ------------------------------------------------------------------------------------------------------- */
 
 static void naive_smear(operation *op) {
     for (int64_t i = 0; i < op->N * op->d; i++) {
@@ -282,7 +262,35 @@ static void test_smear(void **state) {
     }
 }
 
-/* ---- activations -------------------------------------------------------------------------------------------------------- */
+/* ---- biases ------------------------------------------------------------------------------------------------------ */
+
+static void naive_bias_add(operation *op) {
+    for (int64_t i = 0; i < op->N * op->d; i++) op->out[i] = op->in[0][i] + op->in[1][i % op->d];
+}
+
+static void check_bias_add(const kernels *k, int64_t N, int64_t d) {
+    operation op = {.forward = naive_bias_add, .N = N, .d = d};
+    operation_input(k, &op, N * d, 1);
+    operation_input(k, &op, d, 1);
+    operation_run(&op, N * d);
+    double *dy = random_array(k, N * d, 1);
+    void *y = act_array(k, op.in[0], N * d), *given = act_array(k, dy, N * d);
+    float *bias = float_array(op.in[1], d);
+    k->bias_add(y, bias, N, d);
+    assert_acts(k, "bias_add", y, op.out, N * d);
+    gradient dbias = gradient_of_param(k, &op, 1);
+    k->bias_add_backward(dbias.data, given, N, d);
+    gradient_check(k, &op, "bias_add_backward", 1, dbias, dy);
+    free(dy), free(y), free(given), free(bias);
+    operation_free(&op);
+}
+
+static void test_bias_add(void **state) {
+    (void)state;
+    at_every_size(check_bias_add);
+}
+
+/* ---- activations ------------------------------------------------------------------------------------------------- */
 
 static void naive_activate(operation *op) {
     for (int64_t i = 0; i < op->N * op->width; i++) {
@@ -305,10 +313,10 @@ static void check_activate(const kernels *k, int64_t N, int64_t width) {
         operation_run(&op, N * width);
         double *dh = random_array(k, N * width, 1);
         void *u = act_array(k, op.in[0], in), *h = act_array(k, NULL, N * width), *given = act_array(k, dh, N * width);
-        k->activate(h, u, f, N, width);
+        k->activate(h, u, f, NULL, N, width);
         assert_acts(k, "activate", h, op.out, N * width);
         gradient du = gradient_of_act(k, &op, 0, OVERWRITE);
-        k->activate_backward(du.data, given, u, f, N, width);
+        k->activate_backward(du.data, given, u, f, NULL, N, width);
         gradient_check(k, &op, "activate_backward", 0, du, dh);
         free(u), free(h), free(given), free(dh);
         operation_free(&op);
@@ -320,6 +328,30 @@ static void test_activate(void **state) {
     at_every_size(check_activate);
 }
 
+/* Experts' rows: the device knows how many of the N there are, and the others are neither read nor written. */
+static void test_activate_counted_rows(void **state) {
+    (void)state;
+    enum { N = 40, ROWS = 23, WIDTH = 37 };
+    static const int32_t counts[] = {ROWS, 0, N};
+    for (int t = 0; t < table_count; t++)
+        for (int c = 0; c < 3; c++)
+            for (activation f = ACTIVATION_RELU2; f <= ACTIVATION_SWIGLU; f++) {
+                const kernels *k = &tables[t];
+                int64_t in = WIDTH * (f == ACTIVATION_SWIGLU ? 2 : 1), rows = counts[c];
+                double *values = random_array(k, N * in, 3);
+                void *u = act_array(k, values, N * in), *dh = act_array(k, values, N * WIDTH);
+                void *h = act_array(k, NULL, N * WIDTH), *du = act_array(k, NULL, N * in);
+                void *h_want = act_array(k, NULL, N * WIDTH), *du_want = act_array(k, NULL, N * in);
+                k->activate(h, u, f, &counts[c], N, WIDTH);
+                k->activate(h_want, u, f, NULL, rows, WIDTH);
+                assert_memory_equal(h, h_want, N * WIDTH * act_bytes(k));
+                k->activate_backward(du, dh, u, f, &counts[c], N, WIDTH);
+                k->activate_backward(du_want, dh, u, f, NULL, rows, WIDTH);
+                assert_memory_equal(du, du_want, N * in * act_bytes(k));
+                free(values), free(u), free(dh), free(h), free(du), free(h_want), free(du_want);
+            }
+}
+
 /* a σ(a) for a ≪ 0 is a eᵃ: shows the relative error of the exponential. */
 static void test_exp_is_accurate(void **state) {
     (void)state;
@@ -329,10 +361,10 @@ static void test_exp_is_accurate(void **state) {
         if (k->act != DTYPE_F32) continue;
         float *u = zeros(2 * COUNT, sizeof(float)), *h = zeros(COUNT, sizeof(float));
         for (int i = 0; i < COUNT; i++) u[i] = (float)(-80 + 100.0 * i / (COUNT - 1)), u[COUNT + i] = 1;
-        k->activate(h, u, ACTIVATION_SWIGLU, 1, COUNT);
+        k->activate(h, u, ACTIVATION_SWIGLU, NULL, 1, COUNT);
         for (int i = 0; i < COUNT; i++) {
             double want = (double)u[i] / (1 + exp(-(double)u[i]));
-            if (fabs(h[i] - want) > 5e-7 * fabs(want))
+            if (!(fabs(h[i] - want) <= 5e-7 * fabs(want)))
                 fail_msg("%s: silu(%g) is %.9g, not %.9g", k->name, u[i], h[i], want);
         }
         free(u), free(h);
@@ -346,14 +378,14 @@ static void test_nan_stays(void **state) {
         double values[2] = {NAN, 1};
         for (activation f = ACTIVATION_RELU2; f <= ACTIVATION_SWIGLU; f++) {
             void *u = act_array(k, values, 2), *h = act_array(k, values + 1, 1);
-            k->activate(h, u, f, 1, 1);
+            k->activate(h, u, f, NULL, 1, 1);
             assert_true(isnan(act_read(k, h, 0)));
             free(u), free(h);
         }
     }
 }
 
-/* ---- the same bits every time ----------------------------------------------------------------------------------------- */
+/* ---- the same bits every time ------------------------------------------------------------------------------------ */
 
 static void test_sums_are_reproducible(void **state) {
     (void)state;
@@ -366,14 +398,15 @@ static void test_sums_are_reproducible(void **state) {
         for (int n = 0; n < N; n++) ids[n] = (int32_t)random_below(V);
         float *w = float_array(values, 2 * D), *sums[2];
         for (int run = 0; run < 2; run++) {
-            float *s = sums[run] = zeros(6 * D + V * D, sizeof(float));
+            float *s = sums[run] = zeros(7 * D + V * D, sizeof(float));
             k->mix_backward((grad_out){0}, (grad_out){0}, s, x, x, x, w, N, D);
             k->scale_add_backward((grad_out){0}, (grad_out){0}, s + 2 * D, x, x, w, N, D);
             k->gated_skip_backward((grad_out){0}, (grad_out){0}, s + 3 * D, s + 4 * D, x, x, x, w, w + D, N, D);
             k->smear_backward((grad_out){0}, s + 5 * D, x, x, w, NULL, 1, N, D, D);
-            k->embed_backward(s + 6 * D, x, ids, N, D, V);
+            k->bias_add_backward(s + 6 * D, x, N, D);
+            k->embed_backward(s + 7 * D, x, ids, N, D, V);
         }
-        assert_memory_equal(sums[0], sums[1], (6 * D + V * D) * sizeof(float));
+        assert_memory_equal(sums[0], sums[1], (7 * D + V * D) * sizeof(float));
         assert_true(sums[0][0] != 0);
         free(sums[0]), free(sums[1]), free(w), free(x), free(values);
     }
@@ -383,13 +416,14 @@ int main(void) {
     table_count = test_tables(tables, fill_stream_avx2_f32, fill_stream_avx512_f32, fill_stream_avx512bf16_bf16);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_embed),
-        cmocka_unit_test(test_rms_norm),
-        cmocka_unit_test(test_rms_norm_many_rows),
+        cmocka_unit_test(test_quantized_embed),
         cmocka_unit_test(test_mix),
         cmocka_unit_test(test_scale_add),
         cmocka_unit_test(test_gated_skip),
         cmocka_unit_test(test_smear),
+        cmocka_unit_test(test_bias_add),
         cmocka_unit_test(test_activate),
+        cmocka_unit_test(test_activate_counted_rows),
         cmocka_unit_test(test_exp_is_accurate),
         cmocka_unit_test(test_nan_stays),
         cmocka_unit_test(test_sums_are_reproducible),

@@ -6,7 +6,7 @@
 
 static void assert_counts(const model_config *c) {
     model *m;
-    assert_ok(model_create(&m, c, kernels_for(DTYPE_F32)));
+    assert_ok(model_create(&m, c, kernels_for(DTYPE_F32), MODEL_RUN));
     model_budget b = model_budget_count(c);
     assert_int_equal(b.total, model_param_total(m));
     int64_t experts = 0, sum = 0;

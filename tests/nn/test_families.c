@@ -4,7 +4,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
-#include "nn/forward.h"
+#include "nn/pass.h"
 #include <math.h>
 
 enum { LENGTH = 24, VOCAB = 50 };
@@ -106,7 +106,7 @@ static void perturb(model *m) {
 
 static model *make_as(model_config c, dtype act) {
     model *m;
-    assert_ok(model_create(&m, &c, kernels_for(act)));
+    assert_ok(model_create(&m, &c, kernels_for(act), MODEL_TRAIN));
     assert_ok(model_init(m, 1));
     perturb(m);
     return m;
@@ -121,9 +121,29 @@ static void make_ids(int32_t *ids, uint64_t seed) {
     for (int i = 0; i < LENGTH; i++) ids[i] = (int32_t)rng_below(&r, VOCAB);
 }
 
+static pass *make_pass(model *m) {
+    pass *p;
+    assert_ok(pass_create(&p, m));
+    return p;
+}
+
+/* What one batch finds. */
+static const pass_statistics *evaluated(pass *p, const batch *b) {
+    pass_clear(p);
+    assert_ok(pass_evaluate(p, b, NULL));
+    return pass_read(p);
+}
+static const pass_statistics *trained(pass *p, const batch *b) {
+    pass_clear(p);
+    assert_ok(pass_train(p, b, 1));
+    return pass_read(p);
+}
+
 static void logits_of(model *m, const int32_t *ids, const int32_t *first, float *logits) {
     batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .first = first};
-    assert_ok(model_logits(m, &b, logits));
+    pass *p = make_pass(m);
+    assert_ok(pass_logits(p, &b, logits));
+    pass_destroy(p);
 }
 
 /* ---- what holds for all ---- */
@@ -138,16 +158,18 @@ static void decoding_equals_forward(void **state) {
         make_ids(ids, 2);
         logits_of(m, ids, NULL, full);
         kv_cache *cache;
+        pass *p = make_pass(m);
         assert_ok(kv_cache_create(&cache, m, 1, LENGTH));
         for (int round = 0; round < 2; round++) { /* the second one after a reset */
             for (int64_t at = 0, count; at < LENGTH; at += count) {
                 count = at == 2 ? 5 : 1;
-                assert_ok(model_decode(m, cache, ids + at, count, step));
+                assert_ok(pass_decode(p, cache, ids + at, count, step));
                 for (int v = 0; v < VOCAB; v++) assert_float_equal(step[v], full[(at + count - 1) * VOCAB + v], 2e-4);
             }
-            kv_cache_reset(cache);
+            kv_cache_reset(cache, 0);
         }
         kv_cache_destroy(cache);
+        pass_destroy(p);
         model_destroy(m);
     }
 }
@@ -195,40 +217,38 @@ static void causal(void **state) {
 
 /* A step of plain gradient descent on every trained parameter. */
 static void descend(model *m, float rate) {
-    for (int i = 0; i < m->param_count; i++) {
-        param *p = m->params[i];
-        if (!p->grad) continue;
-        int64_t n = param_count(p);
-        float *w = xmalloc((size_t)n * sizeof *w), *g = xmalloc((size_t)n * sizeof *g);
-        tensor_read(m->k, &p->value, w);
-        m->k->download(g, p->grad, (size_t)n * sizeof *g);
-        for (int64_t j = 0; j < n; j++) w[j] -= rate * g[j];
-        tensor_write(m->k, &p->value, w);
-        free(w);
-        free(g);
-    }
+    int64_t n = m->layout.trained;
+    float *w = xmalloc((size_t)n * sizeof *w), *g = xmalloc((size_t)n * sizeof *g);
+    m->k->download(w, m->values.data, (size_t)n * sizeof *w);
+    m->k->download(g, m->gradients.data, (size_t)n * sizeof *g);
+    for (int64_t j = 0; j < n; j++) w[j] -= rate * g[j];
+    m->k->upload(m->values.data, w, (size_t)n * sizeof *w);
+    free(w);
+    free(g);
     assert_ok(model_refresh(m));
 }
 
 static void loss_falls_as(model_config c, dtype act) {
     model *m;
-    model_loss loss = {0};
     int32_t ids[LENGTH + 1];
-    double start = 0;
-    assert_ok(model_create(&m, &c, kernels_for(act)));
+    double start = 0, ce = 0;
+    assert_ok(model_create(&m, &c, kernels_for(act), MODEL_TRAIN));
     assert_ok(model_init(m, 1));
     make_ids(ids, 4);
     ids[LENGTH] = 1;
     batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids + 1};
+    pass *p = make_pass(m);
     for (int step = 0; step < 40; step++) {
         model_zero_grad(m);
-        assert_ok(model_train_step(m, &b, 1, &loss));
-        assert_true(isfinite(loss.ce) && isfinite(loss.aux));
-        if (step == 0) start = loss.ce;
+        const pass_statistics *found = trained(p, &b);
+        assert_true(isfinite(found->ce) && isfinite(found->aux));
+        ce = found->ce;
+        if (step == 0) start = ce;
         descend(m, 0.05f);
-        model_balance_experts(m);
+        model_balance_experts(m, found);
     }
-    assert_true(loss.ce < start - 0.7);
+    assert_true(ce < start - 0.7);
+    pass_destroy(p);
     model_destroy(m);
 }
 
@@ -265,8 +285,9 @@ static void hashes_by_hand(void **state) {
     model *m = make(c);
     const int32_t ids[3] = {3, 60000, 5}, targets[3] = {1, 2, 3};
     batch b = {.batch = 1, .length = 3, .input_ids = ids, .target_ids = targets};
-    model_loss loss;
-    assert_ok(model_train_step(m, &b, 1, &loss));
+    pass *p = make_pass(m);
+    trained(p, &b);
+    pass_destroy(p);
     int32_t mixed_ids = (int32_t)(36313u * 60000u) ^ (int32_t)(27191u * 3u);
     int second = ((mixed_ids % 32) + 32) % 32;
     assert_true(mixed_ids < 0);
@@ -289,18 +310,19 @@ static void hashes_can_learn(void **state) {
         c.stem.bigram_dim = i == 2 ? 64 : 16;
         c.init.hash = i == 1 ? HASH_ZERO_PROJECTION : HASH_ZERO_TABLE;
         model *m;
-        model_loss loss;
         int32_t ids[LENGTH];
         make_ids(ids, 2);
-        assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32)));
+        assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_TRAIN));
         assert_ok(model_init(m, 1));
         batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids};
-        assert_ok(model_train_step(m, &b, 1, &loss));
+        pass *p = make_pass(m);
+        trained(p, &b);
+        pass_destroy(p);
         double squares = 0;
         param *table = model_find(m, "bigram_emb.weight"), *proj = model_find(m, "bigram_proj.weight");
         assert_int_equal(proj == NULL, i == 2);
-        squares += m->k->sum_squares(table->grad, param_count(table));
-        if (proj) squares += m->k->sum_squares(proj->grad, param_count(proj));
+        m->k->add_squares(&squares, table->grad, param_count(table));
+        if (proj) m->k->add_squares(&squares, proj->grad, param_count(proj));
         assert_true(squares > 0);
         model_destroy(m);
     }
@@ -398,7 +420,7 @@ static void random_is_frozen(void **state) {
 
 /* ---- mixtures ---- */
 
-/* Biases move towards balance by exactly one step a call, and the load is forgotten then. */
+/* Biases move towards balance by exactly one step a call. */
 static void balancing_without_a_loss(void **state) {
     (void)state;
     model_config c = standard();
@@ -412,23 +434,21 @@ static void balancing_without_a_loss(void **state) {
     int32_t ids[LENGTH];
     make_ids(ids, 2);
     batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids};
-    model_loss loss;
-    assert_ok(model_evaluate(m, &b, &loss, NULL));
-    model_balance_experts(m); /* evaluating is no load */
+    pass *p = make_pass(m);
+    pass_clear(p);
+    model_balance_experts(m, pass_read(p)); /* no load, no step */
     tensor_read(m->k, &bias->value, values);
     for (int e = 0; e < 4; e++) assert_true(values[e] == 0);
-    assert_ok(model_train_step(m, &b, 1, &loss));
-    float share[4];
-    memcpy(share, m->routing[0].share, sizeof share);
-    model_balance_experts(m);
+    const pass_statistics *found = trained(p, &b);
+    model_balance_experts(m, found);
     tensor_read(m->k, &bias->value, values);
+    const routing_entry *router = &found->routing[0];
+    assert_int_equal(router->layer, 2);
     for (int e = 0; e < 4; e++) {
-        float expected = share[e] > 0.25f ? -0.125f : share[e] < 0.25f ? 0.125f : 0;
-        assert_true(values[e] == expected);
+        const double share = router->share[e];
+        assert_true(values[e] == (float)(share > 0.25 ? -0.125 : share < 0.25 ? 0.125 : 0));
     }
-    model_balance_experts(m);
-    tensor_read(m->k, &bias->value, values);
-    for (int e = 0; e < 4; e++) assert_true(fabsf(values[e]) <= 0.125f);
+    pass_destroy(p);
     model_destroy(m);
 }
 
@@ -441,18 +461,19 @@ static void bias_reaches_balance(void **state) {
     int32_t ids[8 * LENGTH];
     for (int row = 0; row < 8; row++) make_ids(ids + row * LENGTH, 10 + (uint64_t)row);
     batch b = {.batch = 8, .length = LENGTH, .input_ids = ids, .target_ids = ids};
-    model_loss loss;
-    float before = 0, after = 0;
+    pass *p = make_pass(m);
+    double before = 0, after = 0;
     for (int step = 0; step < 60; step++) {
-        assert_ok(model_train_step(m, &b, 1, &loss));
-        float most = 0;
-        for (int e = 0; e < 4; e++) most = fmaxf(most, m->routing[0].share[e]);
+        const pass_statistics *found = trained(p, &b);
+        double most = 0;
+        for (int e = 0; e < 4; e++) most = fmax(most, found->routing[0].share[e]);
         if (step == 0) before = most;
         after = most;
-        model_balance_experts(m);
+        model_balance_experts(m, found);
     }
-    assert_true(before > 0.33f);
-    assert_true(after < before && after < 0.33f);
+    assert_true(before > 0.33);
+    assert_true(after < before && after < 0.33);
+    pass_destroy(p);
     model_destroy(m);
 }
 
@@ -484,11 +505,11 @@ static void noise_needs_no_state(void **state) {
     make_ids(others, 3);
     batch a = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids}, b = a;
     b.input_ids = others;
-    model_loss first, between, again, quiet;
-    assert_ok(model_train_step(m, &a, 1, &first));
-    assert_ok(model_train_step(m, &b, 1, &between));
-    assert_ok(model_train_step(m, &a, 1, &again));
-    assert_ok(model_evaluate(m, &a, &quiet, NULL));
+    pass *p = make_pass(m);
+    const pass_statistics first = *trained(p, &a);
+    trained(p, &b);
+    const pass_statistics again = *trained(p, &a), quiet = *evaluated(p, &a);
+    pass_destroy(p);
     assert_true(first.ce == again.ce && first.aux == again.aux);
     assert_true(first.aux != quiet.aux);
     model_destroy(m);
@@ -501,16 +522,17 @@ static void mean_and_sum(void **state) {
     int32_t ids[LENGTH];
     make_ids(ids, 2);
     batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids};
-    model_loss mean, sum;
-    model *m = make(c);
-    assert_ok(model_evaluate(m, &b, &mean, NULL));
-    model_destroy(m);
-    c.moe.aux_mean = false;
-    m = make(c);
-    assert_ok(model_evaluate(m, &b, &sum, NULL));
-    model_destroy(m);
-    assert_float_equal(sum.aux, 5 * mean.aux, 1e-6);
-    assert_true(mean.aux >= 0.01 * 0.99);
+    double aux[2];
+    for (int i = 0; i < 2; i++) {
+        c.moe.aux_mean = i == 0;
+        model *m = make(c);
+        pass *p = make_pass(m);
+        aux[i] = evaluated(p, &b)->aux;
+        pass_destroy(p);
+        model_destroy(m);
+    }
+    assert_float_equal(aux[1], 5 * aux[0], 1e-6);
+    assert_true(aux[0] >= 0.01 * 0.99);
 }
 
 /* Upcycled layers get a selection bias where the config has them, and copies of the MLP. */

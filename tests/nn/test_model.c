@@ -1,7 +1,7 @@
 /* A whole small model: decoding against the full pass, documents, upcycling, looping, a loss that falls. */
 #include "base/memory.h"
 #include "base/random.h"
-#include "nn/model.h"
+#include "nn/pass.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +51,7 @@ static void perturb(model *m) {
 
 static model *make(model_config c) {
     model *m;
-    assert_int_equal(model_create(&m, &c, kernels_for(DTYPE_F32)), STATUS_OK);
+    assert_int_equal(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_TRAIN), STATUS_OK);
     assert_int_equal(model_init(m, 1), STATUS_OK);
     perturb(m);
     return m;
@@ -71,9 +71,17 @@ static void make_ids(int32_t *ids, uint64_t seed) {
     for (int i = 0; i < LENGTH; i++) ids[i] = (int32_t)rng_below(&r, VOCAB);
 }
 
+static pass *make_pass(model *m) {
+    pass *p;
+    assert_int_equal(pass_create(&p, m), STATUS_OK);
+    return p;
+}
+
 static void logits_of(model *m, const int32_t *ids, const int32_t *first, float *logits) {
     batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .first = first};
-    assert_int_equal(model_logits(m, &b, logits), STATUS_OK);
+    pass *p = make_pass(m);
+    assert_int_equal(pass_logits(p, &b, logits), STATUS_OK);
+    pass_destroy(p);
 }
 
 static void test_decode_equals_forward(void **state) {
@@ -84,14 +92,16 @@ static void test_decode_equals_forward(void **state) {
     make_ids(ids, 2);
     logits_of(m, ids, NULL, full);
     kv_cache *cache;
+    pass *p = make_pass(m);
     assert_int_equal(kv_cache_create(&cache, m, 1, LENGTH), STATUS_OK);
     for (int64_t at = 0, count = 7; at < LENGTH; at += count, count = 1) {
-        assert_int_equal(model_decode(m, cache, ids + at, count, step), STATUS_OK);
+        assert_int_equal(pass_decode(p, cache, ids + at, count, step), STATUS_OK);
         for (int v = 0; v < VOCAB; v++) assert_float_equal(step[v], full[(at + count - 1) * VOCAB + v], 2e-4);
     }
-    assert_int_equal(kv_cache_length(cache), LENGTH);
-    assert_int_not_equal(model_decode(m, cache, ids, 1, step), STATUS_OK); /* full */
+    assert_int_equal(kv_cache_length(cache, 0), LENGTH);
+    assert_int_not_equal(pass_decode(p, cache, ids, 1, step), STATUS_OK); /* full */
     kv_cache_destroy(cache);
+    pass_destroy(p);
     model_destroy(m);
 }
 
@@ -172,8 +182,8 @@ static void test_init_is_deterministic_and_orthogonal(void **state) {
     (void)state;
     model_config c = small();
     model *m, *again;
-    assert_int_equal(model_create(&m, &c, kernels_for(DTYPE_F32)), STATUS_OK);
-    assert_int_equal(model_create(&again, &c, kernels_for(DTYPE_F32)), STATUS_OK);
+    assert_int_equal(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_TRAIN), STATUS_OK);
+    assert_int_equal(model_create(&again, &c, kernels_for(DTYPE_F32), MODEL_TRAIN), STATUS_OK);
     assert_int_equal(model_init(m, 9), STATUS_OK);
     assert_int_equal(model_init(again, 9), STATUS_OK);
     param *p = model_find(m, "blocks.0.mlp.fc.weight"), *q = model_find(again, "blocks.0.mlp.fc.weight");
@@ -192,14 +202,25 @@ static void test_init_is_deterministic_and_orthogonal(void **state) {
     model_destroy(again);
 }
 
+/* w ← w − rate · gradient, all at once: values and gradients lie alike in their arenas. */
+static void descend(model *m, float rate) {
+    int64_t n = m->layout.trained;
+    float *w = xmalloc((size_t)n * sizeof *w), *g = xmalloc((size_t)n * sizeof *g);
+    m->k->download(w, m->values.data, (size_t)n * sizeof *w);
+    m->k->download(g, m->gradients.data, (size_t)n * sizeof *g);
+    for (int64_t j = 0; j < n; j++) w[j] -= rate * g[j];
+    m->k->upload(m->values.data, w, (size_t)n * sizeof *w);
+    free(w);
+    free(g);
+}
+
 /* Plain gradient descent on one batch, in every activation type that this machine has. */
 static void loss_falls(dtype act) {
     model_config c = small();
     model *m;
-    model_loss loss;
-    double start = 0;
+    double start = 0, ce = 0;
     int32_t ids[LENGTH + 1];
-    assert_int_equal(model_create(&m, &c, kernels_for(act)), STATUS_OK);
+    assert_int_equal(model_create(&m, &c, kernels_for(act), MODEL_TRAIN), STATUS_OK);
     assert_int_equal(model_init(m, 1), STATUS_OK);
     bool layers[MODEL_MAX_LAYERS] = {[2] = true};
     assert_int_equal(model_upcycle(m, layers, 4, 2, 5, NULL, NULL), STATUS_OK);
@@ -207,26 +228,22 @@ static void loss_falls(dtype act) {
     make_ids(ids, 4);
     ids[LENGTH] = 1;
     batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids + 1};
+    pass *p = make_pass(m);
     for (int step = 0; step < 40; step++) {
         model_zero_grad(m);
-        assert_int_equal(model_train_step(m, &b, 1, &loss), STATUS_OK);
-        assert_true(isfinite(loss.ce) && isfinite(loss.aux));
-        if (step == 0) start = loss.ce;
-        for (int i = 0; i < m->param_count; i++) {
-            param *p = m->params[i];
-            int64_t n = param_count(p);
-            float *w = xmalloc((size_t)n * sizeof *w), *g = xmalloc((size_t)n * sizeof *g);
-            tensor_read(m->k, &p->value, w);
-            m->k->download(g, p->grad, (size_t)n * sizeof *g);
-            for (int64_t j = 0; j < n; j++) w[j] -= 0.05f * g[j];
-            tensor_write(m->k, &p->value, w);
-            free(w);
-            free(g);
-        }
+        pass_clear(p);
+        assert_int_equal(pass_train(p, &b, 1), STATUS_OK);
+        const pass_statistics *found = pass_read(p);
+        assert_true(isfinite(found->ce) && isfinite(found->aux));
+        assert_int_equal(found->routed, 2);
+        ce = found->ce;
+        if (step == 0) start = ce;
+        descend(m, 0.05f);
         assert_int_equal(model_refresh(m), STATUS_OK);
     }
     assert_float_equal(start, log(VOCAB), 0.2);
-    assert_true(loss.ce < start - 1);
+    assert_true(ce < start - 1);
+    pass_destroy(p);
     model_destroy(m);
 }
 
@@ -242,8 +259,16 @@ static void test_beyond_vocabulary(void **state) {
     int32_t ids[LENGTH] = {[3] = VOCAB};
     float logits[LENGTH * VOCAB];
     batch b = {.batch = 1, .length = LENGTH, .input_ids = ids};
-    assert_int_equal(model_logits(m, &b, logits), STATUS_FAILED);
+    pass *p = make_pass(m);
+    assert_int_equal(pass_logits(p, &b, logits), STATUS_FAILED);
     assert_non_null(strstr(error_message(), "vocabulary of 50"));
+    int32_t good[LENGTH] = {0}, targets[LENGTH] = {[5] = VOCAB, [6] = -1};
+    b = (batch){.batch = 1, .length = LENGTH, .input_ids = good, .target_ids = targets};
+    assert_int_equal(pass_evaluate(p, &b, NULL), STATUS_FAILED);
+    assert_non_null(strstr(error_message(), "vocabulary of 50"));
+    targets[5] = VOCAB - 1;
+    assert_int_equal(pass_evaluate(p, &b, NULL), STATUS_OK); /* −1: not scored */
+    pass_destroy(p);
     model_destroy(m);
 }
 

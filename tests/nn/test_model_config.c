@@ -116,13 +116,13 @@ static void rules(void **state) {
     assert_refused(c.residual.parallel_start_layer = 10, "parallel_start_layer");
     assert_refused(c.loop.last = 9, "loop_end");
     assert_refused(c.loop.first = 6, "loop_start");
-    assert_refused((c.num_layers = 64, c.loop.last = 63, c.loop.extra_passes = 4), "num_loops");
+    assert_refused((c.num_layers = 256, c.loop.last = 255, c.loop.extra_passes = 4), "num_loops");
     assert_refused((c.loop.extra_passes = 0, c.loop.on = true), "looping");
     assert_refused(c.moe.top_k = 3, "moe_top_k");
     assert_refused(c.moe.layers[9] = true, "moe_layers");
     assert_refused(c.mlp.activation = (activation)7, "activation");
     assert_refused(c.rotary.base = 0, "rope_base");
-    assert_refused(c.moe.experts = 65, "moe_num_experts");
+    assert_refused(c.moe.experts = 513, "moe_num_experts");
     assert_refused(c.moe.start_layer = 9, "moe_start_layer");
     assert_refused((c.moe.start_layer = 4, c.moe.layers[2] = true), "moe_start_layer");
     assert_refused((c.loop.skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
@@ -136,7 +136,7 @@ static void rules(void **state) {
     assert_refused(c.random_up.layers[3] = c.moe.layers[3] = true, "random_up_layers");
     assert_refused((c.random_up.layers[3] = true, c.mlp.activation = ACTIVATION_SWIGLU), "random_up_layers");
     assert_refused((c.random_up.layers[3] = true, c.random_up.rank = 513), "random_up_rank");
-    assert_refused((c.random_up.layers[3] = true, c.random_up.experts = 65), "random_up_experts");
+    assert_refused((c.random_up.layers[3] = true, c.random_up.experts = 513), "random_up_experts");
 }
 
 /* Keys of an option that is not there: the model would not be what its author thinks. */
@@ -214,9 +214,9 @@ static void json_refusals(void **state) {
     (void)state;
     assert_json_refused("num_layers", NULL, "num_layers is missing");
     assert_json_refused("num_layers", "\"9\"", "num_layers: expected an integer");
-    assert_json_refused("num_layers", "9.5", "num_layers: expected an integer from 1 to 64, found 9.5");
+    assert_json_refused("num_layers", "9.5", "num_layers: expected an integer from 1 to 256, found 9.5");
     assert_json_refused("num_layers", "1e300", "num_layers: expected");
-    assert_json_refused("num_layers", "65", "num_layers: expected");
+    assert_json_refused("num_layers", "257", "num_layers: expected");
     assert_json_refused("xsa", "1", "xsa: expected true or false");
     assert_json_refused("activation", "\"gelu\"", "activation: expected one of relu2, leaky_relu2, swiglu");
     assert_json_refused("moe_layers", "[1.5]", "moe_layers: expected a list");

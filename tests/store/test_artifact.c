@@ -32,7 +32,7 @@ static model *tiny_model(void) {
     const kernels *k = kernels_for(DTYPE_F32);
     const model_config c = tiny_config();
     model *m;
-    assert_ok(model_create(&m, &c, k));
+    assert_ok(model_create(&m, &c, k, MODEL_VALUES));
     assert_ok(model_init(m, 7));
     rng r = rng_seed(5); /* nothing stays zero or one */
     for (int i = 0; i < m->param_count; i++) {
@@ -56,13 +56,12 @@ static batch tiny_batch(int32_t ids[BATCH * LENGTH], uint64_t seed) {
     return (batch){.batch = BATCH, .length = LENGTH, .input_ids = ids};
 }
 
-static hessians *calibrated(model *m) {
-    hessians *h;
+static hessians *calibrated(pass *p, size_t memory) {
+    hessians *h = hessians_create(p, memory);
     int32_t ids[BATCH * LENGTH];
-    assert_ok(hessians_create(&h, m->k));
     for (uint64_t seed = 0; seed < 4; seed++) {
         batch b = tiny_batch(ids, seed);
-        assert_ok(hessians_add(h, m, &b));
+        hessians_add(h, &b);
     }
     return h;
 }
@@ -78,6 +77,7 @@ static pack_options tiny_options(void) {
 typedef struct fixture {
     char *folder, *path;
     model *m;
+    pass *p;
     hessians *h;
 } fixture;
 
@@ -86,7 +86,8 @@ static int setup(void **state) {
     f->folder = scratch_create();
     f->path = path_join(f->folder, "model.moec");
     f->m = tiny_model();
-    f->h = calibrated(f->m);
+    assert_ok(pass_create(&f->p, f->m));
+    f->h = calibrated(f->p, HESSIANS_MEMORY);
     *state = f;
     return 0;
 }
@@ -94,6 +95,7 @@ static int setup(void **state) {
 static int teardown(void **state) {
     fixture *f = *state;
     hessians_destroy(f->h);
+    pass_destroy(f->p);
     model_destroy(f->m);
     scratch_remove(f->folder);
     free(f->path);
@@ -123,7 +125,7 @@ static void a_model_comes_back(void **state) {
         o.quant.bits = bits;
         assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, &r));
         assert_true(artifact_is(f->path));
-        assert_ok(artifact_read(f->path, f->m->k, &back, NULL, &context));
+        assert_ok(artifact_read(f->path, f->m->k, MODEL_VALUES, &back, NULL, &context));
         assert_int_equal(context, LENGTH);
         assert_int_equal(back->param_count, f->m->param_count);
         for (int i = 0; i < back->param_count; i++) {
@@ -141,29 +143,50 @@ static void a_model_comes_back(void **state) {
     }
 }
 
-/* The read model computes what the packed values compute: its logits are near the original's and repeatable. */
+static float *logits_of(model *m, const batch *b) {
+    float *logits = xmalloc(BATCH * LENGTH * 96 * sizeof *logits);
+    pass *p;
+    assert_ok(pass_create(&p, m));
+    assert_ok(pass_logits(p, b, logits));
+    pass_destroy(p);
+    return logits;
+}
+
+/* Σ (x − y)² / Σ x² */
+static double relative_error(const float *x, const float *y) {
+    double error = 0, size = 0;
+    for (int i = 0; i < BATCH * LENGTH * 96; i++) {
+        error += (double)(x[i] - y[i]) * (double)(x[i] - y[i]);
+        size += (double)x[i] * (double)x[i];
+    }
+    return error / size;
+}
+
+/* The read model computes what the packed values compute: its logits are near the original's; and run from the codes as
+ * they lie it computes the same as from float32 values. */
 static void logits_come_back(void **state) {
     fixture *f = *state;
     pack_options o = tiny_options();
-    model *back;
+    model *values, *codes;
     int32_t ids[BATCH * LENGTH];
     batch b = tiny_batch(ids, 99);
     o.quant.bits = o.quant.embed_bits = 8;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_ok(artifact_read(f->path, f->m->k, &back, NULL, NULL));
-    assert_true(back->config.loop.on && back->config.moe.layers[1]);
-    float *x = xmalloc(BATCH * LENGTH * 96 * sizeof *x), *y = xmalloc(BATCH * LENGTH * 96 * sizeof *y);
-    assert_ok(model_logits(f->m, &b, x));
-    assert_ok(model_logits(back, &b, y));
-    double error = 0, size = 0;
-    for (int i = 0; i < BATCH * LENGTH * 96; i++) {
-        error += (x[i] - y[i]) * (x[i] - y[i]);
-        size += x[i] * x[i];
-    }
-    assert_true(error < 0.001 * size);
-    model_destroy(back);
-    free(x);
-    free(y);
+    assert_ok(artifact_read(f->path, f->m->k, MODEL_VALUES, &values, NULL, NULL));
+    assert_ok(artifact_read(f->path, f->m->k, MODEL_RUN, &codes, NULL, NULL));
+    assert_true(values->config.loop.on && values->config.moe.layers[1]);
+    const param *expert = model_find(codes, "blocks.1.mlp.experts_fc.1.weight");
+    assert_true(expert->matrix.quantized && !expert->matrix.plain && !expert->value.data && !expert->grad);
+    float *x = logits_of(f->m, &b), *y = logits_of(values, &b), *z = logits_of(codes, &b);
+    assert_true(relative_error(x, y) < 0.001);
+    assert_true(relative_error(y, z) < 1e-9);
+    float *first = xmalloc(tensor_bytes(&expert->value)), *second = xmalloc(tensor_bytes(&expert->value));
+    assert_ok(param_get(expert, f->m->k, first));
+    assert_ok(param_get(model_find(values, expert->name), f->m->k, second));
+    assert_memory_equal(first, second, tensor_bytes(&expert->value));
+    model_destroy(values);
+    model_destroy(codes);
+    free(x), free(y), free(z), free(first), free(second);
 }
 
 static void gptq_has_the_smaller_error(void **state) {
@@ -182,18 +205,45 @@ static void gptq_has_the_smaller_error(void **state) {
     assert_fails(artifact_write(f->path, f->m, NULL, NULL, &o, NULL), "Hessian");
 }
 
+/* How many inputs a weight's product saw; −1: it has no Hessian. */
+static int64_t rows_of(fixture *f, hessians *h, const char *name) {
+    const float *hessian;
+    int64_t rows;
+    assert_ok(hessians_of(h, model_find(f->m, name), &hessian, &rows));
+    return hessian ? rows : -1;
+}
+
 static void experts_have_hessians_of_their_own_tokens(void **state) {
     fixture *f = *state;
-    int64_t dense, rows[2], cols = 32;
-    free(hessians_read(f->h, "blocks.0.mlp.fc.weight", cols, &dense));
-    free(hessians_read(f->h, "blocks.1.mlp.experts_fc.0.weight", cols, &rows[0]));
-    free(hessians_read(f->h, "blocks.1.mlp.experts_fc.1.weight", cols, &rows[1]));
+    const int64_t dense = rows_of(f, f->h, "blocks.0.mlp.fc.weight");
     assert_int_equal(dense, 4 * BATCH * LENGTH);
-    assert_int_equal(rows[0] + rows[1], 2 * dense); /* layer 1 runs twice, each token goes to one expert */
-    free(hessians_read(f->h, "tok_emb.weight", cols, &rows[0]));
-    assert_int_equal(rows[0], dense);
-    assert_null(hessians_read(f->h, "bigram_emb.weight", 8, NULL));
-    assert_null(hessians_read(f->h, "blocks.0.mlp.fc.weight", 31, NULL));
+    assert_int_equal(rows_of(f, f->h, "blocks.1.mlp.experts_fc.0.weight") +
+                         rows_of(f, f->h, "blocks.1.mlp.experts_fc.1.weight"),
+                     2 * dense); /* layer 1 runs twice, each token goes to one expert */
+    assert_int_equal(rows_of(f, f->h, "tok_emb.weight"), dense);
+    assert_int_equal(rows_of(f, f->h, "bigram_emb.weight"), -1);
+}
+
+/* Where only one layer's fit the memory, every layer is collected in its turn, and nothing changes. Queries, keys and values
+ * have one between them. */
+static void hessians_are_streamed(void **state) {
+    fixture *f = *state;
+    hessians *streamed = calibrated(f->p, 1);
+    for (int i = 0; i < f->m->param_count; i++) {
+        const param *p = f->m->params[i];
+        const float *whole, *part;
+        if (!p->is_matrix) continue;
+        assert_ok(hessians_of(f->h, p, &whole, NULL));
+        assert_ok(hessians_of(streamed, p, &part, NULL));
+        assert_int_equal(whole == NULL, part == NULL);
+        const size_t count = (size_t)(p->matrix.cols * p->matrix.cols);
+        if (whole) assert_memory_equal(whole, part, count * sizeof *whole);
+    }
+    const float *q, *v;
+    assert_ok(hessians_of(streamed, model_find(f->m, "blocks.2.attn.c_q.weight"), &q, NULL));
+    assert_ok(hessians_of(streamed, model_find(f->m, "blocks.2.attn.c_v.weight"), &v, NULL));
+    assert_ptr_equal(q, v);
+    hessians_destroy(streamed);
 }
 
 static void the_same_model_gives_the_same_bytes(void **state) {
@@ -266,7 +316,7 @@ static void weights_of_any_size_come_back(void **state) {
         free(values);
     }
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_ok(artifact_read(f->path, k, &back, NULL, NULL));
+    assert_ok(artifact_read(f->path, k, MODEL_VALUES, &back, NULL, NULL));
     for (int i = 0; i < 3; i++)
         assert_true(difference(model_find(f->m, names[i]), model_find(back, names[i]), k) < (i ? 1e-3 : 0.07));
     model_destroy(back);
@@ -284,12 +334,12 @@ static void every_truncation_is_an_error(void **state) {
     size_t count;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
     assert_ok(file_read(f->path, &bytes, &count));
-    assert_ok(artifact_parse(bytes, count, "whole", NULL, NULL, NULL, NULL));
+    assert_ok(artifact_parse(bytes, count, "whole", NULL, MODEL_RUN, NULL, NULL, NULL));
     for (size_t left = 0; left < count; left = next_place(left)) {
         uint8_t *part = malloc(left + 1); /* its own block, so that a sanitizer sees a read beyond it */
         memcpy(part, bytes, left);
         part = realloc(part, left ? left : 1);
-        assert_fails(artifact_parse(part, left, "part.moec", NULL, NULL, NULL, NULL), "part.moec");
+        assert_fails(artifact_parse(part, left, "part.moec", NULL, MODEL_RUN, NULL, NULL, NULL), "part.moec");
         free(part);
     }
     free(bytes);
@@ -304,11 +354,11 @@ static void every_flipped_bit_is_an_error(void **state) {
     assert_ok(file_read(f->path, &bytes, &count));
     for (size_t at = 0; at < count; at = next_place(at)) {
         bytes[at] ^= (uint8_t)(1 << at % 8);
-        assert_fails(artifact_parse(bytes, count, "flip.moec", NULL, NULL, NULL, NULL), "flip.moec");
+        assert_fails(artifact_parse(bytes, count, "flip.moec", NULL, MODEL_RUN, NULL, NULL, NULL), "flip.moec");
         bytes[at] ^= (uint8_t)(1 << at % 8);
     }
     bytes[4] = ARTIFACT_VERSION + 1;
-    assert_fails(artifact_parse(bytes, count, "new.moec", NULL, NULL, NULL, NULL), "newer");
+    assert_fails(artifact_parse(bytes, count, "new.moec", NULL, MODEL_RUN, NULL, NULL, NULL), "newer");
     free(bytes);
 }
 
@@ -328,7 +378,8 @@ static void damage_behind_the_checksum_is_survived(void **state) {
         const uint8_t kept = bytes[at];
         bytes[at] = (uint8_t)rng_next(&r);
         model *m;
-        if (artifact_decode(bytes, count, "x", false, f->m->k, &m, NULL, NULL) == STATUS_OK)
+        if (artifact_decode(bytes, count, "x", false, f->m->k, trial % 2 ? MODEL_RUN : MODEL_VALUES, &m, NULL, NULL) ==
+            STATUS_OK)
             model_destroy(m);
         else
             refused++;
@@ -361,10 +412,10 @@ static void the_tokenizer_comes_back(void **state) {
     assert_fails(artifact_write(f->path, f->m, tok, NULL, &o, NULL), "tokenizer"); /* 300 pieces, 96 embeddings */
     model_config c = tiny_config();
     c.vocab_size = tokenizer_vocab_size(tok);
-    assert_ok(model_create(&big, &c, f->m->k));
+    assert_ok(model_create(&big, &c, f->m->k, MODEL_VALUES));
     assert_ok(model_init(big, 1));
     assert_ok(artifact_write(f->path, big, tok, NULL, &o, NULL));
-    assert_ok(artifact_read(f->path, f->m->k, &back, &back_tok, NULL));
+    assert_ok(artifact_read(f->path, f->m->k, MODEL_VALUES, &back, &back_tok, NULL));
     const void *bytes, *back_bytes;
     size_t count, back_count;
     tokenizer_bytes(tok, &bytes, &count);
@@ -380,15 +431,15 @@ static void the_tokenizer_comes_back(void **state) {
 static void other_files_are_named(void **state) {
     fixture *f = *state;
     model *m;
-    assert_fails(artifact_read(f->path, f->m->k, &m, NULL, NULL), f->path);
+    assert_fails(artifact_read(f->path, f->m->k, MODEL_VALUES, &m, NULL, NULL), f->path);
     assert_false(artifact_is(f->path));
     assert_ok(file_write_whole(f->path, "GGUF, not ours", 14));
-    assert_fails(artifact_read(f->path, f->m->k, &m, NULL, NULL), "magic");
+    assert_fails(artifact_read(f->path, f->m->k, MODEL_VALUES, &m, NULL, NULL), "magic");
     assert_false(artifact_is(f->path));
     tokenizer *tok;
     pack_options o = tiny_options();
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_fails(artifact_read(f->path, f->m->k, &m, &tok, NULL), "tokenizer");
+    assert_fails(artifact_read(f->path, f->m->k, MODEL_VALUES, &m, &tok, NULL), "tokenizer");
     assert_null(m);
 }
 
@@ -399,6 +450,7 @@ int main(void) {
         CASE(logits_come_back),
         CASE(gptq_has_the_smaller_error),
         CASE(experts_have_hessians_of_their_own_tokens),
+        CASE(hessians_are_streamed),
         CASE(the_same_model_gives_the_same_bytes),
         CASE(budgets_are_kept),
         CASE(bad_weights_and_options_are_refused),

@@ -109,7 +109,7 @@ static model *every_kind(void) {
     c.random_up.experts = 2;
     c.random_up.rank = 4;
     model *m;
-    assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32)));
+    assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_VALUES));
     assert_ok(model_init(m, 7));
     for (int i = 0; i < m->param_count; i++) { /* nothing stays zero */
         param *p = m->params[i];
@@ -124,23 +124,22 @@ static model *every_kind(void) {
     return m;
 }
 
-static hessians *calibrated(model *m) {
-    hessians *h;
+static hessians *calibrated(pass *p) {
+    hessians *h = hessians_create(p, HESSIANS_MEMORY);
     int32_t ids[BATCH * LENGTH];
-    assert_ok(hessians_create(&h, m->k));
     rng r = rng_seed(1);
     for (int n = 0; n < 4; n++) {
         for (int i = 0; i < BATCH * LENGTH; i++) ids[i] = (int32_t)rng_below(&r, VOCAB);
         batch b = {.batch = BATCH, .length = LENGTH, .input_ids = ids};
-        assert_ok(hessians_add(h, m, &b));
+        hessians_add(h, &b);
     }
     return h;
 }
 
-static model *packed(const model *m, const hessians *h, const pack_options *o, const char *path, pack_report *r) {
+static model *packed(const model *m, hessians *h, const pack_options *o, const char *path, pack_report *r) {
     model *back;
     assert_ok(artifact_write(path, m, NULL, o->quant.gptq ? h : NULL, o, r));
-    assert_ok(artifact_read(path, m->k, &back, NULL, NULL));
+    assert_ok(artifact_read(path, m->k, MODEL_VALUES, &back, NULL, NULL));
     return back;
 }
 
@@ -163,7 +162,9 @@ static bool in_a_block(const char *name) {
 static void check_artifact(bool gptq, double fraction) {
     char *folder = scratch_create(), *path = path_join(folder, "model.moec");
     model *m = every_kind();
-    hessians *h = calibrated(m);
+    pass *p;
+    assert_ok(pass_create(&p, m));
+    hessians *h = calibrated(p);
     pack_options o = pack_options_default();
     pack_report r;
     o.quant.gptq = gptq;
@@ -202,6 +203,7 @@ static void check_artifact(bool gptq, double fraction) {
     model_destroy(pruned);
     model_destroy(whole);
     hessians_destroy(h);
+    pass_destroy(p);
     model_destroy(m);
     free(path);
     scratch_remove(folder);

@@ -231,32 +231,28 @@ static void warns_after_fifty_steps(void **state) {
     model_config c = tiny_model();
     c.moe.experts = 4;
     c.moe.top_k = 1;
-    routing_watch *w = xcalloc(1, sizeof *w);
-    step_record *s = xcalloc(1, sizeof *s);
+    routing_watch w = {0};
     char *line = NULL;
-    s->routing_count = 2;
-    s->experts = 4;
-    s->routing_layer[0] = s->routing_layer[1] = 2;
-    for (int e = 0; e < 4; e++) s->routing[0].share[e] = 0.25f;
-    float even[] = {0.25f, 0.25f, 0.25f, 0.25f}, low[] = {0.4f, 0.4f, 0.19f, 0.01f};
-    memcpy(s->routing[1].share, low, sizeof low);
-    for (int step = 1; step < ROUTING_WATCH_STEPS; step++) routing_watch_step(w, &c, s, count_warning, &line);
+    const double even[] = {0.25, 0.25, 0.25, 0.25}, low[] = {0.4, 0.4, 0.19, 0.01};
+    routing_entry passes[2] = {{.layer = 2, .pass = 0, .experts = 4, .share = even},
+                               {.layer = 2, .pass = 1, .experts = 4, .share = low}};
+    step_record record = {.routing = passes, .routed = 2}, *s = &record;
+    for (int step = 1; step < ROUTING_WATCH_STEPS; step++) routing_watch_step(&w, &c, s, count_warning, &line);
     assert_null(line);
-    routing_watch_step(w, &c, s, count_warning, &line);
+    routing_watch_step(&w, &c, s, count_warning, &line);
     assert_non_null(line);
     assert_non_null(strstr(line, "blocks.2.mlp, pass 2: expert 3 has taken under 2 % of the tokens for 50 steps"));
     free(line);
     line = NULL;
-    for (int step = 0; step < 200; step++) routing_watch_step(w, &c, s, count_warning, &line);
+    for (int step = 0; step < 200; step++) routing_watch_step(&w, &c, s, count_warning, &line);
     assert_null(line); /* said once */
-    memcpy(s->routing[1].share, even, sizeof even);
-    routing_watch_step(w, &c, s, count_warning, &line); /* it recovers, and falls again */
-    memcpy(s->routing[1].share, low, sizeof low);
-    for (int step = 0; step < ROUTING_WATCH_STEPS; step++) routing_watch_step(w, &c, s, count_warning, &line);
+    passes[1].share = even;
+    routing_watch_step(&w, &c, s, count_warning, &line); /* it recovers, and falls again */
+    passes[1].share = low;
+    for (int step = 0; step < ROUTING_WATCH_STEPS; step++) routing_watch_step(&w, &c, s, count_warning, &line);
     assert_non_null(line);
     free(line);
-    free(w);
-    free(s);
+    routing_watch_free(&w);
 }
 
 static void loads(void **state) {

@@ -80,7 +80,7 @@ static void what_was_saved_is_loaded(void **state) {
     static const char *const which[] = {"live", "ema"};
     for (int w = 0; w < 2; w++) {
         model *m;
-        assert_ok(checkpoint_load_model(c, f->m->k, which[w], &m));
+        assert_ok(checkpoint_load_model(c, f->m->k, which[w], MODEL_TRAIN, &m));
         if (w) assert_ok(average_swap(f->e, f->m));
         assert_int_equal(m->param_count, f->m->param_count);
         for (int i = 0; i < m->param_count; i++) {
@@ -93,7 +93,7 @@ static void what_was_saved_is_loaded(void **state) {
         model_destroy(m);
     }
     model *none;
-    assert_fails(checkpoint_load_model(c, f->m->k, "best", &none), "best");
+    assert_fails(checkpoint_load_model(c, f->m->k, "best", MODEL_RUN, &none), "best");
     checkpoint *itself;
     assert_ok(checkpoint_open(&itself, c->path)); /* a checkpoint's own folder is accepted */
     assert_string_equal(itself->path, c->path);
@@ -218,7 +218,7 @@ static void damage_is_named(void **state) {
     uint8_t *original;
     size_t count;
     damage(folder, "model.safetensors", false, &original, &count);
-    assert_fails(checkpoint_load_model(c, f->m->k, "live", &m), "model.safetensors");
+    assert_fails(checkpoint_load_model(c, f->m->k, "live", MODEL_RUN, &m), "model.safetensors");
     assert_null(m);
     free(original);
     checkpoint_close(c);

@@ -101,8 +101,8 @@ static void refusals(void **state) {
     refused("shuffle: yes\n", "x.yaml:1: shuffle: expected true or false, found `yes`");
     refused("dtype: f16\n", "x.yaml:1: dtype: expected one of auto, f32, bf16, found `f16`");
     refused("run: ''\n", "x.yaml:1: run: expected a text that is not empty, found ``");
-    refused("moe_layers: [64]\n",
-            "x.yaml:1: moe_layers: expected a list of numbers from 0 to 63, such as [4, 5], found a list");
+    refused("moe_layers: [256]\n",
+            "x.yaml:1: moe_layers: expected a list of numbers from 0 to 255, such as [4, 5], found a list");
     refused("batch: 4\nseq: 8\nbatch: 4\n", "x.yaml:3: batch is given twice, first on line 1");
     refused("train: {batch: 4}\nbatch: 4\n", "x.yaml:2: batch is given twice, first on line 1");
     refused("train: {batch: 4}\nmodel: {xsa: true}\ntrain: {seq: 8}\n",

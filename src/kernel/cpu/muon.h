@@ -5,6 +5,7 @@
 #include "kernel/cpu/variant.h"
 
 /* As kernels.muon. */
-status KERNEL(muon)(float *w, float *buffer, const float *grad, int64_t rows, int64_t cols, const muon_args *args);
+void KERNEL(muon)(float *w, float *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
+                  const muon_args *args);
 
 #endif

@@ -1,11 +1,11 @@
 /* A thin layer over oneDNN's C interface, the same for 2.6 (Debian 12) and 3.x: cached matrix products, and the packed
  * layouts that they like best.
  *
- * Creating a primitive costs 0.2 ms (10 ms for the first of its kind), running a known one 0.01 ms, so products are kept
- * in a table of the PRODUCT_LIMIT used last. Nothing here is safe against calls from two threads at the same time; one
- * thread calls, OpenMP works inside.
+ * Creating a primitive costs 0.2 ms (10 ms for the first of its kind), running a known one 0.01 ms, so each thread keeps the
+ * PRODUCT_LIMIT that it used last: a primitive is only run by the thread that made it (oneDNN's scratch memory asks for that).
+ * Called by one thread, OpenMP works inside; called from a parallel region, a product runs on the caller alone.
  *
- * oneDNN can refuse for one reason only, memory: then the program ends with one line, as with base/memory.h. */
+ * oneDNN refuses for one reason only, memory: functions then return NULL or false. */
 #ifndef MOEC_KERNEL_CPU_ONEDNN_H
 #define MOEC_KERNEL_CPU_ONEDNN_H
 
@@ -37,11 +37,11 @@ typedef struct product product;
 /* Let oneDNN use nothing above this instruction set. Before anything else here; later calls have no effect. */
 void onednn_limit_isa(dnnl_cpu_isa_t isa);
 
-/* The product for a key; valid until PRODUCT_LIMIT other keys were asked for. */
+/* The product for a key; valid until this thread asked for PRODUCT_LIMIT other keys. NULL: no memory. */
 product *product_find(const product_key *key);
 /* The layout of B; belongs to the product. */
 layout_view product_b_layout(const product *p);
-void product_run(product *p, const void *a, const void *b, void *c);
+bool product_run(product *p, const void *a, const void *b, void *c);
 
 layout layout_copy(layout_view from);
 layout layout_plain(dtype type, int64_t rows, int64_t cols, bool transposed); /* transposed: stored [cols, rows] */
@@ -49,6 +49,6 @@ void layout_free(layout l);
 bool layout_equal(layout_view a, layout_view b);
 size_t layout_bytes(layout_view l);
 /* Copy a matrix from one layout to another. */
-void layout_convert(layout_view to_layout, void *to, layout_view from_layout, const void *from);
+bool layout_convert(layout_view to_layout, void *to, layout_view from_layout, const void *from);
 
 #endif

@@ -11,15 +11,21 @@
 #include "base/memory.h"
 #include "kernel/cpu/onednn.h"
 #include "kernel/cpu/variant.h"
+#include <pthread.h>
 #include <stdlib.h>
 
-void cpu_matmul(const matmul_args *args) {
+/* C = A B by this key; false: no memory. */
+static bool multiply(const product_key *key, const void *a, const void *b, void *c) {
+    product *p = product_find(key);
+    return p && product_run(p, a, b, c);
+}
+
+static size_t result_bytes(const product_key *key) {
+    return (size_t)(key->m * key->n) * dtype_bytes(key->c_type);
+}
+
+static void matmul(const matmul_args *args) {
     if (args->m == 0 || args->n == 0) return;
-    if (args->k == 0) { /* an empty sum */
-        size_t bytes = (size_t)(args->m * args->n) * dtype_bytes(args->c_type);
-        if (!args->add) memset(args->c, 0, bytes);
-        return;
-    }
     product_key key = {.m = args->m,
                        .n = args->n,
                        .k = args->k,
@@ -28,23 +34,30 @@ void cpu_matmul(const matmul_args *args) {
                        .transpose_a = args->transpose_a,
                        .transpose_b = args->transpose_b,
                        .add = args->add};
-    product_run(product_find(&key), args->a, args->b, args->c);
+    if (args->k == 0) { /* an empty sum */
+        if (!args->add) memset(args->c, 0, result_bytes(&key));
+        return;
+    }
+    if (!multiply(&key, args->a, args->b, args->c)) memory_out(result_bytes(&key));
 }
 
 /* ---- weights ---- */
 
-/* The packed copy of a weight for x Wᵀ. */
+/* The packed copy of a weight for x Wᵀ. Several threads may want it at the same time: the first one packs. */
 typedef struct form {
     dtype type;
-    bool fresh;    /* bytes hold the values of plain */
+    pthread_mutex_t lock;
+    bool fresh;    /* bytes hold the values of plain; written under the lock, read without */
     layout plain;  /* how Wᵀ lies in weight.plain */
     layout packed; /* how Wᵀ lies in bytes; NULL before the first use */
     void *bytes;   /* NULL before the first use */
 } form;
 
 static form *form_create(dtype type, int64_t rows, int64_t cols) {
-    form *f = xcalloc(1, sizeof *f);
+    form *f = memory_allows() ? calloc(1, sizeof *f) : NULL;
+    if (!f) return NULL;
     f->type = type;
+    pthread_mutex_init(&f->lock, NULL);
     f->plain = layout_plain(type, cols, rows, true);
     return f;
 }
@@ -54,13 +67,46 @@ static void form_destroy(form *f) {
     if (f->bytes) kernels_for(f->type)->release(f->bytes);
     layout_free(f->plain);
     layout_free(f->packed);
+    pthread_mutex_destroy(&f->lock);
     free(f);
+}
+
+static void weight_destroy(weight *w) {
+    const kernels *k = kernels_for(DTYPE_F32); /* memory is the same for all types */
+    form_destroy(w->forward);
+    k->release(w->plain);
+    if (w->quantized) {
+        k->release(w->quantized->q);
+        k->release(w->quantized->scale);
+        free(w->quantized);
+    }
+    *w = (weight){0};
 }
 
 static status weight_create(weight *w, dtype type, int64_t rows, int64_t cols) {
     *w = (weight){.rows = rows, .cols = cols};
     TRY(kernels_for(type)->alloc(&w->plain, (size_t)(rows * cols) * dtype_bytes(type)));
-    w->forward = form_create(type, rows, cols);
+    form *f = form_create(type, rows, cols);
+    w->forward = f;
+    if (f && f->plain) return STATUS_OK;
+    weight_destroy(w);
+    return fail("out of memory for a weight of %lld × %lld", (long long)rows, (long long)cols);
+}
+
+static status weight_quantized(weight *w, const quantized *q) {
+    const kernels *k = kernels_for(DTYPE_F32);
+    size_t codes = (size_t)(q->rows * q->cols), scales = (size_t)(q->rows * quantized_groups(q)) * sizeof(float);
+    *w = (weight){.rows = q->rows, .cols = q->cols, .quantized = memory_allows() ? calloc(1, sizeof *q) : NULL};
+    if (!w->quantized) return fail("out of memory for a quantised weight");
+    *w->quantized = (quantized){.rows = q->rows, .cols = q->cols, .group = q->group, .levels = q->levels};
+    status s = k->alloc((void **)&w->quantized->q, codes);
+    if (s == STATUS_OK) s = k->alloc((void **)&w->quantized->scale, scales);
+    if (s != STATUS_OK) {
+        weight_destroy(w);
+        return s;
+    }
+    k->upload(w->quantized->q, q->q, codes);
+    k->upload(w->quantized->scale, q->scale, scales);
     return STATUS_OK;
 }
 
@@ -69,81 +115,155 @@ static void weight_update(weight *w, dtype type, const float *values) {
     ((form *)w->forward)->fresh = false;
 }
 
+/* Under the lock. */
+static bool pack(form *f, layout_view wanted, const void *plain) {
+    if (f->fresh) return true;
+    if (!f->packed) f->packed = layout_copy(wanted);
+    if (!f->packed || !layout_equal(f->packed, wanted)) return false;
+    if (!f->bytes && kernels_for(f->type)->alloc(&f->bytes, layout_bytes(f->packed)) != STATUS_OK) return false;
+    if (!layout_convert(f->packed, f->bytes, f->plain, plain)) return false;
+    __atomic_store_n(&f->fresh, true, __ATOMIC_RELEASE);
+    return true;
+}
+
 /* B for a product that wants it in the layout `wanted`, packed first if need be. NULL where that cannot be: another layout
  * than the copy's, or no memory for one. */
 static const void *form_refresh(form *f, layout_view wanted, const void *plain) {
     if (layout_equal(f->plain, wanted)) return plain;
-    if (!f->packed) f->packed = layout_copy(wanted);
-    if (!layout_equal(f->packed, wanted)) return NULL;
-    if (!f->bytes && kernels_for(f->type)->alloc(&f->bytes, layout_bytes(f->packed)) != STATUS_OK) return NULL;
-    if (!f->fresh) layout_convert(f->packed, f->bytes, f->plain, plain);
-    f->fresh = true;
-    return f->bytes;
+    if (__atomic_load_n(&f->fresh, __ATOMIC_ACQUIRE)) return layout_equal(f->packed, wanted) ? f->bytes : NULL;
+    pthread_mutex_lock(&f->lock);
+    bool packed = pack(f, wanted, plain) && layout_equal(f->packed, wanted);
+    pthread_mutex_unlock(&f->lock);
+    return packed ? f->bytes : NULL;
 }
 
-static void weight_destroy(weight *w) {
-    form *f = w->forward;
-    if (f) kernels_for(f->type)->release(w->plain);
-    form_destroy(w->forward);
-    *w = (weight){0};
-}
-
-static void linear(void *y, dtype y_type, const void *x, const weight *w, int64_t N) {
-    if (N == 0) return;
+/* y[N, rows] = x Wᵀ for a dense weight; false: no memory. */
+static bool multiply_weight(void *y, dtype y_type, const void *x, const weight *w, int64_t N) {
     form *f = w->forward;
     product_key key = {.m = N, .n = w->rows, .k = w->cols, .type = f->type, .c_type = y_type, .packed_b = true};
     product *p = product_find(&key);
-    const void *packed = form_refresh(f, product_b_layout(p), w->plain);
-    if (packed) {
-        product_run(p, x, packed, y);
-        return;
-    }
+    const void *packed = p ? form_refresh(f, product_b_layout(p), w->plain) : NULL;
+    if (packed) return product_run(p, x, packed, y);
     key.packed_b = false;
     key.transpose_b = true;
-    product_run(product_find(&key), x, w->plain, y);
+    return multiply(&key, x, w->plain, y);
+}
+
+/* dx (+)= dy W */
+static bool multiply_back(grad_out dx, const void *dy, const weight *w, int64_t N) {
+    dtype type = ((const form *)w->forward)->type;
+    product_key key = {.m = N, .n = w->cols, .k = w->rows, .type = type, .c_type = type, .add = dx.add};
+    return multiply(&key, dy, w->plain, dx.data);
+}
+
+/* C[m, n] += aᵀ b over N rows, in float32. oneDNN transposes block by block inside, which beats doing it before. */
+static bool add_transposed_product(float *c, dtype type, const void *a, const void *b, int64_t m, int64_t n,
+                                   int64_t N) {
+    product_key key = {.m = m, .n = n, .k = N, .type = type, .c_type = DTYPE_F32, .transpose_a = true, .add = true};
+    return multiply(&key, a, b, c);
 }
 
 static void linear_backward_input(grad_out dx, const void *dy, const weight *w, int64_t N) {
-    if (!dx.data) return;
-    dtype type = ((const form *)w->forward)->type;
-    cpu_matmul(&(matmul_args){.m = N,
-                              .n = w->cols,
-                              .k = w->rows,
-                              .a = dy,
-                              .b = w->plain,
-                              .c = dx.data,
-                              .a_type = type,
-                              .b_type = type,
-                              .c_type = type,
-                              .add = dx.add});
-}
-
-/* ---- products whose right-hand side is an activation ---- */
-
-/* C[m, n] += aᵀ b over N rows, in float32. oneDNN transposes block by block inside, which beats doing it before. */
-static void add_transposed_product(float *c, dtype type, const void *a, const void *b, int64_t m, int64_t n,
-                                   int64_t N) {
-    cpu_matmul(&(matmul_args){.m = m,
-                              .n = n,
-                              .k = N,
-                              .a = a,
-                              .b = b,
-                              .c = c,
-                              .a_type = type,
-                              .b_type = type,
-                              .c_type = DTYPE_F32,
-                              .transpose_a = true,
-                              .add = true});
+    if (!dx.data || N == 0) return;
+    if (!multiply_back(dx, dy, w, N)) memory_out((size_t)(N * w->cols));
 }
 
 /* dW[rows, cols] += dyᵀ x; no rows add nothing */
 static void linear_backward_weight(float *dw, const void *dy, const void *x, const weight *w, int64_t N) {
-    add_transposed_product(dw, ((const form *)w->forward)->type, dy, x, w->rows, w->cols, N);
+    dtype type = ((const form *)w->forward)->type;
+    if (N > 0 && !add_transposed_product(dw, type, dy, x, w->rows, w->cols, N))
+        memory_out((size_t)(w->rows * w->cols) * sizeof(float));
 }
 
 /* H[cols, cols] += xᵀ x */
 static void gram(float *hessian, dtype type, const void *x, int64_t N, int64_t cols) {
-    add_transposed_product(hessian, type, x, x, cols, cols, N);
+    if (N > 0 && !add_transposed_product(hessian, type, x, x, cols, cols, N))
+        memory_out((size_t)(cols * cols) * sizeof(float));
+}
+
+/* ---- grouped rows ----
+ * A group's rows are cut into pieces of few sizes, so that few distinct products occur whatever the numbers of tokens: as
+ * many of MOST_PIECE rows as fit, then the powers of two that are left. Each thread multiplies pieces by itself. */
+
+enum { MOST_PIECE = 256 };
+
+typedef struct piece {
+    int64_t expert, row, count;
+} piece;
+
+static int64_t piece_rows(int64_t left, int64_t most) {
+    while (most > left) most /= 2;
+    return most;
+}
+
+/* The pieces of all groups (malloc'ed; NULL: no memory), longest first within a group. */
+static piece *cut_groups(const int32_t *start, int64_t E, int64_t most, int64_t *count) {
+    int64_t capacity = 0, longest = 1;
+    while (longest < most) longest *= 2, capacity++;
+    capacity = (capacity + 1) * E + start[E] / most + 1;
+    piece *pieces = memory_allows() ? malloc((size_t)capacity * sizeof *pieces) : NULL;
+    *count = 0;
+    for (int64_t e = 0; pieces && e < E; e++)
+        for (int64_t row = start[e]; row < start[e + 1];) {
+            int64_t rows = piece_rows(start[e + 1] - row, most);
+            pieces[(*count)++] = (piece){e, row, rows};
+            row += rows;
+        }
+    return pieces;
+}
+
+static const char *row_at(const void *rows, int64_t row, int64_t cols, dtype type) {
+    return (const char *)rows + (size_t)(row * cols) * dtype_bytes(type);
+}
+
+void dense_grouped_linear(void *y, const void *x, const weight *const *w, const int32_t *start, int64_t E,
+                          int64_t most_rows) {
+    int64_t count, rows = w[0]->rows, cols = w[0]->cols;
+    piece *pieces = cut_groups(start, E, MOST_PIECE, &count);
+    bool done = pieces != NULL;
+#pragma omp parallel for schedule(dynamic) reduction(&& : done)
+    for (int64_t i = 0; i < count; i++) {
+        const piece *p = &pieces[i];
+        dtype type = ((const form *)w[p->expert]->forward)->type;
+        done = done && multiply_weight((void *)row_at(y, p->row, rows, type), type, row_at(x, p->row, cols, type),
+                                       w[p->expert], p->count);
+    }
+    free(pieces);
+    if (!done) memory_out((size_t)most_rows);
+}
+
+static void grouped_linear_backward_input(void *dx, const void *dy, const weight *const *w, const int32_t *start,
+                                          int64_t E, int64_t most_rows) {
+    int64_t count, rows = w[0]->rows, cols = w[0]->cols;
+    piece *pieces = cut_groups(start, E, MOST_PIECE, &count);
+    bool done = pieces != NULL;
+#pragma omp parallel for schedule(dynamic) reduction(&& : done)
+    for (int64_t i = 0; i < count; i++) {
+        const piece *p = &pieces[i];
+        dtype type = ((const form *)w[p->expert]->forward)->type;
+        grad_out out = {.data = (void *)row_at(dx, p->row, cols, type)};
+        done = done && multiply_back(out, row_at(dy, p->row, rows, type), w[p->expert], p->count);
+    }
+    free(pieces);
+    if (!done) memory_out((size_t)most_rows);
+}
+
+/* Expert by expert, all threads together; of the tokens, too, pieces of few sizes. */
+static void grouped_linear_backward_weight(float *const *dw, const void *dy, const void *x, const weight *const *w,
+                                           const int32_t *start, int64_t E, int64_t most_rows) {
+    enum { MOST_DEPTH = 4096 };
+    int64_t count, rows = w[0]->rows, cols = w[0]->cols;
+    piece *pieces = cut_groups(start, E, MOST_DEPTH, &count);
+    bool done = pieces != NULL;
+    for (int64_t i = 0; i < count && done; i++) {
+        const piece *p = &pieces[i];
+        dtype type = ((const form *)w[p->expert]->forward)->type;
+        if (dw[p->expert])
+            done = add_transposed_product(dw[p->expert], type, row_at(dy, p->row, rows, type),
+                                          row_at(x, p->row, cols, type), rows, cols, p->count);
+    }
+    free(pieces);
+    if (!done) memory_out((size_t)most_rows);
 }
 
 /* ---- the table's entries that must know the activation type ---- */
@@ -161,14 +281,22 @@ static void gram(float *hessian, dtype type, const void *x, int64_t N, int64_t c
 DEFINE_TYPED(f32, DTYPE_F32)
 DEFINE_TYPED(bf16, DTYPE_BF16)
 
+void dense_linear(void *y, dtype y_type, const void *x, const weight *w, int64_t N) {
+    if (N > 0 && !multiply_weight(y, y_type, x, w, N)) memory_out((size_t)(N * w->rows));
+}
+
 void fill_products(kernels *table) {
     bool bf16 = table->act == DTYPE_BF16;
-    table->matmul = cpu_matmul;
+    table->matmul = matmul;
     table->weight_create = bf16 ? weight_create_bf16 : weight_create_f32;
     table->weight_update = bf16 ? weight_update_bf16 : weight_update_f32;
+    table->weight_quantized = weight_quantized;
     table->weight_destroy = weight_destroy;
-    table->linear = linear;
+    table->linear = dense_linear; /* isa/quantized.c puts itself before these two */
+    table->grouped_linear = dense_grouped_linear;
     table->linear_backward_input = linear_backward_input;
     table->linear_backward_weight = linear_backward_weight;
+    table->grouped_linear_backward_input = grouped_linear_backward_input;
+    table->grouped_linear_backward_weight = grouped_linear_backward_weight;
     table->gram = bf16 ? gram_bf16 : gram_f32;
 }

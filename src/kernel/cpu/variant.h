@@ -9,10 +9,6 @@
 #include "kernel/kernel.h"
 #include <string.h>
 
-/* torch.finfo(float32).eps, which torch.rms_norm adds to the mean square. bf16 activations use it too: torch would take
- * bf16's 2⁻⁷ there, which swamps small rows (the embedding's std is 0.005); statistics are float32 here anyway. */
-#define RMS_EPSILON 1.1920929e-07f
-
 #ifdef VARIANT
 #define VARIANT_JOIN_(name, variant) name##_##variant
 #define VARIANT_JOIN(name, variant) VARIANT_JOIN_(name, variant)
@@ -54,7 +50,9 @@ static inline act act_store(float x) {
     void fill_routing_##variant(kernels *table);                                                                       \
     void fill_gate_##variant(kernels *table);                                                                          \
     void fill_loss_##variant(kernels *table);                                                                          \
-    void fill_params_##variant(kernels *table);
+    void fill_params_##variant(kernels *table);                                                                        \
+    void fill_quantized_##variant(kernels *table);                                                                     \
+    void fill_weight_gradient_##variant(kernels *table);
 DECLARE_FILLS(avx2_f32)
 DECLARE_FILLS(avx512_f32)
 DECLARE_FILLS(avx512bf16_bf16)

@@ -41,7 +41,8 @@ static inline void swiglu_row_backward(act *du, const act *dh, const act *u, int
     }
 }
 
-static void activate(void *h, const void *u, activation f, int64_t N, int64_t width) {
+static void activate(void *h, const void *u, activation f, const int32_t *rows, int64_t N, int64_t width) {
+    if (rows) N = *rows;
 #pragma omp parallel for schedule(static) if (N * width > PARALLEL_ELEMENTS)
     for (int64_t n = 0; n < N; n++) {
         act *out = (act *)h + n * width;
@@ -52,7 +53,9 @@ static void activate(void *h, const void *u, activation f, int64_t N, int64_t wi
     }
 }
 
-static void activate_backward(void *du, const void *dh, const void *u, activation f, int64_t N, int64_t width) {
+static void activate_backward(void *du, const void *dh, const void *u, activation f, const int32_t *rows, int64_t N,
+                              int64_t width) {
+    if (rows) N = *rows;
 #pragma omp parallel for schedule(static) if (N * width > PARALLEL_ELEMENTS)
     for (int64_t n = 0; n < N; n++) {
         const act *given = (const act *)dh + n * width;

@@ -153,11 +153,15 @@ typedef struct attention_call {
     const attention_shape *shape;
 } attention_call;
 
+static size_t query_bytes(const attention_shape *s) {
+    return QUERY_BLOCK * (s->head_dim * sizeof(act) + round_up(s->head_dim, LANES) * sizeof(float)) + 64;
+}
+
 /* The queries from `start` on, by every head that reads this cache. */
 static void attend_group(const attention_call *call, packed_cache cache, int64_t sequence, int kv_head, int64_t start) {
     const attention_shape *s = call->shape;
     int64_t d = s->head_dim, columns = round_up(d, LANES), row = sequence * s->queries + start;
-    act *q = KERNEL(scratch)(SCRATCH_OWN, QUERY_BLOCK * (d * sizeof(act) + columns * sizeof(float)) + 64);
+    act *q = KERNEL(scratch)(SCRATCH_OWN, query_bytes(s));
     query_block b = {.cache = cache,
                      .q = q,
                      .out = (float *)(q + round_up(QUERY_BLOCK * d, 64)),
@@ -188,6 +192,7 @@ void KERNEL(attention)(void *y, float *lse, const void *q, const void *k, const 
     int64_t key_blocks = (shape->keys + KEY_BLOCK - 1) / KEY_BLOCK;
     int64_t query_blocks = (shape->queries + QUERY_BLOCK - 1) / QUERY_BLOCK;
     size_t elements = (size_t)(caches * key_blocks * KEY_BLOCK * (d + round_up(d, PANEL)));
+    KERNEL(scratch_reserve)(query_bytes(shape));
     void *memory = KERNEL(scratch)(SCRATCH_SHARED, elements * sizeof(act));
 #pragma omp parallel
     {
@@ -213,6 +218,6 @@ void KERNEL(fill_attention)(kernels *table) {
     table->attention_backward = KERNEL(attention_backward);
     table->xsa = KERNEL(xsa);
     table->xsa_backward = KERNEL(xsa_backward);
-    table->head_norm_rope = KERNEL(head_norm_rope);
-    table->head_norm_rope_backward = KERNEL(head_norm_rope_backward);
+    table->head_rotate = KERNEL(head_rotate);
+    table->head_rotate_backward = KERNEL(head_rotate_backward);
 }

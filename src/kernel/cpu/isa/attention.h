@@ -52,10 +52,8 @@ void KERNEL(attention_backward)(void *dq, void *dk, void *dv, const void *dy, co
 void KERNEL(xsa)(void *z, const void *y, const void *v, int64_t N, int heads, int kv_heads, int head_dim);
 void KERNEL(xsa_backward)(grad_out dy, grad_out dv, const void *dz, const void *y, const void *v, int64_t N, int heads,
                           int kv_heads, int head_dim);
-void KERNEL(head_norm_rope)(void *y, float *rstd, const void *x, const float *gain, int64_t N, int64_t T,
-                            int64_t offset, int heads, int head_dim, int rope_dims, float base);
-void KERNEL(head_norm_rope_backward)(grad_out dx, float *dgain, const void *dy, const void *x, const float *rstd,
-                                     const float *gain, int64_t N, int64_t T, int heads, int head_dim, int rope_dims,
-                                     float base);
+void KERNEL(head_rotate)(void *y, float *rstd, const void *x, const head_args *args, int64_t N);
+void KERNEL(head_rotate_backward)(grad_out dx, float *dweight, float *dgain, const void *dy, const void *x,
+                                  const float *rstd, const head_args *args, int64_t N);
 
 #endif

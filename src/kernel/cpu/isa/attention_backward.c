@@ -264,16 +264,20 @@ void KERNEL(attention_backward)(void *dq, void *dk, void *dv, const void *dy, co
                                 const attention_shape *shape) {
     const attention_shape *s = shape;
     int64_t T = s->queries, d = s->head_dim, group = s->heads / s->kv_heads;
+    const backward sizes = {.shape = s,
+                            .rows = round_up(T, KEY_BLOCK),
+                            .columns = round_up(T, QUERY_BLOCK),
+                            .width = round_up(d, LANES),
+                            .scale = LOG2_E / sqrtf((float)d)};
+    backward measured = sizes;
+    size_t own = lay_out(&measured, 0);
+    KERNEL(scratch_reserve)(own);
 #pragma omp parallel for schedule(dynamic)
     for (int64_t i = 0; i < s->batch * s->kv_heads; i++) {
         int64_t sequence = i / s->kv_heads, kv_head = i % s->kv_heads;
         int64_t kv = sequence * s->kv_batch_stride + kv_head * d;
-        backward b = {.shape = s,
-                      .rows = round_up(T, KEY_BLOCK),
-                      .columns = round_up(T, QUERY_BLOCK),
-                      .width = round_up(d, LANES),
-                      .scale = LOG2_E / sqrtf((float)d)};
-        lay_out(&b, (uintptr_t)KERNEL(scratch)(SCRATCH_OWN, lay_out(&b, 0)));
+        backward b = sizes;
+        lay_out(&b, (uintptr_t)KERNEL(scratch)(SCRATCH_OWN, own));
         load_first(&b, first ? first + sequence * T : NULL);
         load_kv_head(&b, (const act *)k + kv, (const act *)v + kv);
         for (int64_t head = kv_head * group; head < (kv_head + 1) * group; head++) {

@@ -33,6 +33,7 @@ void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, co
                            const attention_shape *shape) {
     const attention_shape *s = shape;
     int64_t rows = s->batch * s->heads * s->queries, d = s->head_dim;
+    KERNEL(scratch_reserve)((size_t)s->keys * sizeof(float));
 #pragma omp parallel for schedule(static) if (rows * s->keys * d > PARALLEL_ELEMENTS)
     for (int64_t i = 0; i < rows; i++) { /* in the order of lse: sequence, head, query */
         int64_t query = i % s->queries, head = i / s->queries % s->heads, sequence = i / s->queries / s->heads;

@@ -13,9 +13,13 @@ typedef struct workplace {
     float *block; /* [BLOCK, BLOCK] of C */
 } workplace;
 
+size_t KERNEL(product_scratch)(int64_t depth) {
+    return (size_t)(BLOCK * depth) * sizeof(act) + BLOCK * BLOCK * sizeof(float);
+}
+
 static workplace workplace_get(int64_t depth) {
     size_t panel_bytes = (size_t)(BLOCK * depth) * sizeof(act);
-    char *memory = KERNEL(scratch)(SCRATCH_OWN, panel_bytes + BLOCK * BLOCK * sizeof(float));
+    char *memory = KERNEL(scratch)(SCRATCH_OWN, KERNEL(product_scratch)(depth));
     return (workplace){.panels = (act *)memory, .block = (float *)(memory + panel_bytes)};
 }
 

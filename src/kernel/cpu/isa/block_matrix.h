@@ -29,6 +29,8 @@ typedef struct block_sink {
     float factor;
 } block_sink;
 
+/* What each thread needs of SCRATCH_OWN for products of at most this depth. */
+size_t KERNEL(product_scratch)(int64_t depth);
 /* C = A B */
 void KERNEL(product)(block_matrix a, block_matrix b, block_sink sink);
 /* C = A Bᵀ, which the caller knows to be symmetric (A = B, or two polynomials of one symmetric matrix): the sink gets the

@@ -35,15 +35,15 @@ static inline lanes multiply_steps(lanes sum, factor a, factor b) {
 
 /* rows and vectors are constants wherever this is inlined, so that `sum` lives in registers. */
 static inline __attribute__((always_inline)) void fixed_tile(float *c, int64_t c_stride, const act *a, int64_t a_stride,
-                                                             const act *b, int64_t depth, bool add, const int rows,
-                                                             const int vectors) {
+                                                             const int64_t a_step, const act *b, int64_t depth,
+                                                             bool add, const int rows, const int vectors) {
     lanes sum[TILE_ROWS][VECTORS];
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++)
             sum[r][v] = add ? lanes_get(c + r * c_stride + v * LANES, LANES) : lanes_all(0);
-    for (int64_t k = 0; k < depth; k += STEP, a += STEP, b += PANEL * STEP) {
+    for (int64_t k = 0; k < depth; k += STEP, a += a_step, b += PANEL * STEP) {
         factor column[VECTORS];
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; v++) column[v] = get_steps(b + v * LANES * STEP);
@@ -62,7 +62,7 @@ static inline __attribute__((always_inline)) void fixed_tile(float *c, int64_t c
 
 #define TILE(r, v)                                                                                                     \
     case (r)*VECTORS + (v)-1:                                                                                          \
-        fixed_tile(c, c_stride, a, a_stride, b, depth, add, r, v);                                                     \
+        fixed_tile(c, c_stride, a, a_stride, STEP, b, depth, add, r, v);                                               \
         break;
 #if defined __AVX512F__
 #define TILES(r) TILE(r, 1) TILE(r, 2) TILE(r, 3) TILE(r, 4)
@@ -73,6 +73,15 @@ static inline __attribute__((always_inline)) void fixed_tile(float *c, int64_t c
 void KERNEL(tile_product)(float *c, int64_t c_stride, const act *a, int64_t a_stride, const act *b, int64_t depth,
                           int rows, int vectors, bool add) {
     switch (rows * VECTORS + vectors - 1) { TILES(1) TILES(2) TILES(3) TILES(4) TILES(5) TILES(6) }
+}
+
+#define OUTER_TILE(r)                                                                                                  \
+    case r:                                                                                                            \
+        fixed_tile(c, c_stride, a, STEP, PANEL *STEP, b, depth, false, r, VECTORS);                                    \
+        break;
+
+void KERNEL(outer_tile)(float *c, int64_t c_stride, const act *a, const act *b, int64_t depth, int rows) {
+    switch (rows) { OUTER_TILE(1) OUTER_TILE(2) OUTER_TILE(3) OUTER_TILE(4) OUTER_TILE(5) OUTER_TILE(6) }
 }
 
 /* Steps are words of 32 bits, whatever act is; they travel as floats. */

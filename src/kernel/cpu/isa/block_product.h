@@ -25,6 +25,10 @@ static inline int64_t round_up(int64_t count, int64_t multiple) {
 void KERNEL(tile_product)(float *c, int64_t c_stride, const act *a, int64_t a_stride, const act *b, int64_t depth,
                           int rows, int vectors, bool add);
 
+/* The same with A in a panel too, as pack_rows makes it: row r, step s lies at a[s · PANEL · STEP + r · STEP]. All vectors of
+ * the panel b; C is overwritten. */
+void KERNEL(outer_tile)(float *c, int64_t c_stride, const act *a, const act *b, int64_t depth, int rows);
+
 /* One panel of Xᵀ: column j is row j of x[count, depth]; columns from count on become 0. */
 void KERNEL(pack_transposed)(act *panel, const act *x, int64_t stride, int64_t count, int64_t depth);
 

@@ -3,7 +3,8 @@
 #include "kernel/cpu/isa/routing.h"
 #include "kernel/cpu/isa/rows.h"
 
-static void gather(void *rows, const void *x, const int32_t *source, int k, int64_t R, int64_t d) {
+static void gather(void *rows, const void *x, const int32_t *source, int k, const int32_t *count, int64_t d) {
+    int64_t R = *count;
 #pragma omp parallel for schedule(static) if (R * d > PARALLEL_ELEMENTS)
     for (int64_t r = 0; r < R; r++) {
         act *out = (act *)rows + r * d;
@@ -51,7 +52,9 @@ static void combine(void *y, const void *rows, const float *gates, const int32_t
 }
 
 static void combine_backward(void *drows, float *dgates, const void *dy, const void *rows, const float *gates,
-                             const int32_t *slot, const int32_t *source, int k, int64_t N, int64_t R, int64_t d) {
+                             const int32_t *slot, const int32_t *source, int k, int64_t N, const int32_t *count,
+                             int64_t d) {
+    int64_t R = *count;
 #pragma omp parallel for schedule(static) if (R * d > PARALLEL_ELEMENTS)
     for (int64_t r = 0; r < R; r++)
         if (source[r] < 0) memset((act *)drows + r * d, 0, d * sizeof(act));

@@ -3,11 +3,22 @@
 #include "kernel/cpu/isa/rows.h"
 #include "kernel/cpu/isa/stream.h"
 
-static void embed(void *y, const void *table, const int32_t *ids, int64_t N, int64_t d) {
-    const act *rows = table;
-    act *out = y;
+static void expand_row(act *out, const quantized *q, int64_t row) {
+    const int8_t *codes = q->q + row * q->cols;
+    const float *scale = q->scale + row * quantized_groups(q);
+    for (int64_t c = 0; c < q->cols; c++) out[c] = act_store((float)codes[c] * scale[c / q->group]);
+}
+
+static void embed(void *y, const weight *table, const int32_t *ids, int64_t N) {
+    int64_t d = table->cols;
 #pragma omp parallel for schedule(static) if (N * d > PARALLEL_ELEMENTS)
-    for (int64_t n = 0; n < N; n++) memcpy(out + n * d, rows + ids[n] * d, d * sizeof(act));
+    for (int64_t n = 0; n < N; n++) {
+        act *out = (act *)y + n * d;
+        if (table->quantized)
+            expand_row(out, table->quantized, ids[n]);
+        else
+            memcpy(out, (const act *)table->plain + ids[n] * d, d * sizeof(act));
+    }
 }
 
 /* dtable[ids[n], c] += dy[n, c] for the channels from `from` to `to` */

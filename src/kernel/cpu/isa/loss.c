@@ -48,7 +48,7 @@ static float cross_entropy_row(act *dlogits, const float *logits, int32_t target
     }
     float z = capped(logits[target], cap);
     float shift = capped(row_largest(logits, V), cap);
-    float *slopes = dlogits ? KERNEL(scratch)(SCRATCH_OWN, V * sizeof(float)) : NULL;
+    float *slopes = dlogits ? KERNEL(scratch)(SCRATCH_OWN, (size_t)V * sizeof(float)) : NULL;
     float sum = exp_row(slopes, logits, cap, shift, V);
     if (dlogits) {
         lanes factor = lanes_all(scale / sum);
@@ -61,6 +61,7 @@ static float cross_entropy_row(act *dlogits, const float *logits, int32_t target
 
 static void softcap_cross_entropy(float *nll, void *dlogits, const float *logits, const int32_t *targets, float cap,
                                   float scale, int64_t N, int64_t V) {
+    if (dlogits) KERNEL(scratch_reserve)((size_t)V * sizeof(float));
 #pragma omp parallel for schedule(static) if (N * V > PARALLEL_ELEMENTS)
     for (int64_t n = 0; n < N; n++)
         nll[n] = cross_entropy_row(dlogits ? (act *)dlogits + n * V : NULL, logits + n * V, targets[n], cap, scale, V);

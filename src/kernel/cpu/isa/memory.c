@@ -1,6 +1,7 @@
 /* Memory of the CPU device: aligned, on huge pages where it is large, copied by all threads where that pays. */
 #include "kernel/cpu/variant.h"
 
+#include "base/memory.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -13,8 +14,7 @@ enum {
 
 static status memory_alloc(void **pointer, size_t bytes) {
     bool huge = bytes >= HUGE_PAGE;
-    int error = posix_memalign(pointer, huge ? HUGE_PAGE : ALIGNMENT, bytes ? bytes : 1);
-    if (error) {
+    if (!memory_allows() || posix_memalign(pointer, huge ? HUGE_PAGE : ALIGNMENT, bytes ? bytes : 1) != 0) {
         *pointer = NULL;
         return fail("out of memory: %zu bytes were asked for", bytes);
     }

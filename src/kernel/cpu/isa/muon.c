@@ -22,7 +22,8 @@ typedef struct job {
     float *w, *buffer; /* [rows, cols] */
     const float *grad; /* [rows, cols] */
     int64_t rows, cols;
-    bool tall; /* rows > cols */
+    float clip; /* factor of grad */
+    bool tall;  /* rows > cols */
     muon_args args;
     newton_schulz_space space;
     double *row_squares; /* [rows]: Σ g² of each row */
@@ -41,12 +42,14 @@ static void lay_out(job *j, uintptr_t at) {
 /* ---- the momentum ---- */
 
 /* buffer ← momentum·buffer + grad for a part of a row; g into out; Σ g² */
-static float update_part(float *out, float *buffer, const float *grad, int64_t count, float momentum, bool nesterov) {
+static float update_part(float *out, float *buffer, const float *grad, float clip, int64_t count, float momentum,
+                         bool nesterov) {
     float near = nesterov ? 1 : 0, far = nesterov ? momentum : 1, squares = 0;
 #pragma omp simd reduction(+ : squares)
     for (int64_t i = 0; i < count; i++) {
-        buffer[i] = momentum * buffer[i] + grad[i];
-        out[i] = near * grad[i] + far * buffer[i];
+        float g = clip * grad[i];
+        buffer[i] = momentum * buffer[i] + g;
+        out[i] = near * g + far * buffer[i];
         squares += out[i] * out[i];
     }
     return squares;
@@ -57,7 +60,7 @@ static double load_row(float *blocks, const job *j, int64_t r) {
     float *out = blocks + r % BLOCK * BLOCK;
     double squares = 0;
     for (int64_t c = 0; c < j->cols; c += BLOCK)
-        squares += (double)update_part(out + c * BLOCK, j->buffer + r * j->cols + c, j->grad + r * j->cols + c,
+        squares += (double)update_part(out + c * BLOCK, j->buffer + r * j->cols + c, j->grad + r * j->cols + c, j->clip,
                                        least(j->cols - c, BLOCK), j->args.momentum, j->args.nesterov);
     if (!j->args.row_normalize) return squares;
     double factor = 1 / fmax(sqrt(squares), (double)NORM_EPSILON);
@@ -118,9 +121,21 @@ static float norm_factor(const job *j) {
     return (float)(1 / (sqrt(total) + (double)NORM_EPSILON));
 }
 
-status KERNEL(muon)(float *w, float *buffer, const float *grad, int64_t rows, int64_t cols, const muon_args *args) {
-    if (rows == 0 || cols == 0) return STATUS_OK;
-    job j = {.w = w, .buffer = buffer, .grad = grad, .rows = rows, .cols = cols, .tall = rows > cols, .args = *args};
+void KERNEL(muon)(float *w, float *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
+                  const muon_args *args) {
+    float factor = clip ? *clip : 1;
+    if (rows == 0 || cols == 0 || isnan(factor)) return;
+    job j = {.w = w,
+             .buffer = buffer,
+             .grad = grad,
+             .rows = rows,
+             .cols = cols,
+             .clip = factor,
+             .tall = rows > cols,
+             .args = *args};
+    size_t direction = (size_t)(round_up(cols, BLOCK) * BLOCK) * sizeof(float);
+    size_t products = KERNEL(product_scratch)(round_up(rows > cols ? rows : cols, BLOCK));
+    KERNEL(scratch_reserve)(direction > products ? direction : products);
     lay_out(&j, 0);
     float rate = args->lr * (j.tall ? sqrtf((float)rows / (float)cols) : 1);
 #pragma omp parallel if (rows * cols >= PARALLEL_COUNT)
@@ -129,5 +144,4 @@ status KERNEL(muon)(float *w, float *buffer, const float *grad, int64_t rows, in
         KERNEL(newton_schulz)
         (j.space, norm_factor(&j), args->newton_schulz_steps, (block_sink){take_step, &j, rate});
     }
-    return STATUS_OK;
 }

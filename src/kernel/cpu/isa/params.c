@@ -43,12 +43,20 @@ static double sum_in_pieces(double (*piece)(const float *, int64_t), const float
     return total;
 }
 
-static double sum(const float *x, int64_t count) {
-    return sum_in_pieces(piece_sum, x, count);
+static void add_sum(double *total, const float *x, int64_t count, double factor) {
+    *total += factor * sum_in_pieces(piece_sum, x, count);
 }
 
-static double sum_squares(const float *x, int64_t count) {
-    return sum_in_pieces(piece_sum_squares, x, count);
+static void add_squares(double *total, const float *x, int64_t count) {
+    *total += sum_in_pieces(piece_sum_squares, x, count);
+}
+
+static void clip_factor(float *factor, const double *squares, double limit) {
+    double norm = sqrt(*squares);
+    if (!isfinite(norm))
+        *factor = NAN;
+    else
+        *factor = limit > 0 && norm > limit ? (float)(limit / (norm + 1e-6)) : 1;
 }
 
 /* ---- elementwise ---- */
@@ -66,14 +74,17 @@ static void lerp(float *y, const float *x, float t, int64_t count) {
 /* Kingma & Ba 2015, with the decoupled decay of Loshchilov & Hutter 2019, as torch.optim.AdamW:
  * m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g²,
  * w ← (1 − lr·wd) w − lr/(1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε) */
-static void adam(float *w, float *m, float *v, const float *grad, int64_t count, const adam_args *args) {
+static void adam(float *w, float *m, float *v, const float *grad, const float *clip, int64_t count,
+                 const adam_args *args) {
+    float factor = clip ? *clip : 1;
+    if (isnan(factor)) return;
     float beta1 = args->beta1, beta2 = args->beta2, eps = args->eps;
     float keep = (float)(1 - (double)args->lr * args->weight_decay);
     float rate = (float)(args->lr / (1 - pow(beta1, (double)args->step)));
     float inverse_root = (float)(1 / sqrt(1 - pow(beta2, (double)args->step)));
 #pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
     for (int64_t i = 0; i < count; i++) {
-        float g = grad[i];
+        float g = factor * grad[i];
         m[i] = beta1 * m[i] + (1 - beta1) * g;
         v[i] = beta2 * v[i] + (1 - beta2) * g * g;
         w[i] = keep * w[i] - rate * m[i] / (sqrtf(v[i]) * inverse_root + eps);
@@ -115,8 +126,9 @@ static void fake_quantize(float *out, const float *w, int64_t rows, int64_t cols
 }
 
 void KERNEL(fill_params)(kernels *table) {
-    table->sum = sum;
-    table->sum_squares = sum_squares;
+    table->add_sum = add_sum;
+    table->add_squares = add_squares;
+    table->clip_factor = clip_factor;
     table->scale = scale;
     table->lerp = lerp;
     table->adam = adam;

@@ -25,12 +25,12 @@ static void top_k(int32_t *chosen, const float *scores, const float *bias, int64
 }
 
 /* A counting sort: within an expert the pairs keep their order. */
-static void group(int32_t *slot, int32_t *source, int64_t *counts, int64_t *start, const int32_t *chosen, int64_t N,
+static void group(int32_t *slot, int32_t *source, int32_t *counts, int32_t *start, const int32_t *chosen, int64_t N,
                   int k, int64_t E, int64_t align) {
     for (int64_t e = 0; e < E; e++) counts[e] = 0;
     for (int64_t pair = 0; pair < N * k; pair++) counts[chosen[pair]]++;
     start[0] = 0;
-    for (int64_t e = 0; e < E; e++) start[e + 1] = start[e] + (counts[e] + align - 1) / align * align;
+    for (int64_t e = 0; e < E; e++) start[e + 1] = (int32_t)(start[e] + (counts[e] + align - 1) / align * align);
     for (int64_t row = 0; row < start[E]; row++) source[row] = -1;
     for (int64_t e = 0; e < E; e++) counts[e] = 0; /* now: how many rows of the group are taken */
     for (int64_t pair = 0; pair < N * k; pair++) {
@@ -45,6 +45,7 @@ void KERNEL(fill_routing)(kernels *table) {
     KERNEL(fill_router)(table);
     KERNEL(fill_dispatch)(table);
     KERNEL(fill_gain)(table);
+    KERNEL(fill_sigmoid_gate)(table);
     table->top_k = top_k;
     table->group = group;
 }

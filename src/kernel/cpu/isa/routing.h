@@ -7,5 +7,6 @@
 void KERNEL(fill_router)(kernels *table);
 void KERNEL(fill_dispatch)(kernels *table);
 void KERNEL(fill_gain)(kernels *table);
+void KERNEL(fill_sigmoid_gate)(kernels *table);
 
 #endif

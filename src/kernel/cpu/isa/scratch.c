@@ -1,6 +1,8 @@
 #include "kernel/cpu/isa/scratch.h"
 
 #include "base/memory.h"
+#include <omp.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 typedef struct buffer {
@@ -9,13 +11,34 @@ typedef struct buffer {
 } buffer;
 
 static _Thread_local buffer buffers[SCRATCH_USES];
+/* What each thread of the teams that this thread opens has got. */
+static _Thread_local struct {
+    int threads;
+    size_t bytes;
+} reserved;
+
+static bool grow(buffer *b, size_t bytes) {
+    if (b->bytes >= bytes) return true;
+    free(b->memory);
+    b->memory = memory_allows() ? malloc(bytes + 63) : NULL;
+    b->bytes = b->memory ? bytes : 0;
+    return b->memory;
+}
+
+void KERNEL(scratch_reserve)(size_t bytes) {
+    int threads = omp_get_max_threads();
+    if (reserved.bytes >= bytes && reserved.threads >= threads) return;
+    bool done = true;
+    reserved.bytes = 0; /* where memory is out some threads are left with nothing */
+#pragma omp parallel reduction(&& : done)
+    done = grow(&buffers[SCRATCH_OWN], bytes);
+    if (!done) memory_out(bytes);
+    reserved.threads = threads;
+    reserved.bytes = bytes;
+}
 
 void *KERNEL(scratch)(scratch_use use, size_t bytes) {
     buffer *b = &buffers[use];
-    if (b->bytes < bytes) {
-        free(b->memory);
-        b->memory = xmalloc(bytes + 63);
-        b->bytes = bytes;
-    }
+    if (!grow(b, bytes)) memory_out(bytes);
     return (void *)(((uintptr_t)b->memory + 63) & ~(uintptr_t)63);
 }

@@ -11,6 +11,9 @@ typedef enum scratch_use {
     SCRATCH_USES
 } scratch_use;
 
+/* Before a parallel region: let each of its threads have `bytes` of SCRATCH_OWN, since inside nobody could say that memory is
+ * out (base/memory.h). Costs nothing where they have them. */
+void KERNEL(scratch_reserve)(size_t bytes);
 /* At least `bytes`, 64-byte aligned; valid until this thread asks for the same use again. */
 void *KERNEL(scratch)(scratch_use use, size_t bytes);
 

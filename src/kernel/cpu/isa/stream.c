@@ -7,4 +7,5 @@ void KERNEL(fill_stream)(kernels *table) {
     KERNEL(fill_blend)(table);
     KERNEL(fill_smear)(table);
     KERNEL(fill_activate)(table);
+    KERNEL(fill_bias)(table);
 }

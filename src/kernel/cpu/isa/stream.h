@@ -9,5 +9,6 @@ void KERNEL(fill_rms_norm)(kernels *table);
 void KERNEL(fill_blend)(kernels *table);
 void KERNEL(fill_smear)(kernels *table);
 void KERNEL(fill_activate)(kernels *table);
+void KERNEL(fill_bias)(kernels *table);
 
 #endif

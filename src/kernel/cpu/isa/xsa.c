@@ -58,6 +58,7 @@ static void value_gradient(grad_out dv, int64_t at, const act *dz, const act *y,
 void KERNEL(xsa_backward)(grad_out dy, grad_out dv, const void *dz, const void *y, const void *v, int64_t N, int heads,
                           int kv_heads, int head_dim) {
     int64_t d = head_dim, group = heads / kv_heads;
+    KERNEL(scratch_reserve)((size_t)round_up_lanes(d) * sizeof(float));
 #pragma omp parallel for schedule(static) if (N * heads * d > PARALLEL_ELEMENTS)
     for (int64_t n = 0; n < N; n++) {
         float *sum = KERNEL(scratch)(SCRATCH_OWN, (size_t)round_up_lanes(d) * sizeof(float));

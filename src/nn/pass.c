@@ -1,0 +1,114 @@
+#include "nn/pass_state.h"
+
+#include "base/memory.h"
+#include <stdlib.h>
+
+status pass_create(pass **out, model *m) {
+    pass *p = xcalloc(1, sizeof *p);
+    p->m = m;
+    status s = tape_create(&p->tape, m->k);
+    if (s == STATUS_OK) s = pass_lay_out_statistics(p);
+    if (s == STATUS_OK)
+        *out = p;
+    else
+        pass_destroy(p);
+    return s;
+}
+
+static void release_tokens(pass *p) {
+    int32_t **arrays[] = {&p->ids, &p->targets, &p->first, &p->positions, &p->bigram_ids, &p->trigram_ids};
+    for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
+        p->m->k->release(*arrays[i]);
+        *arrays[i] = NULL;
+    }
+    free(p->host);
+    p->host = NULL;
+    p->capacity = 0;
+}
+
+void pass_destroy(pass *p) {
+    if (!p) return;
+    release_tokens(p);
+    pass_free_statistics(p);
+    tape_destroy(p->tape);
+    free(p);
+}
+
+model *pass_model(const pass *p) {
+    return p->m;
+}
+
+size_t pass_peak_bytes(const pass *p) {
+    return tape_peak_bytes(p->tape);
+}
+
+void pass_watch_routing(pass *p, routing_observer observer, void *context) {
+    p->routing_observer = observer;
+    p->routing_context = context;
+}
+
+void pass_watch_products(pass *p, tape_observer observer, void *context) {
+    p->product_observer = observer;
+    p->product_context = context;
+}
+
+/* ---- running it ---- */
+
+static pass_input input_of(const batch *b, float loss_weight) {
+    return (pass_input){.batch = b->batch,
+                        .length = b->length,
+                        .ids = b->input_ids,
+                        .targets = b->target_ids,
+                        .first = b->first,
+                        .loss_weight = loss_weight,
+                        .until_layer = -1};
+}
+
+static status add_loss(pass *p, const batch *b, float loss_weight, float *nll) {
+    const model_config *c = &p->m->config;
+    pass_input in = input_of(b, loss_weight);
+    var *x = pass_forward(p, &in);
+    TRY(tape_status(p->tape));
+    TRY(op_cross_entropy(p->tape, x, &p->m->parts->head, p->targets, c->head.softcap, loss_weight, p->sums, nll));
+    p->batches++;
+    return tape_status(p->tape);
+}
+
+static void begin(pass *p, bool recording, bool counts) {
+    tape_reset(p->tape, recording);
+    tape_observe(p->tape, p->product_observer, p->product_context);
+    p->counts = counts;
+}
+
+status pass_train(pass *p, const batch *b, float loss_weight) {
+    begin(p, true, true);
+    TRY(add_loss(p, b, loss_weight, NULL));
+    tape_backward(p->tape);
+    return tape_status(p->tape);
+}
+
+status pass_evaluate(pass *p, const batch *b, float *nll) {
+    begin(p, false, true);
+    return add_loss(p, b, 1, nll);
+}
+
+status pass_logits(pass *p, const batch *b, float *logits) {
+    begin(p, false, false);
+    pass_input in = input_of(b, 1);
+    in.targets = NULL;
+    var *x = pass_forward(p, &in);
+    TRY(tape_status(p->tape));
+    return op_logits(p->tape, x, &p->m->parts->head, p->m->config.head.softcap, logits);
+}
+
+/* Hidden states are shown to the head as well, so that it is observed like every other product. */
+status pass_observe(pass *p, const batch *b, int until_layer) {
+    begin(p, false, false);
+    pass_input in = input_of(b, 1);
+    in.targets = NULL;
+    in.until_layer = until_layer;
+    var *x = pass_forward(p, &in);
+    if (x && until_layer < 0)
+        tape_notify(p->tape, p->m->parts->head.weight, x->value.data, tensor_rows(&x->value), tensor_cols(&x->value));
+    return tape_status(p->tape);
+}

@@ -1,0 +1,78 @@
+/* A pass: what one thread needs to run a model, and what it finds out on the way. Tape, ids, positions, routing and observers
+ * belong to the pass, so several may be under way on one model, in several threads; only one of them may train it. */
+#ifndef MOEC_NN_PASS_H
+#define MOEC_NN_PASS_H
+
+#include "nn/model.h"
+#include "text/batch.h"
+
+typedef struct pass pass;
+status pass_create(pass **out, model *m);
+void pass_destroy(pass *p); /* NULL is fine */
+model *pass_model(const pass *p);
+size_t pass_peak_bytes(const pass *p);
+
+/* ---- whole sequences ---- */
+
+/* Forward and backward: adds loss_weight · d(ce + aux) / d parameter to the model's gradients, and to the statistics. Waits for
+ * nothing. */
+status pass_train(pass *p, const batch *b, float loss_weight);
+/* Forward only; adds to the statistics. nll: host [B, T] or NULL. */
+status pass_evaluate(pass *p, const batch *b, float *nll);
+/* logits: host [B, T, V] */
+status pass_logits(pass *p, const batch *b, float *logits);
+/* Forward only, for observers; targets are not needed. until_layer: the last layer that is of interest, −1 for all and the
+ * head. */
+status pass_observe(pass *p, const batch *b, int until_layer);
+
+/* ---- statistics, on the device until they are read ---- */
+
+/* One pass through a router. */
+typedef struct routing_entry {
+    int layer, pass; /* pass: of the layer, from 0 */
+    int experts;     /* E */
+    const double
+        *share; /* [E] of the (token, choice) pairs that went to expert e; soft gates: of the tokens that prefer it */
+    const double *first; /* [E] of the tokens whose first choice is e */
+    double entropy;      /* mean over tokens of the router's entropy, nats */
+    double balance;      /* E · Σ f_e p̄_e: 1 where all is even */
+    double z;            /* mean (log Σ exp logits)²; 0 where z_weight is 0 */
+} routing_entry;
+
+/* Means over the batches since pass_clear. */
+typedef struct pass_statistics {
+    int64_t batches;
+    double ce;  /* mean cross-entropy, nats a token */
+    double aux; /* the weighted router losses; a looped layer's last pass counts */
+    int routed;
+    const routing_entry *routing; /* in path order */
+} pass_statistics;
+
+void pass_clear(pass *p);
+/* Valid until the next call with p. */
+const pass_statistics *pass_read(pass *p);
+
+/* Balancing without a loss (arXiv 2408.15664), once after each training step: b_e += bias_rate · sign(mean load − load_e), the
+ * load of an expert being its share of the tokens. Does nothing where the config has no bias_rate. */
+void model_balance_experts(model *m, const pass_statistics *s);
+
+/* ---- observers ---- */
+
+/* Sees what every router chooses, in path order (NULL: nobody). */
+typedef void (*routing_observer)(void *context, int layer, int pass, const moe_choice *choice);
+void pass_watch_routing(pass *p, routing_observer observer, void *context);
+/* Sees the input of every product (tape.h; NULL: nobody). */
+void pass_watch_products(pass *p, tape_observer observer, void *context);
+
+/* ---- generating ---- */
+
+/* Keys, values and smear carries of every pass of every block, for some sequences; each has its own length. */
+typedef struct kv_cache kv_cache;
+status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t capacity);
+void kv_cache_destroy(kv_cache *c);
+int64_t kv_cache_length(const kv_cache *c, int64_t sequence);
+void kv_cache_reset(kv_cache *c, int64_t sequence);
+/* Append ids [B, count], `count` to each sequence, and return the logits of the last ones, host [B, V]. */
+status pass_decode(pass *p, kv_cache *c, const int32_t *ids, int64_t count, float *logits);
+
+#endif

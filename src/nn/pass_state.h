@@ -1,0 +1,74 @@
+/* The inside of a pass; private to nn/. */
+#ifndef MOEC_NN_PASS_STATE_H
+#define MOEC_NN_PASS_STATE_H
+
+#include "nn/parts.h"
+#include "nn/pass.h"
+
+struct pass {
+    model *m;
+    tape *tape;
+
+    /* of the tokens that are being run */
+    int32_t *ids, *targets, *first, *positions, *bigram_ids, *trigram_ids; /* device [capacity] */
+    int32_t *host;                                                         /* host [capacity], to prepare them */
+    int64_t capacity;
+
+    /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router) */
+    double *sums, *host_sums;
+    int64_t sum_count, *sum_of; /* [path.length] */
+    int64_t batches;            /* since pass_clear */
+    bool counts;                /* this pass adds to them */
+    pass_statistics statistics;
+    routing_entry *routing;
+
+    /* observers */
+    routing_observer routing_observer;
+    void *routing_context;
+    tape_observer product_observer;
+    void *product_context;
+    int entry; /* of the path, that is being run */
+};
+
+/* What generating keeps of one pass of a block. */
+typedef struct pass_cache {
+    attention_cache attention;
+    void *carry; /* act [B, smear_width]: the last token's channels before SmearGate, 0 before the first */
+} pass_cache;
+
+/* The same of what comes before the blocks. */
+enum { TOKENS_BACK = 2 }; /* that hashes look at */
+typedef struct stem_cache {
+    int32_t (*previous)[TOKENS_BACK]; /* host [B]: the last tokens, newest first, −1 where there is none yet */
+    void *carry;                      /* act [B, d]: the last token's embedding before smear.gate */
+} stem_cache;
+
+/* One pass over tokens: from ids to the final norm's output. lengths, stem and passes (one entry a pass of the path) when
+ * generating, else NULL. */
+typedef struct pass_input {
+    int64_t batch, length;
+    const int32_t *ids, *targets, *first; /* host [B, T]; targets and first may be NULL */
+    const int64_t *lengths;               /* host [B]: tokens before these */
+    const stem_cache *stem;
+    pass_cache *passes;
+    float loss_weight;
+    int until_layer; /* stop behind this layer's last pass; −1: run all */
+} pass_input;
+
+/* NULL where memory is out or an id is beyond the vocabulary; the reason is in the tape's status. */
+var *pass_forward(pass *p, const pass_input *in);
+/* Token ids, targets, positions and hashes to the device; refuses ids and targets beyond the vocabulary. */
+status pass_upload(pass *p, const pass_input *in);
+/* What the block's MLP, of whatever kind, makes of the normalised stream n, in entry `entry` of the path. */
+var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in);
+
+/* Lay the statistics out for the model's path, all zero. */
+status pass_lay_out_statistics(pass *p);
+void pass_free_statistics(pass *p);
+/* Where an entry's router adds what it did; NULL where nothing is counted. */
+double *pass_sums(const pass *p, int entry);
+/* How much an entry's router losses count: once a layer, in its last pass (as the scripts' do, which keep only the newest), and
+ * divided by the number of mixture layers where the mean counts. */
+float pass_router_weight(const pass *p, int entry);
+
+#endif

@@ -1,0 +1,128 @@
+/* What passes find out: sums on the device, read once a step. */
+#include "base/memory.h"
+#include "nn/pass_state.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOSS_SUMS = 1 }; /* the cross-entropy comes before the routers' */
+
+static bool has_router(const block *b) {
+    return b->plan.mlp.kind == MLP_EXPERTS;
+}
+
+void pass_free_statistics(pass *p) {
+    p->m->k->release(p->sums);
+    p->sums = NULL;
+    free(p->host_sums);
+    free(p->sum_of);
+    free(p->routing);
+    p->host_sums = NULL;
+    p->sum_of = NULL;
+    p->routing = NULL;
+}
+
+status pass_lay_out_statistics(pass *p) {
+    const model_parts *s = p->m->parts;
+    pass_free_statistics(p);
+    p->sum_of = xcalloc((size_t)s->path.length, sizeof *p->sum_of);
+    p->routing = xcalloc((size_t)s->path.length, sizeof *p->routing);
+    p->sum_count = LOSS_SUMS;
+    for (int i = 0; i < s->path.length; i++) {
+        const block *b = &s->blocks[s->path.layer[i]];
+        p->sum_of[i] = has_router(b) ? p->sum_count : -1;
+        if (has_router(b)) p->sum_count += ROUTING_SUMS(b->plan.mlp.experts);
+    }
+    p->host_sums = xcalloc((size_t)p->sum_count, sizeof *p->host_sums);
+    TRY(p->m->k->alloc((void **)&p->sums, (size_t)p->sum_count * sizeof *p->sums));
+    p->m->k->zero(p->sums, (size_t)p->sum_count * sizeof *p->sums);
+    p->batches = 0;
+    return STATUS_OK;
+}
+
+/* An event may have changed the path since. */
+static bool fits(const pass *p) {
+    const model_parts *s = p->m->parts;
+    int64_t expected = LOSS_SUMS;
+    for (int i = 0; i < s->path.length; i++) {
+        const block *b = &s->blocks[s->path.layer[i]];
+        if (has_router(b)) expected += ROUTING_SUMS(b->plan.mlp.experts);
+    }
+    return expected == p->sum_count && p->sums;
+}
+
+void pass_clear(pass *p) {
+    if (!fits(p) && pass_lay_out_statistics(p) != STATUS_OK) memory_out((size_t)p->sum_count * sizeof(double));
+    p->m->k->zero(p->sums, (size_t)p->sum_count * sizeof *p->sums);
+    p->batches = 0;
+}
+
+double *pass_sums(const pass *p, int entry) {
+    return p->counts ? p->sums + p->sum_of[entry] : NULL;
+}
+
+float pass_router_weight(const pass *p, int entry) {
+    const model_config *c = &p->m->config;
+    const forward_path *path = &p->m->parts->path;
+    for (int i = entry + 1; i < path->length; i++)
+        if (path->layer[i] == path->layer[entry]) return 0;
+    int layers = 0;
+    for (int layer = 0; layer < c->num_layers; layer++) layers += model_config_is_moe(c, layer);
+    return c->moe.aux_mean && layers > 0 ? 1 / (float)layers : 1;
+}
+
+static routing_entry read_entry(const pass *p, int i, double of_batch) {
+    const forward_path *path = &p->m->parts->path;
+    int E = p->m->parts->blocks[path->layer[i]].plan.mlp.experts;
+    double *sums = p->host_sums + p->sum_of[i];
+    for (int64_t j = 0; j < ROUTING_SUMS(E); j++) sums[j] *= of_batch;
+    return (routing_entry){.layer = path->layer[i],
+                           .pass = path->pass[i],
+                           .experts = E,
+                           .share = sums,
+                           .first = sums + E,
+                           .entropy = sums[3 * E],
+                           .z = sums[3 * E + 1],
+                           .balance = E * sums[3 * E + 2]};
+}
+
+const pass_statistics *pass_read(pass *p) {
+    const model_config *c = &p->m->config;
+    pass_statistics *s = &p->statistics;
+    double of_batch = p->batches > 0 ? 1 / (double)p->batches : 0;
+    p->m->k->download(p->host_sums, p->sums, (size_t)p->sum_count * sizeof *p->sums);
+    *s = (pass_statistics){.batches = p->batches, .ce = of_batch * p->host_sums[0], .routing = p->routing};
+    for (int i = 0; i < p->m->parts->path.length; i++) {
+        if (p->sum_of[i] < 0) continue;
+        routing_entry *e = &p->routing[s->routed++];
+        *e = read_entry(p, i, of_batch);
+        s->aux += (double)pass_router_weight(p, i) *
+                  ((double)c->moe.aux_weight * e->balance + (double)c->moe.z_weight * e->z);
+    }
+    return s;
+}
+
+/* ---- balancing without a loss ---- */
+
+static void nudge(model *m, param *bias, const double *load, int E) {
+    float rate = m->config.moe.bias_rate, *values = xmalloc((size_t)E * sizeof *values);
+    double mean = 0;
+    tensor_read(m->k, &bias->value, values);
+    for (int e = 0; e < E; e++) mean += load[e] / E;
+    double rounding = 1e-5 * mean; /* of the shares' sum: an expert within it has its part */
+    for (int e = 0; e < E; e++) values[e] += load[e] < mean - rounding ? rate : load[e] > mean + rounding ? -rate : 0;
+    tensor_write(m->k, &bias->value, values);
+    free(values);
+}
+
+void model_balance_experts(model *m, const pass_statistics *s) {
+    for (int layer = 0; layer < m->config.num_layers; layer++) {
+        const block *b = &m->parts->blocks[layer];
+        if (!b->router_bias) continue;
+        int E = b->plan.mlp.experts;
+        double *load = xcalloc((size_t)E, sizeof *load);
+        for (int i = 0; i < s->routed; i++)
+            for (int e = 0; s->routing[i].layer == layer && e < E; e++) load[e] += s->routing[i].share[e];
+        nudge(m, b->router_bias, load, E);
+        free(load);
+    }
+}
