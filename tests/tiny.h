@@ -5,8 +5,8 @@
 #include "test.h"
 
 #include "base/random.h"
+#include "text/sentencepiece.h"
 #include "text/shard.h"
-#include "text/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/train.h"
 
@@ -64,9 +64,12 @@ static inline void tiny_data(const char *folder) {
     assert_ok(folder_create(folder));
     char *model = path_join(folder, "tokenizer.model");
     tiny_source source = {.r = rng_seed(1), .left = TINY_LINES};
-    assert_ok(tokenizer_train(model, TINY_VOCAB, tiny_next, &source, 1));
     tokenizer *tok;
-    assert_ok(tokenizer_open(&tok, model));
+    const void *bytes;
+    size_t count;
+    assert_ok(sentencepiece_train(&tok, TINY_VOCAB, tiny_next, &source, 1));
+    tokenizer_bytes(tok, &bytes, &count);
+    assert_ok(file_write_whole(model, bytes, count));
     tiny_shard(folder, "tiny_train_000000.bin", tok, 2, TINY_LINES);
     tiny_shard(folder, "tiny_val_000000.bin", tok, 3, 30);
     tokenizer_close(tok);

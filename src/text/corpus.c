@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "text/sentencepiece.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,9 +191,9 @@ static bool next_of_sample(void *context, const char **text, size_t *bytes) {
 status corpus_train_tokenizer(corpus *c, tokenizer **out, int vocab_size) {
     progress shown = progress_start("tokenizer");
     sample s = {.c = c, .shown = c->options.show_progress ? &shown : NULL};
-    TRY(tokenizer_train_new(out, vocab_size, next_of_sample, &s, c->options.seed));
+    TRY(sentencepiece_train(out, vocab_size, next_of_sample, &s, c->options.seed));
     if (s.shown) {
-        char *detail = xasprintf("%d pieces from %.1f MB", vocab_size, (double)s.bytes / 1e6);
+        char *detail = xasprintf("%d pieces from %.1f MB", tokenizer_vocab_size(*out), (double)s.bytes / 1e6);
         progress_end(s.shown, detail);
         free(detail);
     }

@@ -90,8 +90,6 @@ corpus_domain corpus_total(const corpus *c);           /* sums; name and path ar
 
 /* ---- the parts, for corpus_*.c and tests ---- */
 
-/* The offset of the first byte that is not part of valid UTF-8 text (NUL counts as such), or `bytes`. */
-size_t utf8_valid_prefix(const char *text, size_t bytes);
 /* Line ends, blanks at line ends, byte order mark: in place; returns the new length. */
 size_t clean_lines(char *text, size_t bytes);
 /* Length of the first document of a long, clean text: up to the next wikitext title, or at most CORPUS_PART_BYTES. */

@@ -68,7 +68,7 @@ shard_case "expected token ids below the vocabulary's 320, found 65535 at token 
 refuses 1 "expected a shard with a header of 1024 bytes, found 0" "$moec" eval "$artifact" --data "$work/empty"
 refuses 1 "expected at least 100001 tokens" train new seq=100000
 absent "$work/new"
-refuses 2 "vocab_size is 512, but the tokenizer $work/data/tokenizer.model has 320" train new vocab_size=512
+refuses 2 "vocab_size: expected at least 320, the tokens of $work/data/tokenizer.model, found 319" train new vocab_size=319
 refuses 1 "expected a SentencePiece model" train new tokenizer="$work/text/1.txt"
 rm -rf "$work/bad"
 cp -r "$work/data" "$work/bad"

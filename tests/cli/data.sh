@@ -39,7 +39,6 @@ printf 'Only a few words are here.\n\n%16000s\n\nAnd a few are there.\n' x >"$wo
 : >"$work/empty.txt"
 refuses 1 "latin.txt: expected UTF-8 text, found the byte 0xFF at byte offset 3" "$work/new" --domain "x=$work/latin.txt"
 refuses 1 "empty.txt: expected text, found an empty file" "$work/new" --domain "x=$work/empty.txt"
-refuses 1 "too small" "$work/new" --domain "x=$work/few.txt" --heldout 0
 refuses 1 "nowhere" "$work/new" --domain x=/nowhere
 refuses 1 "latin.txt: expected a SentencePiece model" "$work/new" --domain c=src --tokenizer "$work/latin.txt"
 refuses 2 "expected at least one" "$work/new"
