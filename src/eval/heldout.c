@@ -23,17 +23,6 @@ static status find_shard(const char *folder, char **path) {
     return fail("%s: expected one held-out shard *_val_*.bin, found %zu", folder, found);
 }
 
-static char *table_path(const char *shard_path) {
-    return xasprintf("%.*s.docs.tsv", (int)(strlen(shard_path) - strlen(".bin")), shard_path);
-}
-
-static status read_table(heldout *h, const char *shard_path) {
-    char *path = table_path(shard_path);
-    bool present = path_exists(path);
-    free(path);
-    return present ? document_table_read(&h->documents, shard_path, h->s.count) : STATUS_OK;
-}
-
 static status read_text(heldout *h, const char *folder) {
     char *path = path_join(folder, "heldout.txt");
     status s = path_exists(path) ? file_read(path, &h->text, &h->bytes) : STATUS_OK;
@@ -56,7 +45,7 @@ status heldout_open(heldout *h, const char *path, int vocab_size) {
     else
         shard_path = xstrdup(path);
     status s = shard_open(&h->s, shard_path, vocab_size);
-    if (s == STATUS_OK) s = read_table(h, shard_path);
+    if (s == STATUS_OK) s = document_table_read(&h->documents, shard_path, h->s.count);
     if (s == STATUS_OK && folder) s = read_text(h, path);
     free(shard_path);
     if (s != STATUS_OK) heldout_close(h);

@@ -21,7 +21,8 @@ typedef struct encoded {
 typedef struct shard_builder {
     const char *folder, *name, *kind; /* folder/name_kind_000000.bin */
     int index;
-    uint16_t *tokens;
+    int vocab_size;
+    int32_t *tokens;
     int64_t count, capacity;
     char *rows; /* of the .docs.tsv */
     size_t rows_bytes;
@@ -37,7 +38,7 @@ static status end_shard(shard_builder *b) {
     fclose(b->rows_stream);
     char *stem = xasprintf("%s/%s_%s_%06d", b->folder, b->name, b->kind, b->index++);
     char *shard_path = xasprintf("%s.bin", stem), *table_path = xasprintf("%s.docs.tsv", stem);
-    status s = shard_write(shard_path, b->tokens, b->count);
+    status s = shard_write(shard_path, b->tokens, b->count, b->vocab_size, NULL);
     if (s == STATUS_OK) s = file_write_whole(table_path, b->rows, b->rows_bytes);
     free(b->rows);
     free(stem);
@@ -58,8 +59,8 @@ static status append_document(shard_builder *b, const corpus *c, const corpus_do
     }
     fprintf(b->rows_stream, "%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%s\t%s\n", b->count, tokens, d->bytes,
             c->domains[d->domain].name, d->source);
-    b->tokens[b->count++] = (uint16_t)bos;
-    for (size_t i = 0; i < e->count; i++) b->tokens[b->count++] = (uint16_t)e->ids[i];
+    b->tokens[b->count++] = bos;
+    for (size_t i = 0; i < e->count; i++) b->tokens[b->count++] = e->ids[i];
     return STATUS_OK;
 }
 
@@ -136,14 +137,11 @@ static status write_heldout_text(const corpus *c, const char *folder) {
 }
 
 status corpus_write(corpus *c, const tokenizer *t, const char *folder, const char *name, bool must_be_exact) {
-    if (tokenizer_vocab_size(t) > UINT16_MAX + 1)
-        return fail("tokenizer: expected at most %d pieces for shards of 16-bit tokens, found %d", UINT16_MAX + 1,
-                    tokenizer_vocab_size(t));
     if (tokenizer_bos(t) < 0) return fail("tokenizer: expected a <s> piece to begin documents with, found none");
-    shard_builder train = {.folder = folder, .name = name, .kind = "train"};
+    shard_builder train = {.folder = folder, .name = name, .kind = "train", .vocab_size = tokenizer_vocab_size(t)};
     TRY(write_documents(c, t, &train, c->train, c->train_count, must_be_exact));
     if (c->heldout_count == 0) return STATUS_OK;
-    shard_builder heldout = {.folder = folder, .name = name, .kind = "val"};
+    shard_builder heldout = {.folder = folder, .name = name, .kind = "val", .vocab_size = tokenizer_vocab_size(t)};
     TRY(write_documents(c, t, &heldout, c->heldout, c->heldout_count, must_be_exact));
     return write_heldout_text(c, folder);
 }

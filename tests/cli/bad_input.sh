@@ -55,7 +55,7 @@ each_shard() { # COMMAND ARGUMENTS…: on a fresh copy of both shards
     for part in train val; do "$1" "$work/bad/data_${part}_000000.bin" "$2" "$3"; done
 }
 each_shard change 0 '\001'
-shard_case "expected the shard magic 20240520, found "
+shard_case "expected the shard magic 20240520 (16-bit tokens) or 20240801 (32-bit tokens), found "
 each_shard change 4 '\002'
 shard_case "expected shard version 1, found 2"
 each_shard change 8 '\007'

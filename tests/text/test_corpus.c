@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "text/corpus.h"
+#include "text/documents.h"
 #include "text/shard.h"
 #include "text/utf8.h"
 #include <stdio.h>
@@ -281,7 +282,7 @@ static void check_heldout(const corpus *c, const tokenizer *t, const char *out) 
     for (int64_t i = 0; i < table.count; i++) {
         const document *d = &table.documents[i];
         int32_t ids[4096];
-        for (int64_t k = 0; k < d->count; k++) ids[k] = s.tokens[d->start + k];
+        for (int64_t k = 0; k < d->count; k++) ids[k] = shard_token(&s, d->start + k);
         assert_int_equal(ids[0], tokenizer_bos(t));
         char *text;
         size_t bytes;
