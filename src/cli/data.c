@@ -124,22 +124,10 @@ static status read_corpus(const settings *s, corpus *c) {
     return corpus_split(c);
 }
 
-static status write_tokenizer(const tokenizer *t, const char *path) {
-    const void *bytes;
-    size_t count;
-    tokenizer_bytes(t, &bytes, &count);
-    return file_write_whole(path, bytes, count);
-}
-
 static status fill_folder(const settings *s, corpus *c, const tokenizer *t, const char *folder) {
-    char *model = path_join(folder, "tokenizer.model"), *summary = path_join(folder, "data.json");
-    status result = folder_create(folder);
-    if (result == STATUS_OK) result = write_tokenizer(t, model);
-    if (result == STATUS_OK) result = corpus_write(c, t, folder, s->name, s->tokenizer == NULL);
-    if (result == STATUS_OK) result = corpus_write_summary(c, t, s->tokenizer, summary);
-    free(model);
-    free(summary);
-    return result;
+    TRY(folder_create(folder));
+    TRY(corpus_write(c, t, folder, s->name, s->tokenizer == NULL));
+    return corpus_write_summary(c, t, s->tokenizer, folder);
 }
 
 static void print_row(const char *name, const corpus_domain *d) {

@@ -1,6 +1,7 @@
 #include "eval/heldout.h"
 
 #include "base/memory.h"
+#include "text/checksums.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ static status find_shard(const char *folder, char **path) {
 static status read_text(heldout *h, const char *folder) {
     char *path = path_join(folder, "heldout.txt");
     status s = path_exists(path) ? file_read(path, &h->text, &h->bytes) : STATUS_OK;
+    if (s == STATUS_OK && h->text) s = checksums_check(path, h->text, h->bytes);
     int64_t bytes = 0;
     for (int64_t i = 0; i < h->documents.count; i++) bytes += h->documents.documents[i].bytes;
     if (s == STATUS_OK && h->text && h->documents.count > 0 && (int64_t)h->bytes != bytes)

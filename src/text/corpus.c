@@ -23,6 +23,7 @@ void corpus_destroy(corpus *c) {
         free(c->domains[i].name);
         free(c->domains[i].path);
     }
+    cJSON_Delete(c->files);
     free(c->documents);
     free(c->slots);
     free(c->train);

@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "text/tokenizer.h"
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,6 +68,7 @@ typedef struct corpus {
     int64_t slot_count;
     int64_t *train, *heldout; /* after corpus_split: document indices, training ones in random order */
     int64_t train_count, heldout_count;
+    cJSON *files;    /* after corpus_write: checksums of what it wrote (checksums.h) */
     int64_t inexact; /* after corpus_write: held-out documents that the tokenizer does not give back to the byte */
 } corpus;
 
@@ -79,12 +81,12 @@ status corpus_add_domain(corpus *c, const char *name, const char *path);
 status corpus_split(corpus *c);
 /* Trains a tokenizer on at most CORPUS_SAMPLE_BYTES of the training documents. */
 status corpus_train_tokenizer(corpus *c, tokenizer **out, int vocab_size);
-/* Writes NAME_train_*.bin, NAME_val_*.bin with their .docs.tsv, and heldout.txt, whose bytes are those of the held-out
- * documents in the shard's order. must_be_exact: a held-out document that does not decode to itself, or whose tokens
+/* Writes tokenizer.model, NAME_train_*.bin, NAME_val_*.bin with their .docs.tsv, and heldout.txt, whose bytes are those of the
+ * held-out documents in the shard's order. must_be_exact: a held-out document that does not decode to itself, or whose tokens
  * do not add up to its bytes, is an error. Fills the tokens of the amounts. */
 status corpus_write(corpus *c, const tokenizer *t, const char *folder, const char *name, bool must_be_exact);
-/* What was read, dropped and written, as JSON; `tokenizer_source` is the given model's path, or NULL: trained here. */
-status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tokenizer_source, const char *path);
+/* data.json: what was read, dropped and written, and its checksums; `tokenizer_source` is the given model's path, or NULL: trained here. */
+status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tokenizer_source, const char *folder);
 double corpus_bytes_per_token(const corpus_domain *d); /* of all its text, BOS not counted */
 corpus_domain corpus_total(const corpus *c);           /* sums; name and path are NULL */
 

@@ -1,6 +1,7 @@
 #include "text/documents.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "text/checksums.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +101,7 @@ status document_table_read(document_table *d, const char *shard_path, int64_t to
     status s = STATUS_OK;
     if (path_exists(path)) {
         s = file_read(path, &text, &bytes);
+        if (s == STATUS_OK) s = checksums_check(path, text, bytes);
         if (s == STATUS_OK) s = document_table_parse(d, (char *)text, bytes, path, token_count);
     }
     free(text);

@@ -4,6 +4,7 @@
 #include "text/loader.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "text/checksums.h"
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,23 @@ static int is_training_shard(const char *name) {
     return strstr(name, "_train_") && length > 4 && strcmp(name + length - 4, ".bin") == 0;
 }
 
+/* A training shard that moec made there and that is gone would be missed by nobody. */
+static status check_complete(const char *folder) {
+    char **names;
+    size_t count;
+    TRY(checksums_names(folder, &names, &count));
+    status s = STATUS_OK;
+    for (size_t i = 0; i < count; i++) {
+        char *path = path_join(folder, names[i]);
+        if (s == STATUS_OK && is_training_shard(names[i]) && !path_exists(path))
+            s = fail("%s: expected this shard, which " DATA_JSON " lists, found nothing", path);
+        free(path);
+        free(names[i]);
+    }
+    free(names);
+    return s;
+}
+
 static status list_folder(const char *folder, char ***paths, size_t *count) {
     char **names;
     size_t name_count;
@@ -74,6 +92,7 @@ static status list_folder(const char *folder, char ***paths, size_t *count) {
         free(names[i]);
     }
     free(names);
+    TRY(check_complete(folder));
     return *count ? STATUS_OK : fail("%s: expected shards named *_train_*.bin in this folder, found none", folder);
 }
 

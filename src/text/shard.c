@@ -1,5 +1,6 @@
 #include "text/shard.h"
 #include "base/memory.h"
+#include "text/checksums.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,7 +80,8 @@ status shard_open(shard *s, const char *path, int vocab_size) {
     file_map map;
     memset(s, 0, sizeof *s);
     TRY(file_map_open(&map, path));
-    status result = shard_parse(s, path, map.bytes, map.count, vocab_size);
+    status result = checksums_check(path, map.bytes, map.count);
+    if (result == STATUS_OK) result = shard_parse(s, path, map.bytes, map.count, vocab_size);
     if (result == STATUS_OK)
         s->map = map;
     else

@@ -18,7 +18,7 @@ typedef struct shard {
     int64_t count;
 } shard;
 
-/* Checks magic, version, count against the file's size, and every id against vocab_size (0: only against int32). */
+/* Checks the file's checksum (checksums.h), magic, version, count against the file's size, and every id against vocab_size (0: only against int32). */
 status shard_open(shard *s, const char *path, int vocab_size);
 /* The same for bytes in memory, aligned to 4, which stay the caller's and live as long as the shard. */
 status shard_parse(shard *s, const char *path, const uint8_t *bytes, size_t count, int vocab_size);

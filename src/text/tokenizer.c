@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "text/checksums.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_kind.h"
 #include <stdlib.h>
@@ -80,7 +81,8 @@ status tokenizer_open(tokenizer **out, const char *path) {
     uint8_t *bytes;
     size_t count;
     TRY(file_read(path, &bytes, &count));
-    status s = tokenizer_parse(out, bytes, count, path);
+    status s = checksums_check(path, bytes, count);
+    if (s == STATUS_OK) s = tokenizer_parse(out, bytes, count, path);
     free(bytes);
     return s;
 }

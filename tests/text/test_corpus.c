@@ -319,7 +319,7 @@ static void shards_hold_the_text(void **state) {
     assert_ok(shard_open(&train, train_path, 330));
     assert_int_equal(train.count, c->domains[0].train.tokens + c->domains[1].train.tokens);
     shard_close(&train);
-    assert_ok(corpus_write_summary(c, t, NULL, summary));
+    assert_ok(corpus_write_summary(c, t, NULL, folder));
     cJSON *json;
     int64_t pieces;
     assert_ok(json_read_file(summary, &json));
