@@ -60,7 +60,10 @@ status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tok
     cJSON_AddNumberToObject(root, "heldout", c->options.heldout);
     put(root, "max_bytes", c->options.max_bytes);
     cJSON *model = cJSON_AddObjectToObject(root, "tokenizer");
-    cJSON_AddStringToObject(model, "source", tokenizer_source ? tokenizer_source : "trained on this corpus");
+    cJSON_AddStringToObject(model, "source",
+                            tokenizer_source     ? tokenizer_source
+                            : c->train_count > 0 ? "trained on this corpus"
+                                                 : "trained on this corpus, which is held out");
     put(model, "pieces", tokenizer_vocab_size(t));
     put(model, "inexact_documents", c->inexact);
     cJSON *domains = cJSON_AddArrayToObject(root, "domains");

@@ -165,7 +165,7 @@ status corpus_write(corpus *c, const tokenizer *t, const char *folder, const cha
     c->files = cJSON_CreateObject();
     TRY(write_tokenizer(c, t, folder));
     shard_builder train = {.folder = folder, .name = name, .kind = "train", .vocab_size = tokenizer_vocab_size(t)};
-    TRY(write_documents(c, t, &train, c->train, c->train_count, must_be_exact));
+    if (c->train_count > 0) TRY(write_documents(c, t, &train, c->train, c->train_count, must_be_exact));
     if (c->heldout_count == 0) return STATUS_OK;
     shard_builder heldout = {.folder = folder, .name = name, .kind = "val", .vocab_size = tokenizer_vocab_size(t)};
     TRY(write_documents(c, t, &heldout, c->heldout, c->heldout_count, must_be_exact));
