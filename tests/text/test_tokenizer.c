@@ -238,6 +238,39 @@ static void bad_models_are_refused(void **state) {
     assert_fails(tokenizer_decode(ours, &below, 1, &text, &count), "0 or more, found -1");
 }
 
+/* A changed bit may give another tokenizer, but never one that cannot be used. */
+static void damaged_models_are_refused_or_work(void **state) {
+    (void)state;
+    const void *bytes;
+    size_t count;
+    tokenizer_bytes(ours, &bytes, &count);
+    uint8_t *damaged = memcpy(xmalloc(count), bytes, count);
+    unsigned number = 1;
+    int opened = 0;
+    for (int round = 0; round < 400; round++) {
+        number = number * 1664525u + 1013904223u;
+        size_t bit = (number >> 3) % (8 * count);
+        damaged[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        tokenizer *t;
+        if (tokenizer_parse(&t, damaged, count, "bad.model") == STATUS_OK) {
+            int32_t *ids = NULL;
+            size_t encoded, decoded;
+            char *text = NULL;
+            if (tokenizer_encode(t, "kalomi renlotu\n", 15, &ids, &encoded) == STATUS_OK)
+                assert_ok(tokenizer_decode(t, ids, encoded, &text, &decoded));
+            free(ids);
+            free(text);
+            tokenizer_close(t);
+            opened++;
+        } else {
+            assert_memory_equal(error_message(), "bad.model: ", 11);
+        }
+        damaged[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_true(opened > 0 && opened < 400);
+    free(damaged);
+}
+
 /* Feeds ids and returns what came out, the end included; free() it. */
 static char *streamed(const tokenizer *t, const int32_t *ids, size_t count) {
     detokenizer d = detokenizer_start(t);
@@ -371,6 +404,7 @@ int main(void) {
         cmocka_unit_test(training_is_deterministic),
         cmocka_unit_test(training_refuses),
         cmocka_unit_test(any_text_trains_a_tokenizer),
+        cmocka_unit_test(damaged_models_are_refused_or_work),
         cmocka_unit_test(broken_characters_are_replaced),
         cmocka_unit_test(ids_beyond_the_pieces),
         cmocka_unit_test(bad_models_are_refused),
