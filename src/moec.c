@@ -7,6 +7,7 @@
 #include "train/train.h"
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct moec_model {
     model *m;
@@ -105,23 +106,21 @@ typedef struct score_call {
 } score_call;
 
 /* The text as a shard of one document: BOS and its tokens. */
-static status as_shard(const score_call *c, shard *s, uint16_t **tokens) {
-    int32_t *ids;
+static status as_shard(const score_call *c, shard *s, int32_t **tokens) {
     size_t count;
     int bos = tokenizer_bos(c->m->tok);
-    TRY(tokenizer_encode(c->m->tok, c->text, c->bytes, &ids, &count));
-    *tokens = xmalloc((count + 1) * sizeof **tokens);
-    (*tokens)[0] = (uint16_t)(bos >= 0 ? bos : 0);
-    for (size_t i = 0; i < count; i++) (*tokens)[i + 1] = (uint16_t)ids[i];
-    free(ids);
-    *s = (shard){.path = (char *)"text", .tokens = *tokens, .count = (int64_t)count + 1};
+    TRY(tokenizer_encode(c->m->tok, c->text, c->bytes, tokens, &count));
+    *tokens = xrealloc(*tokens, (count + 1) * sizeof **tokens);
+    memmove(*tokens + 1, *tokens, count * sizeof **tokens);
+    (*tokens)[0] = bos >= 0 ? bos : 0;
+    *s = shard_of_ids("text", *tokens, (int64_t)count + 1);
     return STATUS_OK;
 }
 
 static status score_guarded(void *context) {
     score_call *c = context;
     shard s;
-    uint16_t *tokens;
+    int32_t *tokens;
     bpb_result result;
     int64_t seq = c->m->context_tokens;
     bpb_options options = {.seq = seq, .stride = (seq + 1) / 2, .batch = 1};
@@ -129,6 +128,7 @@ static status score_guarded(void *context) {
     status outcome = bpb_evaluate(c->m->p, c->m->tok, &s, NULL, &options, &result);
     if (outcome == STATUS_OK) *c->bits = result.total.nll / M_LN2;
     bpb_result_free(&result);
+    shard_close(&s);
     free(tokens);
     return outcome;
 }

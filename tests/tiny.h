@@ -5,8 +5,8 @@
 #include "test.h"
 
 #include "base/random.h"
+#include "text/sentencepiece.h"
 #include "text/shard.h"
-#include "text/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/train.h"
 
@@ -40,7 +40,7 @@ static inline bool tiny_next(void *context, const char **text, size_t *bytes) {
 
 static inline void tiny_shard(const char *folder, const char *name, const tokenizer *tok, uint64_t seed, int lines) {
     rng r = rng_seed(seed);
-    uint16_t *tokens = NULL;
+    int32_t *tokens = NULL;
     int64_t total = 0;
     for (int i = 0; i < lines; i++) {
         char *line = tiny_line(&r);
@@ -48,13 +48,13 @@ static inline void tiny_shard(const char *folder, const char *name, const tokeni
         size_t count;
         assert_ok(tokenizer_encode(tok, line, strlen(line), &ids, &count));
         tokens = xrealloc(tokens, (size_t)(total + (int64_t)count + 1) * sizeof *tokens);
-        tokens[total++] = (uint16_t)tokenizer_bos(tok);
-        for (size_t t = 0; t < count; t++) tokens[total++] = (uint16_t)ids[t];
+        tokens[total++] = tokenizer_bos(tok);
+        for (size_t t = 0; t < count; t++) tokens[total++] = ids[t];
         free(ids);
         free(line);
     }
     char *path = path_join(folder, name);
-    assert_ok(shard_write(path, tokens, total));
+    assert_ok(shard_write(path, tokens, total, TINY_VOCAB, NULL));
     free(path);
     free(tokens);
 }
@@ -64,9 +64,12 @@ static inline void tiny_data(const char *folder) {
     assert_ok(folder_create(folder));
     char *model = path_join(folder, "tokenizer.model");
     tiny_source source = {.r = rng_seed(1), .left = TINY_LINES};
-    assert_ok(tokenizer_train(model, TINY_VOCAB, tiny_next, &source, 1));
     tokenizer *tok;
-    assert_ok(tokenizer_open(&tok, model));
+    const void *bytes;
+    size_t count;
+    assert_ok(sentencepiece_train(&tok, TINY_VOCAB, tiny_next, &source, 1));
+    tokenizer_bytes(tok, &bytes, &count);
+    assert_ok(file_write_whole(model, bytes, count));
     tiny_shard(folder, "tiny_train_000000.bin", tok, 2, TINY_LINES);
     tiny_shard(folder, "tiny_val_000000.bin", tok, 3, 30);
     tokenizer_close(tok);

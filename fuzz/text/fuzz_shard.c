@@ -1,4 +1,4 @@
-/* Any bytes are either refused with a message or are a shard all of whose tokens lie below the vocabulary. */
+/* Any bytes, of shards of both kinds among others, are either refused with a message or are a shard all of whose tokens lie below the vocabulary. */
 #include "base/memory.h"
 #include "text/shard.h"
 #include <stdlib.h>
@@ -16,8 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     if (count) memcpy(copy, bytes, count);
     shard s;
     if (shard_parse(&s, "fuzz", copy, count, VOCABULARY) == STATUS_OK) {
-        require(SHARD_HEADER_BYTES + 2 * (size_t)s.count == count);
-        for (int64_t i = 0; i < s.count; i++) require(s.tokens[i] < VOCABULARY);
+        require(SHARD_HEADER_BYTES + (size_t)s.token_bytes * (size_t)s.count == count);
+        for (int64_t i = 0; i < s.count; i++) require(shard_token(&s, i) >= 0 && shard_token(&s, i) < VOCABULARY);
     } else {
         require(strncmp(error_message(), "fuzz: ", 6) == 0);
     }

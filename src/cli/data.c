@@ -4,6 +4,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "text/corpus.h"
+#include "text/sentencepiece.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -21,9 +22,10 @@ static const char help[] =
     "files are cut at blank lines or article titles.\n"
     "\n"
     "  --domain NAME=PATH  text of one domain; give it once for each\n"
-    "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text (4096)\n"
+    "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text (4096); fewer where the\n"
+    "                      text is small\n"
     "  --tokenizer FILE    use this SentencePiece .model instead\n"
-    "  --heldout SHARE     of each domain's bytes to keep from training (0.05)\n"
+    "  --heldout SHARE     of each domain's bytes to keep from training (0.05); 0: none, 1: all, for scoring only\n"
     "  --max-bytes N       of each domain at most (0: all); whole documents, drawn by the seed\n"
     "  --field NAMES       members of a .jsonl row that make its text, with commas (text)\n"
     "  --seed N            of the split and of the order (1)\n"
@@ -76,8 +78,8 @@ static status parse(int argc, char **argv, settings *s) {
     const char *vocab = cli_option(&argc, argv, "--vocab"), *field = cli_option(&argc, argv, "--field");
     s->tokenizer = cli_option(&argc, argv, "--tokenizer");
     s->overwrite = cli_flag(&argc, argv, "--overwrite");
-    TRY(cli_integer("--vocab", vocab, 1, UINT16_MAX + 1, &s->vocab));
-    TRY(cli_number("--heldout", cli_option(&argc, argv, "--heldout"), 0, 0.9, &s->corpus.heldout));
+    TRY(cli_integer("--vocab", vocab, SENTENCEPIECE_LEAST_PIECES, SENTENCEPIECE_MOST_PIECES, &s->vocab));
+    TRY(cli_number("--heldout", cli_option(&argc, argv, "--heldout"), 0, 1, &s->corpus.heldout));
     TRY(cli_integer("--max-bytes", cli_option(&argc, argv, "--max-bytes"), 0, LLONG_MAX, &max_bytes));
     TRY(cli_integer("--seed", cli_option(&argc, argv, "--seed"), 0, LLONG_MAX, &seed));
     TRY(cli_rest(argc, argv, 1, 1, usage));
@@ -124,22 +126,10 @@ static status read_corpus(const settings *s, corpus *c) {
     return corpus_split(c);
 }
 
-static status write_tokenizer(const tokenizer *t, const char *path) {
-    const void *bytes;
-    size_t count;
-    tokenizer_bytes(t, &bytes, &count);
-    return file_write_whole(path, bytes, count);
-}
-
 static status fill_folder(const settings *s, corpus *c, const tokenizer *t, const char *folder) {
-    char *model = path_join(folder, "tokenizer.model"), *summary = path_join(folder, "data.json");
-    status result = folder_create(folder);
-    if (result == STATUS_OK) result = write_tokenizer(t, model);
-    if (result == STATUS_OK) result = corpus_write(c, t, folder, s->name, s->tokenizer == NULL);
-    if (result == STATUS_OK) result = corpus_write_summary(c, t, s->tokenizer, summary);
-    free(model);
-    free(summary);
-    return result;
+    TRY(folder_create(folder));
+    TRY(corpus_write(c, t, folder, s->name, s->tokenizer == NULL));
+    return corpus_write_summary(c, t, s->tokenizer, folder);
 }
 
 static void print_row(const char *name, const corpus_domain *d) {
@@ -189,12 +179,20 @@ static status write_folder(const settings *s, corpus *c, const tokenizer *t) {
     return result;
 }
 
+static status make_tokenizer(const settings *s, corpus *c, tokenizer **t) {
+    if (s->tokenizer) return tokenizer_open(t, s->tokenizer);
+    TRY(corpus_train_tokenizer(c, t, (int)s->vocab));
+    if (tokenizer_vocab_size(*t) < s->vocab)
+        fprintf(stderr, "the text is small: it has use for %d pieces of the %lld that a vocabulary may have\n",
+                tokenizer_vocab_size(*t), s->vocab);
+    return STATUS_OK;
+}
+
 static status build(const settings *s, corpus *c) {
     tokenizer *t;
     TRY(check_out(s));
     TRY(read_corpus(s, c));
-    TRY(s->tokenizer ? tokenizer_open(&t, s->tokenizer) : corpus_train_tokenizer(c, &t, (int)s->vocab));
-    interrupt_catch(); /* so far Ctrl-C just ended it: nothing was written */
+    TRY(make_tokenizer(s, c, &t));
     status result = write_folder(s, c, t);
     tokenizer_close(t);
     return result;
@@ -205,7 +203,9 @@ static status run(int argc, char **argv) {
     status result = parse(argc, argv, &s);
     if (result == STATUS_OK) {
         corpus *c = corpus_create(&s.corpus);
+        interrupt_catch();
         result = build(&s, c);
+        if (result == STATUS_INTERRUPTED) fail("interrupted; %s is as it was", s.out);
         if (result == STATUS_OK) print_table(&s, c);
         corpus_destroy(c);
     }

@@ -55,12 +55,9 @@ static void announce(evaluation *e, int64_t count) {
 static status run_batch(evaluation *e, int64_t count) {
     int bos = tokenizer_bos(e->tok);
     for (int64_t i = 0; i < count; i++) {
-        const uint16_t *tokens = e->s->tokens + e->windows[i].start;
         int32_t *ids = e->ids + i * e->length;
-        for (int64_t t = 0; t < e->length; t++) {
-            ids[t] = tokens[t];
-            e->targets[i * e->length + t] = tokens[t + 1];
-        }
+        shard_read(e->s, e->windows[i].start, e->length, ids);
+        shard_read(e->s, e->windows[i].start + 1, e->length, e->targets + i * e->length);
         document_starts(ids, e->length, bos, e->first + i * e->length);
     }
     batch b = {.batch = count, .length = e->length, .input_ids = e->ids, .target_ids = e->targets, .first = e->first};
@@ -86,7 +83,7 @@ static void add_score(bpb_score *s, double nll, double blended, int bytes) {
 
 static status score_window(evaluation *e, const window *w, const float *nll) {
     for (int64_t position = w->scored + 1; position <= w->end; position++) {
-        int32_t token = e->s->tokens[position], previous = e->s->tokens[position - 1];
+        int32_t token = shard_token(e->s, position), previous = shard_token(e->s, position - 1);
         double loss = nll[position - 1 - w->start];
         if (!isfinite(loss))
             return fail("%s: token %lld: the model's loss is not finite", e->s->path, (long long)position);

@@ -5,6 +5,7 @@
 
 #include "eval/routing.h"
 #include "nn/pass.h"
+#include "text/documents.h"
 #include "text/shard.h"
 #include "text/tokenizer.h"
 

@@ -1,6 +1,7 @@
 #include "eval/heldout.h"
 
 #include "base/memory.h"
+#include "text/checksums.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,20 +24,10 @@ static status find_shard(const char *folder, char **path) {
     return fail("%s: expected one held-out shard *_val_*.bin, found %zu", folder, found);
 }
 
-static char *table_path(const char *shard_path) {
-    return xasprintf("%.*s.docs.tsv", (int)(strlen(shard_path) - strlen(".bin")), shard_path);
-}
-
-static status read_table(heldout *h, const char *shard_path) {
-    char *path = table_path(shard_path);
-    bool present = path_exists(path);
-    free(path);
-    return present ? document_table_read(&h->documents, shard_path, h->s.count) : STATUS_OK;
-}
-
 static status read_text(heldout *h, const char *folder) {
     char *path = path_join(folder, "heldout.txt");
     status s = path_exists(path) ? file_read(path, &h->text, &h->bytes) : STATUS_OK;
+    if (s == STATUS_OK && h->text) s = checksums_check(path, h->text, h->bytes);
     int64_t bytes = 0;
     for (int64_t i = 0; i < h->documents.count; i++) bytes += h->documents.documents[i].bytes;
     if (s == STATUS_OK && h->text && h->documents.count > 0 && (int64_t)h->bytes != bytes)
@@ -56,7 +47,7 @@ status heldout_open(heldout *h, const char *path, int vocab_size) {
     else
         shard_path = xstrdup(path);
     status s = shard_open(&h->s, shard_path, vocab_size);
-    if (s == STATUS_OK) s = read_table(h, shard_path);
+    if (s == STATUS_OK) s = document_table_read(&h->documents, shard_path, h->s.count);
     if (s == STATUS_OK && folder) s = read_text(h, path);
     free(shard_path);
     if (s != STATUS_OK) heldout_close(h);

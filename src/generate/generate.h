@@ -22,7 +22,7 @@ typedef struct generate_result {
     int64_t prompt_tokens, new_tokens;
     double prompt_seconds, seconds;
 } generate_result;
-/* Continue prompt by up to max_tokens, or to the end of the document (BOS). */
+/* Continue prompt by up to max_tokens, or to the first of the tokenizer's end tokens. */
 status generate(pass *p, const tokenizer *tok, const char *prompt, const sampler *s, int64_t max_tokens,
                 generate_sink sink, void *context, generate_result *result);
 

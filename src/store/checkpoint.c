@@ -2,7 +2,7 @@
 #include "store/checkpoint.h"
 
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_seal.h"
 #include "base/memory.h"
 #include "store/checkpoint_folder.h"
 #include "store/tensor_file.h"
@@ -13,34 +13,6 @@
 
 /* ---- the manifest ---- */
 
-cJSON *crc_string(uint64_t crc) {
-    char text[17];
-    snprintf(text, sizeof text, "%016" PRIx64, crc);
-    return cJSON_CreateString(text);
-}
-
-cJSON *manifest_crc(cJSON *manifest) {
-    cJSON *own = cJSON_DetachItemFromObjectCaseSensitive(manifest, "crc64");
-    cJSON_Delete(own);
-    char *text = cJSON_PrintUnformatted(manifest);
-    cJSON *crc = crc_string(crc64(0, text, strlen(text)));
-    cJSON_free(text);
-    return crc;
-}
-
-static status check_crc(cJSON *manifest, const char *path) {
-    const char *found;
-    TRY(json_get_string(manifest, path, "crc64", &found));
-    char *stored = xstrdup(found);
-    cJSON *crc = manifest_crc(manifest);
-    status s = strcmp(stored, crc->valuestring) == 0
-                   ? STATUS_OK
-                   : fail("%s: corrupted: expected CRC-64 %s, found %s", path, stored, crc->valuestring);
-    cJSON_Delete(crc);
-    free(stored);
-    return s;
-}
-
 static status read_manifest(checkpoint *c) {
     int64_t version, context;
     const char *path = c->manifest_path;
@@ -49,7 +21,7 @@ static status read_manifest(checkpoint *c) {
     if (version != CHECKPOINT_VERSION)
         return fail("%s: format version %" PRId64 ", but this moec reads version %d", path, version,
                     CHECKPOINT_VERSION);
-    TRY(check_crc(c->manifest, path));
+    TRY(json_check_seal(c->manifest, path));
     TRY(json_get_int(c->manifest, path, "step", &c->step));
     TRY(json_get_int(c->manifest, path, "context_tokens", &context));
     if (c->step < 0 || context < 1 || context > INT32_MAX)

@@ -3,7 +3,6 @@
 #define MOEC_STORE_CHECKPOINT_FOLDER_H
 
 #include "base/status.h"
-#include <cjson/cJSON.h>
 #include <stdint.h>
 
 #define MANIFEST_FILE "checkpoint.json"
@@ -24,9 +23,5 @@ status checkpoint_remove(const char *folder, const char *name);
 
 /* Folders under this name are being written, or being removed. */
 #define PARTIAL_PREFIX "partial-"
-
-cJSON *crc_string(uint64_t crc); /* 16 hexadecimal digits */
-/* The CRC-64 of the manifest without its own "crc64" (which goes), printed without spaces. */
-cJSON *manifest_crc(cJSON *manifest);
 
 #endif

@@ -1,6 +1,6 @@
 /* Writing checkpoints: folders that are filled beside their place and renamed when everything in them is on the disk. */
 #include "base/file.h"
-#include "base/json.h"
+#include "base/json_seal.h"
 #include "base/memory.h"
 #include "store/checkpoint.h"
 #include "store/checkpoint_folder.h"
@@ -34,7 +34,7 @@ char *checkpoint_place(const checkpoint_writer *w, const char *name) {
 }
 
 void checkpoint_wrote(checkpoint_writer *w, const char *name, uint64_t crc) {
-    cJSON_AddItemToObject(w->files, name, crc_string(crc));
+    cJSON_AddItemToObject(w->files, name, json_crc(crc));
 }
 
 /* ---- the model ---- */
@@ -81,7 +81,7 @@ static status write_manifest(const checkpoint_writer *w, cJSON *training, int co
     cJSON_AddNumberToObject(manifest, "context_tokens", context_tokens);
     cJSON_AddItemToObject(manifest, "training", training);
     cJSON_AddItemToObject(manifest, "files", cJSON_Duplicate(w->files, true));
-    cJSON_AddItemToObject(manifest, "crc64", manifest_crc(manifest));
+    json_seal(manifest);
     char *path = checkpoint_place(w, MANIFEST_FILE);
     status s = json_write_file(path, manifest);
     free(path);

@@ -51,9 +51,9 @@ static status check_data(const run_config *c) {
     TRY(s);
     int vocab = tokenizer_vocab_size(tok);
     tokenizer_close(tok);
-    if (c->model.vocab_size != 0 && c->model.vocab_size != vocab)
-        return fail_usage("vocab_size: expected %d as the tokenizer of %s has, found %d", vocab, c->data.path,
-                          c->model.vocab_size);
+    if (c->model.vocab_size != 0 && c->model.vocab_size < vocab)
+        return fail_usage("vocab_size: expected at least %d, the tokens of the tokenizer of %s, found %d", vocab,
+                          c->data.path, c->model.vocab_size);
     heldout h;
     TRY(heldout_open(&h, c->data.path, vocab));
     heldout_close(&h);

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "text/sentencepiece.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,7 @@ void corpus_destroy(corpus *c) {
         free(c->domains[i].name);
         free(c->domains[i].path);
     }
+    cJSON_Delete(c->files);
     free(c->documents);
     free(c->slots);
     free(c->train);
@@ -115,9 +117,13 @@ static int64_t choose(corpus *c, corpus_domain *domain, const int64_t *order, in
 /* Holds out documents in the given order while they fit into the share; one at least, and one is left to train on. */
 static status hold_out(corpus *c, const corpus_domain *domain, const int64_t *order, int64_t count, int64_t bytes) {
     if (c->options.heldout <= 0) return STATUS_OK;
+    for (int64_t i = 0; c->options.heldout >= 1 && i < count; i++)
+        c->documents[order[i]].heldout = c->documents[order[i]].chosen;
+    if (c->options.heldout >= 1) return STATUS_OK;
     int64_t left = count - domain->unchosen, held = 0, budget = (int64_t)((double)bytes * c->options.heldout);
     if (left < 2)
-        return fail("domain \"%s\": %s: expected at least 2 documents to split into training and held-out, found %lld",
+        return fail("domain \"%s\": %s: expected at least 2 documents to split into training and held-out, found %lld "
+                    "(--heldout 0 trains on all of it, 1 on nothing)",
                     domain->name, domain->path, (long long)left);
     int64_t smallest = -1;
     for (int64_t i = 0; i < count; i++) {
@@ -168,19 +174,20 @@ status corpus_split(corpus *c) {
 /* ---- the tokenizer's text ---- */
 
 typedef struct sample {
-    corpus *c;
-    int64_t next, bytes;
+    const corpus *c;
+    const int64_t *documents;
+    int64_t count, next, bytes;
     progress *shown;
 } sample;
 
 static bool next_of_sample(void *context, const char **text, size_t *bytes) {
     sample *s = context;
     const corpus *c = s->c;
-    if (s->next == c->train_count || s->bytes >= CORPUS_SAMPLE_BYTES) {
+    if (s->next == s->count || s->bytes >= CORPUS_SAMPLE_BYTES) {
         if (s->shown) progress_show(s->shown, 0.5, "merging");
         return false;
     }
-    const corpus_document *d = &c->documents[c->train[s->next++]];
+    const corpus_document *d = &c->documents[s->documents[s->next++]];
     *text = d->text;
     *bytes = (size_t)d->bytes;
     s->bytes += d->bytes;
@@ -189,10 +196,13 @@ static bool next_of_sample(void *context, const char **text, size_t *bytes) {
 
 status corpus_train_tokenizer(corpus *c, tokenizer **out, int vocab_size) {
     progress shown = progress_start("tokenizer");
-    sample s = {.c = c, .shown = c->options.show_progress ? &shown : NULL};
-    TRY(tokenizer_train_new(out, vocab_size, next_of_sample, &s, c->options.seed));
+    bool train = c->train_count > 0;
+    sample s = {.c = c, .documents = train ? c->train : c->heldout, .count = train ? c->train_count : c->heldout_count};
+    s.shown = c->options.show_progress ? &shown : NULL;
+    TRY(sentencepiece_train(out, vocab_size, next_of_sample, &s, c->options.seed));
     if (s.shown) {
-        char *detail = xasprintf("%d pieces from %.1f MB", vocab_size, (double)s.bytes / 1e6);
+        char *detail = xasprintf("%d pieces from %.1f MB%s", tokenizer_vocab_size(*out), (double)s.bytes / 1e6,
+                                 train ? "" : " of held-out text: nothing else is there");
         progress_end(s.shown, detail);
         free(detail);
     }

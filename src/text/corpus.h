@@ -2,8 +2,8 @@
  * written as tokens.
  *
  * A domain is a folder (all text files in it, recursively, except hidden ones), one text file, or a JSONL file.
- * One file or one JSONL row is one document, except that a file named by the user and a file longer than
- * CORPUS_LONG_FILE in a folder are cut where the text allows it: wikitext at its " = Title = " lines, other text at blank
+ * One file or one JSONL row is one document, except that a file named by the user and any text longer than
+ * CORPUS_LONG_FILE are cut where the text allows it: wikitext at its " = Title = " lines, other text at blank
  * lines, into documents of at most CORPUS_PART_BYTES.
  *
  * Cleaning: line ends become "\n"; blanks at the ends of lines, blank lines at both ends and a byte order mark go; each
@@ -16,6 +16,7 @@
 
 #include "base/status.h"
 #include "text/tokenizer.h"
+#include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,6 +26,7 @@ enum {
     CORPUS_LONG_FILE = 256 * 1024,
     CORPUS_PART_BYTES = 16 * 1024,
     CORPUS_LEAST_BYTES = 16,
+    CORPUS_ROW_BYTES = 64 * 1024 * 1024, /* of JSONL */
     CORPUS_SHARD_TOKENS = 100 * 1000 * 1000,
     CORPUS_SAMPLE_BYTES = 4 * 1024 * 1024 /* of training text for the tokenizer */
 };
@@ -32,7 +34,7 @@ enum {
 typedef struct corpus_options {
     const char *fields; /* JSONL: names of the members that make the text, with commas; joined by a line end */
     int64_t max_bytes;  /* of a domain, train and held-out together; 0: all. Whole documents, chosen by the seed */
-    double heldout;     /* share of a domain's bytes to hold out, in [0, 1) */
+    double heldout;     /* share of a domain's bytes to hold out, in [0, 1]; 1: nothing is trained on */
     uint64_t seed;
     bool show_progress;
 } corpus_options;
@@ -67,6 +69,7 @@ typedef struct corpus {
     int64_t slot_count;
     int64_t *train, *heldout; /* after corpus_split: document indices, training ones in random order */
     int64_t train_count, heldout_count;
+    cJSON *files;    /* after corpus_write: checksums of what it wrote (checksums.h) */
     int64_t inexact; /* after corpus_write: held-out documents that the tokenizer does not give back to the byte */
 } corpus;
 
@@ -77,21 +80,20 @@ void corpus_destroy(corpus *c);
 status corpus_add_domain(corpus *c, const char *name, const char *path);
 /* Chooses what is used and what is held out; call it once, after all domains. */
 status corpus_split(corpus *c);
-/* Trains a tokenizer on at most CORPUS_SAMPLE_BYTES of the training documents. */
+/* Trains a tokenizer on at most CORPUS_SAMPLE_BYTES of the training documents, or of the held-out ones where there are no others.
+ * A small text gives fewer pieces than vocab_size. */
 status corpus_train_tokenizer(corpus *c, tokenizer **out, int vocab_size);
-/* Writes NAME_train_*.bin, NAME_val_*.bin with their .docs.tsv, and heldout.txt, whose bytes are those of the held-out
- * documents in the shard's order. must_be_exact: a held-out document that does not decode to itself, or whose tokens
+/* Writes tokenizer.model, NAME_train_*.bin, NAME_val_*.bin with their .docs.tsv, and heldout.txt, whose bytes are those of the
+ * held-out documents in the shard's order. must_be_exact: a held-out document that does not decode to itself, or whose tokens
  * do not add up to its bytes, is an error. Fills the tokens of the amounts. */
 status corpus_write(corpus *c, const tokenizer *t, const char *folder, const char *name, bool must_be_exact);
-/* What was read, dropped and written, as JSON; `tokenizer_source` is the given model's path, or NULL: trained here. */
-status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tokenizer_source, const char *path);
+/* data.json: what was read, dropped and written, and its checksums; `tokenizer_source` is the given model's path, or NULL: trained here. */
+status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tokenizer_source, const char *folder);
 double corpus_bytes_per_token(const corpus_domain *d); /* of all its text, BOS not counted */
 corpus_domain corpus_total(const corpus *c);           /* sums; name and path are NULL */
 
 /* ---- the parts, for corpus_*.c and tests ---- */
 
-/* The offset of the first byte that is not part of valid UTF-8 text (NUL counts as such), or `bytes`. */
-size_t utf8_valid_prefix(const char *text, size_t bytes);
 /* Line ends, blanks at line ends, byte order mark: in place; returns the new length. */
 size_t clean_lines(char *text, size_t bytes);
 /* Length of the first document of a long, clean text: up to the next wikitext title, or at most CORPUS_PART_BYTES. */
@@ -99,5 +101,11 @@ size_t first_part(const char *text, size_t bytes, bool wikitext);
 bool is_wikitext(const char *text, size_t bytes); /* has at least two title lines */
 /* Takes clean lines; trims, drops or keeps. */
 void corpus_add_document(corpus *c, const char *text, size_t bytes, const char *source);
+/* Cleans the text in place; split: cuts it as a long file. */
+void corpus_add_text(corpus *c, const char *source, char *text, size_t bytes, bool split);
+status corpus_add_jsonl(corpus *c, const char *path, const char *text, size_t bytes);
+/* The members named in `fields` of one row, joined by line ends; *text is malloc'ed, NUL-terminated. Anything but one JSON object
+ * is an error that `where` begins. */
+status jsonl_row(const char *row, size_t bytes, const char *fields, const char *where, char **text, size_t *count);
 
 #endif

@@ -1,34 +1,6 @@
 #include "text/corpus.h"
 #include <string.h>
 
-/* Length of the valid UTF-8 sequence at text (Unicode 15, table 3-7), 0 if there is none. */
-static size_t utf8_sequence(const unsigned char *text, size_t bytes) {
-    unsigned char lead = text[0], least = 0x80, most = 0xBF;
-    if (lead >= 0x01 && lead <= 0x7F) return 1;
-    size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                    : lead >= 0xE0 && lead <= 0xEF ? 3
-                    : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                   : 0;
-    if (length == 0 || length > bytes) return 0;
-    if (lead == 0xE0) least = 0xA0; /* no overlong forms, no surrogates, nothing beyond U+10FFFF */
-    if (lead == 0xED) most = 0x9F;
-    if (lead == 0xF0) least = 0x90;
-    if (lead == 0xF4) most = 0x8F;
-    for (size_t i = 1; i < length; i++, least = 0x80, most = 0xBF)
-        if (text[i] < least || text[i] > most) return 0;
-    return length;
-}
-
-size_t utf8_valid_prefix(const char *text, size_t bytes) {
-    size_t at = 0;
-    while (at < bytes) {
-        size_t length = utf8_sequence((const unsigned char *)text + at, bytes - at);
-        if (length == 0) break;
-        at += length;
-    }
-    return at;
-}
-
 size_t clean_lines(char *text, size_t bytes) {
     size_t out = 0, in = bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     for (; in < bytes; in++) {

@@ -1,8 +1,8 @@
-/* Readers: a folder, a text file, a JSONL file. */
+/* Readers: a folder, a text file. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "text/corpus.h"
-#include <cjson/cJSON.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,7 +22,7 @@ static status check_text(const char *path, const char *text, size_t bytes) {
     return STATUS_OK;
 }
 
-static void add_text(corpus *c, const char *path, char *text, size_t bytes, bool split) {
+void corpus_add_text(corpus *c, const char *path, char *text, size_t bytes, bool split) {
     bytes = clean_lines(text, bytes);
     if (!split) {
         corpus_add_document(c, text, bytes, path);
@@ -38,73 +38,13 @@ static void add_text(corpus *c, const char *path, char *text, size_t bytes, bool
     }
 }
 
-/* ---- JSONL ---- */
-
-typedef struct text_buffer {
-    char *text;
-    size_t bytes;
-} text_buffer;
-
-static void append(text_buffer *b, const char *text, size_t bytes) {
-    b->text = xrealloc(b->text, b->bytes + bytes + 1);
-    memcpy(b->text + b->bytes, text, bytes);
-    b->bytes += bytes;
-}
-
-/* The members named in `fields`, joined by line ends. */
-static status join_fields(const cJSON *row, const char *fields, const char *where, text_buffer *out) {
-    for (const char *field = fields; field;) {
-        const char *comma = strchr(field, ',');
-        size_t length = comma ? (size_t)(comma - field) : strlen(field);
-        char *name = xasprintf("%.*s", (int)length, field);
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(row, name);
-        status s = STATUS_OK;
-        if (!cJSON_IsString(value))
-            s = fail("%s: expected an object with a string \"%s\" (see --field), found %s", where, name,
-                     !cJSON_IsObject(row) ? "no object"
-                     : value              ? "another type"
-                                          : "no such member");
-        free(name);
-        TRY(s);
-        if (field != fields) append(out, "\n", 1);
-        append(out, value->valuestring, strlen(value->valuestring));
-        field = comma ? comma + 1 : NULL;
-    }
-    return STATUS_OK;
-}
-
-static status add_row(corpus *c, const char *where, const char *line, size_t bytes) {
-    cJSON *row = cJSON_ParseWithLength(line, bytes);
-    if (!row) return fail("%s: expected a JSON object, found %.40s", where, line);
-    text_buffer text = {0};
-    status s = join_fields(row, c->options.fields, where, &text);
-    if (s == STATUS_OK) corpus_add_document(c, text.text, clean_lines(text.text, text.bytes), where);
-    free(text.text);
-    cJSON_Delete(row);
-    return s;
-}
-
-static status add_jsonl(corpus *c, const char *path, char *text, size_t bytes) {
-    long long number = 1;
-    for (size_t at = 0, length; at < bytes; at += length + 1, number++) {
-        char *end = memchr(text + at, '\n', bytes - at);
-        length = end ? (size_t)(end - text) - at : bytes - at;
-        if (end) *end = '\0';
-        if (strspn(text + at, " \t\r") >= length) continue;
-        char *where = xasprintf("%s:%lld", path, number);
-        status s = add_row(c, where, text + at, length);
-        free(where);
-        TRY(s);
-    }
-    return STATUS_OK;
-}
-
 /* ---- files and folders ---- */
 
 static status add_file(corpus *c, const char *path, bool named) {
     corpus_domain *domain = &c->domains[c->domain_count - 1];
     uint8_t *bytes;
     size_t count;
+    if (interrupt_requested()) return STATUS_INTERRUPTED;
     TRY(file_read(path, &bytes, &count));
     char *text = (char *)bytes;
     status s = check_text(path, text, count);
@@ -114,9 +54,9 @@ static status add_file(corpus *c, const char *path, bool named) {
     } else if (s == STATUS_OK) {
         domain->files++;
         if (ends_with(path, ".jsonl"))
-            s = add_jsonl(c, path, text, count);
+            s = corpus_add_jsonl(c, path, text, count);
         else
-            add_text(c, path, text, count, named || count > CORPUS_LONG_FILE);
+            corpus_add_text(c, path, text, count, named || count > CORPUS_LONG_FILE);
     }
     free(bytes);
     return s;

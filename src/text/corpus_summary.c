@@ -1,5 +1,8 @@
-#include "base/json.h"
+#include "base/file.h"
+#include "base/json_seal.h"
+#include "text/checksums.h"
 #include "text/corpus.h"
+#include <stdlib.h>
 
 double corpus_bytes_per_token(const corpus_domain *d) {
     int64_t tokens = d->train.tokens + d->heldout.tokens - d->train.documents - d->heldout.documents;
@@ -51,13 +54,16 @@ static void put_domain(cJSON *object, const corpus_domain *d) {
     cJSON_AddNumberToObject(object, "bytes_per_token", corpus_bytes_per_token(d));
 }
 
-status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tokenizer_source, const char *path) {
+status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tokenizer_source, const char *folder) {
     cJSON *root = cJSON_CreateObject();
     put(root, "seed", (int64_t)c->options.seed);
     cJSON_AddNumberToObject(root, "heldout", c->options.heldout);
     put(root, "max_bytes", c->options.max_bytes);
     cJSON *model = cJSON_AddObjectToObject(root, "tokenizer");
-    cJSON_AddStringToObject(model, "source", tokenizer_source ? tokenizer_source : "trained on this corpus");
+    cJSON_AddStringToObject(model, "source",
+                            tokenizer_source     ? tokenizer_source
+                            : c->train_count > 0 ? "trained on this corpus"
+                                                 : "trained on this corpus, which is held out");
     put(model, "pieces", tokenizer_vocab_size(t));
     put(model, "inexact_documents", c->inexact);
     cJSON *domains = cJSON_AddArrayToObject(root, "domains");
@@ -68,7 +74,11 @@ status corpus_write_summary(const corpus *c, const tokenizer *t, const char *tok
     }
     corpus_domain total = corpus_total(c);
     put_domain(cJSON_AddObjectToObject(root, "total"), &total);
+    cJSON_AddItemToObject(root, "files", cJSON_Duplicate(c->files, true));
+    json_seal(root);
+    char *path = path_join(folder, DATA_JSON);
     status s = json_write_file(path, root);
+    free(path);
     cJSON_Delete(root);
     return s;
 }

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "text/checksums.h"
 #include "text/corpus.h"
 #include "text/shard.h"
 #include <inttypes.h>
@@ -21,7 +22,8 @@ typedef struct encoded {
 typedef struct shard_builder {
     const char *folder, *name, *kind; /* folder/name_kind_000000.bin */
     int index;
-    uint16_t *tokens;
+    int vocab_size;
+    int32_t *tokens;
     int64_t count, capacity;
     char *rows; /* of the .docs.tsv */
     size_t rows_bytes;
@@ -33,12 +35,20 @@ static void begin_shard(shard_builder *b) {
     b->rows_stream = open_memstream(&b->rows, &b->rows_bytes);
 }
 
-static status end_shard(shard_builder *b) {
+/* A whole file whose checksum goes into data.json. */
+static status write_file(cJSON *files, const char *path, const void *bytes, size_t count) {
+    checksums_add(files, path, crc64(0, bytes, count));
+    return file_write_whole(path, bytes, count);
+}
+
+static status end_shard(shard_builder *b, cJSON *files) {
     fclose(b->rows_stream);
     char *stem = xasprintf("%s/%s_%s_%06d", b->folder, b->name, b->kind, b->index++);
     char *shard_path = xasprintf("%s.bin", stem), *table_path = xasprintf("%s.docs.tsv", stem);
-    status s = shard_write(shard_path, b->tokens, b->count);
-    if (s == STATUS_OK) s = file_write_whole(table_path, b->rows, b->rows_bytes);
+    uint64_t crc = 0;
+    status s = shard_write(shard_path, b->tokens, b->count, b->vocab_size, &crc);
+    checksums_add(files, shard_path, crc);
+    if (s == STATUS_OK) s = write_file(files, table_path, b->rows, b->rows_bytes);
     free(b->rows);
     free(stem);
     free(shard_path);
@@ -46,10 +56,10 @@ static status end_shard(shard_builder *b) {
     return s;
 }
 
-static status append_document(shard_builder *b, const corpus *c, const corpus_document *d, int bos, const encoded *e) {
+static status append_document(shard_builder *b, corpus *c, const corpus_document *d, int bos, const encoded *e) {
     int64_t tokens = (int64_t)e->count + 1;
     if (b->count > 0 && b->count + tokens > CORPUS_SHARD_TOKENS) {
-        TRY(end_shard(b));
+        TRY(end_shard(b, c->files));
         begin_shard(b);
     }
     if (b->count + tokens > b->capacity) {
@@ -58,8 +68,8 @@ static status append_document(shard_builder *b, const corpus *c, const corpus_do
     }
     fprintf(b->rows_stream, "%" PRId64 "\t%" PRId64 "\t%" PRId64 "\t%s\t%s\n", b->count, tokens, d->bytes,
             c->domains[d->domain].name, d->source);
-    b->tokens[b->count++] = (uint16_t)bos;
-    for (size_t i = 0; i < e->count; i++) b->tokens[b->count++] = (uint16_t)e->ids[i];
+    b->tokens[b->count++] = bos;
+    for (size_t i = 0; i < e->count; i++) b->tokens[b->count++] = e->ids[i];
     return STATUS_OK;
 }
 
@@ -116,34 +126,48 @@ static status write_documents(corpus *c, const tokenizer *t, shard_builder *b, c
         for (int i = 0; i < size; i++) free(block[i].ids);
         if (c->options.show_progress) progress_show(&shown, (double)(at + size) / (double)count, "tokens and shards");
     }
-    status written = end_shard(b);
+    status written = end_shard(b, c->files);
     free(b->tokens);
     if (c->options.show_progress) progress_end(&shown, s == STATUS_OK ? "tokens and shards" : "stopped");
     return s == STATUS_OK ? written : s;
 }
 
-static status write_heldout_text(const corpus *c, const char *folder) {
+static status write_tokenizer(corpus *c, const tokenizer *t, const char *folder) {
+    const void *bytes;
+    size_t count;
+    char *path = path_join(folder, "tokenizer.model");
+    tokenizer_bytes(t, &bytes, &count);
+    status s = write_file(c->files, path, bytes, count);
+    free(path);
+    return s;
+}
+
+static status write_heldout_text(corpus *c, const char *folder) {
     char *path = path_join(folder, "heldout.txt");
     file_writer w;
     status s = file_create(&w, path);
-    free(path);
-    TRY(s);
+    if (s != STATUS_OK) {
+        free(path);
+        return s;
+    }
     for (int64_t i = 0; i < c->heldout_count; i++) {
         const corpus_document *d = &c->documents[c->heldout[i]];
         file_write(&w, d->text, (size_t)d->bytes);
     }
+    checksums_add(c->files, path, w.crc);
+    free(path);
     return file_commit(&w);
 }
 
 status corpus_write(corpus *c, const tokenizer *t, const char *folder, const char *name, bool must_be_exact) {
-    if (tokenizer_vocab_size(t) > UINT16_MAX + 1)
-        return fail("tokenizer: expected at most %d pieces for shards of 16-bit tokens, found %d", UINT16_MAX + 1,
-                    tokenizer_vocab_size(t));
     if (tokenizer_bos(t) < 0) return fail("tokenizer: expected a <s> piece to begin documents with, found none");
-    shard_builder train = {.folder = folder, .name = name, .kind = "train"};
-    TRY(write_documents(c, t, &train, c->train, c->train_count, must_be_exact));
+    cJSON_Delete(c->files);
+    c->files = cJSON_CreateObject();
+    TRY(write_tokenizer(c, t, folder));
+    shard_builder train = {.folder = folder, .name = name, .kind = "train", .vocab_size = tokenizer_vocab_size(t)};
+    if (c->train_count > 0) TRY(write_documents(c, t, &train, c->train, c->train_count, must_be_exact));
     if (c->heldout_count == 0) return STATUS_OK;
-    shard_builder heldout = {.folder = folder, .name = name, .kind = "val"};
+    shard_builder heldout = {.folder = folder, .name = name, .kind = "val", .vocab_size = tokenizer_vocab_size(t)};
     TRY(write_documents(c, t, &heldout, c->heldout, c->heldout_count, must_be_exact));
     return write_heldout_text(c, folder);
 }

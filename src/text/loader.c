@@ -4,21 +4,25 @@
 #include "text/loader.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "text/checksums.h"
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct loader {
     shard *shards;
-    int64_t *shard_start; /* [shard_count + 1] first token of each in the concatenation */
+    document_table *documents; /* of each shard; their domains are indices into `domains` below */
+    int64_t *shard_start;      /* [shard_count + 1] first token of each in the concatenation */
     int shard_count;
+    char **domains; /* of all shards; none: no shard has a table */
+    int domain_count;
     int bos;
     int64_t B, T, rows; /* rows of an epoch */
     bool shuffle;
     uint64_t seed;
     loader_position position;
-    int32_t *input_ids, *target_ids, *first; /* [B, T] */
-    int32_t *row;                            /* [T + 1] */
+    int32_t *input_ids, *target_ids, *first, *domain; /* [B, T] */
+    int32_t *row;                                     /* [T + 1] */
 };
 
 /* ---- a permutation of 0 … rows − 1 that needs no memory ----
@@ -59,6 +63,23 @@ static int is_training_shard(const char *name) {
     return strstr(name, "_train_") && length > 4 && strcmp(name + length - 4, ".bin") == 0;
 }
 
+/* A training shard that moec made there and that is gone would be missed by nobody. */
+static status check_complete(const char *folder) {
+    char **names;
+    size_t count;
+    TRY(checksums_names(folder, &names, &count));
+    status s = STATUS_OK;
+    for (size_t i = 0; i < count; i++) {
+        char *path = path_join(folder, names[i]);
+        if (s == STATUS_OK && is_training_shard(names[i]) && !path_exists(path))
+            s = fail("%s: expected this shard, which " DATA_JSON " lists, found nothing", path);
+        free(path);
+        free(names[i]);
+    }
+    free(names);
+    return s;
+}
+
 static status list_folder(const char *folder, char ***paths, size_t *count) {
     char **names;
     size_t name_count;
@@ -71,6 +92,7 @@ static status list_folder(const char *folder, char ***paths, size_t *count) {
         free(names[i]);
     }
     free(names);
+    TRY(check_complete(folder));
     return *count ? STATUS_OK : fail("%s: expected shards named *_train_*.bin in this folder, found none", folder);
 }
 
@@ -95,13 +117,35 @@ static status find_shards(const char *pattern, char ***paths, size_t *count) {
     return STATUS_OK;
 }
 
+/* The index of a domain of all shards; a new name is added. */
+static int domain_index(loader *l, const char *name) {
+    for (int i = 0; i < l->domain_count; i++)
+        if (strcmp(l->domains[i], name) == 0) return i;
+    l->domains = xrealloc(l->domains, (size_t)(l->domain_count + 1) * sizeof *l->domains);
+    l->domains[l->domain_count] = xstrdup(name);
+    return l->domain_count++;
+}
+
+static status open_documents(loader *l, int index) {
+    const shard *s = &l->shards[index];
+    document_table *table = &l->documents[index];
+    TRY(document_table_read(table, s->path, s->count));
+    int *shared = xcalloc((size_t)table->domain_count, sizeof *shared);
+    for (int i = 0; i < table->domain_count; i++) shared[i] = domain_index(l, table->domains[i]);
+    for (int64_t i = 0; i < table->count; i++) table->documents[i].domain = shared[table->documents[i].domain];
+    free(shared);
+    return STATUS_OK;
+}
+
 static status open_shards(loader *l, char **paths, size_t count, int vocab_size) {
     l->shards = xcalloc(count, sizeof *l->shards);
+    l->documents = xcalloc(count, sizeof *l->documents);
     l->shard_start = xcalloc(count + 1, sizeof *l->shard_start);
     for (size_t i = 0; i < count; i++) {
         TRY(shard_open(&l->shards[i], paths[i], vocab_size));
         l->shard_count++;
         l->shard_start[i + 1] = l->shard_start[i] + l->shards[i].count;
+        TRY(open_documents(l, (int)i));
     }
     return STATUS_OK;
 }
@@ -142,6 +186,7 @@ status loader_open(loader **out, const char *pattern, int vocab_size, int bos, i
     l->input_ids = xmalloc(ids);
     l->target_ids = xmalloc(ids);
     l->first = xmalloc(ids);
+    l->domain = xmalloc(ids);
     l->row = xmalloc((size_t)(T + 1) * sizeof(int32_t));
     *out = l;
     return STATUS_OK;
@@ -149,12 +194,19 @@ status loader_open(loader **out, const char *pattern, int vocab_size, int bos, i
 
 void loader_close(loader *l) {
     if (!l) return;
-    for (int i = 0; i < l->shard_count; i++) shard_close(&l->shards[i]);
+    for (int i = 0; i < l->shard_count; i++) {
+        shard_close(&l->shards[i]);
+        document_table_free(&l->documents[i]);
+    }
+    for (int i = 0; i < l->domain_count; i++) free(l->domains[i]);
+    free(l->domains);
+    free(l->documents);
     free(l->shards);
     free(l->shard_start);
     free(l->input_ids);
     free(l->target_ids);
     free(l->first);
+    free(l->domain);
     free(l->row);
     free(l);
 }
@@ -163,15 +215,57 @@ int64_t loader_tokens(const loader *l) {
     return l->shard_start[l->shard_count];
 }
 
+const char *const *loader_domains(const loader *l, int *count) {
+    *count = l->domain_count;
+    return (const char *const *)l->domains;
+}
+
 /* ---- reading ---- */
+
+/* The part of the tokens from `start` on that lies in one shard: at most `count` of them. */
+typedef struct span {
+    int shard;
+    int64_t first, count; /* within the shard */
+} span;
+
+static span span_at(const loader *l, int64_t start, int64_t count) {
+    int low = 0, behind = l->shard_count; /* shards that hold nothing are never the answer */
+    while (behind - low > 1) {
+        int middle = (low + behind) / 2;
+        if (l->shard_start[middle] <= start)
+            low = middle;
+        else
+            behind = middle;
+    }
+    int64_t left = l->shard_start[low + 1] - start;
+    return (span){.shard = low, .first = start - l->shard_start[low], .count = count < left ? count : left};
+}
 
 /* Tokens start … start + count − 1 of the concatenation. */
 static void read_tokens(const loader *l, int64_t start, int64_t count, int32_t *out) {
-    int s = 0;
-    while (start >= l->shard_start[s + 1]) s++;
-    for (int64_t i = 0; i < count; i++) {
-        while (start + i >= l->shard_start[s + 1]) s++;
-        out[i] = l->shards[s].tokens[start + i - l->shard_start[s]];
+    for (span s; count > 0; start += s.count, out += s.count, count -= s.count) {
+        s = span_at(l, start, count);
+        shard_read(&l->shards[s.shard], s.first, s.count, out);
+    }
+}
+
+static void domains_of_span(const document_table *table, span s, int32_t *out) {
+    int64_t d = table->count ? document_at(table, s.first) : 0;
+    for (int64_t i = 0; i < s.count; i++) {
+        if (table->count == 0) {
+            out[i] = NO_DOMAIN;
+            continue;
+        }
+        while (s.first + i >= table->documents[d].start + table->documents[d].count) d++;
+        out[i] = table->documents[d].domain;
+    }
+}
+
+/* The domains of the documents that these tokens are in. */
+static void read_domains(const loader *l, int64_t start, int64_t count, int32_t *out) {
+    for (span s; count > 0; start += s.count, out += s.count, count -= s.count) {
+        s = span_at(l, start, count);
+        domains_of_span(&l->documents[s.shard], s, out);
     }
 }
 
@@ -190,11 +284,16 @@ status loader_next(loader *l, batch *b) {
         memcpy(l->input_ids + i * l->T, l->row, (size_t)l->T * sizeof(int32_t));
         memcpy(l->target_ids + i * l->T, l->row + 1, (size_t)l->T * sizeof(int32_t));
         document_starts(l->row, l->T, l->bos, l->first + i * l->T);
+        if (l->domain_count > 0) read_domains(l, row * l->T + 1, l->T, l->domain + i * l->T);
         if (++l->position.window == (uint64_t)l->rows)
             l->position = (loader_position){.epoch = l->position.epoch + 1, .window = 0};
     }
-    *b = (batch){
-        .batch = l->B, .length = l->T, .input_ids = l->input_ids, .target_ids = l->target_ids, .first = l->first};
+    *b = (batch){.batch = l->B,
+                 .length = l->T,
+                 .input_ids = l->input_ids,
+                 .target_ids = l->target_ids,
+                 .first = l->first,
+                 .domain = l->domain_count > 0 ? l->domain : NULL};
     return STATUS_OK;
 }
 

@@ -5,6 +5,7 @@
 #define MOEC_TEXT_LOADER_H
 
 #include "text/batch.h"
+#include "text/documents.h"
 #include "text/shard.h"
 
 typedef struct loader_position {
@@ -20,6 +21,9 @@ status loader_open(loader **out, const char *pattern, int vocab_size, int bos, i
                    uint64_t seed);
 void loader_close(loader *l);
 int64_t loader_tokens(const loader *l); /* in all shards */
+/* What batch.domain counts: names in the order of first appearance over all shards; none where no shard has a table beside
+ * it (documents.h), and then batch.domain is NULL. */
+const char *const *loader_domains(const loader *l, int *count);
 /* The next B rows; arrays in *b belong to the loader and live until the next call. first[] is always filled. */
 status loader_next(loader *l, batch *b);
 loader_position loader_tell(const loader *l);

@@ -1,52 +1,96 @@
 #include "text/shard.h"
 #include "base/memory.h"
-#include <errno.h>
+#include "text/checksums.h"
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+
+typedef struct shard_format {
+    int32_t magic, version;
+    int token_bytes;
+} shard_format;
+
+static const shard_format narrow = {20240520, 1, sizeof(uint16_t)}, wide = {20240801, 7, sizeof(uint32_t)};
+
+/* ---- reading ---- */
 
 static int32_t little_int32(const uint8_t *b) {
     return (int32_t)((uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24);
 }
 
-static status check_header(const char *path, const uint8_t *bytes, size_t count) {
+static status check_header(const char *path, const uint8_t *bytes, size_t count, const shard_format **format) {
     if (count < SHARD_HEADER_BYTES)
         return fail("%s: expected a shard with a header of %d bytes, found %zu bytes", path, SHARD_HEADER_BYTES, count);
     int32_t magic = little_int32(bytes), version = little_int32(bytes + 4), tokens = little_int32(bytes + 8);
-    if (magic != SHARD_MAGIC) return fail("%s: expected the shard magic %d, found %d", path, SHARD_MAGIC, magic);
-    if (version != SHARD_VERSION) return fail("%s: expected shard version %d, found %d", path, SHARD_VERSION, version);
+    if (magic != narrow.magic && magic != wide.magic)
+        return fail("%s: expected the shard magic %d (16-bit tokens) or %d (32-bit tokens), found %d", path,
+                    narrow.magic, wide.magic, magic);
+    *format = magic == narrow.magic ? &narrow : &wide;
+    if (version != (*format)->version)
+        return fail("%s: expected shard version %d, found %d", path, (*format)->version, version);
     if (tokens < 0) return fail("%s: expected a token count of 0 or more, found %d", path, tokens);
-    size_t expected = SHARD_HEADER_BYTES + (size_t)tokens * sizeof(uint16_t);
+    size_t expected = SHARD_HEADER_BYTES + (size_t)tokens * (size_t)(*format)->token_bytes;
     if (count != expected)
         return fail("%s: expected %zu bytes for the header's %d tokens, found %zu", path, expected, tokens, count);
     return STATUS_OK;
 }
 
+static uint32_t largest_narrow(const uint16_t *tokens, int64_t count) {
+    uint16_t largest = 0;
+    for (int64_t i = 0; i < count; i++) largest = tokens[i] > largest ? tokens[i] : largest;
+    return largest;
+}
+
+static uint32_t largest_wide(const uint32_t *tokens, int64_t count) {
+    uint32_t largest = 0;
+    for (int64_t i = 0; i < count; i++) largest = tokens[i] > largest ? tokens[i] : largest;
+    return largest;
+}
+
+/* Every shard is read whole here, so the ids go by in blocks whose maximum the compiler can vectorise. */
+static status check_ids(const shard *s, int vocab_size) {
+    enum { BLOCK = 4096 };
+    const uint32_t limit = vocab_size > 0 ? (uint32_t)vocab_size : (uint32_t)INT32_MAX + 1;
+    for (int64_t at = 0; at < s->count; at += BLOCK) {
+        int64_t size = s->count - at < BLOCK ? s->count - at : BLOCK;
+        uint32_t largest = s->token_bytes == 2 ? largest_narrow((const uint16_t *)s->tokens + at, size)
+                                               : largest_wide((const uint32_t *)s->tokens + at, size);
+        if (largest < limit) continue;
+        while ((uint32_t)shard_token(s, at) < limit) at++;
+        return fail("%s: expected token ids below the vocabulary's %u, found %u at token %lld", s->path, limit,
+                    (uint32_t)shard_token(s, at), (long long)at);
+    }
+    return STATUS_OK;
+}
+
 status shard_parse(shard *s, const char *path, const uint8_t *bytes, size_t count, int vocab_size) {
     memset(s, 0, sizeof *s);
-    TRY(check_header(path, bytes, count));
-    const uint16_t *tokens = (const uint16_t *)(const void *)(bytes + SHARD_HEADER_BYTES);
-    int64_t token_count = little_int32(bytes + 8);
-    for (int64_t i = 0; vocab_size > 0 && i < token_count; i++)
-        if (tokens[i] >= vocab_size)
-            return fail("%s: expected token ids below the vocabulary's %d, found %d at token %lld", path, vocab_size,
-                        tokens[i], (long long)i);
-    s->path = xstrdup(path);
-    s->tokens = tokens;
-    s->count = token_count;
-    return STATUS_OK;
+    const shard_format *format = NULL;
+    TRY(check_header(path, bytes, count, &format));
+    *s = (shard){.path = xstrdup(path),
+                 .tokens = bytes + SHARD_HEADER_BYTES,
+                 .token_bytes = format->token_bytes,
+                 .count = little_int32(bytes + 8)};
+    status result = check_ids(s, vocab_size);
+    if (result != STATUS_OK) shard_close(s);
+    return result;
 }
 
 status shard_open(shard *s, const char *path, int vocab_size) {
     file_map map;
     memset(s, 0, sizeof *s);
     TRY(file_map_open(&map, path));
-    status result = shard_parse(s, path, map.bytes, map.count, vocab_size);
+    status result = checksums_check(path, map.bytes, map.count);
+    if (result == STATUS_OK) result = shard_parse(s, path, map.bytes, map.count, vocab_size);
     if (result == STATUS_OK)
         s->map = map;
     else
         file_map_close(&map);
     return result;
+}
+
+shard shard_of_ids(const char *name, const int32_t *ids, int64_t count) {
+    return (shard){.path = xstrdup(name), .tokens = ids, .token_bytes = sizeof *ids, .count = count};
 }
 
 void shard_close(shard *s) {
@@ -55,112 +99,49 @@ void shard_close(shard *s) {
     memset(s, 0, sizeof *s);
 }
 
-status shard_write(const char *path, const uint16_t *tokens, int64_t count) {
+void shard_read(const shard *s, int64_t first, int64_t count, int32_t *ids) {
+    if (s->token_bytes == 2) {
+        const uint16_t *from = (const uint16_t *)s->tokens + first;
+        for (int64_t i = 0; i < count; i++) ids[i] = from[i];
+    } else {
+        memcpy(ids, (const int32_t *)s->tokens + first, (size_t)count * sizeof *ids);
+    }
+}
+
+/* ---- writing ---- */
+
+static void write_header(file_writer *w, const shard_format *format, int64_t count) {
+    uint8_t header[SHARD_HEADER_BYTES] = {0};
+    const int32_t fields[3] = {format->magic, format->version, (int32_t)count};
+    for (int i = 0; i < 12; i++) header[i] = (uint8_t)((uint32_t)fields[i / 4] >> (i % 4 * 8));
+    file_write(w, header, sizeof header);
+}
+
+static void write_narrow(file_writer *w, const int32_t *ids, int64_t count) {
+    enum { BLOCK = 16384 };
+    uint16_t block[BLOCK];
+    for (int64_t at = 0; at < count; at += BLOCK) {
+        int64_t size = count - at < BLOCK ? count - at : BLOCK;
+        for (int64_t i = 0; i < size; i++) block[i] = (uint16_t)ids[at + i];
+        file_write(w, block, (size_t)size * sizeof *block);
+    }
+}
+
+status shard_write(const char *path, const int32_t *ids, int64_t count, int vocab_size, uint64_t *crc) {
+    const shard_format *format = vocab_size <= SHARD_NARROW_VOCABULARY ? &narrow : &wide;
     if (count < 0 || count > INT32_MAX)
         return fail("%s: expected at most %d tokens in a shard, found %lld", path, INT32_MAX, (long long)count);
-    uint8_t header[SHARD_HEADER_BYTES] = {0};
-    const int32_t fields[3] = {SHARD_MAGIC, SHARD_VERSION, (int32_t)count};
-    for (int i = 0; i < 12; i++) header[i] = (uint8_t)((uint32_t)fields[i / 4] >> (i % 4 * 8));
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < 0 || ids[i] >= vocab_size)
+            return fail("%s: expected token ids below the vocabulary's %d, found %d at token %lld", path, vocab_size,
+                        ids[i], (long long)i);
     file_writer w;
     TRY(file_create(&w, path));
-    file_write(&w, header, sizeof header);
-    file_write(&w, tokens, (size_t)count * sizeof *tokens);
+    write_header(&w, format, count);
+    if (format == &narrow)
+        write_narrow(&w, ids, count);
+    else
+        file_write(&w, ids, (size_t)count * sizeof *ids);
+    if (crc) *crc = w.crc;
     return file_commit(&w);
-}
-
-/* ---- NAME.docs.tsv ---- */
-
-static char *table_path(const char *shard_path) {
-    size_t length = strlen(shard_path);
-    if (length > 4 && strcmp(shard_path + length - 4, ".bin") == 0) length -= 4;
-    return xasprintf("%.*s.docs.tsv", (int)length, shard_path);
-}
-
-static int domain_index(document_table *d, const char *name) {
-    for (int i = 0; i < d->domain_count; i++)
-        if (strcmp(d->domains[i], name) == 0) return i;
-    d->domains = xrealloc(d->domains, (size_t)(d->domain_count + 1) * sizeof *d->domains);
-    d->domains[d->domain_count] = xstrdup(name);
-    return d->domain_count++;
-}
-
-/* A whole number ≥ 0 that fills the field. */
-static bool parse_count(const char *field, int64_t *value) {
-    char *end;
-    errno = 0;
-    long long parsed = strtoll(field, &end, 10);
-    *value = parsed;
-    return *field >= '0' && *field <= '9' && *end == '\0' && errno == 0;
-}
-
-enum { TABLE_FIELDS = 5 };
-
-/* One line: first token, tokens, bytes of text, domain, source; `next_token` is where the document has to start. */
-static status parse_line(document_table *d, char *line, const char *path, int64_t number, int64_t next_token) {
-    char *fields[TABLE_FIELDS] = {line};
-    int found = 1;
-    for (char *c = line; *c; c++) {
-        if (*c != '\t') continue;
-        *c = '\0';
-        if (found == TABLE_FIELDS) return fail("%s:%lld: expected 5 fields, found more", path, (long long)number);
-        fields[found++] = c + 1;
-    }
-    if (found != TABLE_FIELDS)
-        return fail("%s:%lld: expected 5 fields (first token, tokens, bytes, domain, source), found %d", path,
-                    (long long)number, found);
-    document doc;
-    int64_t *numbers[3] = {&doc.start, &doc.count, &doc.bytes};
-    for (int i = 0; i < 3; i++)
-        if (!parse_count(fields[i], numbers[i]))
-            return fail("%s:%lld: expected a number in field %d, found \"%s\"", path, (long long)number, i + 1,
-                        fields[i]);
-    if (doc.start != next_token || doc.count < 1)
-        return fail(
-            "%s:%lld: expected a document of at least one token from token %lld on, found %lld tokens from %lld", path,
-            (long long)number, (long long)next_token, (long long)doc.count, (long long)doc.start);
-    doc.domain = domain_index(d, fields[3]);
-    if ((d->count & (d->count - 1)) == 0) /* grow at powers of two */
-        d->documents = xrealloc(d->documents, (size_t)(d->count ? 2 * d->count : 1) * sizeof *d->documents);
-    d->documents[d->count++] = doc;
-    return STATUS_OK;
-}
-
-static status parse_table(document_table *d, char *text, size_t bytes, const char *path, int64_t token_count) {
-    int64_t next_token = 0, number = 0;
-    for (char *line = text, *end; line < text + bytes; line = end + 1) {
-        end = memchr(line, '\n', (size_t)(text + bytes - line));
-        number++;
-        if (!end) return fail("%s:%lld: expected a line end, found the end of the file", path, (long long)number);
-        *end = '\0';
-        TRY(parse_line(d, line, path, number, next_token));
-        const document *last = &d->documents[d->count - 1];
-        if (last->count > token_count - next_token)
-            return fail("%s:%lld: expected documents within the shard's %lld tokens, found %lld tokens from %lld", path,
-                        (long long)number, (long long)token_count, (long long)last->count, (long long)next_token);
-        next_token += last->count;
-    }
-    if (next_token != token_count)
-        return fail("%s: expected documents for all %lld tokens of the shard, found %lld", path, (long long)token_count,
-                    (long long)next_token);
-    return STATUS_OK;
-}
-
-status document_table_read(document_table *d, const char *shard_path, int64_t token_count) {
-    memset(d, 0, sizeof *d);
-    char *path = table_path(shard_path);
-    uint8_t *text = NULL;
-    size_t bytes;
-    status s = file_read(path, &text, &bytes);
-    if (s == STATUS_OK) s = parse_table(d, (char *)text, bytes, path, token_count);
-    if (s != STATUS_OK) document_table_free(d);
-    free(text);
-    free(path);
-    return s;
-}
-
-void document_table_free(document_table *d) {
-    for (int i = 0; i < d->domain_count; i++) free(d->domains[i]);
-    free(d->domains);
-    free(d->documents);
-    memset(d, 0, sizeof *d);
 }

@@ -1,38 +1,58 @@
-/* A SentencePiece tokenizer behind a small C face (tokenizer.cc is the only C++ of moec). */
+/* Text to token ids and back, whatever kind of vocabulary it is (tokenizer_kind.h is the side of those who add a kind).
+ *
+ * A token stands for bytes, and a text is the bytes of its tokens one after another, with one rule for what comes before:
+ * a token whose bytes begin with a space that only separates words loses that space where a text begins, at the first
+ * token and after a boundary token. Boundary tokens (begin and end of a text, other control tokens, unknown and unused
+ * ones) stand for no bytes. So do all ids from the tokenizer's size on: models pad their vocabularies, and a padded id is
+ * a boundary token too. */
 #ifndef MOEC_TEXT_TOKENIZER_H
 #define MOEC_TEXT_TOKENIZER_H
 
 #include "base/status.h"
+#include "text/utf8.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 typedef struct tokenizer tokenizer;
 
+/* The kind is chosen by what the file holds. */
 status tokenizer_open(tokenizer **out, const char *path);
 status tokenizer_parse(tokenizer **out, const void *bytes, size_t count, const char *where);
-void tokenizer_close(tokenizer *t);
-int tokenizer_vocab_size(const tokenizer *t);
-int tokenizer_bos(const tokenizer *t); /* id of <s>, which starts every document; < 0: the model has none */
-/* The serialised .model, to be stored in checkpoints and artifacts; lives as long as t. */
+void tokenizer_close(tokenizer *t); /* NULL is fine */
+/* The file that it came from, to be stored in checkpoints and artifacts; lives as long as t. */
 void tokenizer_bytes(const tokenizer *t, const void **bytes, size_t *count);
 
-/* Without BOS. *ids is malloc'ed. */
-status tokenizer_encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
-/* *text is malloc'ed, NUL-terminated. Control tokens give nothing. */
-status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text, size_t *bytes);
-const char *tokenizer_piece(const tokenizer *t, int32_t id); /* with "▁" for space; lives as long as t */
-
-/* Bytes of text that a token stands for when it follows prev (reference: the record scripts' LUTs): its UTF-8 length
- * without the leading "▁"; byte tokens 1; control, unknown and unused 0; plus 1 for a leading "▁" unless prev is a boundary
- * token (control, unknown or unused; prev < 0 counts as one). */
+int tokenizer_vocab_size(const tokenizer *t); /* ids below it have a piece; a model's vocabulary may be larger */
+int tokenizer_bos(const tokenizer *t);        /* what every document begins with; < 0: there is none */
+bool tokenizer_is_end(const tokenizer *t, int32_t id); /* a text ends here: BOS, end of text, end of turn … */
+bool tokenizer_is_boundary(const tokenizer *t, int32_t id);
+/* How the vocabulary writes a token, for display ("▁" may stand for a space); lives as long as t. */
+const char *tokenizer_piece(const tokenizer *t, int32_t id);
+/* The bytes that a token adds to a text when it follows prev (< 0: it is the first), which may be a part of a character.
+ * token_bytes alone is what bits per byte are divided by (reference: the record scripts' LUTs). */
+const char *tokenizer_token_text(const tokenizer *t, int32_t id, int32_t prev, int *bytes);
 int tokenizer_token_bytes(const tokenizer *t, int32_t id, int32_t prev);
 
-/* Supplies the training text piece by piece: returns false at the end. *text stays valid until the next call. */
-typedef bool (*tokenizer_source)(void *context, const char **text, size_t *bytes);
-/* Train a lossless BPE (identity normalisation, byte fallback, whitespace kept) and write it to path. */
-status tokenizer_train(const char *path, int vocab_size, tokenizer_source next, void *context, uint64_t seed);
-/* The same, without a file. */
-status tokenizer_train_new(tokenizer **out, int vocab_size, tokenizer_source next, void *context, uint64_t seed);
+/* Without BOS. *ids is malloc'ed. Text that looks like a control token stays text. */
+status tokenizer_encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
+/* *text is malloc'ed, NUL-terminated, and UTF-8: what a detokenizer gives for these tokens. Ids are ≥ 0. */
+status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text, size_t *bytes);
+
+/* Decoding as a stream, in constant time a token: fed ids one by one, it hands out whole characters. Bytes that cannot
+ * become a character give U+FFFD each. */
+typedef struct detokenizer {
+    const tokenizer *t;
+    int32_t prev;              /* −1: at the beginning */
+    char held[UTF8_MAX_BYTES]; /* of a character that is not whole yet */
+    int held_bytes;
+    char *text; /* what the last call gave */
+} detokenizer;
+
+detokenizer detokenizer_start(const tokenizer *t);
+/* The text that became whole with this token, *bytes ≥ 0 of it and a NUL; valid until the next call. */
+const char *detokenizer_feed(detokenizer *d, int32_t id, size_t *bytes);
+const char *detokenizer_end(detokenizer *d, size_t *bytes); /* what is left of a character that never became whole */
+void detokenizer_free(detokenizer *d);
 
 #endif

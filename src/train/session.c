@@ -26,9 +26,9 @@ static status open_tokenizer(session *s) {
     char *path = data_config_tokenizer(&c->data);
     status result = tokenizer_open(&s->tok, path);
     if (result == STATUS_OK && c->model.vocab_size == 0) c->model.vocab_size = tokenizer_vocab_size(s->tok);
-    if (result == STATUS_OK && c->model.vocab_size != tokenizer_vocab_size(s->tok))
-        result = fail_usage("vocab_size is %d, but the tokenizer %s has %d tokens", c->model.vocab_size, path,
-                            tokenizer_vocab_size(s->tok));
+    if (result == STATUS_OK && c->model.vocab_size < tokenizer_vocab_size(s->tok))
+        result = fail_usage("vocab_size: expected at least %d, the tokens of %s, found %d",
+                            tokenizer_vocab_size(s->tok), path, c->model.vocab_size);
     free(path);
     return result;
 }

@@ -43,7 +43,26 @@ works train run
 artifact=$work/run/model.moec
 works "$moec" pack "$work/run"
 
-# ---- shards ----
+# ---- any change to what moec data made ----
+for file in data_train_000000.bin data_train_000000.docs.tsv tokenizer.model; do
+    rm -rf "$work/bad"
+    cp -r "$work/data" "$work/bad"
+    change "$work/bad/$file" 60 '\001'
+    refuses 1 "$work/bad/$file: truncated or corrupted: expected CRC-64" train new data="$work/bad"
+    rm "$work/bad/$file"
+    [ "$file" = data_train_000000.docs.tsv ] || refuses 1 "$work/bad" train new data="$work/bad"
+done
+for file in data_val_000000.bin data_val_000000.docs.tsv heldout.txt; do
+    rm -rf "$work/bad"
+    cp -r "$work/data" "$work/bad"
+    change "$work/bad/$file" 60 '\001'
+    refuses 1 "$work/bad/$file: truncated or corrupted: expected CRC-64" "$moec" eval "$artifact" --data "$work/bad"
+done
+change "$work/bad/data.json" 60 '\001'
+refuses 1 "$work/bad/data.json: " train new data="$work/bad"
+absent "$work/new"
+
+# ---- shards without a data.json that has their checksums ----
 shard_case() { # MESSAGE [val], after the training and the held-out shard were changed alike
     [ "${2:-}" = val ] || refuses 1 "$work/bad/data_train_000000.bin: $1" train new data="$work/bad"
     absent "$work/new"
@@ -52,10 +71,11 @@ shard_case() { # MESSAGE [val], after the training and the held-out shard were c
 each_shard() { # COMMAND ARGUMENTS…: on a fresh copy of both shards
     rm -rf "$work/bad"
     cp -r "$work/data" "$work/bad"
+    rm "$work/bad/data.json"
     for part in train val; do "$1" "$work/bad/data_${part}_000000.bin" "$2" "$3"; done
 }
 each_shard change 0 '\001'
-shard_case "expected the shard magic 20240520, found "
+shard_case "expected the shard magic 20240520 (16-bit tokens) or 20240801 (32-bit tokens), found "
 each_shard change 4 '\002'
 shard_case "expected shard version 1, found 2"
 each_shard change 8 '\007'
@@ -68,10 +88,11 @@ shard_case "expected token ids below the vocabulary's 320, found 65535 at token 
 refuses 1 "expected a shard with a header of 1024 bytes, found 0" "$moec" eval "$artifact" --data "$work/empty"
 refuses 1 "expected at least 100001 tokens" train new seq=100000
 absent "$work/new"
-refuses 2 "vocab_size is 512, but the tokenizer $work/data/tokenizer.model has 320" train new vocab_size=512
+refuses 2 "vocab_size: expected at least 320, the tokens of $work/data/tokenizer.model, found 319" train new vocab_size=319
 refuses 1 "expected a SentencePiece model" train new tokenizer="$work/text/1.txt"
 rm -rf "$work/bad"
 cp -r "$work/data" "$work/bad"
+rm "$work/bad/data.json"
 shorten "$work/bad/data_val_000000.docs.tsv" 5
 refuses 1 "data_val_000000.docs.tsv:4: expected a line end" "$moec" eval "$artifact" --data "$work/bad"
 echo more >>"$work/bad/heldout.txt"

@@ -1,48 +1,12 @@
-#include "test.h"
+#include "scratch_corpus.h"
 
 #include "base/json.h"
-#include "text/corpus.h"
+#include "text/documents.h"
 #include "text/shard.h"
+#include "text/utf8.h"
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static char *folder; /* scratch of each test */
-
-static int create(void **state) {
-    (void)state;
-    folder = scratch_create();
-    return 0;
-}
-
-static int destroy(void **state) {
-    (void)state;
-    scratch_remove(folder);
-    return 0;
-}
-
-static void write_bytes(const char *name, const char *bytes, size_t count) {
-    char *path = path_join(folder, name);
-    assert_ok(file_write_whole(path, bytes, count));
-    free(path);
-}
-
-static void write_text(const char *name, const char *text) {
-    write_bytes(name, text, strlen(text));
-}
-
-static corpus *make(double heldout, int64_t max_bytes, const char *fields) {
-    corpus_options options = {.fields = fields, .heldout = heldout, .max_bytes = max_bytes, .seed = 3};
-    return corpus_create(&options);
-}
-
-/* Adds folder/name as a domain; "" is the folder itself. */
-static status add(corpus *c, const char *domain, const char *name) {
-    char *path = *name ? path_join(folder, name) : xstrdup(folder);
-    status s = corpus_add_domain(c, domain, path);
-    free(path);
-    return s;
-}
 
 static void utf8(void **state) {
     (void)state;
@@ -161,28 +125,6 @@ static void named_files_must_be_text(void **state) {
     corpus_destroy(c);
 }
 
-static void jsonl_rows_are_documents(void **state) {
-    (void)state;
-    write_text("rows.jsonl", "{\"question\": \"How many are three apples?\", \"answer\": \"Three\\u00e9.\"}\n\n"
-                             "{\"answer\": \"Four, as everyone knows.\", \"question\": \"And four?\"}\n");
-    corpus *c = make(0, 0, "question,answer");
-    assert_ok(add(c, "maths", "rows.jsonl"));
-    assert_int_equal(c->count, 2);
-    assert_string_equal(c->documents[0].text, "How many are three apples?\nThree\xC3\xA9.\n");
-    assert_string_equal(c->documents[1].text, "And four?\nFour, as everyone knows.\n");
-    assert_non_null(strstr(c->documents[1].source, "rows.jsonl:3"));
-    corpus_destroy(c);
-    c = make(0, 0, "text");
-    assert_fails(add(c, "maths", "rows.jsonl"), "rows.jsonl:1: expected an object with a string \"text\"");
-    write_text("bad.jsonl", "{\"text\": \"a good row, long enough to stay\"}\n{\"text\": \n");
-    assert_fails(add(c, "bad", "bad.jsonl"), "bad.jsonl:2: expected a JSON object");
-    write_text("list.jsonl", "[1, 2]\n");
-    assert_fails(add(c, "list", "list.jsonl"), "found no object");
-    write_text("number.jsonl", "{\"text\": 5}\n");
-    assert_fails(add(c, "number", "number.jsonl"), "found another type");
-    corpus_destroy(c);
-}
-
 /* Two domains of 40 documents of some 500 to 900 bytes, with code, emoji and SentencePiece's own space among them. */
 static void write_documents(void) {
     static const char *words[] = {"river",        "stone",        "return",           "while", "apple",
@@ -216,6 +158,42 @@ static void make_documents(void) {
         free(path);
     }
     write_documents();
+}
+
+/* The shard's text, document by document, is that of heldout.txt, and the table and the tokens' bytes say the same. */
+static void check_heldout(const corpus *c, const tokenizer *t, const char *out) {
+    char *shard_path = path_join(out, "d_val_000000.bin"), *text_path = path_join(out, "heldout.txt");
+    shard s;
+    document_table table;
+    uint8_t *expected;
+    size_t expected_bytes, at = 0;
+    assert_ok(shard_open(&s, shard_path, tokenizer_vocab_size(t)));
+    assert_ok(document_table_read(&table, shard_path, s.count));
+    assert_ok(file_read(text_path, &expected, &expected_bytes));
+    assert_int_equal(table.count, c->heldout_count);
+    for (int64_t i = 0; i < table.count; i++) {
+        const document *d = &table.documents[i];
+        int32_t ids[4096];
+        for (int64_t k = 0; k < d->count; k++) ids[k] = shard_token(&s, d->start + k);
+        assert_int_equal(ids[0], tokenizer_bos(t));
+        char *text;
+        size_t bytes;
+        int64_t counted = 0;
+        assert_ok(tokenizer_decode(t, ids, (size_t)d->count, &text, &bytes));
+        for (int64_t k = 1; k < d->count; k++) counted += tokenizer_token_bytes(t, ids[k], ids[k - 1]);
+        assert_int_equal(bytes, d->bytes);
+        assert_int_equal(counted, d->bytes);
+        assert_memory_equal(text, expected + at, bytes);
+        assert_string_equal(table.domains[d->domain], c->domains[c->documents[c->heldout[i]].domain].name);
+        at += bytes;
+        free(text);
+    }
+    assert_int_equal(at, expected_bytes);
+    document_table_free(&table);
+    shard_close(&s);
+    free(expected);
+    free(shard_path);
+    free(text_path);
 }
 
 static void split_is_by_document_and_seeded(void **state) {
@@ -260,46 +238,22 @@ static void split_keeps_to_its_limits(void **state) {
     c = read_documents(0, 0);
     assert_int_equal(c->heldout_count, 0);
     corpus_destroy(c);
+    c = read_documents(1, 5000); /* a corpus that is only for scoring */
+    assert_int_equal(c->train_count, 0);
+    assert_int_equal(c->domains[0].heldout.documents, 40 - c->domains[0].unchosen);
+    tokenizer *t;
+    assert_ok(corpus_train_tokenizer(c, &t, 330));
+    assert_ok(corpus_write(c, t, folder, "d", true));
+    check_heldout(c, t, folder);
+    char *train = path_join(folder, "d_train_000000.bin");
+    assert_false(path_exists(train));
+    free(train);
+    tokenizer_close(t);
+    corpus_destroy(c);
     c = make(0.1, 0, "text");
     assert_ok(add(c, "single", "one/3.txt"));
     assert_fails(corpus_split(c), "expected at least 2 documents");
     corpus_destroy(c);
-}
-
-/* The shard's text, document by document, is that of heldout.txt, and the table and the tokens' bytes say the same. */
-static void check_heldout(const corpus *c, const tokenizer *t, const char *out) {
-    char *shard_path = path_join(out, "d_val_000000.bin"), *text_path = path_join(out, "heldout.txt");
-    shard s;
-    document_table table;
-    uint8_t *expected;
-    size_t expected_bytes, at = 0;
-    assert_ok(shard_open(&s, shard_path, tokenizer_vocab_size(t)));
-    assert_ok(document_table_read(&table, shard_path, s.count));
-    assert_ok(file_read(text_path, &expected, &expected_bytes));
-    assert_int_equal(table.count, c->heldout_count);
-    for (int64_t i = 0; i < table.count; i++) {
-        const document *d = &table.documents[i];
-        int32_t ids[4096];
-        for (int64_t k = 0; k < d->count; k++) ids[k] = s.tokens[d->start + k];
-        assert_int_equal(ids[0], tokenizer_bos(t));
-        char *text;
-        size_t bytes;
-        int64_t counted = 0;
-        assert_ok(tokenizer_decode(t, ids, (size_t)d->count, &text, &bytes));
-        for (int64_t k = 1; k < d->count; k++) counted += tokenizer_token_bytes(t, ids[k], ids[k - 1]);
-        assert_int_equal(bytes, d->bytes);
-        assert_int_equal(counted, d->bytes);
-        assert_memory_equal(text, expected + at, bytes);
-        assert_string_equal(table.domains[d->domain], c->domains[c->documents[c->heldout[i]].domain].name);
-        at += bytes;
-        free(text);
-    }
-    assert_int_equal(at, expected_bytes);
-    document_table_free(&table);
-    shard_close(&s);
-    free(expected);
-    free(shard_path);
-    free(text_path);
 }
 
 static void shards_hold_the_text(void **state) {
@@ -307,7 +261,7 @@ static void shards_hold_the_text(void **state) {
     make_documents();
     corpus *c = read_documents(0.2, 0);
     char *summary = path_join(folder, "data.json");
-    tokenizer *t, *none;
+    tokenizer *t;
     assert_ok(corpus_train_tokenizer(c, &t, 330));
     assert_ok(corpus_write(c, t, folder, "d", true));
     assert_int_equal(c->inexact, 0);
@@ -317,7 +271,7 @@ static void shards_hold_the_text(void **state) {
     assert_ok(shard_open(&train, train_path, 330));
     assert_int_equal(train.count, c->domains[0].train.tokens + c->domains[1].train.tokens);
     shard_close(&train);
-    assert_ok(corpus_write_summary(c, t, NULL, summary));
+    assert_ok(corpus_write_summary(c, t, NULL, folder));
     cJSON *json;
     int64_t pieces;
     assert_ok(json_read_file(summary, &json));
@@ -325,7 +279,6 @@ static void shards_hold_the_text(void **state) {
     assert_int_equal(pieces, 330);
     assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(json, "domains")), 2);
     cJSON_Delete(json);
-    assert_fails(corpus_train_tokenizer(c, &none, 60000), "too small");
     tokenizer_close(t);
     free(summary);
     free(train_path);
@@ -352,14 +305,13 @@ int main(void) {
         cmocka_unit_test(utf8),
         cmocka_unit_test(lines_are_cleaned),
         cmocka_unit_test(long_text_is_cut_at_blank_lines),
-        cmocka_unit_test_setup_teardown(wikitext_is_cut_at_titles, create, destroy),
-        cmocka_unit_test_setup_teardown(copies_and_scraps_are_dropped, create, destroy),
-        cmocka_unit_test_setup_teardown(named_files_must_be_text, create, destroy),
-        cmocka_unit_test_setup_teardown(jsonl_rows_are_documents, create, destroy),
-        cmocka_unit_test_setup_teardown(split_is_by_document_and_seeded, create, destroy),
-        cmocka_unit_test_setup_teardown(split_keeps_to_its_limits, create, destroy),
-        cmocka_unit_test_setup_teardown(shards_hold_the_text, create, destroy),
-        cmocka_unit_test_setup_teardown(foreign_tokenizers_may_change_text, create, destroy),
+        with_folder(wikitext_is_cut_at_titles),
+        with_folder(copies_and_scraps_are_dropped),
+        with_folder(named_files_must_be_text),
+        with_folder(split_is_by_document_and_seeded),
+        with_folder(split_keeps_to_its_limits),
+        with_folder(shards_hold_the_text),
+        with_folder(foreign_tokenizers_may_change_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,13 +8,13 @@ enum { T = 4, BOS = 1 };
  * and a held-out one that must not be read. */
 static int create(void **state) {
     char *folder = scratch_create();
-    uint16_t tokens[27];
-    for (int i = 0; i < 27; i++) tokens[i] = (uint16_t)i;
+    int32_t tokens[27];
+    for (int i = 0; i < 27; i++) tokens[i] = i;
     const char *names[3] = {"x_train_000000.bin", "x_train_000001.bin", "x_val_000000.bin"};
     const int start[3] = {0, 10, 0}, count[3] = {10, 17, 27};
     for (int i = 0; i < 3; i++) {
         char *path = path_join(folder, names[i]);
-        assert_ok(shard_write(path, tokens + start[i], count[i]));
+        assert_ok(shard_write(path, tokens + start[i], count[i], 27, NULL));
         free(path);
     }
     *state = folder;
@@ -117,6 +117,51 @@ static void first_counts_within_the_row(void **state) {
     loader_close(l);
 }
 
+/* x_train_000000.bin has 10 tokens, x_train_000001.bin 17. */
+static void write_table(const char *folder, const char *name, const char *text) {
+    char *path = path_join(folder, name);
+    assert_ok(file_write_whole(path, text, strlen(text)));
+    free(path);
+}
+
+static void the_domain_is_the_target_s(void **state) {
+    enum { CODE, BIBLE, MATHS };
+    loader *l;
+    batch b;
+    int count;
+    assert_ok(loader_open(&l, *state, 27, -1, 3, T, false, 0));
+    assert_ok(loader_next(l, &b));
+    assert_null(b.domain); /* no table anywhere */
+    loader_domains(l, &count);
+    assert_int_equal(count, 0);
+    loader_close(l);
+    write_table(*state, "x_train_000001.docs.tsv", "0\t1\t9\tmaths\ta\n1\t6\t4\tbible\tb\n7\t10\t0\tmaths\tc\n");
+    assert_ok(loader_open(&l, *state, 27, -1, 3, T, false, 0));
+    const int32_t unknown = NO_DOMAIN;
+    assert_ok(loader_next(l, &b)); /* targets 1 … 12; the first shard has no table */
+    for (int i = 0; i < 9; i++) assert_int_equal(b.domain[i], unknown);
+    const int32_t half[3] = {0, 1, 1};
+    assert_memory_equal(b.domain + 9, half, sizeof half);
+    loader_close(l);
+    write_table(*state, "x_train_000000.docs.tsv", "0\t3\t9\tcode\ta\n3\t2\t4\tbible\tb\n5\t5\t0\tcode\tc\n");
+    assert_ok(loader_open(&l, *state, 27, -1, 3, T, false, 0));
+    const char *const *names = loader_domains(l, &count);
+    assert_int_equal(count, 3);
+    assert_string_equal(names[CODE], "code");
+    assert_string_equal(names[BIBLE], "bible");
+    assert_string_equal(names[MATHS], "maths");
+    static const int32_t of_token[27] = {CODE,  CODE,  CODE,  BIBLE, BIBLE, CODE,  CODE,  CODE,  CODE,
+                                         CODE,  MATHS, BIBLE, BIBLE, BIBLE, BIBLE, BIBLE, BIBLE, MATHS,
+                                         MATHS, MATHS, MATHS, MATHS, MATHS, MATHS, MATHS, MATHS, MATHS};
+    for (int pass = 0; pass < 3; pass++) { /* once around and on */
+        assert_ok(loader_next(l, &b));
+        for (int i = 0; i < 3 * T; i++) assert_int_equal(b.domain[i], of_token[b.target_ids[i]]);
+    }
+    loader_close(l);
+    write_table(*state, "x_train_000000.docs.tsv", "0\t3\t9\tcode\ta\n");
+    assert_fails(loader_open(&l, *state, 27, -1, 3, T, false, 0), "x_train_000000.docs.tsv");
+}
+
 static void patterns(void **state) {
     char *folder = *state, *glob = path_join(folder, "*_train_*1.bin"), *one = path_join(folder, "x_val_000000.bin");
     loader *l;
@@ -145,6 +190,7 @@ int main(void) {
         cmocka_unit_test(documents_start_at_bos),
         cmocka_unit_test(first_counts_within_the_row),
         cmocka_unit_test(patterns),
+        cmocka_unit_test(the_domain_is_the_target_s), /* last: the folder has tables then */
     };
     return cmocka_run_group_tests(tests, create, scratch_teardown);
 }

@@ -1,7 +1,6 @@
 #include "test.h"
 
-#include "text/corpus.h"
-#include "text/tokenizer.h"
+#include "text/sentencepiece.h"
 #include <stdio.h>
 
 static const char foreign[] = "../shared/data/fineweb_8192_bpe.model";
@@ -35,12 +34,8 @@ static tokenizer *ours;
 
 static int create(void **state) {
     (void)state;
-    char *folder = scratch_create(), *path = path_join(folder, "t.model");
     words w = {.texts = 30};
-    assert_ok(tokenizer_train(path, 600, next_text, &w, 1));
-    assert_ok(tokenizer_open(&ours, path));
-    free(path);
-    scratch_remove(folder);
+    assert_ok(sentencepiece_train(&ours, 600, next_text, &w, 1));
     return 0;
 }
 
@@ -57,6 +52,26 @@ static int64_t counted_bytes(const tokenizer *t, const int32_t *ids, size_t coun
     return sum;
 }
 
+/* What the stream has given after each token is the text so far, up to the last whole character. */
+static void check_stream(const tokenizer *t, const int32_t *ids, size_t count, const char *text, size_t bytes) {
+    detokenizer d = detokenizer_start(t);
+    size_t at = 0, given;
+    int64_t counted = 0;
+    for (size_t i = 0; i < count; i++) {
+        const char *part = detokenizer_feed(&d, ids[i], &given);
+        assert_true(at + given <= bytes);
+        assert_memory_equal(part, text + at, given);
+        at += given;
+        counted += tokenizer_token_bytes(t, ids[i], i ? ids[i - 1] : tokenizer_bos(t));
+        assert_true((size_t)counted - at < UTF8_MAX_BYTES);
+        if ((text[counted] & 0xC0) != 0x80) assert_int_equal(at, counted); /* between characters: nothing is held */
+    }
+    assert_int_equal(at, bytes);
+    detokenizer_end(&d, &given);
+    assert_int_equal(given, 0);
+    detokenizer_free(&d);
+}
+
 static void check_lossless(const char *text, size_t bytes) {
     int32_t *ids;
     size_t count, decoded_bytes;
@@ -66,6 +81,7 @@ static void check_lossless(const char *text, size_t bytes) {
     assert_int_equal(decoded_bytes, bytes);
     assert_memory_equal(decoded, text, bytes + 1);
     assert_int_equal(counted_bytes(ours, ids, count), bytes);
+    check_stream(ours, ids, count, text, bytes);
     free(ids);
     free(decoded);
 }
@@ -137,32 +153,73 @@ static void shape_of_our_vocabulary(void **state) {
 
 static void training_is_deterministic(void **state) {
     (void)state;
-    char *folder = scratch_create(), *path = path_join(folder, "again.model");
     words w = {.texts = 30};
-    assert_ok(tokenizer_train(path, 600, next_text, &w, 1));
-    uint8_t *again;
+    tokenizer *again;
+    const void *bytes, *our_bytes;
     size_t count, our_count;
-    const void *bytes;
-    assert_ok(file_read(path, &again, &count));
-    tokenizer_bytes(ours, &bytes, &our_count);
+    assert_ok(sentencepiece_train(&again, 600, next_text, &w, 1));
+    tokenizer_bytes(again, &bytes, &count);
+    tokenizer_bytes(ours, &our_bytes, &our_count);
     assert_int_equal(count, our_count);
-    assert_memory_equal(again, bytes, count);
-    free(again);
-    free(path);
-    scratch_remove(folder);
+    assert_memory_equal(our_bytes, bytes, count);
+    tokenizer_close(again);
 }
 
 static void training_refuses(void **state) {
     (void)state;
-    char *folder = scratch_create(), *path = path_join(folder, "none.model");
+    tokenizer *t;
     words w = {.texts = 1}, none = {0};
-    assert_fails(tokenizer_train(path, 20000, next_text, &w, 1), "too small or too varied for a vocabulary of 20000");
-    assert_null(strchr(error_message(), '\n'));
-    assert_fails(tokenizer_train(path, 600, next_text, &none, 1), "found none");
-    assert_fails(tokenizer_train(path, 10, next_text, &w, 1), "found 10");
-    assert_false(path_exists(path));
-    free(path);
-    scratch_remove(folder);
+    assert_fails(sentencepiece_train(&t, 600, next_text, &none, 1), "found none");
+    assert_fails(sentencepiece_train(&t, 299, next_text, &w, 1), "expected 300 to 1048576 pieces, found 299");
+    assert_fails(sentencepiece_train(&t, 1048577, next_text, &w, 1), "found 1048577");
+}
+
+static bool next_string(void *context, const char **text, size_t *bytes) {
+    const char **left = context;
+    if (!*left) return false;
+    *text = *left;
+    *bytes = strlen(*left);
+    *left = NULL;
+    return true;
+}
+
+/* Trains on one text; what comes out gives it back. */
+static int pieces_from(const char *text, int pieces) {
+    tokenizer *t, *kept = ours;
+    const char *left = text;
+    assert_ok(sentencepiece_train(&t, pieces, next_string, &left, 1));
+    ours = t;
+    check_lossless(text, strlen(text));
+    check_lossless(" a space that the text may lack", 31);
+    ours = kept;
+    int found = tokenizer_vocab_size(t);
+    tokenizer_close(t);
+    return found;
+}
+
+static void any_text_trains_a_tokenizer(void **state) {
+    (void)state;
+    /* One sentence of Chinese: each of its characters and a merge or two. */
+    int pieces =
+        pieces_from("\xE6\x88\x91\xE8\x83\xBD\xE5\x90\x9E\xE4\xB8\x8B\xE7\x8E\xBB\xE7\x92\x83\xE3\x80\x82\n", 4096);
+    assert_true(pieces > 262 + 7 && pieces < 262 + 12);
+    assert_true(pieces_from("a", 4096) < 300);
+    enum { CHARACTERS = 2000 };
+    /* Far more different characters than pieces. */
+    char *text = xmalloc(3 * CHARACTERS + 1);
+    for (int i = 0; i < CHARACTERS; i++)
+        sprintf(text + 3 * i, "%c%c%c", 0xE4 + i / 4096, 0x80 + i / 64 % 64, 0x80 + i % 64);
+    assert_int_equal(pieces_from(text, 400), 400);
+    free(text);
+    /* Words of 100,000 letters, with and without line ends: the trainer itself would end the process. */
+    text = xmalloc(100001);
+    for (int lines = 0; lines < 2; lines++) {
+        for (int i = 0; i < 100000; i++)
+            text[i] = lines && i % 77 == 76 ? '\n' : (char)('a' + (unsigned)i * 2654435761u / 7 % 26);
+        text[100000] = '\0';
+        assert_int_equal(pieces_from(text, 700), 700);
+    }
+    free(text);
 }
 
 static void bad_models_are_refused(void **state) {
@@ -177,8 +234,134 @@ static void bad_models_are_refused(void **state) {
     assert_fails(tokenizer_parse(&t, bytes, count - 1, "cut.model"), "cut.model");
     assert_fails(tokenizer_open(&t, "/nowhere/t.model"), "/nowhere/t.model");
     char *text;
-    const int32_t beyond = 600;
-    assert_fails(tokenizer_decode(ours, &beyond, 1, &text, &count), "below 600, found 600");
+    const int32_t below = -1;
+    assert_fails(tokenizer_decode(ours, &below, 1, &text, &count), "0 or more, found -1");
+}
+
+/* A changed bit may give another tokenizer, but never one that cannot be used. */
+static void damaged_models_are_refused_or_work(void **state) {
+    (void)state;
+    const void *bytes;
+    size_t count;
+    tokenizer_bytes(ours, &bytes, &count);
+    uint8_t *damaged = memcpy(xmalloc(count), bytes, count);
+    unsigned number = 1;
+    int opened = 0;
+    for (int round = 0; round < 400; round++) {
+        number = number * 1664525u + 1013904223u;
+        size_t bit = (number >> 3) % (8 * count);
+        damaged[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        tokenizer *t;
+        if (tokenizer_parse(&t, damaged, count, "bad.model") == STATUS_OK) {
+            int32_t *ids = NULL;
+            size_t encoded, decoded;
+            char *text = NULL;
+            if (tokenizer_encode(t, "kalomi renlotu\n", 15, &ids, &encoded) == STATUS_OK)
+                assert_ok(tokenizer_decode(t, ids, encoded, &text, &decoded));
+            free(ids);
+            free(text);
+            tokenizer_close(t);
+            opened++;
+        } else {
+            assert_memory_equal(error_message(), "bad.model: ", 11);
+        }
+        damaged[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_true(opened > 0 && opened < 400);
+    free(damaged);
+}
+
+/* Feeds ids and returns what came out, the end included; free() it. */
+static char *streamed(const tokenizer *t, const int32_t *ids, size_t count) {
+    detokenizer d = detokenizer_start(t);
+    char *all = xstrdup("");
+    size_t bytes;
+    for (size_t i = 0; i <= count; i++) {
+        const char *part = i < count ? detokenizer_feed(&d, ids[i], &bytes) : detokenizer_end(&d, &bytes);
+        assert_int_equal(strlen(part), bytes);
+        assert_int_equal(utf8_valid_prefix(part, bytes), bytes);
+        char *longer = xasprintf("%s%s", all, part);
+        free(all);
+        all = longer;
+    }
+    detokenizer_free(&d);
+    return all;
+}
+
+/* Bytes as byte tokens, 'a' and ' ' as the pieces "a" and "▁", '<' as </s>. */
+static size_t byte_ids(const char *text, int32_t *ids) {
+    size_t count = 0;
+    for (; *text; text++, count++) {
+        char name[8];
+        sprintf(name, "<0x%02X>", (unsigned char)*text);
+        const char *piece = *text == 'a' ? "a" : *text == ' ' ? "\xE2\x96\x81" : *text == '<' ? "</s>" : name;
+        ids[count] = 0;
+        while (strcmp(tokenizer_piece(ours, ids[count]), piece) != 0) ids[count]++;
+    }
+    return count;
+}
+
+static void broken_characters_are_replaced(void **state) {
+    (void)state;
+    static const char *const cases[][2] = {
+        {"\xC3\xA9", "\xC3\xA9"},
+        {"\xF0\x9F\x98\x80", "\xF0\x9F\x98\x80"},
+        {"\xE2\x96\x81", "\xE2\x96\x81"}, /* the bytes of U+2581 are U+2581, not a space */
+        {"\xE2"
+         "a",
+         UTF8_REPLACEMENT "a"},
+        {"\xE2\x96"
+         "a",
+         UTF8_REPLACEMENT UTF8_REPLACEMENT "a"},
+        {"\xE2\xC3\xA9", UTF8_REPLACEMENT "\xC3\xA9"},
+        {"\x96\x96", UTF8_REPLACEMENT UTF8_REPLACEMENT},
+        {"\xE0\x80\x80", UTF8_REPLACEMENT UTF8_REPLACEMENT UTF8_REPLACEMENT},
+        {"\xF0\x9F\x98", UTF8_REPLACEMENT UTF8_REPLACEMENT UTF8_REPLACEMENT},
+        {"\xF0\x9F\xF0\x9F\x98\x80", UTF8_REPLACEMENT UTF8_REPLACEMENT "\xF0\x9F\x98\x80"},
+        {"\xFF"
+         "a\xC3",
+         UTF8_REPLACEMENT "a" UTF8_REPLACEMENT},
+        {" a", "a"}, /* one space in front is the tokenizer's */
+        {"  a", " a"},
+        {"a a", "a a"},
+        {"a< a", "aa"}, /* another text begins */
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        int32_t ids[16];
+        size_t count = byte_ids(cases[i][0], ids), bytes;
+        char *stream = streamed(ours, ids, count), *whole;
+        assert_ok(tokenizer_decode(ours, ids, count, &whole, &bytes));
+        assert_string_equal(stream, cases[i][1]);
+        assert_string_equal(whole, cases[i][1]);
+        free(stream);
+        free(whole);
+    }
+}
+
+/* Models pad their vocabularies: what lies beyond the tokenizer's is a boundary without bytes. */
+static void ids_beyond_the_pieces(void **state) {
+    (void)state;
+    int32_t *ids;
+    size_t count, bytes;
+    char *text;
+    assert_ok(tokenizer_encode(ours, "kalomi", 6, &ids, &count));
+    for (int32_t beyond = 600; beyond < 500000000; beyond = 3 * beyond + 1) {
+        assert_true(tokenizer_is_boundary(ours, beyond));
+        assert_false(tokenizer_is_end(ours, beyond));
+        assert_int_equal(tokenizer_token_bytes(ours, beyond, ids[0]), 0);
+        assert_int_equal(tokenizer_token_bytes(ours, ids[0], beyond), tokenizer_token_bytes(ours, ids[0], 1));
+        assert_string_equal(tokenizer_piece(ours, beyond), "<padding>");
+        const int32_t padded[3] = {beyond, ids[0], beyond};
+        char *alone = streamed(ours, ids, 1);
+        assert_ok(tokenizer_decode(ours, padded, 3, &text, &bytes));
+        assert_string_equal(text, alone);
+        free(text);
+        free(alone);
+    }
+    assert_true(tokenizer_is_boundary(ours, 0) && tokenizer_is_boundary(ours, 2) && !tokenizer_is_boundary(ours, 3));
+    assert_true(tokenizer_is_end(ours, 1) && tokenizer_is_end(ours, 2) && !tokenizer_is_end(ours, 0));
+    assert_false(tokenizer_is_end(ours, -1));
+    free(ids);
 }
 
 /* The record scripts' tables for a foreign vocabulary, computed here from the pieces themselves. */
@@ -208,6 +391,7 @@ static void foreign_model_counts_as_the_scripts_do(void **state) {
     size_t count;
     assert_ok(tokenizer_encode(t, text, strlen(text), &ids, &count));
     assert_int_equal(counted_bytes(t, ids, count), strlen(text));
+    check_stream(t, ids, count, text, strlen(text));
     free(ids);
     tokenizer_close(t);
 }
@@ -219,6 +403,10 @@ int main(void) {
         cmocka_unit_test(shape_of_our_vocabulary),
         cmocka_unit_test(training_is_deterministic),
         cmocka_unit_test(training_refuses),
+        cmocka_unit_test(any_text_trains_a_tokenizer),
+        cmocka_unit_test(damaged_models_are_refused_or_work),
+        cmocka_unit_test(broken_characters_are_replaced),
+        cmocka_unit_test(ids_beyond_the_pieces),
         cmocka_unit_test(bad_models_are_refused),
         cmocka_unit_test(foreign_model_counts_as_the_scripts_do),
     };

@@ -1,6 +1,8 @@
 #include "tiny.h"
 
 #include "base/json.h"
+#include "store/artifact.h"
+#include "store/open.h"
 #include <math.h>
 #include <unistd.h>
 
@@ -223,15 +225,40 @@ static void a_run_is_not_overwritten(void **state) {
 static void the_tokenizer_must_fit(void **state) {
     run_config c = tiny_run(*state, "run", 2);
     train_result result;
-    c.model.vocab_size = 512;
-    assert_fails(train_run(&c, false, &result), "vocab_size is 512");
-    assert_non_null(strstr(error_message(), "320"));
+    c.model.vocab_size = 319;
+    assert_fails(train_run(&c, false, &result), "vocab_size: expected at least 320");
+    assert_non_null(strstr(error_message(), "found 319"));
     c.model.vocab_size = 0; /* not given: the tokenizer's */
     assert_ok(train_run(&c, false, &result));
     set_string(&c.train.run, "/proc/nowhere/run");
     assert_fails(train_run(&c, false, &result), "/proc/nowhere");
     set_string(&c.data.path, *state);
     assert_fails(train_run(&c, false, &result), "tokenizer.model");
+    run_config_free(&c);
+}
+
+/* Pretrained models pad their vocabularies: such a model trains, is looked at, packed and opened again. */
+static void the_vocabulary_may_be_padded(void **state) {
+    run_config c = tiny_run(*state, "run", 3);
+    c.model.vocab_size = 512;
+    c.train.val_every = 1;
+    train_result result;
+    assert_ok(train_run(&c, false, &result));
+    char *artifact = path_join(*state, "padded.moec");
+    model *m;
+    tokenizer *tok;
+    assert_ok(open_model(c.train.run, kernels_for(DTYPE_F32), "live", MODEL_VALUES, &m, &tok, NULL));
+    pack_options options = pack_options_default();
+    options.quant.gptq = false;
+    assert_ok(artifact_write(artifact, m, tok, NULL, &options, NULL));
+    model_destroy(m);
+    tokenizer_close(tok);
+    assert_ok(open_model(artifact, kernels_for(DTYPE_F32), "live", MODEL_RUN, &m, &tok, NULL));
+    assert_int_equal(m->config.vocab_size, 512);
+    assert_int_equal(tokenizer_vocab_size(tok), 320);
+    model_destroy(m);
+    tokenizer_close(tok);
+    free(artifact);
     run_config_free(&c);
 }
 
@@ -258,6 +285,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(resuming_is_exact, create, scratch_teardown),
         cmocka_unit_test_setup_teardown(seconds_are_carried_on, create, scratch_teardown),
         cmocka_unit_test_setup_teardown(a_run_is_not_overwritten, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(the_vocabulary_may_be_padded, create, scratch_teardown),
+        cmocka_unit_test_setup_teardown(the_vocabulary_may_be_padded, create, scratch_teardown),
         cmocka_unit_test_setup_teardown(the_tokenizer_must_fit, create, scratch_teardown),
         cmocka_unit_test_setup_teardown(a_loss_that_is_not_finite_stops_the_run, create, scratch_teardown),
     };

@@ -1,0 +1,24 @@
+/* What data.json knows of the files beside it: the names and CRC-64 of all that moec made there.
+ *
+ * Where a folder has no data.json with checksums (an older one, or shards from elsewhere) nothing is checked. */
+#ifndef MOEC_TEXT_CHECKSUMS_H
+#define MOEC_TEXT_CHECKSUMS_H
+
+#include "base/status.h"
+#include <cjson/cJSON.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DATA_JSON "data.json"
+
+/* The file at `path` was read into these bytes: are they what moec wrote? A large file that is opened many times is checked
+ * once in a process, until it changes. */
+status checksums_check(const char *path, const void *bytes, size_t count);
+/* Names (not paths) of the files that moec made in the folder and data.json lists, whether they are there or not; free each and
+ * the array. None: no checksums. */
+status checksums_names(const char *folder, char ***names, size_t *count);
+
+/* For the writer: `files` becomes the member "files" of data.json, which json_seal() closes. */
+void checksums_add(cJSON *files, const char *path, uint64_t crc);
+
+#endif
