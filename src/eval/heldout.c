@@ -36,7 +36,7 @@ static status read_table(heldout *h, const char *shard_path) {
 
 static status read_text(heldout *h, const char *folder) {
     char *path = path_join(folder, "heldout.txt");
-    status s = path_exists(path) ? file_read(path, &h->text, &h->bytes) : STATUS_OK;
+    status s = path_exists(path) ? file_read(path, FILE_ANY_SIZE, &h->text, &h->bytes) : STATUS_OK;
     int64_t bytes = 0;
     for (int64_t i = 0; i < h->documents.count; i++) bytes += h->documents.documents[i].bytes;
     if (s == STATUS_OK && h->text && h->documents.count > 0 && (int64_t)h->bytes != bytes)
@@ -48,9 +48,11 @@ static status read_text(heldout *h, const char *folder) {
 
 status heldout_open(heldout *h, const char *path, int vocab_size) {
     *h = (heldout){0};
-    bool folder = path_is_folder(path);
+    path_kind kind;
     char *shard_path = NULL;
-    if (!path_exists(path)) return fail("%s: no such data folder or shard", path);
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such data folder or shard", path);
+    bool folder = kind == PATH_FOLDER;
     if (folder)
         TRY(find_shard(path, &shard_path));
     else

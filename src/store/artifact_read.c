@@ -3,9 +3,11 @@
 #include "store/artifact_format.h"
 #include "store/score_filter.h"
 #include "store/weight_codec.h"
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- the container ---- */
 
@@ -432,9 +434,9 @@ status artifact_read(const char *path, const kernels *k, model **m, tokenizer **
 
 bool artifact_is(const char *path) {
     char magic[4];
-    FILE *f = fopen(path, "rb");
-    if (!f) return false;
-    const bool found = fread(magic, 1, sizeof magic, f) == sizeof magic && memcmp(magic, ARTIFACT_MAGIC, 4) == 0;
-    fclose(f);
+    int fd;
+    if (file_open(path, O_RDONLY, &fd) != STATUS_OK) return false;
+    const bool found = read(fd, magic, sizeof magic) == sizeof magic && memcmp(magic, ARTIFACT_MAGIC, 4) == 0;
+    close(fd);
     return found;
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* N of "step-N", −1 for other names */
@@ -46,21 +45,17 @@ static int open_folder(const char *path) {
     return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Whether the descriptor is still what the path names: it may have been renamed before the lock was taken. */
-static bool is_still(int fd, const char *path) {
-    struct stat held, named;
-    return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
-           held.st_dev == named.st_dev;
-}
-
-int checkpoint_hold(const char *path) {
-    int fd = open_folder(path);
-    if (fd < 0) return -1;
-    /* A file system without locks still lets one read. */
+status checkpoint_hold(const char *path, int *lock) {
+    int fd = open_folder(path), error = errno;
+    *lock = -1;
+    if (fd < 0) return error == ENOENT ? STATUS_OK : fail("%s: cannot open: %s", path, strerror(error));
+    /* A file system without locks still lets one read. It may have been renamed before the lock was taken. */
     bool locked = flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK;
-    if (locked && is_still(fd, path)) return fd;
-    close(fd);
-    return -1;
+    if (locked && path_leads_to(path, fd))
+        *lock = fd;
+    else
+        close(fd);
+    return STATUS_OK;
 }
 
 /* ---- removing ---- */

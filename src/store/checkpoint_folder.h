@@ -15,8 +15,8 @@
 /* The path of the newest checkpoint in `folder` (malloc'ed), or NULL in *path where there is none: a folder has its final
  * name only when everything in it is on the disk. */
 status checkpoint_newest(const char *folder, char **path);
-/* A descriptor that keeps the checkpoint from being pruned until it is closed; −1 where it is gone or about to go. */
-int checkpoint_hold(const char *path);
+/* *lock: a descriptor that keeps the checkpoint from being pruned until it is closed; −1 where it is gone or about to go. */
+status checkpoint_hold(const char *path, int *lock);
 /* Remove what killed runs left, and all but the newest `keep` (at least one) checkpoints that nobody holds. */
 status checkpoint_prune(const char *folder, int64_t keep);
 /* Remove one, even if it is held: it is about to be written anew. */

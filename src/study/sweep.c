@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "config/yaml.h"
 #include "eval/heldout.h"
 #include "study/sweep_result.h"
 #include "train/pack.h"
@@ -75,7 +76,7 @@ status sweep_load(sweep *s, const char *path) {
     uint8_t *bytes;
     size_t count;
     *s = (sweep){0};
-    TRY(file_read(path, &bytes, &count));
+    TRY(file_read(path, YAML_MAX_BYTES, &bytes, &count));
     status result = sweep_parse(s, path, (const char *)bytes, count);
     free(bytes);
     for (int i = 0; i < s->variant_count && result == STATUS_OK; i++) result = check_variant(s, &s->variants[i]);

@@ -150,7 +150,7 @@ status document_table_read(document_table *d, const char *shard_path, int64_t to
     char *path = table_path(shard_path);
     uint8_t *text = NULL;
     size_t bytes;
-    status s = file_read(path, &text, &bytes);
+    status s = file_read(path, FILE_ANY_SIZE, &text, &bytes);
     if (s == STATUS_OK) s = parse_table(d, (char *)text, bytes, path, token_count);
     if (s != STATUS_OK) document_table_free(d);
     free(text);

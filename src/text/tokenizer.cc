@@ -92,7 +92,7 @@ extern "C" status tokenizer_parse(tokenizer **out, const void *bytes, size_t cou
 extern "C" status tokenizer_open(tokenizer **out, const char *path) {
     uint8_t *bytes;
     size_t count;
-    TRY(file_read(path, &bytes, &count));
+    TRY(file_read(path, TOKENIZER_MAX_BYTES, &bytes, &count));
     status s = tokenizer_parse(out, bytes, count, path);
     free(bytes);
     return s;

@@ -9,6 +9,7 @@
 
 typedef struct tokenizer tokenizer;
 
+enum { TOKENIZER_MAX_BYTES = 64 << 20 }; /* of a file */
 status tokenizer_open(tokenizer **out, const char *path);
 status tokenizer_parse(tokenizer **out, const void *bytes, size_t count, const char *where);
 void tokenizer_close(tokenizer *t);

@@ -167,7 +167,7 @@ refuses 2 "PROMPT: expected UTF-8 text, found the byte 0xFF at byte offset 1" \
 # ---- what cannot be written, before the work: nothing takes the place of a pipe or a device ----
 cp "$artifact" "$work/before"
 mkfifo "$work/pipe"
-refuses 1 "$work/pipe: expected a file to replace or nothing, found a device or pipe" "$moec" pack "$work/run" -o "$work/pipe"
+refuses 1 "$work/pipe: expected a file to replace or nothing, found a pipe" "$moec" pack "$work/run" -o "$work/pipe"
 [ -p "$work/pipe" ] || complain "a file took the place of a pipe"
 refuses 1 "$work/text: expected a file to replace or nothing, found a folder" "$moec" pack "$work/run" -o "$work/text"
 refuses 1 "$work/nowhere/x: cannot create" "$moec" pack "$work/run" -o "$work/nowhere/x"

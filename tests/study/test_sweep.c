@@ -140,7 +140,7 @@ static char *read_text(const char *name) {
     char *path = path_join(folder, name);
     uint8_t *bytes = NULL;
     size_t count = 0;
-    assert_ok(file_read(path, &bytes, &count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     char *text = xstrdup((const char *)bytes);
     free(bytes);
     free(path);

@@ -19,7 +19,7 @@ static cJSON *read_log(const char *run) {
     char *path = path_join(run, "log.jsonl");
     uint8_t *bytes;
     size_t count;
-    assert_ok(file_read(path, &bytes, &count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     cJSON *records = cJSON_CreateArray();
     char *rest = (char *)bytes, *line;
     while ((line = strsep(&rest, "\n")) && *line) {
@@ -144,7 +144,7 @@ static void rewind_to(const run_config *c, int step, int steps) {
 
 static void read_final(const run_config *c, int steps, const char *name, uint8_t **bytes, size_t *count) {
     char *path = file_of_step(c, steps, name);
-    assert_ok(file_read(path, bytes, count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, bytes, count));
     free(path);
 }
 
