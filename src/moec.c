@@ -104,7 +104,7 @@ int moec_train(const char *config_path, char *const *overrides, int override_cou
     train_result result;
     status s = kernels_check();
     if (s == STATUS_OK) s = run_config_load(&config, config_path, overrides, override_count);
-    if (s == STATUS_OK) s = train_run(&config, resume != 0, &result);
+    if (s == STATUS_OK) s = train_run(&config, resume ? TRAIN_RESUME : TRAIN_NEW, &result);
     run_config_free(&config);
     return s;
 }

@@ -166,7 +166,7 @@ static status make_run(const sweep *s, const sweep_variant *v, uint64_t seed, co
     train_result trained;
     sweep_result r = sweep_result_none();
     status result = sweep_config(s, v, seed, out, &c);
-    if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.train.run), &trained);
+    if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.train.run) ? TRAIN_RESUME : TRAIN_NEW, &trained);
     if (result == STATUS_OK) {
         r.state = trained.state;
         result = measure(s, &c, &r);

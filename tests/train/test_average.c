@@ -246,7 +246,7 @@ static char *step_path(const run_config *c, int step, const char *file) {
 
 static void train(const run_config *c, bool resume) {
     train_result result;
-    assert_ok(train_run(c, resume, &result));
+    assert_ok(train_run(c, resume ? TRAIN_RESUME : TRAIN_NEW, &result));
 }
 
 /* Resumed after step `at` (the later checkpoints are taken away), the run ends in the same bits. */
