@@ -28,6 +28,17 @@ status file_open(const char *path, int flags, int *descriptor) {
     return fail("%s: cannot open: %s", path, strerror(error));
 }
 
+status file_open_stream(const char *path, int flags, const char *mode, FILE **stream) {
+    int fd;
+    *stream = NULL;
+    TRY(file_open(path, flags, &fd));
+    *stream = fdopen(fd, mode);
+    if (*stream) return STATUS_OK;
+    status s = fail("%s: cannot open: %s", path, strerror(errno));
+    close(fd);
+    return s;
+}
+
 /* ---- reading ---- */
 
 enum { SPARE_BYTES = 1 << 12 }; /* so that a file of the expected size is read without growing the buffer */

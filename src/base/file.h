@@ -33,6 +33,7 @@ void file_abandon(file_writer *w);  /* remove the temporary file */
 /* Open what is read, or written in place: a regular file and nothing else. A folder, a pipe or a device in its place is refused
  * by its kind, and nothing waits for a pipe's other end. flags: open(2)'s. */
 status file_open(const char *path, int flags, int *descriptor);
+status file_open_stream(const char *path, int flags, const char *mode, FILE **stream); /* mode: fdopen(3)'s */
 
 /* Whole files. read: *bytes is malloc'ed with a NUL behind the last byte; a file of more than `most` bytes is refused before
  * it is read. */

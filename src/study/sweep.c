@@ -1,6 +1,7 @@
 /* What a sweep asks for, checked before any work, and doing it: train, score, pack, write the result's line. */
 #include "study/sweep.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "config/yaml.h"
@@ -218,18 +219,32 @@ static status make_runs(const sweep *s, const char *out, const cJSON *results, t
     return STATUS_OK;
 }
 
-status sweep_run(const sweep *s, const char *out) {
+static status run_all(const sweep *s, const char *out) {
     cJSON *results;
     tally t = {0};
+    TRY(sweep_result_repair(out));
     TRY(sweep_results(s, out, &results));
     interrupt_catch();
-    status result = folder_create(out);
-    if (result == STATUS_OK) result = make_runs(s, out, results, &t);
+    status result = make_runs(s, out, results, &t);
     cJSON_Delete(results);
     if (result == STATUS_OK) result = sweep_report(s, out);
     if (result == STATUS_OK && t.failed)
         result = fail("%s: %d of %d runs failed, the first: %s", s->path, t.failed, t.total, t.first_failure);
     free(t.first_failure);
+    return result;
+}
+
+/* The lock lies beside the folder, where no run can have its name. */
+status sweep_run(const sweep *s, const char *out) {
+    lock lock;
+    TRY(folder_create(out));
+    size_t length = strlen(out);
+    while (length > 1 && out[length - 1] == '/') length--;
+    char *path = xasprintf("%.*s.lock", (int)length, out);
+    status result = lock_take(&lock, path, "moec sweep");
+    free(path);
+    if (result == STATUS_OK) result = run_all(s, out);
+    lock_release(&lock);
     return result;
 }
 

@@ -13,19 +13,10 @@ struct run_log {
     FILE *stream;
 };
 
-static status open_stream(const char *path, int flags, const char *mode, FILE **stream) {
-    int fd;
-    TRY(file_open(path, flags, &fd));
-    *stream = fdopen(fd, mode);
-    if (*stream) return STATUS_OK;
-    close(fd);
-    return fail("%s: cannot open: %s", path, strerror(errno));
-}
-
 static status open_log(run_log **out, const char *path, int flags) {
     FILE *stream;
     *out = NULL;
-    TRY(open_stream(path, O_WRONLY | O_APPEND | flags, "a", &stream));
+    TRY(file_open_stream(path, O_WRONLY | O_APPEND | flags, "a", &stream));
     *out = xmalloc(sizeof **out);
     **out = (run_log){.path = xstrdup(path), .stream = stream};
     return STATUS_OK;
@@ -106,7 +97,7 @@ static survey survey_lines(FILE *stream, int64_t step) {
 status run_log_check(const char *path) {
     FILE *stream;
     if (!path_exists(path)) return STATUS_OK;
-    TRY(open_stream(path, O_RDONLY, "r", &stream));
+    TRY(file_open_stream(path, O_RDONLY, "r", &stream));
     char *line = NULL;
     size_t capacity = 0;
     ssize_t length = getline(&line, &capacity, stream);
@@ -149,7 +140,7 @@ static void copy_lines(FILE *from, file_writer *w, int64_t step, const step_reco
 static status rewrite(const char *path, int64_t step, const step_record *added) {
     FILE *from;
     file_writer w;
-    TRY(open_stream(path, O_RDONLY, "r", &from));
+    TRY(file_open_stream(path, O_RDONLY, "r", &from));
     status s = file_create(&w, path);
     if (s == STATUS_OK) {
         copy_lines(from, &w, step, added);
@@ -188,7 +179,7 @@ status run_log_continue(run_log **out, const char *path, int64_t step, char **no
     FILE *stream;
     *out = NULL;
     *note = NULL;
-    TRY(open_stream(path, O_RDWR | O_CREAT, "r+", &stream));
+    TRY(file_open_stream(path, O_RDWR | O_CREAT, "r+", &stream));
     survey v = survey_lines(stream, step);
     status s = ferror(stream) ? fail("%s: cannot read: %s", path, strerror(errno)) : STATUS_OK;
     bool cut = v.together && !v.damaged;
@@ -204,7 +195,7 @@ status run_log_find(const run_log *l, int64_t step, cJSON **record) {
     char *line = NULL;
     size_t capacity = 0;
     *record = NULL;
-    TRY(open_stream(l->path, O_RDONLY, "r", &stream));
+    TRY(file_open_stream(l->path, O_RDONLY, "r", &stream));
     for (ssize_t length; !*record && (length = getline(&line, &capacity, stream)) > 0;) {
         cJSON *found = parse_line(line, (size_t)length);
         if (is_record_of(found, step))
@@ -220,7 +211,7 @@ status run_log_find(const run_log *l, int64_t step, cJSON **record) {
 status run_log_amend(run_log *l, const step_record *s) {
     FILE *stream;
     TRY(rewrite(l->path, s->step, s));
-    TRY(open_stream(l->path, O_WRONLY | O_APPEND, "a", &stream)); /* another file has the name now */
+    TRY(file_open_stream(l->path, O_WRONLY | O_APPEND, "a", &stream)); /* another file has the name now */
     fclose(l->stream);
     l->stream = stream;
     return STATUS_OK;
