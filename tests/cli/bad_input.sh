@@ -91,7 +91,7 @@ absent "$work/new"
 
 # ---- artifacts ----
 damaged() { # MESSAGE
-    for command in eval generate; do refuses 1 "$work/bad.moec: $1" "$moec" $command "$work/bad.moec"; done
+    for command in eval generate inspect; do refuses 1 "$work/bad.moec: $1" "$moec" $command "$work/bad.moec"; done
 }
 bytes=$(wc -c <"$artifact")
 cp "$artifact" "$work/bad.moec" && shorten "$work/bad.moec" 10
@@ -187,7 +187,22 @@ until [ "$(wc -c <"$work/out")" -gt 50 ] || ! kill -0 "$child" 2>"$work/dd"; do 
 kill -INT "$child"
 wait "$child"
 [ $? -eq 130 ] || complain "generate: expected exit 130 after an interruption: $(cat "$work/err")"
-refuses 1 "stdout: " sh -c "'$moec' inspect '$artifact' >&-"
+for command in "inspect '$artifact'" "generate '$artifact' hello --tokens 5" --version 'train --keys'; do
+    refuses 1 "stdout: cannot write: " sh -c "'$moec' $command >&-"
+    [ ! -c /dev/full ] || refuses 1 "stdout: cannot write: No space left" sh -c "'$moec' $command >/dev/full"
+done
+
+# ---- a closed stderr: what is meant for it does not end in the file that is opened next ----
+train quiet steps=2 log_every=1 checkpoint_every=1 >"$work/out" 2>&- || complain "no training without a stderr"
+grep -v '^{"record":' "$work/quiet/log.jsonl" && complain "lines for stderr are in the log"
+"$moec" generate "$artifact" 'the cat' --tokens 1000000 --temperature 0 >"$work/out" 2>&- <&- &
+child=$!
+until [ "$(wc -c <"$work/out")" -gt 50 ] || ! kill -0 "$child" 2>"$work/dd"; do sleep 0.02; done
+for descriptor in 0 2; do
+    [ "$(readlink "/proc/$child/fd/$descriptor")" = /dev/null ] || complain "descriptor $descriptor is a file"
+done
+kill -INT "$child"
+wait "$child"
 
 # ---- a partial look is not the run's result ----
 works "$moec" eval "$work/run"
