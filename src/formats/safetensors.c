@@ -203,7 +203,7 @@ static const char *format_shape(char *text, size_t bytes, int ndim, const int64_
     return text;
 }
 
-static status find_shaped(const safetensors *s, const char *name, int ndim, const int64_t *shape,
+status safetensors_expect(const safetensors *s, const char *name, int ndim, const int64_t *shape,
                           const safetensor **found) {
     const safetensor *t = *found = safetensors_find(s, name);
     if (!t) return fail("%s: no tensor %s", s->path, name);
@@ -232,7 +232,7 @@ static float float_of_half(uint16_t half) {
 
 status safetensors_read_f32(const safetensors *s, const char *name, int ndim, const int64_t *shape, float *out) {
     const safetensor *t;
-    TRY(find_shaped(s, name, ndim, shape, &t));
+    TRY(safetensors_expect(s, name, ndim, shape, &t));
     if (t->type == DTYPE_F32) {
         if (t->bytes) memcpy(out, t->data, t->bytes);
         return STATUS_OK;
@@ -250,7 +250,7 @@ status safetensors_read_f32(const safetensors *s, const char *name, int ndim, co
 
 status safetensors_read_i32(const safetensors *s, const char *name, int ndim, const int64_t *shape, int32_t *out) {
     const safetensor *t;
-    TRY(find_shaped(s, name, ndim, shape, &t));
+    TRY(safetensors_expect(s, name, ndim, shape, &t));
     if (t->type != DTYPE_I32)
         return fail("%s: tensor %s: expected I32, found %s", s->path, name, format_names[t->type]);
     if (t->bytes) memcpy(out, t->data, t->bytes);
