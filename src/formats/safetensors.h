@@ -18,6 +18,7 @@ typedef struct safetensor {
 typedef struct safetensors {
     file_map map;
     char *path;
+    char *names;         /* what the tensors' names point into */
     safetensor *tensors; /* sorted by name */
     int count;
 } safetensors;
