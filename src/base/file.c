@@ -43,10 +43,6 @@ status file_open_stream(const char *path, int flags, const char *mode, FILE **st
 
 enum { SPARE_BYTES = 1 << 12 }; /* so that a file of the expected size is read without growing the buffer */
 
-static uint64_t machine_memory(void) {
-    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
-}
-
 static status refuse_size(const char *path, size_t most, size_t found) {
     return fail("%s: expected at most %zu bytes, found %zu", path, most, found);
 }
@@ -58,7 +54,7 @@ static status read_all(const char *path, int fd, size_t expected, size_t most, u
     ssize_t got = 1;
     for (; got > 0 && used <= most; used += got > 0 ? (size_t)got : 0) {
         if (used + 1 >= capacity) capacity *= 2;
-        uint8_t *larger = capacity <= machine_memory() ? realloc(buffer, capacity) : NULL;
+        uint8_t *larger = capacity <= memory_of_machine() ? realloc(buffer, capacity) : NULL;
         if (!larger) {
             free(buffer);
             return fail("%s: no memory for %zu bytes", path, capacity);

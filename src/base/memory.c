@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The one place below cli/ that ends the program: nothing sensible can follow. */
 static _Noreturn void out_of_memory(size_t bytes) {
@@ -43,4 +44,8 @@ char *xasprintf(const char *format, ...) {
     va_end(arguments);
     if (length < 0) out_of_memory(strlen(format));
     return string;
+}
+
+uint64_t memory_of_machine(void) {
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
 }

@@ -46,7 +46,7 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, co
                       const pack_options *options, pack_report *report);
 /* Checks the checksum, version and every length before use. m and tok may be NULL where they are not wanted. */
 status artifact_read(const char *path, const kernels *k, model **m, tokenizer **tok, int *context_tokens);
-/* The same from memory; `where` names it in messages. With k NULL only the container and the codes are checked. */
+/* The same from memory; `where` names it in messages. With k NULL only the container and the codes are checked: *m is NULL. */
 status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model **m,
                       tokenizer **tok, int *context_tokens);
 /* That every weight is finite; else an error that names tensor, row and column. To ask before calibrating. */

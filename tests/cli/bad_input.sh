@@ -172,6 +172,9 @@ refuses 1 "$work/pipe: expected a file to replace or nothing, found a pipe" "$mo
 refuses 1 "$work/text: expected a file to replace or nothing, found a folder" "$moec" pack "$work/run" -o "$work/text"
 refuses 1 "$work/nowhere/x: cannot create" "$moec" pack "$work/run" -o "$work/nowhere/x"
 refuses 1 "expected at most 100 bytes (the budget)" "$moec" pack "$work/run" --budget 100
+for option in step embed-step; do
+    refuses 2 "--$option: expected a number from 0 to 1, found \`1.5\`" "$moec" pack "$work/run" --$option 1.5
+done
 MOEC_FAIL_WRITE_AFTER=9000 refuses 1 "$artifact: cannot write beyond byte 9000: No space left" "$moec" pack "$work/run"
 cmp "$work/before" "$artifact" || complain "a pack that failed changed the artifact"
 for limit in 0 5000 20000; do
@@ -181,6 +184,7 @@ done
 for leftover in "$work"/*.tmp-* "$work"/run/*.tmp-* "$work/full"; do absent "$leftover"; done
 
 # ---- Ctrl-C while it speaks, and nobody who listens ----
+: >"$work/out" # what the last one said must not count
 "$moec" generate "$artifact" 'the cat' --tokens 1000000 --temperature 0 >"$work/out" 2>"$work/err" &
 child=$!
 until [ "$(wc -c <"$work/out")" -gt 50 ] || ! kill -0 "$child" 2>"$work/dd"; do sleep 0.02; done
@@ -195,6 +199,7 @@ done
 # ---- a closed stderr: what is meant for it does not end in the file that is opened next ----
 train quiet steps=2 log_every=1 checkpoint_every=1 >"$work/out" 2>&- || complain "no training without a stderr"
 grep -v '^{"record":' "$work/quiet/log.jsonl" && complain "lines for stderr are in the log"
+: >"$work/out" # what the last one said must not count
 "$moec" generate "$artifact" 'the cat' --tokens 1000000 --temperature 0 >"$work/out" 2>&- <&- &
 child=$!
 until [ "$(wc -c <"$work/out")" -gt 50 ] || ! kill -0 "$child" 2>"$work/dd"; do sleep 0.02; done

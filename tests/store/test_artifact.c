@@ -234,6 +234,19 @@ static void bad_weights_and_options_are_refused(void **state) {
     pack_options o = tiny_options();
     o.quant.bits = 1;
     assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "bits");
+    const double steps[] = {-0.1, 1.5, NAN};
+    for (int i = 0; i < 3; i++) {
+        o = tiny_options();
+        o.quant.least_step = steps[i];
+        assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "step: expected a number from 0 to 1.2");
+        o = tiny_options();
+        o.quant.embed_least_step = steps[i];
+        assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL),
+                     "embed_step: expected a number from 0 to 1.2");
+    }
+    o = tiny_options();
+    o.context_tokens = 0;
+    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "context_tokens: expected at least one token");
     o = tiny_options();
     for (int kind = 0; kind < 2; kind++) {
         const char *name = kind ? "blocks.2.resid_mix" : "blocks.0.attn.c_k.weight";
@@ -371,10 +384,19 @@ static void the_tokenizer_comes_back(void **state) {
     tokenizer_bytes(back_tok, &back_bytes, &back_count);
     assert_int_equal(count, back_count);
     assert_memory_equal(bytes, back_bytes, count);
+    tokenizer_close(back_tok);
+    model_destroy(back);
+
+    /* Without a device there is no model, but there is a tokenizer. */
+    uint8_t *file;
+    assert_ok(file_read(f->path, FILE_ANY_SIZE, &file, &count));
+    assert_ok(artifact_parse(file, count, "x.moec", NULL, &back, &back_tok, NULL));
+    assert_null(back);
+    assert_int_equal(tokenizer_vocab_size(back_tok), c.vocab_size);
+    free(file);
     tokenizer_close(tok);
     tokenizer_close(back_tok);
     model_destroy(big);
-    model_destroy(back);
 }
 
 static void other_files_are_named(void **state) {

@@ -165,6 +165,7 @@ static void check_artifact(bool gptq, double fraction) {
     model *m = every_kind();
     hessians *h = calibrated(m);
     pack_options o = pack_options_default();
+    o.context_tokens = 8;
     pack_report r;
     o.quant.gptq = gptq;
     model *whole = packed(m, h, &o, path, &r);
@@ -218,6 +219,7 @@ static void a_fraction_that_cannot_be(void **state) {
     (void)state;
     model *m = every_kind();
     pack_options o = pack_options_default();
+    o.context_tokens = 8;
     o.quant.gptq = false;
     const double fractions[] = {-0.1, 1, NAN};
     for (int i = 0; i < 3; i++) {
