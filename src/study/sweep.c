@@ -63,7 +63,9 @@ static status check_data(const run_config *c) {
 }
 
 static status check_variant(const sweep *s, const sweep_variant *v) {
-    if (!path_exists(v->config) || path_is_folder(v->config))
+    path_kind kind;
+    TRY(fail_in(path_look(v->config, &kind), "%s:%d: run %s: config", s->path, v->line, v->name));
+    if (kind != PATH_FILE)
         return fail_usage("%s:%d: run %s: config: expected a preset, found no file %s", s->path, v->line, v->name,
                           v->config);
     run_config c;
