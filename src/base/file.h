@@ -5,8 +5,8 @@
  * the same path is written next. Folders that must appear whole are filled under a temporary name and renamed by
  * folder_commit(), or put in the place of an older one by folder_exchange().
  *
- * For tests of a full disk: the environment variable MOEC_FAIL_WRITE_AFTER=BYTES lets all file_write calls of the
- * process together write BYTES bytes and fails every later one with ENOSPC. */
+ * For tests of a full disk: the environment variable MOEC_FAIL_WRITE_AFTER=BYTES lets all file_write and
+ * file_append calls of the process together write BYTES bytes and fails every later one with ENOSPC. */
 #ifndef MOEC_BASE_FILE_H
 #define MOEC_BASE_FILE_H
 
@@ -59,10 +59,12 @@ status path_look(const char *path, path_kind *kind);
 const char *path_describe(const char *path); /* "a file", "a folder", "a pipe", …, "nothing"; for messages */
 bool path_exists(const char *path);          /* a link to nothing exists, too */
 bool path_is_folder(const char *path);
-bool path_leads_to(const char *path, int descriptor);          /* the open file, still */
-char *path_join(const char *folder, const char *name);         /* a new string; free() it */
-char *path_parent(const char *path);                           /* the folder that holds it; a new string */
-status path_sync_parent(const char *path);                     /* make its names durable */
+bool path_leads_to(const char *path, int descriptor);  /* the open file, still */
+char *path_join(const char *folder, const char *name); /* a new string; free() it */
+char *path_parent(const char *path);                   /* the folder that holds it; a new string */
+status path_sync_parent(const char *path);             /* make its names durable */
+/* One path more in a list for a message, behind a comma; *list is a string of its own, NULL while there is none. */
+void path_note(char **list, const char *folder, const char *name);
 status folder_create(const char *path);                        /* with parents; an existing folder is fine */
 status folder_remove(const char *path);                        /* with all that is in it; an absent one is fine */
 status folder_commit(const char *temporary, const char *path); /* fsync what is inside, rename; path must not exist */

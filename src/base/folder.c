@@ -61,6 +61,12 @@ char *path_join(const char *folder, const char *name) {
     return xasprintf("%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name);
 }
 
+void path_note(char **list, const char *folder, const char *name) {
+    char *longer = xasprintf("%s%s%s/%s", *list ? *list : "", *list ? ", " : "", folder, name);
+    free(*list);
+    *list = longer;
+}
+
 /* `path` may end in '/'. */
 char *path_parent(const char *path) {
     size_t length = strlen(path);

@@ -149,12 +149,6 @@ static status check_all(const char *folder, char *const *names, size_t count) {
     return STATUS_OK;
 }
 
-static void note_kept(char **kept, const char *folder, const char *name) {
-    char *longer = xasprintf("%s%s%s/%s", *kept ? *kept : "", *kept ? ", " : "", folder, name);
-    free(*kept);
-    *kept = longer;
-}
-
 status checkpoint_clear(const char *folder, char **kept) {
     char **names;
     size_t count;
@@ -168,7 +162,7 @@ status checkpoint_clear(const char *folder, char **kept) {
         else if (step_of(names[i]) >= 0)
             s = remove_checkpoint(folder, names[i]);
         else
-            note_kept(kept, folder, names[i]);
+            path_note(kept, folder, names[i]);
     }
     free_names(names, count);
     return s;

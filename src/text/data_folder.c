@@ -60,12 +60,6 @@ static bool is_made(const char *folder, const char *name) {
     return file && is_made_name(name);
 }
 
-static void note_kept(char **kept, const char *folder, const char *name) {
-    char *longer = xasprintf("%s%s%s/%s", *kept ? *kept : "", *kept ? ", " : "", folder, name);
-    free(*kept);
-    *kept = longer;
-}
-
 /* Remove a folder and the files in it that moec made. Anything else moves to `refuge` or, where that has something of the
  * same name, stays. */
 static status remove_made(const char *folder, const char *refuge, char **kept) {
@@ -80,7 +74,7 @@ static status remove_made(const char *folder, const char *refuge, char **kept) {
             if (unlink(path) != 0 && s == STATUS_OK) s = fail("%s: cannot be removed: %s", path, strerror(errno));
         } else {
             bool away = renameat2(AT_FDCWD, path, AT_FDCWD, moved, RENAME_NOREPLACE) == 0;
-            note_kept(kept, away ? refuge : folder, names[i]);
+            path_note(kept, away ? refuge : folder, names[i]);
             empty = empty && away;
         }
         free(moved);
