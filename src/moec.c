@@ -152,7 +152,7 @@ static status train_guarded(void *context) {
     run_config config = run_config_default();
     train_result result;
     status s = run_config_load(&config, c->config_path, c->overrides, c->override_count);
-    if (s == STATUS_OK) s = train_run(&config, c->resume, &result);
+    if (s == STATUS_OK) s = train_run(&config, c->resume ? TRAIN_RESUME : TRAIN_NEW, &result);
     run_config_free(&config);
     return s;
 }

@@ -9,7 +9,7 @@
 static char *written(const run_config *c, const char *path) {
     uint8_t *bytes;
     size_t count;
-    if (run_config_write(c, path) != STATUS_OK || file_read(path, &bytes, &count) != STATUS_OK) abort();
+    if (run_config_write(c, path) != STATUS_OK || file_read(path, FILE_ANY_SIZE, &bytes, &count) != STATUS_OK) abort();
     return (char *)bytes;
 }
 

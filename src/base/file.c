@@ -1,9 +1,9 @@
+/* Files that are there: opening, reading, mapping (file.h). */
 #include "base/file.h"
 #include "base/memory.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <lzma.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -14,141 +14,58 @@ uint64_t crc64(uint64_t crc, const void *bytes, size_t count) {
     return lzma_crc64(bytes, count, crc);
 }
 
-/* ---- fault injection: MOEC_FAIL_WRITE_AFTER (file.h) ---- */
-
-static pthread_once_t budget_once = PTHREAD_ONCE_INIT;
-static pthread_mutex_t budget_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool budget_limited;
-static uint64_t budget_left;
-
-static void read_budget(void) {
-    const char *text = getenv("MOEC_FAIL_WRITE_AFTER");
-    budget_limited = text && *text;
-    if (budget_limited) budget_left = strtoull(text, NULL, 10);
-}
-
-/* How many of `count` bytes the pretended disk still takes. */
-static size_t within_budget(size_t count) {
-    pthread_once(&budget_once, read_budget);
-    if (!budget_limited) return count;
-    pthread_mutex_lock(&budget_lock);
-    size_t taken = count < budget_left ? count : (size_t)budget_left;
-    budget_left -= taken;
-    pthread_mutex_unlock(&budget_lock);
-    return taken;
-}
-
-/* ---- writing ---- */
-
-/* Makes the names in the folder that holds `path` durable. A file system without fsync on folders answers EINVAL. */
-static status sync_parent(const char *path) {
-    const char *slash = strrchr(path, '/');
-    char *parent = !slash ? xstrdup(".") : slash == path ? xstrdup("/") : xasprintf("%.*s", (int)(slash - path), path);
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    status s = STATUS_OK;
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
-        s = fail("%s: cannot sync the folder: %s", parent, strerror(errno));
-    if (fd >= 0) close(fd);
-    free(parent);
-    return s;
-}
-
-static void release(file_writer *w) {
-    free(w->path);
-    free(w->temporary);
-    *w = (file_writer){0};
-}
-
-static const char *kind_of(mode_t mode) {
-    return S_ISDIR(mode) ? "a folder" : S_ISREG(mode) ? "a file" : "a device or pipe";
-}
-
-status file_create(file_writer *w, const char *path) {
+/* Opening a pipe waits for its other end and opening some devices does something: O_NONBLOCK and O_NOCTTY prevent both until
+ * fstat has told what it is. What cannot even be opened (a socket, a folder to be written) is named by its kind, too. */
+status file_open(const char *path, int flags, int *descriptor) {
     struct stat info;
-    *w = (file_writer){0};
-    if (*path == '\0') return fail("expected the name of a file to write, found an empty one");
-    /* Renaming would put a file in the place of a device: as root, of /dev/null. */
-    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-        return fail("%s: expected a file to replace or nothing, found %s", path, kind_of(info.st_mode));
-    *w = (file_writer){.path = xstrdup(path), .temporary = xasprintf("%s.tmp-%ld", path, (long)getpid())};
-    w->stream = fopen(w->temporary, "wbe");
-    if (w->stream) return STATUS_OK;
-    status s = fail("%s: cannot create: %s", path, strerror(errno));
-    release(w);
+    int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0666), error = errno;
+    bool regular = fd >= 0 && fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    *descriptor = regular ? fd : -1;
+    if (regular) return STATUS_OK;
+    if (fd >= 0) close(fd);
+    if (fd >= 0 || (stat(path, &info) == 0 && !S_ISREG(info.st_mode)))
+        return fail("%s: expected a regular file, found %s", path, path_describe(path));
+    return fail("%s: cannot open: %s", path, strerror(error));
+}
+
+status file_open_stream(const char *path, int flags, const char *mode, FILE **stream) {
+    int fd;
+    *stream = NULL;
+    TRY(file_open(path, flags, &fd));
+    *stream = fdopen(fd, mode);
+    if (*stream) return STATUS_OK;
+    status s = fail("%s: cannot open: %s", path, strerror(errno));
+    close(fd);
     return s;
-}
-
-void file_write(file_writer *w, const void *bytes, size_t count) {
-    if (w->failed || count == 0) return;
-    size_t allowed = within_budget(count);
-    size_t written = fwrite(bytes, 1, allowed, w->stream);
-    w->crc = crc64(w->crc, bytes, written);
-    w->bytes += written;
-    if (written == count) return;
-    w->failed = true;
-    w->error = written < allowed ? errno : ENOSPC;
-}
-
-/* Everything up to the rename; returns 0 or an errno. Always closes the stream. */
-static int finish_stream(file_writer *w) {
-    int error = w->failed ? w->error : 0;
-    if (!error && fflush(w->stream) != 0) error = errno;
-    if (!error && fsync(fileno(w->stream)) != 0 && errno != EINVAL) error = errno;
-    if (fclose(w->stream) != 0 && !error) error = errno;
-    w->stream = NULL;
-    return error;
-}
-
-status file_commit(file_writer *w) {
-    uint64_t bytes = w->bytes;
-    int error = finish_stream(w);
-    status s = STATUS_OK;
-    if (error) {
-        s = fail("%s: cannot write beyond byte %llu: %s", w->path, (unsigned long long)bytes, strerror(error));
-    } else if (rename(w->temporary, w->path) != 0) {
-        s = fail("%s: cannot rename %s to it: %s", w->path, w->temporary, strerror(errno));
-    } else {
-        s = sync_parent(w->path);
-        release(w);
-        return s;
-    }
-    unlink(w->temporary);
-    release(w);
-    return s;
-}
-
-void file_abandon(file_writer *w) {
-    if (w->stream) fclose(w->stream);
-    if (w->temporary) unlink(w->temporary);
-    release(w);
-}
-
-status file_write_whole(const char *path, const void *bytes, size_t count) {
-    file_writer w;
-    TRY(file_create(&w, path));
-    file_write(&w, bytes, count);
-    return file_commit(&w);
 }
 
 /* ---- reading ---- */
 
-/* Reads until the end rather than by the file's size, so that pipes work too. */
-status file_read(const char *path, uint8_t **bytes, size_t *count) {
-    *bytes = NULL;
-    *count = 0;
-    FILE *stream = fopen(path, "rbe");
-    if (!stream) return fail("%s: cannot open: %s", path, strerror(errno));
-    size_t capacity = 1 << 16, used = 0, got;
-    uint8_t *buffer = xmalloc(capacity);
-    while ((got = fread(buffer + used, 1, capacity - used - 1, stream)) > 0) {
-        used += got;
-        if (used + 1 == capacity) buffer = xrealloc(buffer, capacity *= 2);
+enum { SPARE_BYTES = 1 << 12 }; /* so that a file of the expected size is read without growing the buffer */
+
+static status refuse_size(const char *path, size_t most, size_t found) {
+    return fail("%s: expected at most %zu bytes, found %zu", path, most, found);
+}
+
+/* Until the end and not by the size, which files in /proc say is 0. */
+static status read_all(const char *path, int fd, size_t expected, size_t most, uint8_t **bytes, size_t *count) {
+    size_t capacity = expected + SPARE_BYTES, used = 0;
+    uint8_t *buffer = NULL;
+    ssize_t got = 1;
+    for (; got > 0 && used <= most; used += got > 0 ? (size_t)got : 0) {
+        if (used + 1 >= capacity) capacity *= 2;
+        uint8_t *larger = capacity <= memory_of_machine() ? realloc(buffer, capacity) : NULL;
+        if (!larger) {
+            free(buffer);
+            return fail("%s: no memory for %zu bytes", path, capacity);
+        }
+        buffer = larger;
+        got = read(fd, buffer + used, capacity - used - 1);
     }
-    int error = ferror(stream) ? errno : 0;
-    fclose(stream);
-    if (error) {
+    if (got < 0 || used > most) {
+        status s = got < 0 ? fail("%s: cannot read: %s", path, strerror(errno)) : refuse_size(path, most, used);
         free(buffer);
-        return fail("%s: cannot read: %s", path, strerror(error));
+        return s;
     }
     buffer[used] = 0;
     *bytes = buffer;
@@ -156,16 +73,31 @@ status file_read(const char *path, uint8_t **bytes, size_t *count) {
     return STATUS_OK;
 }
 
-status file_map_open(file_map *m, const char *path) {
-    *m = (file_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return fail("%s: cannot open: %s", path, strerror(errno));
+status file_read(const char *path, size_t most, uint8_t **bytes, size_t *count) {
     struct stat info;
+    int fd;
+    *bytes = NULL;
+    *count = 0;
+    TRY(file_open(path, O_RDONLY, &fd));
+    status s = STATUS_OK;
+    if (fstat(fd, &info) != 0)
+        s = fail("%s: cannot read its size: %s", path, strerror(errno));
+    else if ((uint64_t)info.st_size > most)
+        s = refuse_size(path, most, (size_t)info.st_size);
+    else
+        s = read_all(path, fd, (size_t)info.st_size, most, bytes, count);
+    close(fd);
+    return s;
+}
+
+status file_map_open(file_map *m, const char *path) {
+    struct stat info;
+    int fd;
+    *m = (file_map){0};
+    TRY(file_open(path, O_RDONLY, &fd));
     status s = STATUS_OK;
     if (fstat(fd, &info) != 0) {
         s = fail("%s: cannot read its size: %s", path, strerror(errno));
-    } else if (!S_ISREG(info.st_mode)) {
-        s = fail("%s: expected a regular file, found %s", path, kind_of(info.st_mode));
     } else if (info.st_size > 0) { /* a map of no bytes does not exist: bytes stays NULL */
         void *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (bytes == MAP_FAILED)

@@ -1,11 +1,12 @@
 /* Files that are either wholly there or not at all.
  *
- * A file_writer writes to "path.tmp-PID" and file_commit() makes it durable (fsync) and renames it; until then the old
- * file is untouched, after a failure the temporary one is gone. Folders that must appear whole are filled under a
- * temporary name and renamed by folder_commit().
+ * A file_writer writes to a temporary file beside (temporary.h) and file_commit() makes it durable (fsync) and renames it;
+ * until then the old file is untouched, after a failure the temporary one is gone, and what a killed process left goes when
+ * the same path is written next. Folders that must appear whole are filled under a temporary name and renamed by
+ * folder_commit(), or put in the place of an older one by folder_exchange().
  *
- * For tests of a full disk: the environment variable MOEC_FAIL_WRITE_AFTER=BYTES lets all file_write calls of the
- * process together write BYTES bytes and fails every later one with ENOSPC. */
+ * For tests of a full disk: the environment variable MOEC_FAIL_WRITE_AFTER=BYTES lets all file_write and
+ * file_append calls of the process together write BYTES bytes and fails every later one with ENOSPC. */
 #ifndef MOEC_BASE_FILE_H
 #define MOEC_BASE_FILE_H
 
@@ -29,9 +30,19 @@ void file_write(file_writer *w, const void *bytes, size_t count); /* errors are 
 status file_commit(file_writer *w); /* flush, fsync, rename; frees w's strings either way */
 void file_abandon(file_writer *w);  /* remove the temporary file */
 
-/* Whole files. read: *bytes is malloc'ed with a NUL behind the last byte. */
-status file_read(const char *path, uint8_t **bytes, size_t *count);
+/* Open what is read, or written in place: a regular file and nothing else. A folder, a pipe or a device in its place is refused
+ * by its kind, and nothing waits for a pipe's other end. flags: open(2)'s. */
+status file_open(const char *path, int flags, int *descriptor);
+status file_open_stream(const char *path, int flags, const char *mode, FILE **stream); /* mode: fdopen(3)'s */
+
+/* Whole files. read: *bytes is malloc'ed with a NUL behind the last byte; a file of more than `most` bytes is refused before
+ * it is read. */
+status file_read(const char *path, size_t most, uint8_t **bytes, size_t *count);
 status file_write_whole(const char *path, const void *bytes, size_t count);
+/* Behind what is there, on the disk when it returns: all of it or nothing. An absent file is made. */
+status file_append(const char *path, const void *bytes, size_t count);
+
+#define FILE_ANY_SIZE ((size_t)INT64_MAX) /* for file_read: texts and tables, as long as they fit into memory */
 
 /* A read-only memory map. */
 typedef struct file_map {
@@ -42,12 +53,25 @@ status file_map_open(file_map *m, const char *path);
 void file_map_close(file_map *m);
 
 /* Paths and folders. */
-bool path_exists(const char *path);
+typedef enum path_kind { PATH_ABSENT, PATH_FILE, PATH_FOLDER, PATH_OTHER } path_kind;
+/* What the path leads to. What cannot be known (a folder on the way is closed, the disk fails) is an error, not absence. */
+status path_look(const char *path, path_kind *kind);
+const char *path_describe(const char *path); /* "a file", "a folder", "a pipe", …, "nothing"; for messages */
+bool path_exists(const char *path);          /* a link to nothing exists, too */
 bool path_is_folder(const char *path);
-char *path_join(const char *folder, const char *name);         /* a new string; free() it */
+bool path_leads_to(const char *path, int descriptor);  /* the open file, still */
+char *path_join(const char *folder, const char *name); /* a new string; free() it */
+char *path_parent(const char *path);                   /* the folder that holds it; a new string */
+status path_sync_parent(const char *path);             /* make its names durable */
+/* One path more in a list for a message, behind a comma; *list is a string of its own, NULL while there is none. */
+void path_note(char **list, const char *folder, const char *name);
 status folder_create(const char *path);                        /* with parents; an existing folder is fine */
 status folder_remove(const char *path);                        /* with all that is in it; an absent one is fine */
 status folder_commit(const char *temporary, const char *path); /* fsync what is inside, rename; path must not exist */
+/* The same for a path that is a folder, which has the name `temporary` afterwards: in one step where the file system can. */
+status folder_exchange(const char *temporary, const char *path);
+/* Where it cannot: three renames, undone if one fails. A kill in between leaves the old folder as TEMPORARY-old. */
+status folder_exchange_in_steps(const char *temporary, const char *path);
 /* Names (not paths) in a folder, sorted bytewise; free each and the array. */
 status folder_list(const char *path, char ***names, size_t *count);
 /* $XDG_CACHE_HOME/moec or ~/.cache/moec; a new string. */

@@ -13,6 +13,32 @@
 
 enum { OPEN_FOLDERS = 16 }; /* descriptors that a tree walk may hold */
 
+status path_look(const char *path, path_kind *kind) {
+    struct stat info;
+    *kind = PATH_ABSENT;
+    if (stat(path, &info) != 0)
+        return errno == ENOENT ? STATUS_OK : fail("%s: cannot be looked at: %s", path, strerror(errno));
+    *kind = S_ISREG(info.st_mode) ? PATH_FILE : S_ISDIR(info.st_mode) ? PATH_FOLDER : PATH_OTHER;
+    return STATUS_OK;
+}
+
+const char *path_describe(const char *path) {
+    struct stat info;
+    if (stat(path, &info) != 0) return "nothing";
+    switch (info.st_mode & S_IFMT) {
+    case S_IFREG:
+        return "a file";
+    case S_IFDIR:
+        return "a folder";
+    case S_IFIFO:
+        return "a pipe";
+    case S_IFSOCK:
+        return "a socket";
+    default:
+        return "a device";
+    }
+}
+
 bool path_exists(const char *path) {
     struct stat info;
     return lstat(path, &info) == 0;
@@ -23,10 +49,37 @@ bool path_is_folder(const char *path) {
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool path_leads_to(const char *path, int descriptor) {
+    struct stat open, named;
+    return fstat(descriptor, &open) == 0 && stat(path, &named) == 0 && open.st_ino == named.st_ino &&
+           open.st_dev == named.st_dev;
+}
+
 char *path_join(const char *folder, const char *name) {
     size_t length = strlen(folder);
     if (length == 0) return xstrdup(name);
     return xasprintf("%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name);
+}
+
+void path_note(char **list, const char *folder, const char *name) {
+    char *longer = xasprintf("%s%s%s/%s", *list ? *list : "", *list ? ", " : "", folder, name);
+    free(*list);
+    *list = longer;
+}
+
+/* `path` may end in '/'. */
+char *path_parent(const char *path) {
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    while (length > 0 && path[length - 1] != '/') length--;
+    while (length > 1 && path[length - 1] == '/') length--;
+    return length ? xasprintf("%.*s", (int)length, path) : xstrdup(".");
+}
+
+/* Of the path that mkdir failed at: why it is no folder. */
+static status cannot_create(const char *path, int error) {
+    if (error != EEXIST) return fail("%s: cannot create the folder: %s", path, strerror(error));
+    return fail("%s: expected a folder, found %s", path, path_describe(path));
 }
 
 status folder_create(const char *path) {
@@ -35,8 +88,10 @@ status folder_create(const char *path) {
     for (size_t end = 1; s == STATUS_OK && path[0] && path[end - 1]; end++) {
         if (path[end] != '/' && path[end] != 0) continue; /* prefix grows by whole names */
         prefix[end] = 0;
-        if (mkdir(prefix, 0777) != 0 && !path_is_folder(prefix))
-            s = fail("%s: cannot create the folder: %s", prefix, strerror(errno));
+        if (mkdir(prefix, 0777) != 0) {
+            int error = errno; /* path_is_folder sets another */
+            if (!path_is_folder(prefix)) s = cannot_create(prefix, error);
+        }
         prefix[end] = path[end];
     }
     free(prefix);
@@ -69,24 +124,50 @@ static int sync_one(const char *path, const struct stat *info, int kind, struct 
     return kind == FTW_F || kind == FTW_DP ? sync_path(path) : 0;
 }
 
-/* The folder that holds `path`, which may end in '/'. */
-static char *parent_of(const char *path) {
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') length--;
-    while (length > 0 && path[length - 1] != '/') length--;
-    while (length > 1 && path[length - 1] == '/') length--;
-    return length ? xasprintf("%.*s", (int)length, path) : xstrdup(".");
+static status sync_tree(const char *folder) {
+    if (nftw(folder, sync_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS) == 0) return STATUS_OK;
+    return fail("%s: cannot sync: %s", folder, strerror(errno));
+}
+
+status path_sync_parent(const char *path) {
+    char *parent = path_parent(path);
+    status s = sync_path(parent) == 0 ? STATUS_OK : fail("%s: cannot sync the folder: %s", parent, strerror(errno));
+    free(parent);
+    return s;
+}
+
+static status cannot_rename(const char *from, const char *to) {
+    return fail("%s: cannot rename %s to it: %s", to, from, strerror(errno));
 }
 
 status folder_commit(const char *temporary, const char *path) {
     if (path_exists(path)) return fail("%s: exists already", path);
-    if (nftw(temporary, sync_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS) != 0)
-        return fail("%s: cannot sync: %s", temporary, strerror(errno));
-    if (rename(temporary, path) != 0) return fail("%s: cannot rename %s to it: %s", path, temporary, strerror(errno));
-    char *parent = parent_of(path);
-    status s = sync_path(parent) == 0 ? STATUS_OK : fail("%s: cannot sync: %s", parent, strerror(errno));
-    free(parent);
+    TRY(sync_tree(temporary));
+    if (rename(temporary, path) != 0) return cannot_rename(temporary, path);
+    return path_sync_parent(path);
+}
+
+status folder_exchange_in_steps(const char *temporary, const char *path) {
+    char *old = xasprintf("%s-old", temporary);
+    status s = STATUS_OK;
+    if (rename(path, old) != 0)
+        s = cannot_rename(path, old);
+    else if (rename(temporary, path) != 0) {
+        s = cannot_rename(temporary, path);
+        if (rename(old, path) != 0) s = fail_in(s, "%s: it is now %s", path, old);
+    } else if (rename(old, temporary) != 0)
+        s = cannot_rename(old, temporary);
+    free(old);
     return s;
+}
+
+status folder_exchange(const char *temporary, const char *path) {
+    TRY(sync_tree(temporary));
+    if (renameat2(AT_FDCWD, temporary, AT_FDCWD, path, RENAME_EXCHANGE) != 0) {
+        if (errno != EINVAL && errno != ENOSYS) return cannot_rename(temporary, path);
+        TRY(folder_exchange_in_steps(temporary, path));
+    }
+    return path_sync_parent(path);
 }
 
 static int by_bytes(const void *a, const void *b) {

@@ -8,9 +8,9 @@ status json_read_file(const char *path, cJSON **root) {
     uint8_t *bytes;
     size_t count;
     *root = NULL;
-    TRY(file_read(path, &bytes, &count));
-    const char *stop = NULL, *text = (const char *)bytes;
-    *root = cJSON_ParseWithLengthOpts(text, count + 1, &stop, 1);
+    TRY(file_read(path, JSON_MAX_BYTES, &bytes, &count));
+    const char *text = (const char *)bytes, *stop = memchr(text, 0, count); /* cJSON would pass over what follows */
+    if (!stop) *root = cJSON_ParseWithLengthOpts(text, count + 1, &stop, 1);
     status s = STATUS_OK;
     if (!*root) {
         int line = 1;

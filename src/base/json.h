@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum { JSON_MAX_BYTES = 64 << 20 }; /* of a file that is read: a vocabulary is the largest that there is */
 status json_read_file(const char *path, cJSON **root);       /* cJSON_Delete it */
 status json_write_file(const char *path, const cJSON *root); /* indented, atomically */
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- giving up ---- */
 
@@ -93,4 +94,8 @@ char *xasprintf(const char *format, ...) {
     va_end(arguments);
     if (length < 0) memory_out(strlen(format));
     return string;
+}
+
+uint64_t memory_of_machine(void) {
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
 }

@@ -5,12 +5,12 @@
 #include "cli/cli.h"
 #include "text/corpus.h"
 #include "text/sentencepiece.h"
+#include "text/data_folder.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const char usage[] = "moec data OUT --domain NAME=PATH [--domain NAME=PATH ...] [options]";
 
@@ -97,24 +97,6 @@ static status parse(int argc, char **argv, settings *s) {
     return STATUS_OK;
 }
 
-/* Only what `moec data` made, or an empty folder, may be replaced. */
-static status check_out(const settings *s) {
-    if (!path_exists(s->out)) return STATUS_OK;
-    if (!path_is_folder(s->out)) return fail("%s: expected a folder or nothing, found a file", s->out);
-    char **names;
-    size_t count;
-    TRY(folder_list(s->out, &names, &count));
-    bool made_here = false;
-    for (size_t i = 0; i < count; i++) {
-        made_here = made_here || strcmp(names[i], "data.json") == 0;
-        free(names[i]);
-    }
-    free(names);
-    if (count == 0 || (made_here && s->overwrite)) return STATUS_OK;
-    return made_here ? fail("%s: exists already; --overwrite replaces it", s->out)
-                     : fail("%s: expected nothing, an empty folder or one with a data.json to replace", s->out);
-}
-
 static status read_corpus(const settings *s, corpus *c) {
     for (int i = 0; i < s->domain_count; i++) {
         const char *equals = strchr(s->domains[i], '=');
@@ -146,7 +128,7 @@ static void print_dropped(const char *name, const corpus_domain *d) {
                name, d->duplicates + d->short_documents + d->unchosen, d->duplicates, d->short_documents, d->unchosen);
 }
 
-static void print_table(const settings *s, const corpus *c) {
+static void print_table(const settings *s, const corpus *c, const char *kept) {
     printf("%-14s %10s %12s %15s %12s %12s\n", "domain", "documents", "train bytes", "held-out bytes", "tokens",
            "bytes/token");
     for (int i = 0; i < c->domain_count; i++) print_row(c->domains[i].name, &c->domains[i]);
@@ -157,28 +139,11 @@ static void print_table(const settings *s, const corpus *c) {
         printf("%" PRId64 " of %" PRId64 " held-out documents change when %s encodes and decodes them: their bytes are "
                "counted token by token, by the record scripts' formula\n",
                c->inexact, c->heldout_count, s->tokenizer);
+    if (kept) printf("kept, since moec data did not make it: %s\n", kept);
     printf("written to %s\n", s->out);
 }
 
 /* Everything is made beside OUT and takes its place at the end. */
-static status write_folder(const settings *s, corpus *c, const tokenizer *t) {
-    char *temporary = xasprintf("%s.tmp-%d", s->out, (int)getpid());
-    status result = fill_folder(s, c, t, temporary);
-    if (result == STATUS_OK) result = folder_remove(s->out);
-    if (result == STATUS_OK) result = folder_commit(temporary, s->out);
-    if (result != STATUS_OK) {
-        char *message = xstrdup(error_message()); /* removing must not hide it */
-        folder_remove(temporary);
-        if (result == STATUS_INTERRUPTED)
-            fail("interrupted; %s is as it was", s->out);
-        else
-            result = fail("%s", message);
-        free(message);
-    }
-    free(temporary);
-    return result;
-}
-
 static status make_tokenizer(const settings *s, corpus *c, tokenizer **t) {
     if (s->tokenizer) return tokenizer_open(t, s->tokenizer);
     TRY(corpus_train_tokenizer(c, t, (int)s->vocab));
@@ -188,27 +153,34 @@ static status make_tokenizer(const settings *s, corpus *c, tokenizer **t) {
     return STATUS_OK;
 }
 
-static status build(const settings *s, corpus *c) {
+static status build(const settings *s, corpus *c, data_folder *f) {
     tokenizer *t;
-    TRY(check_out(s));
     TRY(read_corpus(s, c));
     TRY(make_tokenizer(s, c, &t));
-    status result = write_folder(s, c, t);
+    status result = fill_folder(s, c, t, f->temporary);
     tokenizer_close(t);
+    return result == STATUS_OK ? data_folder_commit(f) : result;
+}
+
+static status make_data(const settings *s) {
+    data_folder f;
+    corpus *c = corpus_create(&s->corpus);
+    status result = data_folder_begin(&f, s->out, s->overwrite);
+    if (result == STATUS_OK) {
+        result = build(s, c, &f);
+        if (result == STATUS_INTERRUPTED) (void)fail("interrupted; %s is as it was", s->out);
+        if (result == STATUS_OK) print_table(s, c, f.kept);
+        data_folder_end(&f);
+    }
+    corpus_destroy(c);
     return result;
 }
 
 static status run(int argc, char **argv) {
     settings s = {.vocab = 4096, .corpus = {.fields = "text", .heldout = 0.05, .seed = 1, .show_progress = true}};
     status result = parse(argc, argv, &s);
-    if (result == STATUS_OK) {
-        corpus *c = corpus_create(&s.corpus);
-        interrupt_catch();
-        result = build(&s, c);
-        if (result == STATUS_INTERRUPTED) fail("interrupted; %s is as it was", s.out);
-        if (result == STATUS_OK) print_table(&s, c);
-        corpus_destroy(c);
-    }
+    interrupt_catch();
+    if (result == STATUS_OK) result = make_data(&s);
     free(s.out);
     return result;
 }

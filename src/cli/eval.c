@@ -60,7 +60,8 @@ typedef struct request {
     double blend;
     const kernels *k;
     bool json;
-    char *run_data; /* from the run's config */
+    checkpoint *saved; /* held, so that all rows are of one step whatever a training beside does; NULL: an artifact */
+    char *run_data;    /* from the run's config */
     int64_t run_stride;
     bool average;             /* the checkpoint has averaged weights */
     const char *average_name; /* EMA or SWA */
@@ -107,18 +108,16 @@ static status parse(int *argc, char **argv, request *q) {
 /* The run's data folder, stride and kinds of weights, where the model is a checkpoint or a run. */
 static status read_run_config(request *q) {
     if (!path_is_folder(q->path)) return STATUS_OK;
-    checkpoint *c;
-    TRY(checkpoint_require(&c, q->path));
+    TRY(checkpoint_require(&q->saved, q->path));
     run_config config = run_config_default();
-    status s = checkpoint_load_config(c, &config);
+    status s = checkpoint_load_config(q->saved, &config);
     if (s == STATUS_OK) {
-        q->average = checkpoint_has_average(c);
+        q->average = checkpoint_has_average(q->saved);
         q->run_data = config.data.path ? xstrdup(config.data.path) : NULL;
         q->run_stride = config.eval.stride;
         q->average_name = config.average.kind == AVERAGE_SWA ? "SWA" : "EMA";
     }
     run_config_free(&config);
-    checkpoint_close(c);
     return s;
 }
 
@@ -239,11 +238,8 @@ static void add_total(cJSON *root, const char *key, const row *r) {
 }
 
 static status write_summary(const request *q, const table *t, const char *artifact) {
-    checkpoint *c;
     train_state state = {0};
-    TRY(checkpoint_require(&c, q->path));
-    status s = checkpoint_load_state(c, &state);
-    checkpoint_close(c);
+    status s = checkpoint_load_state(q->saved, &state);
     char *path = path_join(q->path, "summary.json");
     const row *average = find_row(t, q->average_name), *packed = find_row(t, "packed");
     file_map map = {0};
@@ -283,8 +279,8 @@ static bool is_run(const char *path) {
 static status score_run(const request *q, heldout *h, table *t) {
     char *artifact = path_join(q->path, "model.moec");
     bool packed = path_exists(artifact);
-    status s = score(q, q->path, "live", "live", NULL, !q->average && !packed, h, t);
-    if (s == STATUS_OK && q->average) s = score(q, q->path, "ema", q->average_name, NULL, !packed, h, t);
+    status s = score(q, q->saved->path, "live", "live", NULL, !q->average && !packed, h, t);
+    if (s == STATUS_OK && q->average) s = score(q, q->saved->path, "ema", q->average_name, NULL, !packed, h, t);
     if (s == STATUS_OK && packed) s = score(q, artifact, "", "packed", "packed + blend", true, h, t);
     if (s == STATUS_OK) s = add_xz(h, t);
     if (s == STATUS_OK && !q->json) print_table(t);
@@ -295,7 +291,7 @@ static status score_run(const request *q, heldout *h, table *t) {
 }
 
 static status score_one(const request *q, heldout *h, table *t) {
-    TRY(score(q, q->path, "ema", "model", "model + blend", true, h, t));
+    TRY(score(q, q->saved ? q->saved->path : q->path, "ema", "model", "model + blend", true, h, t));
     TRY(add_xz(h, t));
     if (q->json)
         print_json(t);
@@ -309,11 +305,12 @@ static status run(int argc, char **argv) {
     heldout h = {0};
     table t = {0};
     TRY(parse(&argc, argv, &q));
-    TRY(read_run_config(&q));
+    status s = read_run_config(&q);
     interrupt_catch();
-    status s = is_run(q.path) ? score_run(&q, &h, &t) : score_one(&q, &h, &t);
+    if (s == STATUS_OK) s = is_run(q.path) ? score_run(&q, &h, &t) : score_one(&q, &h, &t);
     if (h.s.path) heldout_close(&h);
     routing_probe_destroy(t.probe);
+    checkpoint_close(q.saved);
     free(q.run_data);
     return s;
 }

@@ -4,6 +4,7 @@
 #include "store/artifact.h"
 #include "store/open.h"
 #include "text/corpus.h"
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,9 +23,13 @@ static const char help[] = "usage: moec generate MODEL [PROMPT] [options]\n"
                            "\n"
                            "example: moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n";
 
+/* *context, an int: errno of a write that failed. */
 static bool print_text(void *context, const char *text, size_t bytes) {
-    (void)context;
-    return fwrite(text, 1, bytes, stdout) == bytes && fflush(stdout) == 0;
+    int *error = context;
+    errno = 0;
+    if (fwrite(text, 1, bytes, stdout) == bytes && fflush(stdout) == 0) return true;
+    *error = errno;
+    return false;
 }
 
 static status options(int *argc, char **argv, sampler *s, long long *tokens) {
@@ -58,11 +63,12 @@ static status run(int argc, char **argv) {
                           (unsigned char)prompt[valid], valid);
     TRY(open_model(argv[1], k, "ema", MODEL_RUN, &m, &tok, NULL));
     interrupt_catch();
-    fputs(prompt, stdout);
+    int error = 0;
     status outcome = pass_create(&p, m);
-    if (outcome == STATUS_OK) outcome = generate(p, tok, prompt, &s, tokens, print_text, NULL, &result);
-    puts("");
-    fflush(stdout); /* before the line on stderr */
+    if (outcome == STATUS_OK && print_text(&error, prompt, strlen(prompt)))
+        outcome = generate(p, tok, prompt, &s, tokens, print_text, &error, &result);
+    if (!error) print_text(&error, "\n", 1);
+    if (error) outcome = fail("stdout: cannot write: %s", strerror(error));
     if (outcome == STATUS_OK)
         fprintf(stderr, "%lld prompt tokens in %.2f s, %lld new tokens at %.1f tokens/s\n",
                 (long long)result.prompt_tokens, result.prompt_seconds, (long long)result.new_tokens,

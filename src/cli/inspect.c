@@ -66,7 +66,7 @@ static int64_t compressed_bytes(const char *path) {
     uint8_t *bytes;
     size_t count;
     double bits;
-    if (!path_exists(path) || file_read(path, &bytes, &count) != STATUS_OK) return -1;
+    if (!path_exists(path) || file_read(path, TOKENIZER_MAX_BYTES, &bytes, &count) != STATUS_OK) return -1;
     status s = xz_bits_per_byte(bytes, count, &bits);
     free(bytes);
     return s == STATUS_OK ? (int64_t)llround(bits * (double)count / 8) : -1;
@@ -114,9 +114,17 @@ static void count_up(inspected *i) {
     i->tokenizer_bytes = tokenizer_size(i);
 }
 
+/* By its first bytes; by its name too, so that one that was cut to nothing is not taken for a preset. */
+static bool is_artifact(const char *path) {
+    const char *dot = strrchr(path, '.');
+    return artifact_is(path) || (dot && strcmp(dot, ".moec") == 0);
+}
+
 static status read_any(inspected *i, char **overrides, int count) {
-    if (!path_exists(i->path)) return fail("%s: no such file or folder", i->path);
-    bool is_folder = path_is_folder(i->path), is_preset = !is_folder && !artifact_is(i->path);
+    path_kind kind;
+    TRY(path_look(i->path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such file or folder", i->path);
+    bool is_folder = kind == PATH_FOLDER, is_preset = !is_folder && !is_artifact(i->path);
     if (!is_preset && count > 0)
         return fail_usage("inspect: `%s`: only a preset can be overridden, and %s is none", overrides[0], i->path);
     if (is_folder) return read_checkpoint(i);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "kernel/kernel.h"
 #include <dnnl.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,11 +79,24 @@ static void limit_spinning(char **argv) {
     execv("/proc/self/exe", argv); /* where that fails, it goes on as it is */
 }
 
+/* A descriptor of these three that is closed would be given to the next file that is opened, and lines for stderr would go into
+ * a log. Nothing can be written to what takes its place, so that a closed stdout is still an error. */
+static void occupy_standard_descriptors(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd) exit(STATUS_FAILED);
+}
+
+/* A full disk or a closed pipe behind stdout must not look like success. */
+static status finish_stdout(status s) {
+    bool flushed = fflush(stdout) == 0;
+    if (s != STATUS_OK || (flushed && !ferror(stdout))) return s;
+    return flushed ? fail("stdout: not all of it could be written") : fail("stdout: cannot write: %m");
+}
+
 int main(int argc, char **argv) {
+    occupy_standard_descriptors();
     limit_spinning(argv);
-    status s = dispatch(argc, argv);
-    /* A full disk or a closed pipe behind stdout must not look like success. */
-    if (fflush(stdout) != 0 && s == STATUS_OK) s = fail("stdout: %m");
+    status s = finish_stdout(dispatch(argc, argv));
     if (s == STATUS_OK || error_message()[0] == '\0') return s;
     bool red = color_enabled(STDERR_FILENO);
     fprintf(stderr, "%smoec: %s%s\n", red ? "\033[31m" : "", error_message(), red ? "\033[0m" : "");

@@ -46,7 +46,7 @@ static status print_table(const char *out) {
     char *path = path_join(out, "results.md");
     uint8_t *text;
     size_t count;
-    status s = file_read(path, &text, &count);
+    status s = file_read(path, FILE_ANY_SIZE, &text, &count);
     if (s == STATUS_OK) {
         fwrite(text, 1, count, stdout);
         printf("\nwritten to %s\n", path);

@@ -30,13 +30,6 @@ static const char help[] =
     "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03\n"
     "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03 --resume\n";
 
-static status remove_from_run(const char *run, const char *name) {
-    char *path = path_join(run, name);
-    status result = path_is_folder(path) || path_exists(path) ? folder_remove(path) : STATUS_OK;
-    free(path);
-    return result;
-}
-
 static void print_summary(const run_config *c, const train_result *r) {
     printf("trained %" PRId64 " steps, %.2f M tokens in %.0f s (%.0f tokens/s)", r->state.step,
            (double)r->state.tokens / 1e6, r->state.seconds, r->tokens_per_second);
@@ -48,14 +41,10 @@ static void print_summary(const run_config *c, const train_result *r) {
     printf("log        %s/log.jsonl\n", c->train.run);
 }
 
-static status train(const run_config *c, bool resume, bool overwrite) {
+static status train(const run_config *c, train_start start) {
     if (!c->train.run || !*c->train.run) return fail_usage("run: expected a folder for the run, found nothing");
-    if (overwrite) {
-        TRY(remove_from_run(c->train.run, "checkpoints"));
-        TRY(remove_from_run(c->train.run, "log.jsonl"));
-    }
     train_result result;
-    TRY(train_run(c, resume, &result));
+    TRY(train_run(c, start, &result));
     print_summary(c, &result);
     return STATUS_OK;
 }
@@ -71,7 +60,7 @@ static status run(int argc, char **argv) {
     TRY(cli_rest(argc, argv, 1, INT_MAX, usage));
     run_config config = run_config_default();
     status result = run_config_load(&config, argv[1], argv + 2, argc - 2);
-    if (result == STATUS_OK) result = train(&config, resume, overwrite);
+    if (result == STATUS_OK) result = train(&config, resume ? TRAIN_RESUME : overwrite ? TRAIN_OVERWRITE : TRAIN_NEW);
     run_config_free(&config);
     return result;
 }

@@ -90,7 +90,7 @@ static status read_text(chain *c, const char *path, const char *text, size_t byt
 static status read_file(chain *c, const char *path) {
     uint8_t *bytes;
     size_t count;
-    TRY(file_read(path, &bytes, &count));
+    TRY(file_read(path, YAML_MAX_BYTES, &bytes, &count));
     char *real = realpath(path, NULL);
     c->path[c->depth] = path;
     c->real[c->depth++] = real ? real : xstrdup(path);

@@ -26,7 +26,7 @@ static status find_shard(const char *folder, char **path) {
 
 static status read_text(heldout *h, const char *folder) {
     char *path = path_join(folder, "heldout.txt");
-    status s = path_exists(path) ? file_read(path, &h->text, &h->bytes) : STATUS_OK;
+    status s = path_exists(path) ? file_read(path, FILE_ANY_SIZE, &h->text, &h->bytes) : STATUS_OK;
     if (s == STATUS_OK && h->text) s = checksums_check(path, h->text, h->bytes);
     int64_t bytes = 0;
     for (int64_t i = 0; i < h->documents.count; i++) bytes += h->documents.documents[i].bytes;
@@ -39,9 +39,11 @@ static status read_text(heldout *h, const char *folder) {
 
 status heldout_open(heldout *h, const char *path, int vocab_size) {
     *h = (heldout){0};
-    bool folder = path_is_folder(path);
+    path_kind kind;
     char *shard_path = NULL;
-    if (!path_exists(path)) return fail("%s: no such data folder or shard", path);
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such data folder or shard", path);
+    bool folder = kind == PATH_FOLDER;
     if (folder)
         TRY(find_shard(path, &shard_path));
     else

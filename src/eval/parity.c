@@ -5,9 +5,12 @@
 #include "formats/names.h"
 #include "formats/records.h"
 #include "formats/safetensors.h"
+#include "nn/budget.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MAX_TOKENS = 1 << 24 }; /* of a case's batch */
 
 typedef struct parity_case {
     char *config_path;
@@ -50,6 +53,27 @@ static status load_weights(parity_case *c) {
     return s == STATUS_OK ? model_refresh(c->m) : s;
 }
 
+/* Before anything is allocated for the model: a config may claim any size. */
+static status check_size(const parity_case *c, const model_config *architecture) {
+    int64_t expected = model_budget_count(architecture).total;
+    if ((uint64_t)expected <= c->weights.map.count / sizeof(uint16_t)) return STATUS_OK;
+    return fail("%s: expected %lld weights for its config, found a file of %zu bytes", c->weights.path,
+                (long long)expected, c->weights.map.count);
+}
+
+/* The kernels take ids as indices. */
+static status read_ids(const parity_case *c, const char *name, int32_t **ids) {
+    const int64_t shape[2] = {c->batch, c->seq};
+    const int vocabulary = c->m->config.vocab_size;
+    *ids = xmalloc((size_t)(c->batch * c->seq) * sizeof **ids);
+    TRY(safetensors_read_i32(&c->io, name, 2, shape, *ids));
+    for (int64_t i = 0; i < c->batch * c->seq; i++)
+        if ((*ids)[i] < 0 || (*ids)[i] >= vocabulary)
+            return fail("%s: tensor %s: expected ids from 0 to %d, found %d at token %lld", c->io.path, name,
+                        vocabulary - 1, (int)(*ids)[i], (long long)i);
+    return STATUS_OK;
+}
+
 static status case_open(parity_case *c, const char *folder, const kernels *k) {
     *c = (parity_case){.config_path = path_join(folder, "config.json")};
     model_config architecture;
@@ -57,21 +81,18 @@ static status case_open(parity_case *c, const char *folder, const kernels *k) {
     TRY(record_config(&architecture, c->config, c->config_path));
     TRY(json_get_int(c->config, c->config_path, "batch", &c->batch));
     TRY(json_get_int(c->config, c->config_path, "seq", &c->seq));
-    if (c->batch < 1 || c->seq < 1 || c->batch * c->seq > 1 << 24)
-        return fail("%s: batch and seq: expected positive sizes, found %lld × %lld", c->config_path,
-                    (long long)c->batch, (long long)c->seq);
+    if (c->batch < 1 || c->seq < 1 || c->batch > MAX_TOKENS / c->seq)
+        return fail("%s: batch and seq: expected at least 1 × 1 and at most %d tokens, found %lld × %lld",
+                    c->config_path, MAX_TOKENS, (long long)c->batch, (long long)c->seq);
     TRY(open_in(&c->weights, folder, "model.safetensors"));
     TRY(open_in(&c->io, folder, "io.safetensors"));
     TRY(open_in(&c->gradients, folder, "grads.safetensors"));
+    TRY(check_size(c, &architecture));
     TRY(model_create(&c->m, &architecture, k, MODEL_TRAIN));
     TRY(load_weights(c));
     TRY(pass_create(&c->p, c->m));
-    size_t bytes = (size_t)(c->batch * c->seq) * sizeof(int32_t);
-    c->input_ids = xmalloc(bytes);
-    c->target_ids = xmalloc(bytes);
-    int64_t shape[2] = {c->batch, c->seq};
-    TRY(safetensors_read_i32(&c->io, "input_ids", 2, shape, c->input_ids));
-    return safetensors_read_i32(&c->io, "target_ids", 2, shape, c->target_ids);
+    TRY(read_ids(c, "input_ids", &c->input_ids));
+    return read_ids(c, "target_ids", &c->target_ids);
 }
 
 static void case_close(parity_case *c) {
@@ -86,23 +107,51 @@ static void case_close(parity_case *c) {
     free(c->target_ids);
 }
 
-/* Largest |a − b|; not a number where either is not one. */
+/* Largest |a − b|, infinite where a is not finite. */
 static double largest_difference(const float *a, const float *b, int64_t count, double *largest_b) {
     double difference = 0, largest = 0;
     for (int64_t i = 0; i < count; i++) {
-        double d = fabs((double)a[i] - (double)b[i]);
-        if (!(d <= difference)) difference = d;
-        if (fabs((double)b[i]) > largest) largest = fabs((double)b[i]);
+        difference = fmax(difference, isfinite(a[i]) ? fabs((double)a[i] - (double)b[i]) : INFINITY);
+        largest = fmax(largest, fabs((double)b[i]));
     }
     if (largest_b) *largest_b = largest;
     return difference;
 }
 
+/* What is compared with: a tensor of that shape, finite everywhere. *values is malloc'ed; NULL after a failure. */
+static status read_reference(const safetensors *file, const char *name, int ndim, const int64_t *shape,
+                             float **values) {
+    const safetensor *t;
+    *values = NULL;
+    TRY(safetensors_expect(file, name, ndim, shape, &t)); /* so that the file's size bounds the memory */
+    int64_t count = (int64_t)(t->bytes / dtype_bytes(t->type));
+    float *read = xmalloc((size_t)count * sizeof *read);
+    status s = safetensors_read_f32(file, name, ndim, shape, read);
+    for (int64_t i = 0; i < count && s == STATUS_OK; i++)
+        if (!isfinite(read[i]))
+            s = fail("%s: tensor %s: expected finite numbers to compare with, found %g at element %lld", file->path,
+                     name, (double)read[i], (long long)i);
+    if (s == STATUS_OK)
+        *values = read;
+    else
+        free(read);
+    return s;
+}
+
+static status read_number(const safetensors *file, const char *name, double *number) {
+    float *value;
+    TRY(read_reference(file, name, 1, (int64_t[]){1}, &value));
+    *number = *value;
+    free(value);
+    return STATUS_OK;
+}
+
 static status compare_logits(parity_case *c, const batch *b, parity_report *report) {
     int64_t V = c->m->config.vocab_size, count = c->batch * c->seq * V, shape[3] = {c->batch, c->seq, V};
-    float *ours = xmalloc((size_t)count * sizeof(float)), *theirs = xmalloc((size_t)count * sizeof(float));
-    status s = safetensors_read_f32(&c->io, "logits", 3, shape, theirs);
-    if (s == STATUS_OK) s = pass_logits(c->p, b, ours);
+    float *theirs;
+    TRY(read_reference(&c->io, "logits", 3, shape, &theirs));
+    float *ours = xmalloc((size_t)count * sizeof(float));
+    status s = pass_logits(c->p, b, ours);
     if (s == STATUS_OK) report->logits = largest_difference(ours, theirs, count, NULL);
     free(ours);
     free(theirs);
@@ -110,32 +159,31 @@ static status compare_logits(parity_case *c, const batch *b, parity_report *repo
 }
 
 static status compare_losses(parity_case *c, const batch *b, parity_report *report) {
-    float ce, loss;
-    int64_t one = 1;
-    TRY(safetensors_read_f32(&c->io, "ce", 1, &one, &ce));
-    TRY(safetensors_read_f32(&c->io, "loss", 1, &one, &loss));
+    double ce, loss;
+    TRY(read_number(&c->io, "ce", &ce));
+    TRY(read_number(&c->io, "loss", &loss));
     model_zero_grad(c->m);
     TRY(pass_train(c->p, b, 1));
     const pass_statistics *ours = pass_read(c->p);
-    report->ce = fabs(ours->ce - (double)ce);
-    report->loss = fabs(ours->ce + ours->aux - (double)loss);
+    report->ce = fabs(ours->ce - ce);
+    report->loss = fabs(ours->ce + ours->aux - loss);
     return STATUS_OK;
 }
 
-static status compare_gradient(parity_case *c, const safetensor *reference, parity_difference *out) {
+static status compare_gradient(parity_case *c, const safetensor *reference, bool *compared, parity_difference *out) {
     param *p = naming_find(&naming_records, c->m, reference->name);
     if (!p || !p->grad)
         return fail("%s: %s: the config's model has no such trained tensor", c->gradients.path, reference->name);
-    float *ours = xmalloc(tensor_bytes(&p->value)), *theirs = xmalloc(tensor_bytes(&p->value));
-    status s = safetensors_read_f32(&c->gradients, reference->name, p->value.ndim, p->value.shape, theirs);
-    if (s == STATUS_OK) {
-        c->m->k->download(ours, p->grad, tensor_bytes(&p->value));
-        out->name = xstrdup(reference->name);
-        out->difference = largest_difference(ours, theirs, param_count(p), &out->largest);
-    }
+    float *theirs;
+    TRY(read_reference(&c->gradients, reference->name, p->value.ndim, p->value.shape, &theirs));
+    float *ours = xmalloc(tensor_bytes(&p->value));
+    c->m->k->download(ours, p->grad, tensor_bytes(&p->value));
+    out->name = xstrdup(reference->name);
+    out->difference = largest_difference(ours, theirs, param_count(p), &out->largest);
+    for (int i = 0; i < c->m->param_count; i++) compared[i] |= c->m->params[i] == p;
     free(ours);
     free(theirs);
-    return s;
+    return STATUS_OK;
 }
 
 /* 0 where both are 0. */
@@ -148,16 +196,28 @@ static int by_relative(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
+/* Those of every trained parameter: a gradient that is not there agrees with nothing. */
+static status compare_gradients(parity_case *c, bool *compared, parity_report *report) {
+    for (int i = 0; i < c->gradients.count; i++) {
+        if (c->gradients.tensors[i].bytes == 0) continue; /* the skips of one layer */
+        TRY(compare_gradient(c, &c->gradients.tensors[i], compared, &report->gradients[report->gradient_count]));
+        report->gradient_count++;
+    }
+    for (int i = 0; i < c->m->param_count; i++)
+        if (c->m->params[i]->grad && !compared[i])
+            return fail("%s: expected a gradient of %s, found none", c->gradients.path, c->m->params[i]->name);
+    return STATUS_OK;
+}
+
 static status compare(parity_case *c, parity_report *report) {
     batch b = {.batch = c->batch, .length = c->seq, .input_ids = c->input_ids, .target_ids = c->target_ids};
     TRY(compare_logits(c, &b, report));
     TRY(compare_losses(c, &b, report));
     report->gradients = xcalloc((size_t)c->gradients.count + 1, sizeof *report->gradients);
-    for (int i = 0; i < c->gradients.count; i++) {
-        if (c->gradients.tensors[i].bytes == 0) continue; /* the skips of one layer */
-        TRY(compare_gradient(c, &c->gradients.tensors[i], &report->gradients[report->gradient_count]));
-        report->gradient_count++;
-    }
+    bool *compared = xcalloc((size_t)c->m->param_count, sizeof *compared);
+    status s = compare_gradients(c, compared, report);
+    free(compared);
+    TRY(s);
     qsort(report->gradients, (size_t)report->gradient_count, sizeof *report->gradients, by_relative);
     return STATUS_OK;
 }

@@ -24,7 +24,8 @@ typedef struct parity_tolerance {
 } parity_tolerance;
 static const parity_tolerance parity_default = {.logits = 1e-4, .loss = 1e-5, .gradient = 1e-3};
 
-/* Runs the case with k, which must be a float32 table. */
+/* Runs the case with k, which must be a float32 table. References that are not finite, ids beyond the vocabulary and a trained
+ * parameter without a gradient are errors: nothing can be compared with them. */
 status parity_run(const char *folder, const kernels *k, parity_report *report);
 bool parity_holds(const parity_report *report, const parity_tolerance *tolerance);
 void parity_report_free(parity_report *report);

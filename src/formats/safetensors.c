@@ -1,7 +1,7 @@
 #include "formats/safetensors.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include <math.h>
+#include "formats/safetensors_header.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,74 +9,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file's numbers ar
 
 enum { LENGTH_BYTES = 8, DATA_ALIGNMENT = 8 };
 static const uint64_t HEADER_LIMIT = 100000000; /* the reference implementation's, too */
-static const char METADATA_KEY[] = "__metadata__";
-
-static const char *const format_names[] = {
-    [DTYPE_F32] = "F32", [DTYPE_BF16] = "BF16", [DTYPE_F16] = "F16",
-    [DTYPE_I32] = "I32", [DTYPE_I8] = "I8",     [DTYPE_U8] = "U8",
-};
-enum { FORMAT_NAMES = sizeof format_names / sizeof *format_names };
 
 /* ---- reading ---- */
-
-/* The data section that offsets are relative to. */
-typedef struct section {
-    const char *path;
-    const uint8_t *bytes;
-    uint64_t count;
-} section;
-
-static bool as_count(const cJSON *item, uint64_t *value) {
-    if (!cJSON_IsNumber(item)) return false;
-    double number = item->valuedouble;
-    if (!(number >= 0) || number > 0x1p53 || number != floor(number)) return false;
-    *value = (uint64_t)number;
-    return true;
-}
-
-static status parse_dtype(const char *path, const cJSON *entry, safetensor *t) {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(entry, "dtype");
-    if (!cJSON_IsString(item)) return fail("%s: tensor %s: no \"dtype\"", path, t->name);
-    for (int i = 0; i < FORMAT_NAMES; i++) {
-        if (strcmp(item->valuestring, format_names[i]) != 0) continue;
-        t->type = (dtype)i;
-        return STATUS_OK;
-    }
-    return fail("%s: tensor %s: expected dtype F32, BF16, F16, I32, I8 or U8, found %.16s", path, t->name,
-                item->valuestring);
-}
-
-/* Fills ndim, shape and bytes; the product must not overflow. */
-static status parse_shape(const char *path, const cJSON *entry, safetensor *t) {
-    const cJSON *shape = cJSON_GetObjectItemCaseSensitive(entry, "shape"), *item;
-    if (!cJSON_IsArray(shape)) return fail("%s: tensor %s: no \"shape\"", path, t->name);
-    uint64_t bytes = dtype_bytes(t->type), size;
-    cJSON_ArrayForEach(item, shape) {
-        if (t->ndim == TENSOR_MAX_DIMS)
-            return fail("%s: tensor %s: more than %d dimensions", path, t->name, TENSOR_MAX_DIMS);
-        if (!as_count(item, &size) || __builtin_mul_overflow(bytes, size, &bytes) || bytes > INT64_MAX)
-            return fail("%s: tensor %s: dimension %d is not a possible size", path, t->name, t->ndim);
-        t->shape[t->ndim++] = (int64_t)size;
-    }
-    t->bytes = bytes;
-    return STATUS_OK;
-}
-
-static status parse_offsets(const section *data, const cJSON *entry, safetensor *t) {
-    const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(entry, "data_offsets");
-    uint64_t begin, end;
-    if (!cJSON_IsArray(offsets) || cJSON_GetArraySize(offsets) != 2 ||
-        !as_count(cJSON_GetArrayItem(offsets, 0), &begin) || !as_count(cJSON_GetArrayItem(offsets, 1), &end))
-        return fail("%s: tensor %s: \"data_offsets\" are not two sizes", data->path, t->name);
-    if (begin > end || end > data->count)
-        return fail("%s: tensor %s: expected offsets within %llu bytes of data, found [%llu, %llu]", data->path,
-                    t->name, (unsigned long long)data->count, (unsigned long long)begin, (unsigned long long)end);
-    if (end - begin != t->bytes)
-        return fail("%s: tensor %s: its shape needs %zu bytes, its offsets hold %llu", data->path, t->name, t->bytes,
-                    (unsigned long long)(end - begin));
-    t->data = data->bytes + begin;
-    return STATUS_OK;
-}
 
 static int by_name(const void *a, const void *b) {
     return strcmp(((const safetensor *)a)->name, ((const safetensor *)b)->name);
@@ -91,20 +25,19 @@ static int by_data(const void *a, const void *b) {
 }
 
 /* The format wants every byte of data to belong to exactly one tensor. */
-static status check_tiling(safetensors *s, const section *data) {
+static status check_tiling(safetensors *s, const uint8_t *data, size_t data_bytes) {
     if (s->count) qsort(s->tensors, (size_t)s->count, sizeof *s->tensors, by_data);
-    const uint8_t *expected = data->bytes;
+    const uint8_t *expected = data;
     for (int i = 0; i < s->count; i++) {
         const safetensor *t = &s->tensors[i];
         const uint8_t *begin = t->data;
         if (begin != expected)
             return fail("%s: tensor %s: expected its data at offset %td, found %td (%s)", s->path, t->name,
-                        expected - data->bytes, begin - data->bytes, begin < expected ? "an overlap" : "a gap");
+                        expected - data, begin - data, begin < expected ? "an overlap" : "a gap");
         expected += t->bytes;
     }
-    if (expected != data->bytes + data->count)
-        return fail("%s: expected %td bytes of data, found %llu", s->path, expected - data->bytes,
-                    (unsigned long long)data->count);
+    if (expected != data + data_bytes)
+        return fail("%s: expected %td bytes of data, found %zu", s->path, expected - data, data_bytes);
     return STATUS_OK;
 }
 
@@ -117,52 +50,23 @@ static status check_distinct(const char *path, safetensor *tensors, int count) {
     return STATUS_OK;
 }
 
-static status parse_entries(safetensors *s, const cJSON *header, const section *data) {
-    const cJSON *entry;
-    if (!cJSON_IsObject(header)) return fail("%s: the header is not a JSON object", s->path);
-    s->tensors = xcalloc((size_t)cJSON_GetArraySize(header), sizeof *s->tensors);
-    cJSON_ArrayForEach(entry, header) {
-        if (!strcmp(entry->string, METADATA_KEY)) continue;
-        safetensor *t = &s->tensors[s->count++];
-        t->name = xstrdup(entry->string);
-        if (!cJSON_IsObject(entry)) return fail("%s: tensor %s: expected a JSON object", s->path, t->name);
-        TRY(parse_dtype(s->path, entry, t));
-        TRY(parse_shape(s->path, entry, t));
-        TRY(parse_offsets(data, entry, t));
-    }
-    TRY(check_tiling(s, data));
+static status parse(safetensors *s, const uint8_t *bytes, size_t count) {
+    uint64_t length;
+    if (count < LENGTH_BYTES) return fail("%s: expected a safetensors file, found only %zu bytes", s->path, count);
+    memcpy(&length, bytes, LENGTH_BYTES);
+    if (length > count - LENGTH_BYTES || length > HEADER_LIMIT)
+        return fail("%s: expected a header of at most %zu bytes, found a length of %llu (truncated, or no safetensors)",
+                    s->path, count - LENGTH_BYTES, (unsigned long long)length);
+    const uint8_t *header = bytes + LENGTH_BYTES, *data = header + length;
+    const size_t data_bytes = count - LENGTH_BYTES - length;
+    TRY(safetensors_parse_header(s, (const char *)header, length, data, data_bytes));
+    TRY(check_tiling(s, data, data_bytes));
     return check_distinct(s->path, s->tensors, s->count);
-}
-
-/* Parses a copy that ends in NUL, which cJSON's releases before 1.7.18 need in order not to read past the end. */
-static status parse_header(const char *path, const uint8_t *bytes, size_t count, cJSON **header) {
-    char *text = xmalloc(count + 1);
-    memcpy(text, bytes, count);
-    text[count] = 0;
-    const char *stop = text;
-    *header = memchr(text, 0, count) ? NULL : cJSON_ParseWithLengthOpts(text, count + 1, &stop, 1);
-    status s = *header ? STATUS_OK : fail("%s: the header is not valid JSON (at byte %td)", path, stop - text);
-    free(text);
-    return s;
 }
 
 status safetensors_parse(safetensors *s, const char *path, const uint8_t *bytes, size_t count) {
     *s = (safetensors){.path = xstrdup(path)};
-    uint64_t length = 0;
-    cJSON *header = NULL;
-    status result;
-    if (count >= LENGTH_BYTES) memcpy(&length, bytes, LENGTH_BYTES);
-    if (count < LENGTH_BYTES) {
-        result = fail("%s: expected a safetensors file, found only %zu bytes", path, count);
-    } else if (length > count - LENGTH_BYTES || length > HEADER_LIMIT) {
-        result =
-            fail("%s: expected a header of at most %zu bytes, found a length of %llu (truncated, or no safetensors)",
-                 path, count - LENGTH_BYTES, (unsigned long long)length);
-    } else if ((result = parse_header(path, bytes + LENGTH_BYTES, length, &header)) == STATUS_OK) {
-        section data = {path, bytes + LENGTH_BYTES + length, count - LENGTH_BYTES - length};
-        result = parse_entries(s, header, &data);
-    }
-    cJSON_Delete(header);
+    status result = parse(s, bytes, count);
     if (result != STATUS_OK) safetensors_close(s);
     return result;
 }
@@ -180,8 +84,8 @@ status safetensors_open(safetensors *s, const char *path) {
 }
 
 void safetensors_close(safetensors *s) {
-    for (int i = 0; i < s->count; i++) free(s->tensors[i].name);
     free(s->tensors);
+    free(s->names);
     free(s->path);
     file_map_close(&s->map);
     *s = (safetensors){0};
@@ -203,7 +107,7 @@ static const char *format_shape(char *text, size_t bytes, int ndim, const int64_
     return text;
 }
 
-static status find_shaped(const safetensors *s, const char *name, int ndim, const int64_t *shape,
+status safetensors_expect(const safetensors *s, const char *name, int ndim, const int64_t *shape,
                           const safetensor **found) {
     const safetensor *t = *found = safetensors_find(s, name);
     if (!t) return fail("%s: no tensor %s", s->path, name);
@@ -232,13 +136,14 @@ static float float_of_half(uint16_t half) {
 
 status safetensors_read_f32(const safetensors *s, const char *name, int ndim, const int64_t *shape, float *out) {
     const safetensor *t;
-    TRY(find_shaped(s, name, ndim, shape, &t));
+    TRY(safetensors_expect(s, name, ndim, shape, &t));
     if (t->type == DTYPE_F32) {
         if (t->bytes) memcpy(out, t->data, t->bytes);
         return STATUS_OK;
     }
     if (t->type != DTYPE_BF16 && t->type != DTYPE_F16)
-        return fail("%s: tensor %s: expected F32, BF16 or F16, found %s", s->path, name, format_names[t->type]);
+        return fail("%s: tensor %s: expected F32, BF16 or F16, found %s", s->path, name,
+                    safetensors_type_name(t->type));
     const uint8_t *bytes = t->data;
     for (size_t i = 0; i < t->bytes / 2; i++) {
         uint16_t half;
@@ -250,9 +155,9 @@ status safetensors_read_f32(const safetensors *s, const char *name, int ndim, co
 
 status safetensors_read_i32(const safetensors *s, const char *name, int ndim, const int64_t *shape, int32_t *out) {
     const safetensor *t;
-    TRY(find_shaped(s, name, ndim, shape, &t));
+    TRY(safetensors_expect(s, name, ndim, shape, &t));
     if (t->type != DTYPE_I32)
-        return fail("%s: tensor %s: expected I32, found %s", s->path, name, format_names[t->type]);
+        return fail("%s: tensor %s: expected I32, found %s", s->path, name, safetensors_type_name(t->type));
     if (t->bytes) memcpy(out, t->data, t->bytes);
     return STATUS_OK;
 }
@@ -266,7 +171,7 @@ static int by_width_and_name(const void *a, const void *b) {
 }
 
 static status check_tensor(const char *path, const safetensor *t) {
-    if (!strcmp(t->name, METADATA_KEY)) return fail("%s: tensor %s: the name is reserved", path, t->name);
+    if (!strcmp(t->name, SAFETENSORS_METADATA_KEY)) return fail("%s: tensor %s: the name is reserved", path, t->name);
     uint64_t bytes = dtype_bytes(t->type);
     for (int i = 0; i < t->ndim; i++) bytes *= (uint64_t)t->shape[i];
     if (bytes == t->bytes) return STATUS_OK;
@@ -277,13 +182,13 @@ static status check_tensor(const char *path, const safetensor *t) {
 /* The header's JSON without padding; cJSON_free() it. */
 static char *build_header(const safetensor *tensors, int count) {
     cJSON *header = cJSON_CreateObject();
-    cJSON_AddStringToObject(cJSON_AddObjectToObject(header, METADATA_KEY), "format",
+    cJSON_AddStringToObject(cJSON_AddObjectToObject(header, SAFETENSORS_METADATA_KEY), "format",
                             "pt"); /* transformers asks for it */
     uint64_t offset = 0;
     for (int i = 0; i < count; i++) {
         const safetensor *t = &tensors[i];
         cJSON *entry = cJSON_AddObjectToObject(header, t->name);
-        cJSON_AddStringToObject(entry, "dtype", format_names[t->type]);
+        cJSON_AddStringToObject(entry, "dtype", safetensors_type_name(t->type));
         cJSON *shape = cJSON_AddArrayToObject(entry, "shape");
         for (int d = 0; d < t->ndim; d++) cJSON_AddItemToArray(shape, cJSON_CreateNumber((double)t->shape[d]));
         cJSON *offsets = cJSON_AddArrayToObject(entry, "data_offsets");

@@ -18,6 +18,7 @@ typedef struct safetensor {
 typedef struct safetensors {
     file_map map;
     char *path;
+    char *names;         /* what the tensors' names point into */
     safetensor *tensors; /* sorted by name */
     int count;
 } safetensors;
@@ -27,6 +28,9 @@ status safetensors_open(safetensors *s, const char *path);
 status safetensors_parse(safetensors *s, const char *path, const uint8_t *bytes, size_t count);
 void safetensors_close(safetensors *s);
 const safetensor *safetensors_find(const safetensors *s, const char *name);
+/* The tensor of that name and shape; else an error that says what was found. */
+status safetensors_expect(const safetensors *s, const char *name, int ndim, const int64_t *shape,
+                          const safetensor **found);
 /* Copy a tensor as float32 (from F32, BF16 or F16) or int32 (from I32); checks name and shape.
  * errors name the file and the tensor. */
 status safetensors_read_f32(const safetensors *s, const char *name, int ndim, const int64_t *shape, float *out);

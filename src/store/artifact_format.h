@@ -35,8 +35,11 @@ typedef enum tensor_coding {
 enum { MAX_TENSORS = 1 << 20, MAX_NAME = 127 };
 
 /* What bounds a reader's work by the file's size, whatever the file claims: elements a byte of a tensor's codes (the
- * writer uses CODING_PLAIN beyond it), of the whole file (rows of zeros have no codes), and LZMA's largest ratio. */
-enum { MAX_PER_CODE_BYTE = 256, MAX_PER_FILE_BYTE = 4096, MAX_LZMA_RATIO = 8192 };
+ * writer uses CODING_PLAIN beyond it), of the whole file (rows and floats that are zero take less: the writer refuses a
+ * model that is nearly nothing else), and LZMA's largest ratio. */
+enum { MAX_PER_CODE_BYTE = 256, MAX_PER_FILE_BYTE = 256, MAX_LZMA_RATIO = 8192 };
+/* What is unpacked before a directory bounds it: the config, and a tensor's entry with name, shape and the rest. */
+enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 4 + 8 * TENSOR_MAX_DIMS + 8 };
 
 /* artifact_parse, and without the checksum for fuzzing, which could not pass it. */
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,

@@ -3,9 +3,11 @@
 #include "store/artifact_format.h"
 #include "store/score_filter.h"
 #include "store/weight_codec.h"
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- the container ---- */
 
@@ -50,6 +52,20 @@ static status check_header(const uint8_t *bytes, size_t count, const char *where
     return STATUS_OK;
 }
 
+/* What is unpacked before anything else bounds it. */
+static uint64_t most_raw_bytes(int kind) {
+    switch (kind) {
+    case SECTION_CONFIG:
+        return MAX_CONFIG_BYTES;
+    case SECTION_TOKENIZER:
+        return TOKENIZER_MAX_BYTES;
+    case SECTION_TENSORS:
+        return (uint64_t)MAX_TENSORS * MAX_ENTRY_BYTES;
+    default:
+        return INT64_MAX; /* as long as the tensors need */
+    }
+}
+
 static status read_section_entry(container *c, byte_reader *r, const uint8_t *bytes, int kind, uint64_t *offset,
                                  uint64_t end) {
     const uint64_t found = reader_number(r, 4), lzma = reader_number(r, 4), at = reader_number(r, 8);
@@ -64,6 +80,9 @@ static status read_section_entry(container *c, byte_reader *r, const uint8_t *by
     if (lzma > 1 || (lzma ? raw / MAX_LZMA_RATIO > count : raw != count))
         return fail("%s: section %s: %llu bytes cannot hold %llu (coding %llu)", c->where, name,
                     (unsigned long long)count, (unsigned long long)raw, (unsigned long long)lzma);
+    if (raw > most_raw_bytes(kind))
+        return fail("%s: section %s: expected at most %llu bytes, found %llu", c->where, name,
+                    (unsigned long long)most_raw_bytes(kind), (unsigned long long)raw);
     c->sections[kind] = (stored_section){bytes + at, (size_t)count, (size_t)raw, lzma == 1, NULL};
     *offset += count;
     return STATUS_OK;
@@ -157,10 +176,11 @@ static status read_tensor_entry(tensor_entry *t, byte_reader *r, const char *whe
     TRY(read_shape(t, r, where, most));
     const uint64_t bytes = reader_number(r, 8), elements = (uint64_t)t->elements;
     if (r->overrun) return fail("%s: tensor %s: the directory ends within it", where, t->name);
-    const uint64_t expected = t->coding == CODING_PLAIN ? elements : 0;
-    if (bytes > most || (t->coding == CODING_RANGE ? bytes < 2 : bytes != expected))
-        return fail("%s: tensor %s: expected %llu bytes of codes, found %llu", where, t->name,
-                    (unsigned long long)expected, (unsigned long long)bytes);
+    const uint64_t expected = is_grid(t) ? elements : 0; /* range-coded: fewer, or the writer would not have done it */
+    if (t->coding == CODING_RANGE ? bytes < 2 || bytes >= expected : bytes != expected)
+        return fail("%s: tensor %s: expected %s%llu bytes of codes, found %llu", where, t->name,
+                    t->coding == CODING_RANGE ? "2 to under " : "", (unsigned long long)expected,
+                    (unsigned long long)bytes);
     t->code_bytes = (size_t)bytes;
     return STATUS_OK;
 }
@@ -203,8 +223,8 @@ static status read_directory(directory *d, container *c) {
         TRY(read_tensor_entry(&d->tensors[i], &r, c->where, i, most));
         directory_add(d, &d->tensors[i]);
         if (d->elements > most)
-            return fail("%s: tensor %s: more elements than a file of %zu bytes holds", c->where, d->tensors[i].name,
-                        c->file_bytes);
+            return fail("%s: tensor %s: expected at most %llu weights in a file of %zu bytes, found more", c->where,
+                        d->tensors[i].name, (unsigned long long)most, c->file_bytes);
     }
     if (r.left) return fail("%s: %zu bytes are left over in the directory", c->where, r.left);
     return check_sums(c, d);
@@ -305,8 +325,8 @@ static status read_config(container *c, model_config *config, int *context_token
     status s = STATUS_OK;
     if (!root)
         s = fail("%s: section config: expected JSON, found something else", c->where);
-    else if (!cJSON_IsNumber(entry) || entry->valuedouble < 0 || entry->valuedouble > INT32_MAX)
-        s = fail("%s: section config: context_tokens: expected a number of tokens", c->where);
+    else if (!cJSON_IsNumber(entry) || !(entry->valuedouble >= 1 && entry->valuedouble <= INT32_MAX))
+        s = fail("%s: section config: context_tokens: expected at least one token", c->where);
     else {
         context = (int64_t)entry->valuedouble;
         s = model_config_from_json(config, cJSON_GetObjectItemCaseSensitive(root, "model"), c->where);
@@ -320,9 +340,12 @@ static status read_config(container *c, model_config *config, int *context_token
 /* Before anything is allocated for the model, so that a small hostile file cannot claim much memory. */
 static status check_size(const container *c, const directory *d, const model_config *config) {
     const int64_t expected = model_budget_count(config).total;
-    if ((uint64_t)expected == d->elements) return STATUS_OK;
-    return fail("%s: expected %lld weights for its config, found %llu", c->where, (long long)expected,
-                (unsigned long long)d->elements);
+    if ((uint64_t)expected != d->elements)
+        return fail("%s: expected %lld weights for its config, found %llu", c->where, (long long)expected,
+                    (unsigned long long)d->elements);
+    if (d->elements <= memory_of_machine() / sizeof(float)) return STATUS_OK;
+    return fail("%s: its %llu weights need more memory than this machine's %llu bytes", c->where,
+                (unsigned long long)d->elements, (unsigned long long)memory_of_machine());
 }
 
 static status fill_floats(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
@@ -430,7 +453,7 @@ status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bo
     if (s == STATUS_OK)
         s = k && m ? read_model(&c, &d, k, use, m, context_tokens) : check_values(&c, &d, context_tokens);
     if (s == STATUS_OK && tok) s = read_tokenizer(&c, tok);
-    if (s == STATUS_OK && tok && m && tokenizer_vocab_size(*tok) > (*m)->config.vocab_size)
+    if (s == STATUS_OK && tok && m && *m && tokenizer_vocab_size(*tok) > (*m)->config.vocab_size)
         s = fail("%s: expected at most %d pieces in its tokenizer, found %d", where, (*m)->config.vocab_size,
                  tokenizer_vocab_size(*tok));
     if (s != STATUS_OK && tok) {
@@ -462,9 +485,9 @@ status artifact_read(const char *path, const kernels *k, model_use use, model **
 
 bool artifact_is(const char *path) {
     char magic[4];
-    FILE *f = fopen(path, "rb");
-    if (!f) return false;
-    const bool found = fread(magic, 1, sizeof magic, f) == sizeof magic && memcmp(magic, ARTIFACT_MAGIC, 4) == 0;
-    fclose(f);
+    int fd;
+    if (file_open(path, O_RDONLY, &fd) != STATUS_OK) return false;
+    const bool found = read(fd, magic, sizeof magic) == sizeof magic && memcmp(magic, ARTIFACT_MAGIC, 4) == 0;
+    close(fd);
     return found;
 }

@@ -134,6 +134,14 @@ static void fill_report(pack_report *r, const section *sections, const packed_te
 
 /* ---- building, and fitting to a budget ---- */
 
+/* No reader would take it. */
+static status check_density(const model *m, const byte_buffer *file) {
+    const int64_t elements = model_param_total(m);
+    if ((uint64_t)elements <= (uint64_t)file->count * MAX_PER_FILE_BYTE) return STATUS_OK;
+    return fail("expected at most %d weights a byte of the artifact, found %lld in %zu bytes: nearly all are zero",
+                MAX_PER_FILE_BYTE, (long long)elements, file->count);
+}
+
 static status build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
                     pack_report *report) {
     section sections[SECTION_COUNT + 1] = {0};
@@ -147,6 +155,7 @@ static status build(byte_buffer *file, const model *m, const tokenizer *tok, hes
         fill_report(report, sections, &tensors, shares, m, file);
         report->least_step = options->quant.least_step;
         report->embed_least_step = options->quant.embed_least_step;
+        s = check_density(m, file);
     }
     for (int i = 1; i <= SECTION_COUNT; i++) free(sections[i].stored.bytes);
     packed_tensors_free(&tensors);
@@ -195,6 +204,10 @@ static status check_options(const quant_options *o, const model *m, const tokeni
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
     if (!(o->prune_fraction >= 0 && o->prune_fraction < 1))
         return fail_usage("prune_fraction: expected a number from 0 to under 1, found %g", o->prune_fraction);
+    if (!(o->least_step >= 0 && o->least_step <= MOST_STEP))
+        return fail_usage("step: expected a number from 0 to %g, found %g", MOST_STEP, o->least_step);
+    if (!(o->embed_least_step >= 0 && o->embed_least_step <= MOST_STEP))
+        return fail_usage("embed_step: expected a number from 0 to %g, found %g", MOST_STEP, o->embed_least_step);
     if (o->gptq && !h) return fail_usage("GPTQ needs Hessians of calibration batches, found none");
     if (tok && tokenizer_vocab_size(tok) > m->config.vocab_size)
         return fail("expected at most %d pieces in the tokenizer, the model's vocabulary, found %d",
@@ -216,6 +229,8 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
     if (!report) report = &unused;
     *report = (pack_report){0};
     TRY(check_options(&options->quant, m, tok, h));
+    if (options->context_tokens < 1)
+        return fail_usage("context_tokens: expected at least one token, found %d", options->context_tokens);
     TRY(artifact_check_weights(m));
     status s = build(&file, m, tok, h, options, report);
     const int64_t budget = options->budget_bytes;

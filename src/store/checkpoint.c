@@ -56,26 +56,41 @@ static status open_newest(checkpoint **out, const char *folder) {
         char *path;
         TRY(checkpoint_newest(folder, &path));
         if (!path) return STATUS_OK;
-        int lock = checkpoint_hold(path);
+        int lock;
+        status s = checkpoint_hold(path, &lock);
         if (lock >= 0) return open_at(out, path, lock);
         free(path);
+        TRY(s);
     }
     return fail("%s: its checkpoints vanish while they are being opened", folder);
 }
 
+static status look_in(const char *folder, const char *name, path_kind *kind) {
+    char *path = path_join(folder, name);
+    status s = path_look(path, kind);
+    free(path);
+    return s;
+}
+
+static status open_itself(checkpoint **out, const char *path) {
+    int lock;
+    TRY(checkpoint_hold(path, &lock));
+    if (lock < 0) return fail("%s: the checkpoint is being removed", path);
+    return open_at(out, xstrdup(path), lock);
+}
+
 status checkpoint_open(checkpoint **out, const char *run_or_checkpoint) {
+    path_kind kind, manifest, checkpoints;
     *out = NULL;
-    char *manifest = path_join(run_or_checkpoint, MANIFEST_FILE), *folder = path_join(run_or_checkpoint, "checkpoints");
-    status s = STATUS_OK;
-    if (path_exists(manifest)) {
-        int lock = checkpoint_hold(run_or_checkpoint);
-        s = lock >= 0 ? open_at(out, xstrdup(run_or_checkpoint), lock)
-                      : fail("%s: cannot be held while it is read", run_or_checkpoint);
-    } else if (path_is_folder(folder)) {
-        s = open_newest(out, folder);
-    }
+    TRY(path_look(run_or_checkpoint, &kind));
+    if (kind != PATH_FOLDER) return STATUS_OK;
+    TRY(look_in(run_or_checkpoint, MANIFEST_FILE, &manifest));
+    if (manifest != PATH_ABSENT) return open_itself(out, run_or_checkpoint);
+    TRY(look_in(run_or_checkpoint, "checkpoints", &checkpoints));
+    if (checkpoints != PATH_FOLDER) return STATUS_OK;
+    char *folder = path_join(run_or_checkpoint, "checkpoints");
+    status s = open_newest(out, folder);
     free(folder);
-    free(manifest);
     return s;
 }
 

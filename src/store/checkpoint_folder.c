@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* N of "step-N", −1 for other names */
@@ -46,32 +45,48 @@ static int open_folder(const char *path) {
     return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
-/* Whether the descriptor is still what the path names: it may have been renamed before the lock was taken. */
-static bool is_still(int fd, const char *path) {
-    struct stat held, named;
-    return fstat(fd, &held) == 0 && stat(path, &named) == 0 && held.st_ino == named.st_ino &&
-           held.st_dev == named.st_dev;
-}
-
-int checkpoint_hold(const char *path) {
-    int fd = open_folder(path);
-    if (fd < 0) return -1;
-    /* A file system without locks still lets one read. */
+status checkpoint_hold(const char *path, int *lock) {
+    int fd = open_folder(path), error = errno;
+    *lock = -1;
+    if (fd < 0) return error == ENOENT ? STATUS_OK : fail("%s: cannot open: %s", path, strerror(error));
+    /* A file system without locks still lets one read. It may have been renamed before the lock was taken. */
     bool locked = flock(fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK;
-    if (locked && is_still(fd, path)) return fd;
-    close(fd);
-    return -1;
+    if (locked && path_leads_to(path, fd))
+        *lock = fd;
+    else
+        close(fd);
+    return STATUS_OK;
 }
 
 /* ---- removing ---- */
 
 /* A folder loses its final name before its files go, so that a kill in between leaves nothing that looks whole. */
-status checkpoint_remove(const char *folder, const char *name) {
+static status remove_checkpoint(const char *folder, const char *name) {
     char *path = path_join(folder, name), *partial = xasprintf("%s/" PARTIAL_PREFIX "old-%s", folder, name);
     status s = folder_remove(partial);
     if (s == STATUS_OK && rename(path, partial) != 0) s = fail("%s: cannot be removed: %s", path, strerror(errno));
     if (s == STATUS_OK) s = folder_remove(partial);
     free(partial);
+    free(path);
+    return s;
+}
+
+/* moec's own: a folder gets its name when everything in it is on the disk. */
+static bool is_checkpoint(const char *folder, const char *name) {
+    if (step_of(name) < 0) return false;
+    char *manifest = xasprintf("%s/%s/" MANIFEST_FILE, folder, name);
+    bool found = path_exists(manifest);
+    free(manifest);
+    return found;
+}
+
+static bool is_partial(const char *name) {
+    return strncmp(name, PARTIAL_PREFIX, strlen(PARTIAL_PREFIX)) == 0;
+}
+
+static status remove_partial(const char *folder, const char *name) {
+    char *path = path_join(folder, name);
+    status s = folder_remove(path);
     free(path);
     return s;
 }
@@ -82,8 +97,17 @@ static status remove_unless_held(const char *folder, const char *name) {
     int fd = open_folder(path);
     free(path);
     bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    status s = held ? STATUS_OK : checkpoint_remove(folder, name);
+    status s = held ? STATUS_OK : remove_checkpoint(folder, name);
     if (fd >= 0) close(fd);
+    return s;
+}
+
+status checkpoint_put(const char *folder, const char *name, const char *partial) {
+    char *path = path_join(folder, name);
+    bool again = is_checkpoint(folder, name);
+    status s = again ? folder_exchange(partial, path) : folder_commit(partial, path);
+    if (s == STATUS_OK && again) s = folder_remove(partial);
+    free(path);
     return s;
 }
 
@@ -92,22 +116,53 @@ static int by_step(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* By step's number: as text, 100000000 comes before 99999999. */
+static status list_by_step(const char *folder, char ***names, size_t *count) {
+    TRY(folder_list(folder, names, count));
+    if (*count) qsort(*names, *count, sizeof **names, by_step);
+    return STATUS_OK;
+}
+
 status checkpoint_prune(const char *folder, int64_t keep) {
     char **names;
     size_t count;
-    TRY(folder_list(folder, &names, &count));
-    if (count) qsort(names, count, sizeof *names, by_step); /* by number: as text, 100000000 comes before 99999999 */
+    TRY(list_by_step(folder, &names, &count));
     int64_t surplus = -(keep > 0 ? keep : 1);
-    for (size_t i = 0; i < count; i++) surplus += step_of(names[i]) >= 0;
+    for (size_t i = 0; i < count; i++) surplus += is_checkpoint(folder, names[i]);
     status s = STATUS_OK;
     for (size_t i = 0; i < count && s == STATUS_OK; i++) {
-        if (strncmp(names[i], PARTIAL_PREFIX, strlen(PARTIAL_PREFIX)) == 0) {
-            char *path = path_join(folder, names[i]);
-            s = folder_remove(path);
-            free(path);
-        } else if (step_of(names[i]) >= 0 && surplus-- > 0) {
+        if (is_partial(names[i]))
+            s = remove_partial(folder, names[i]);
+        else if (is_checkpoint(folder, names[i]) && surplus-- > 0)
             s = remove_unless_held(folder, names[i]);
-        }
+    }
+    free_names(names, count);
+    return s;
+}
+
+static status check_all(const char *folder, char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (step_of(names[i]) >= 0 && !is_checkpoint(folder, names[i]))
+            return fail("%s/%s: expected a checkpoint with a " MANIFEST_FILE
+                        " to remove, found none: move it away; nothing was removed",
+                        folder, names[i]);
+    return STATUS_OK;
+}
+
+status checkpoint_clear(const char *folder, char **kept) {
+    char **names;
+    size_t count;
+    *kept = NULL;
+    if (!path_is_folder(folder)) return STATUS_OK;
+    TRY(list_by_step(folder, &names, &count));
+    status s = check_all(folder, names, count);
+    for (size_t i = 0; i < count && s == STATUS_OK; i++) {
+        if (is_partial(names[i]))
+            s = remove_partial(folder, names[i]);
+        else if (step_of(names[i]) >= 0)
+            s = remove_checkpoint(folder, names[i]);
+        else
+            path_note(kept, folder, names[i]);
     }
     free_names(names, count);
     return s;

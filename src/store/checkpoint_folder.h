@@ -14,12 +14,17 @@
 /* The path of the newest checkpoint in `folder` (malloc'ed), or NULL in *path where there is none: a folder has its final
  * name only when everything in it is on the disk. */
 status checkpoint_newest(const char *folder, char **path);
-/* A descriptor that keeps the checkpoint from being pruned until it is closed; −1 where it is gone or about to go. */
-int checkpoint_hold(const char *path);
-/* Remove what killed runs left, and all but the newest `keep` (at least one) checkpoints that nobody holds. */
+/* *lock: a descriptor that keeps the checkpoint from being pruned until it is closed; −1 where it is gone or about to go. */
+status checkpoint_hold(const char *path, int *lock);
+/* Remove what killed runs left, and all but the newest `keep` (at least one) checkpoints that nobody holds. Like
+ * checkpoint_clear, only folders with a checkpoint.json. */
 status checkpoint_prune(const char *folder, int64_t keep);
-/* Remove one, even if it is held: it is about to be written anew. */
-status checkpoint_remove(const char *folder, const char *name);
+/* Remove all checkpoints of a run, held or not, the newest last; an absent folder is fine. Anything else in `folder` stays,
+ * and *kept (a new string; NULL: nothing) is its paths, with commas. A folder under a checkpoint's name that is none would be
+ * in the way of the next ones: it is an error, and nothing is removed. */
+status checkpoint_clear(const char *folder, char **kept);
+/* The whole folder `partial` becomes folder/name. An older checkpoint of that name goes once it has. */
+status checkpoint_put(const char *folder, const char *name, const char *partial);
 
 /* Folders under this name are being written, or being removed. */
 #define PARTIAL_PREFIX "partial-"

@@ -90,11 +90,8 @@ static status write_manifest(const checkpoint_writer *w, cJSON *training, int co
 }
 
 status checkpoint_commit(checkpoint_writer *w, cJSON *training, int context_tokens, int64_t keep) {
-    char *path = path_join(w->folder, w->name);
     status s = write_manifest(w, training, context_tokens);
-    if (s == STATUS_OK && path_exists(path)) s = checkpoint_remove(w->folder, w->name);
-    if (s == STATUS_OK) s = folder_commit(w->partial, path);
-    free(path);
+    if (s == STATUS_OK) s = checkpoint_put(w->folder, w->name, w->partial);
     if (s != STATUS_OK) return checkpoint_abandon(w, s);
     s = checkpoint_prune(w->folder, keep);
     release(w);

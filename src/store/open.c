@@ -20,8 +20,10 @@ static status open_checkpoint(const checkpoint *c, const kernels *k, const char 
 
 status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens) {
-    if (!path_exists(path)) return fail("%s: no such file or folder", path);
-    if (!path_is_folder(path)) return artifact_read(path, k, use, m, tok, context_tokens);
+    path_kind kind;
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    if (kind != PATH_FOLDER) return artifact_read(path, k, use, m, tok, context_tokens);
     checkpoint *c;
     TRY(checkpoint_require(&c, path));
     status s = open_checkpoint(c, k, which, use, m, tok, context_tokens);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static safetensor *file_append(tensor_file *f, const char *prefix, const param *p) {
+static safetensor *append_tensor(tensor_file *f, const char *prefix, const param *p) {
     f->tensors = xrealloc(f->tensors, (size_t)(f->count + 1) * sizeof *f->tensors);
     safetensor *t = &f->tensors[f->count++];
     *t = (safetensor){.name = xasprintf("%s%s", prefix, p->name)};
@@ -12,7 +12,7 @@ static safetensor *file_append(tensor_file *f, const char *prefix, const param *
 }
 
 void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device) {
-    safetensor *t = file_append(f, prefix, p);
+    safetensor *t = append_tensor(f, prefix, p);
     t->type = DTYPE_F32;
     t->ndim = p->value.ndim;
     memcpy(t->shape, p->value.shape, sizeof t->shape);
@@ -23,7 +23,7 @@ void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const
 }
 
 void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int32_t value) {
-    safetensor *t = file_append(f, prefix, p);
+    safetensor *t = append_tensor(f, prefix, p);
     t->type = DTYPE_I32;
     t->ndim = 1;
     t->shape[0] = 1;

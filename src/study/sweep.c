@@ -1,8 +1,10 @@
 /* What a sweep asks for, checked before any work, and doing it: train, score, pack, write the result's line. */
 #include "study/sweep.h"
 #include "base/file.h"
+#include "base/lock.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "config/yaml.h"
 #include "eval/heldout.h"
 #include "study/sweep_result.h"
 #include "train/pack.h"
@@ -61,7 +63,9 @@ static status check_data(const run_config *c) {
 }
 
 static status check_variant(const sweep *s, const sweep_variant *v) {
-    if (!path_exists(v->config) || path_is_folder(v->config))
+    path_kind kind;
+    TRY(fail_in(path_look(v->config, &kind), "%s:%d: run %s: config", s->path, v->line, v->name));
+    if (kind != PATH_FILE)
         return fail_usage("%s:%d: run %s: config: expected a preset, found no file %s", s->path, v->line, v->name,
                           v->config);
     run_config c;
@@ -75,7 +79,7 @@ status sweep_load(sweep *s, const char *path) {
     uint8_t *bytes;
     size_t count;
     *s = (sweep){0};
-    TRY(file_read(path, &bytes, &count));
+    TRY(file_read(path, YAML_MAX_BYTES, &bytes, &count));
     status result = sweep_parse(s, path, (const char *)bytes, count);
     free(bytes);
     for (int i = 0; i < s->variant_count && result == STATUS_OK; i++) result = check_variant(s, &s->variants[i]);
@@ -168,7 +172,7 @@ static status make_run(const sweep *s, const sweep_variant *v, uint64_t seed, co
     train_result trained;
     sweep_result r = sweep_result_none();
     status result = sweep_config(s, v, seed, out, &c);
-    if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.train.run), &trained);
+    if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.train.run) ? TRAIN_RESUME : TRAIN_NEW, &trained);
     if (result == STATUS_OK) {
         r.state = trained.state;
         result = measure(s, &c, &r);
@@ -220,18 +224,32 @@ static status make_runs(const sweep *s, const char *out, const cJSON *results, t
     return STATUS_OK;
 }
 
-status sweep_run(const sweep *s, const char *out) {
+static status run_all(const sweep *s, const char *out) {
     cJSON *results;
     tally t = {0};
+    TRY(sweep_result_repair(out));
     TRY(sweep_results(s, out, &results));
     interrupt_catch();
-    status result = folder_create(out);
-    if (result == STATUS_OK) result = make_runs(s, out, results, &t);
+    status result = make_runs(s, out, results, &t);
     cJSON_Delete(results);
     if (result == STATUS_OK) result = sweep_report(s, out);
     if (result == STATUS_OK && t.failed)
         result = fail("%s: %d of %d runs failed, the first: %s", s->path, t.failed, t.total, t.first_failure);
     free(t.first_failure);
+    return result;
+}
+
+/* The lock lies beside the folder, where no run can have its name. */
+status sweep_run(const sweep *s, const char *out) {
+    lock lock;
+    TRY(folder_create(out));
+    size_t length = strlen(out);
+    while (length > 1 && out[length - 1] == '/') length--;
+    char *path = xasprintf("%.*s.lock", (int)length, out);
+    status result = lock_take(&lock, path, "moec sweep");
+    free(path);
+    if (result == STATUS_OK) result = run_all(s, out);
+    lock_release(&lock);
     return result;
 }
 

@@ -17,13 +17,21 @@ sweep_result sweep_result_none(void) {
     return (sweep_result){.val_bpb = NAN, .val_bpb_blend = NAN, .val_bpb_ema = NAN, .val_bpb_packed = NAN};
 }
 
+/* *stream is NULL where there is no such file yet. */
+static status open_present(const char *path, FILE **stream) {
+    path_kind kind;
+    *stream = NULL;
+    TRY(path_look(path, &kind));
+    return kind == PATH_ABSENT ? STATUS_OK : file_open_stream(path, O_RDONLY, "r", stream);
+}
+
 /* ---- logs ---- */
 
 status sweep_read_log(const char *run, log_reader read, void *context) {
     char *path = path_join(run, "log.jsonl"), *line = NULL;
     size_t capacity = 0;
-    FILE *stream = fopen(path, "re");
-    status s = stream || errno == ENOENT ? STATUS_OK : fail("%s: cannot open: %s", path, strerror(errno));
+    FILE *stream;
+    status s = open_present(path, &stream);
     bool more = stream != NULL;
     while (more && getline(&line, &capacity, stream) > 0) {
         cJSON *record = cJSON_Parse(line);
@@ -123,14 +131,9 @@ static void add_numbers(cJSON *line, const sweep_result *r) {
     cJSON_AddNumberToObject(line, "artifact_bytes", r->artifact_bytes > 0 ? (double)r->artifact_bytes : NAN);
 }
 
-/* One write of the whole line: a reader sees all of it, or a last line without its end. */
 static status append(const char *path, const cJSON *line) {
     char *json = cJSON_PrintUnformatted(line), *text = xasprintf("%s\n", json);
-    size_t length = strlen(text);
-    int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    bool written = file >= 0 && write(file, text, length) == (ssize_t)length && fsync(file) == 0;
-    status s = written ? STATUS_OK : fail("%s: cannot write: %s", path, strerror(errno));
-    if (file >= 0) close(file);
+    status s = file_append(path, text, strlen(text));
     cJSON_free(json);
     free(text);
     return s;
@@ -193,32 +196,29 @@ static status keep_line(const sweep *s, cJSON *line, const char *path, int numbe
     return STATUS_OK;
 }
 
-/* What a killed write left behind the last whole line is cut, so that the next one starts on its own. */
+/* A last line without its end is a result if it is a whole object; else a write is under way, or was killed. */
 static status read_lines(const sweep *s, const char *path, FILE *stream, cJSON *results) {
     char *text = NULL;
     size_t capacity = 0;
     ssize_t length;
-    off_t whole = 0;
     status result = STATUS_OK;
     for (int number = 1; result == STATUS_OK && (length = getline(&text, &capacity, stream)) > 0; number++) {
-        if (text[length - 1] != '\n') break;
         cJSON *line = cJSON_Parse(text);
-        result = cJSON_IsObject(line) ? keep_line(s, line, path, number, results)
-                                      : fail("%s:%d: expected a JSON object, found something else", path, number);
+        if (cJSON_IsObject(line))
+            result = keep_line(s, line, path, number, results);
+        else if (text[length - 1] == '\n')
+            result = fail("%s:%d: expected a JSON object, found something else", path, number);
         cJSON_Delete(line);
-        whole = ftello(stream);
     }
     free(text);
-    if (result == STATUS_OK && ftruncate(fileno(stream), whole) != 0)
-        result = fail("%s: cannot cut a line that is not whole: %s", path, strerror(errno));
     return result;
 }
 
 status sweep_results(const sweep *s, const char *out, cJSON **results) {
     char *path = path_join(out, "results.jsonl");
-    FILE *stream = fopen(path, "r+e");
-    status result = stream || errno == ENOENT ? STATUS_OK : fail("%s: cannot open: %s", path, strerror(errno));
+    FILE *stream;
     *results = cJSON_CreateArray();
+    status result = open_present(path, &stream);
     if (stream) {
         result = read_lines(s, path, stream, *results);
         fclose(stream);
@@ -229,6 +229,32 @@ status sweep_results(const sweep *s, const char *out, cJSON **results) {
         *results = NULL;
     }
     return result;
+}
+
+/* ---- what a killed write left ---- */
+
+static status repair_end(const char *path, char *text, size_t count) {
+    const char *line_end = memrchr(text, '\n', count);
+    size_t whole = line_end ? (size_t)(line_end + 1 - text) : 0;
+    if (whole == count) return STATUS_OK;
+    cJSON *line = cJSON_Parse(text + whole);
+    bool is_result = cJSON_IsObject(line);
+    cJSON_Delete(line);
+    if (is_result) return file_append(path, "\n", 1);
+    return truncate(path, (off_t)whole) == 0
+               ? STATUS_OK
+               : fail("%s: cannot cut a line that is not whole: %s", path, strerror(errno));
+}
+
+status sweep_result_repair(const char *out) {
+    char *path = path_join(out, "results.jsonl");
+    uint8_t *text = NULL;
+    size_t count;
+    status s = path_exists(path) ? file_read(path, FILE_ANY_SIZE, &text, &count) : STATUS_OK;
+    if (text) s = repair_end(path, (char *)text, count);
+    free(text);
+    free(path);
+    return s;
 }
 
 const cJSON *sweep_result_find(const cJSON *results, const char *name, uint64_t seed) {

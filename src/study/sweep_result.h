@@ -21,6 +21,9 @@ char *sweep_run_folder(const sweep_variant *v, uint64_t seed, const char *out);
 /* Append the line, on the disk when it returns. What routers did comes from the run's log. */
 status sweep_result_add(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, const run_config *c,
                         const sweep_result *r);
+/* Before lines are added, and by who holds the sweep only: a last line that a killed write left is cut off, and one that lacks
+ * nothing but its line end gets it. */
+status sweep_result_repair(const char *out);
 /* The line of a run, or NULL. */
 const cJSON *sweep_result_find(const cJSON *results, const char *name, uint64_t seed);
 

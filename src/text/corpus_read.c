@@ -45,7 +45,7 @@ static status add_file(corpus *c, const char *path, bool named) {
     uint8_t *bytes;
     size_t count;
     if (interrupt_requested()) return STATUS_INTERRUPTED;
-    TRY(file_read(path, &bytes, &count));
+    TRY(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     char *text = (char *)bytes;
     status s = check_text(path, text, count);
     if (s != STATUS_OK && !named) {
@@ -100,10 +100,12 @@ static status check_name(const corpus *c, const char *name) {
 
 status corpus_add_domain(corpus *c, const char *name, const char *path) {
     TRY(check_name(c, name));
-    if (!path_exists(path)) return fail("domain \"%s\": %s: expected a folder or a file, found nothing", name, path);
+    path_kind kind;
+    TRY(fail_in(path_look(path, &kind), "domain \"%s\"", name));
+    if (kind == PATH_ABSENT) return fail("domain \"%s\": %s: expected a folder or a file, found nothing", name, path);
     c->domains[c->domain_count++] = (corpus_domain){.name = xstrdup(name), .path = xstrdup(path)};
     int64_t before = c->count;
-    TRY(path_is_folder(path) ? add_folder(c, path) : add_file(c, path, true));
+    TRY(kind == PATH_FOLDER ? add_folder(c, path) : add_file(c, path, true));
     const corpus_domain *domain = &c->domains[c->domain_count - 1];
     if (c->count == before)
         return fail(

@@ -100,7 +100,7 @@ status document_table_read(document_table *d, const char *shard_path, int64_t to
     size_t bytes;
     status s = STATUS_OK;
     if (path_exists(path)) {
-        s = file_read(path, &text, &bytes);
+        s = file_read(path, FILE_ANY_SIZE, &text, &bytes);
         if (s == STATUS_OK) s = checksums_check(path, text, bytes);
         if (s == STATUS_OK) s = document_table_parse(d, (char *)text, bytes, path, token_count);
     }

@@ -109,8 +109,12 @@ static status list_glob(const char *pattern, char ***paths, size_t *count) {
 }
 
 static status find_shards(const char *pattern, char ***paths, size_t *count) {
-    if (path_is_folder(pattern)) return list_folder(pattern, paths, count);
-    if (!path_exists(pattern)) return list_glob(pattern, paths, count);
+    path_kind kind;
+    *paths = NULL;
+    *count = 0;
+    TRY(path_look(pattern, &kind));
+    if (kind == PATH_FOLDER) return list_folder(pattern, paths, count);
+    if (kind == PATH_ABSENT) return list_glob(pattern, paths, count);
     *paths = xcalloc(1, sizeof **paths);
     (*paths)[0] = xstrdup(pattern);
     *count = 1;

@@ -80,7 +80,7 @@ status tokenizer_parse(tokenizer **out, const void *bytes, size_t count, const c
 status tokenizer_open(tokenizer **out, const char *path) {
     uint8_t *bytes;
     size_t count;
-    TRY(file_read(path, &bytes, &count));
+    TRY(file_read(path, TOKENIZER_MAX_BYTES, &bytes, &count));
     status s = checksums_check(path, bytes, count);
     if (s == STATUS_OK) s = tokenizer_parse(out, bytes, count, path);
     free(bytes);

@@ -16,6 +16,7 @@
 
 typedef struct tokenizer tokenizer;
 
+enum { TOKENIZER_MAX_BYTES = 64 << 20 }; /* of a file */
 /* The kind is chosen by what the file holds. */
 status tokenizer_open(tokenizer **out, const char *path);
 status tokenizer_parse(tokenizer **out, const void *bytes, size_t count, const char *where);

@@ -1,6 +1,8 @@
 #include "train/log.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,44 +13,211 @@ struct run_log {
     FILE *stream;
 };
 
-static status open_log(run_log **out, const char *path, const char *mode) {
-    FILE *stream = fopen(path, mode);
+static status open_log(run_log **out, const char *path, int flags) {
+    FILE *stream;
     *out = NULL;
-    if (!stream) return fail("%s: cannot open: %s", path, strerror(errno));
+    TRY(file_open_stream(path, O_WRONLY | O_APPEND | flags, "a", &stream));
     *out = xmalloc(sizeof **out);
     **out = (run_log){.path = xstrdup(path), .stream = stream};
     return STATUS_OK;
 }
 
 status run_log_create(run_log **out, const char *path) {
-    return open_log(out, path, "we");
+    return open_log(out, path, O_CREAT | O_TRUNC);
 }
 
-/* Whether a line is a whole record that a run resumed at `step` keeps. */
-static bool line_stays(const char *line, int64_t step) {
-    size_t length = strlen(line);
-    if (length == 0 || line[length - 1] != '\n') return false;
-    cJSON *record = cJSON_Parse(line);
-    const cJSON *number = cJSON_GetObjectItemCaseSensitive(record, "step");
-    bool stays = cJSON_IsObject(record) && !(cJSON_IsNumber(number) && number->valuedouble > (double)step);
+static void add_looks(cJSON *record, const step_record *s) {
+    cJSON_DeleteItemFromObjectCaseSensitive(record, "val_bpb"); /* where only the average's was missing */
+    if (s->has_val) cJSON_AddNumberToObject(record, "val_bpb", s->val_bpb);
+    if (s->has_val_ema) cJSON_AddNumberToObject(record, "val_bpb_ema", s->val_bpb_ema);
+}
+
+/* ---- an older log, line by line ---- */
+
+typedef enum line_state {
+    LINE_KEPT,   /* a record that a run resumed at a step keeps */
+    LINE_LATER,  /* that of a later step */
+    LINE_DAMAGED /* no record */
+} line_state;
+
+/* The record on a line, or NULL. A NUL in it would hide what follows. */
+static cJSON *parse_line(const char *line, size_t length) {
+    const char *end;
+    cJSON *record = memchr(line, 0, length) ? NULL : cJSON_ParseWithOpts(line, &end, true);
+    if (cJSON_IsObject(record)) return record;
     cJSON_Delete(record);
-    return stays;
+    return NULL;
 }
 
-status run_log_continue(run_log **out, const char *path, int64_t step) {
-    TRY(open_log(out, path, access(path, F_OK) == 0 ? "r+e" : "w+e"));
-    FILE *stream = (*out)->stream;
+/* Of a step's own record, or of the one before it where a run was resumed; 0 for others. */
+static double step_of(const cJSON *record) {
+    const cJSON *step = cJSON_GetObjectItemCaseSensitive(record, "step");
+    const cJSON *from = cJSON_GetObjectItemCaseSensitive(record, "from_step");
+    return cJSON_IsNumber(step) ? step->valuedouble : cJSON_IsNumber(from) ? from->valuedouble : 0;
+}
+
+static bool is_record_of(const cJSON *record, int64_t step) {
+    const cJSON *number = cJSON_GetObjectItemCaseSensitive(record, "step");
+    return cJSON_IsNumber(number) && number->valuedouble == (double)step;
+}
+
+static line_state look_at_line(const char *line, size_t length, int64_t step) {
+    cJSON *record = parse_line(line, length);
+    line_state state = !record ? LINE_DAMAGED : step_of(record) > (double)step ? LINE_LATER : LINE_KEPT;
+    cJSON_Delete(record);
+    /* A step's line is on the disk before its checkpoint: one that was cut short is that of a later step. */
+    return state == LINE_DAMAGED && line[length - 1] != '\n' ? LINE_LATER : state;
+}
+
+/* What a log has for a run that goes on behind a step. */
+typedef struct survey {
+    off_t kept;    /* bytes of the records that stay, as far as nothing that goes is between them */
+    bool together; /* they are all that stays */
+    int64_t damaged;
+} survey;
+
+static survey survey_lines(FILE *stream, int64_t step) {
+    survey v = {.together = true};
+    bool gap = false;
     char *line = NULL;
     size_t capacity = 0;
-    off_t end = 0;
-    while (getline(&line, &capacity, stream) > 0 && line_stays(line, step)) end = ftello(stream);
+    for (ssize_t length; (length = getline(&line, &capacity, stream)) > 0;) {
+        line_state state = look_at_line(line, (size_t)length, step);
+        v.damaged += state == LINE_DAMAGED;
+        if (state == LINE_KEPT && !gap && line[length - 1] == '\n')
+            v.kept = ftello(stream);
+        else
+            v.together = v.together && state != LINE_KEPT;
+        gap = gap || state != LINE_KEPT;
+    }
     free(line);
-    if (fseeko(stream, end, SEEK_SET) == 0 && ftruncate(fileno(stream), end) == 0) return STATUS_OK;
-    status failed = fail("%s: cannot cut it behind step %lld: %s", path, (long long)step, strerror(errno));
-    run_log_close(*out);
-    *out = NULL;
-    return failed;
+    return v;
 }
+
+status run_log_check(const char *path) {
+    FILE *stream;
+    if (!path_exists(path)) return STATUS_OK;
+    TRY(file_open_stream(path, O_RDONLY, "r", &stream));
+    char *line = NULL;
+    size_t capacity = 0;
+    ssize_t length = getline(&line, &capacity, stream);
+    cJSON *record = length > 0 ? parse_line(line, (size_t)length) : NULL;
+    bool replaceable = length <= 0 || cJSON_HasObjectItem(record, "record");
+    cJSON_Delete(record);
+    free(line);
+    fclose(stream);
+    if (replaceable) return STATUS_OK;
+    return fail("%s: expected nothing or the log of an older run to replace, found another file", path);
+}
+
+/* ---- writing it anew ---- */
+
+static void put_line(file_writer *w, const char *line, size_t length) {
+    file_write(w, line, length);
+    if (line[length - 1] != '\n') file_write(w, "\n", 1);
+}
+
+/* `added` (may be NULL): what the record of `step` is to get. */
+static void copy_lines(FILE *from, file_writer *w, int64_t step, const step_record *added) {
+    char *line = NULL;
+    size_t capacity = 0;
+    for (ssize_t length; (length = getline(&line, &capacity, from)) > 0;) {
+        if (look_at_line(line, (size_t)length, step) != LINE_KEPT) continue;
+        cJSON *record = added ? parse_line(line, (size_t)length) : NULL;
+        if (is_record_of(record, step)) {
+            add_looks(record, added);
+            char *text = cJSON_PrintUnformatted(record);
+            put_line(w, text, strlen(text));
+            cJSON_free(text);
+        } else {
+            put_line(w, line, (size_t)length);
+        }
+        cJSON_Delete(record);
+    }
+    free(line);
+}
+
+static status rewrite(const char *path, int64_t step, const step_record *added) {
+    FILE *from;
+    file_writer w;
+    TRY(file_open_stream(path, O_RDONLY, "r", &from));
+    status s = file_create(&w, path);
+    if (s == STATUS_OK) {
+        copy_lines(from, &w, step, added);
+        s = file_commit(&w);
+    }
+    fclose(from);
+    return s;
+}
+
+static status set_aside(const char *path, char **aside) {
+    uint8_t *bytes;
+    size_t count;
+    *aside = xasprintf("%s.damaged", path);
+    for (int i = 2; path_exists(*aside); i++) {
+        free(*aside);
+        *aside = xasprintf("%s.damaged-%d", path, i);
+    }
+    TRY(file_read(path, FILE_ANY_SIZE, &bytes, &count));
+    status s = file_write_whole(*aside, bytes, count);
+    free(bytes);
+    return s;
+}
+
+static status repair(const char *path, int64_t step, int64_t damaged, char **note) {
+    char *aside = NULL;
+    status s = damaged ? set_aside(path, &aside) : STATUS_OK;
+    if (s == STATUS_OK) s = rewrite(path, step, NULL);
+    if (s == STATUS_OK && damaged)
+        *note =
+            xasprintf("%s: %lld damaged lines are left out; the file with them is %s", path, (long long)damaged, aside);
+    free(aside);
+    return s;
+}
+
+status run_log_continue(run_log **out, const char *path, int64_t step, char **note) {
+    FILE *stream;
+    *out = NULL;
+    *note = NULL;
+    TRY(file_open_stream(path, O_RDWR | O_CREAT, "r+", &stream));
+    survey v = survey_lines(stream, step);
+    status s = ferror(stream) ? fail("%s: cannot read: %s", path, strerror(errno)) : STATUS_OK;
+    bool cut = v.together && !v.damaged;
+    if (s == STATUS_OK && cut && ftruncate(fileno(stream), v.kept) != 0)
+        s = fail("%s: cannot cut it behind step %lld: %s", path, (long long)step, strerror(errno));
+    fclose(stream);
+    if (s == STATUS_OK && !cut) s = repair(path, step, v.damaged, note);
+    return s == STATUS_OK ? open_log(out, path, 0) : s;
+}
+
+status run_log_find(const run_log *l, int64_t step, cJSON **record) {
+    FILE *stream;
+    char *line = NULL;
+    size_t capacity = 0;
+    *record = NULL;
+    TRY(file_open_stream(l->path, O_RDONLY, "r", &stream));
+    for (ssize_t length; !*record && (length = getline(&line, &capacity, stream)) > 0;) {
+        cJSON *found = parse_line(line, (size_t)length);
+        if (is_record_of(found, step))
+            *record = found;
+        else
+            cJSON_Delete(found);
+    }
+    free(line);
+    fclose(stream);
+    return STATUS_OK;
+}
+
+status run_log_amend(run_log *l, const step_record *s) {
+    FILE *stream;
+    TRY(rewrite(l->path, s->step, s));
+    TRY(file_open_stream(l->path, O_WRONLY | O_APPEND, "a", &stream)); /* another file has the name now */
+    fclose(l->stream);
+    l->stream = stream;
+    return STATUS_OK;
+}
+
+/* ---- writing ---- */
 
 void run_log_close(run_log *l) {
     if (!l) return;
@@ -132,7 +301,6 @@ status run_log_step(run_log *l, step_record *s) {
     if (s->routed) cJSON_AddItemToObject(record, "experts", routing_record(s));
     if (s->events) cJSON_AddItemToObject(record, "events", s->events);
     s->events = NULL;
-    if (s->has_val) cJSON_AddNumberToObject(record, "val_bpb", s->val_bpb);
-    if (s->has_val_ema) cJSON_AddNumberToObject(record, "val_bpb_ema", s->val_bpb_ema);
+    add_looks(record, s);
     return run_log_write(l, record);
 }

@@ -26,12 +26,19 @@ void step_record_free(step_record *r);
 
 typedef struct run_log run_log;
 
+/* That a new log may stand at `path`: nothing is there, or an older log. */
+status run_log_check(const char *path);
 status run_log_create(run_log **out, const char *path); /* empty, whatever was there */
-/* Cut what lies behind the record of `step` (and a last line that is not whole) and go on from there. */
-status run_log_continue(run_log **out, const char *path, int64_t step);
+/* Go on behind the record of `step`: the records of later steps go, and a last line that is not whole. Where lines are
+ * damaged, those that can be read are kept and the file as it was is set aside; *note (a new string, else NULL) says so. */
+status run_log_continue(run_log **out, const char *path, int64_t step, char **note);
 void run_log_close(run_log *l);
 status run_log_write(run_log *l, cJSON *record); /* deletes the record */
 status run_log_step(run_log *l, step_record *s); /* deletes s->events */
 status run_log_sync(run_log *l);
+/* The record of `step`, to be cJSON_Delete'd; *record is NULL where there is none. */
+status run_log_find(const run_log *l, int64_t step, cJSON **record);
+/* What the record of the log's last step lacks: s's looks at held-out text. The file is written anew. */
+status run_log_amend(run_log *l, const step_record *s);
 
 #endif

@@ -1,5 +1,6 @@
 #include "train/session.h"
 #include "base/memory.h"
+#include "store/checkpoint_folder.h"
 #include "train/events.h"
 #include "train/schedule.h"
 #include <inttypes.h>
@@ -53,7 +54,6 @@ static status create_states(session *s) {
 }
 
 static status start_fresh(session *s) {
-    TRY(model_config_check(&s->config.model));
     TRY(model_create(&s->m, &s->config.model, s->k, MODEL_TRAIN));
     TRY(model_init(s->m, s->config.train.seed));
     return create_states(s);
@@ -123,20 +123,41 @@ static status load_checkpoint(session *s, const checkpoint *c) {
     return STATUS_OK;
 }
 
-static status open_model(session *s, bool resume) {
+static status open_model(session *s, train_start start) {
+    if (start == TRAIN_OVERWRITE) return start_fresh(s);
     checkpoint *c;
     TRY(checkpoint_open(&c, s->config.train.run));
     status result = STATUS_OK;
-    if (c && !resume)
+    if (c && start == TRAIN_NEW)
         result = fail_usage("%s already holds checkpoints: --resume goes on from them, --overwrite begins anew",
                             s->config.train.run);
-    else if (c)
-        result = load_checkpoint(s, c);
-    else if (resume && !path_is_folder(s->config.train.run))
-        result = fail("%s: no run to resume there", s->config.train.run);
     else
-        result = start_fresh(s);
+        result = c ? load_checkpoint(s, c) : start_fresh(s);
     checkpoint_close(c);
+    return result;
+}
+
+/* ---- the run's folder ---- */
+
+static status take_folder(session *s, train_start start) {
+    const char *run = s->config.train.run;
+    path_kind kind;
+    TRY(path_look(run, &kind));
+    if (start == TRAIN_RESUME && kind != PATH_FOLDER) return fail("%s: no run to resume there", run);
+    TRY(folder_create(run));
+    char *path = path_join(run, "lock");
+    status result = lock_take(&s->lock, path, "moec train");
+    free(path);
+    return result;
+}
+
+/* Its log is emptied when the new one is opened. */
+static status clear_folder(session *s) {
+    char *checkpoints = path_join(s->config.train.run, "checkpoints"), *kept;
+    status result = checkpoint_clear(checkpoints, &kept);
+    if (kept) session_say(s, "kept, since moec train did not make it: %s", kept);
+    free(kept);
+    free(checkpoints);
     return result;
 }
 
@@ -166,9 +187,13 @@ static status write_header(session *s) {
     return run_log_write(s->log, record);
 }
 
-static status open_log(session *s) {
-    char *path = path_join(s->config.train.run, "log.jsonl");
-    status result = s->state.step ? run_log_continue(&s->log, path, s->state.step) : run_log_create(&s->log, path);
+static status open_log(session *s, train_start start) {
+    char *path = path_join(s->config.train.run, "log.jsonl"), *note = NULL;
+    status result = s->state.step ? run_log_continue(&s->log, path, s->state.step, &note) : run_log_check(path);
+    if (result == STATUS_OK && start == TRAIN_OVERWRITE) result = clear_folder(s);
+    if (result == STATUS_OK && !s->state.step) result = run_log_create(&s->log, path);
+    if (note) session_say(s, "%s", note);
+    free(note);
     free(path);
     return result == STATUS_OK ? write_header(s) : result;
 }
@@ -190,15 +215,16 @@ static void say_start(const session *s) {
         session_say(s, "resumed at step %" PRId64 " after %.0f s of training", s->state.step, s->state.seconds);
 }
 
-status session_open(session *s, const run_config *config, bool resume) {
+status session_open(session *s, const run_config *config, train_start start) {
     *s = (session){.config = *config, .saved_step = -1};
     TRY(device_open(s->config.train.device, s->config.train.dtype, &s->k));
     TRY(open_tokenizer(s));
     TRY(open_data(s));
-    TRY(open_model(s, resume));
-    TRY(folder_create(s->config.train.run));
+    TRY(model_config_check(&s->config.model));
+    TRY(take_folder(s, start));
+    TRY(open_model(s, start));
+    TRY(open_log(s, start));
     TRY(write_config(s));
-    TRY(open_log(s));
     s->progress = progress_start("train");
     s->progress.started -= s->state.seconds; /* elapsed and left are those of the whole training */
     s->saved_at = clock_seconds();
@@ -215,6 +241,7 @@ void session_close(session *s) {
     heldout_close(&s->held_out);
     if (s->data) loader_close(s->data);
     if (s->tok) tokenizer_close(s->tok);
+    lock_release(&s->lock);
     *s = (session){0};
 }
 

@@ -2,10 +2,12 @@
 #ifndef MOEC_TRAIN_SESSION_H
 #define MOEC_TRAIN_SESSION_H
 
+#include "base/lock.h"
 #include "base/progress.h"
 #include "eval/heldout.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
+#include "train/train.h"
 
 typedef struct session {
     run_config config; /* a shallow copy with what only the data knows filled in (vocab_size) */
@@ -18,14 +20,16 @@ typedef struct session {
     optimizer *o;
     average *e; /* NULL: none is kept */
     run_log *log;
+    lock lock; /* of the run's folder */
     progress progress;
     train_state state;
     int64_t saved_step; /* of the newest checkpoint, −1: there is none */
     double saved_at;    /* clock_seconds() then, or at the start */
+    bool look_cut;      /* Ctrl-C ended a look at held-out text, which is to be made when the run is resumed */
 } session;
 
-/* Everything up to the first step. A run folder that already holds checkpoints is refused unless it is resumed. */
-status session_open(session *s, const run_config *config, bool resume);
+/* Everything up to the first step. What an older run left goes only when nothing else can be wrong any more. */
+status session_open(session *s, const run_config *config, train_start start);
 void session_close(session *s); /* fine after a failed session_open */
 /* Save a checkpoint of the state, unless this step has one. */
 status session_save(session *s);

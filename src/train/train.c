@@ -90,13 +90,18 @@ static status train_step(session *s, step_record *record) {
 static status look_at(session *s, bool averaged, double *bits, bool *found) {
     status outcome = session_look(s, averaged, bits);
     *found = outcome == STATUS_OK;
+    s->look_cut |= outcome == STATUS_INTERRUPTED;
     return outcome == STATUS_INTERRUPTED ? STATUS_OK : outcome;
+}
+
+static bool look_due(const session *s) {
+    const int64_t every = s->config.train.val_every;
+    return every > 0 && s->state.step > 0 && (s->state.step % every == 0 || finished(s));
 }
 
 /* The held-out text, every val_every steps and at the end, where the average is looked at too. */
 static status look(session *s, step_record *record) {
-    const train_config *c = &s->config.train;
-    if (c->val_every <= 0 || (s->state.step % c->val_every != 0 && !finished(s))) return STATUS_OK;
+    if (!look_due(s)) return STATUS_OK;
     TRY(look_at(s, false, &record->val_bpb, &record->has_val));
     if (finished(s) && average_begun(s->e)) TRY(look_at(s, true, &record->val_bpb_ema, &record->has_val_ema));
     char averaged[64] = "", routing[ROUTING_SUMMARY];
@@ -106,6 +111,23 @@ static status look(session *s, step_record *record) {
         session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s%s%s", s->state.step, record->val_bpb, averaged,
                     routing[0] ? "; " : "", routing);
     return STATUS_OK;
+}
+
+/* A look that was due at the step that the run is resumed from, and that Ctrl-C ended: its record goes without it. */
+static status make_up_for_look(session *s) {
+    cJSON *logged;
+    if (!look_due(s)) return STATUS_OK;
+    TRY(run_log_find(s->log, s->state.step, &logged));
+    bool complete = !logged || (cJSON_HasObjectItem(logged, "val_bpb") &&
+                                (!finished(s) || !average_begun(s->e) || cJSON_HasObjectItem(logged, "val_bpb_ema")));
+    cJSON_Delete(logged);
+    if (complete) return STATUS_OK;
+    step_record *record = xcalloc(1, sizeof *record);
+    record->step = s->state.step;
+    status outcome = look(s, record);
+    if (outcome == STATUS_OK && !s->look_cut) outcome = run_log_amend(s->log, record);
+    free(record);
+    return outcome;
 }
 
 static void say_warning(void *context, const char *line) {
@@ -171,7 +193,7 @@ static status train_loop(session *s, train_result *result) {
     return outcome;
 }
 
-/* Ctrl-C came before the end: the step was finished, and the state is on the disk. */
+/* Ctrl-C came before the end, or before the last look's: the step was finished, and the state is on the disk. */
 static status interrupted(session *s) {
     TRY(save(s));
     fail("interrupted after step %" PRId64 ", which is saved; --resume goes on from there", s->state.step);
@@ -179,8 +201,9 @@ static status interrupted(session *s) {
 }
 
 static status train_session(session *s, train_result *result) {
-    TRY(train_loop(s, result));
-    if (!finished(s)) return interrupted(s);
+    TRY(make_up_for_look(s));
+    if (!s->look_cut) TRY(train_loop(s, result));
+    if (!finished(s) || s->look_cut) return interrupted(s);
     TRY(save(s));
     char detail[128];
     snprintf(detail, sizeof detail, isnan(result->loss) ? "%" PRId64 " steps" : "%" PRId64 " steps  loss %.4f",
@@ -189,10 +212,10 @@ static status train_session(session *s, train_result *result) {
     return STATUS_OK;
 }
 
-status train_run(const run_config *config, bool resume, train_result *result) {
+status train_run(const run_config *config, train_start start, train_result *result) {
     session s;
     *result = (train_result){.loss = NAN};
-    status outcome = session_open(&s, config, resume);
+    status outcome = session_open(&s, config, start);
     if (outcome == STATUS_OK) {
         interrupt_catch();
         outcome = train_session(&s, result);

@@ -4,14 +4,21 @@
 
 #include "train/checkpoint.h"
 
+/* How a training begins. */
+typedef enum train_start {
+    TRAIN_NEW,      /* from scratch; a run folder that holds checkpoints is refused */
+    TRAIN_RESUME,   /* from its newest checkpoint, from scratch where there is none yet */
+    TRAIN_OVERWRITE /* from scratch: its checkpoints and its log go */
+} train_start;
+
 typedef struct train_result {
     train_state state;
     double loss;              /* of the last step; NaN when none was made */
     double tokens_per_second; /* over the training time */
 } train_result;
 
-/* Train from scratch, or, with resume, from the newest whole checkpoint of config->run. Writes checkpoints and
- * log.jsonl; shows progress on stderr. STATUS_INTERRUPTED after Ctrl-C, when the step was finished and saved. */
-status train_run(const run_config *config, bool resume, train_result *result);
+/* Train as the configuration says. Holds config->run (a lock that says who it is), writes checkpoints and log.jsonl there and
+ * shows progress on stderr. STATUS_INTERRUPTED after Ctrl-C, when the step was finished and saved. */
+status train_run(const run_config *config, train_start start, train_result *result);
 
 #endif

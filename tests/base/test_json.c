@@ -70,6 +70,8 @@ static void broken_files_name_the_line(void **state) {
         assert_null(root);
     }
     cJSON *root;
+    assert_ok(file_write_whole(path, "{}\n\0 {", 6)); /* what stands behind a NUL is not passed over */
+    assert_fails(json_read_file(path, &root), "bad.json: not valid JSON, line 2");
     assert_fails(json_read_file("/nowhere/x.json", &root), "/nowhere/x.json: cannot open: No such file");
     free(path);
     scratch_remove(folder);

@@ -112,7 +112,7 @@ absent "$work/new"
 
 # ---- artifacts ----
 damaged() { # MESSAGE
-    for command in eval generate; do refuses 1 "$work/bad.moec: $1" "$moec" $command "$work/bad.moec"; done
+    for command in eval generate inspect; do refuses 1 "$work/bad.moec: $1" "$moec" $command "$work/bad.moec"; done
 }
 bytes=$(wc -c <"$artifact")
 cp "$artifact" "$work/bad.moec" && shorten "$work/bad.moec" 10
@@ -188,11 +188,14 @@ refuses 2 "PROMPT: expected UTF-8 text, found the byte 0xFF at byte offset 1" \
 # ---- what cannot be written, before the work: nothing takes the place of a pipe or a device ----
 cp "$artifact" "$work/before"
 mkfifo "$work/pipe"
-refuses 1 "$work/pipe: expected a file to replace or nothing, found a device or pipe" "$moec" pack "$work/run" -o "$work/pipe"
+refuses 1 "$work/pipe: expected a file to replace or nothing, found a pipe" "$moec" pack "$work/run" -o "$work/pipe"
 [ -p "$work/pipe" ] || complain "a file took the place of a pipe"
 refuses 1 "$work/text: expected a file to replace or nothing, found a folder" "$moec" pack "$work/run" -o "$work/text"
 refuses 1 "$work/nowhere/x: cannot create" "$moec" pack "$work/run" -o "$work/nowhere/x"
 refuses 1 "expected at most 100 bytes (the budget)" "$moec" pack "$work/run" --budget 100
+for option in step embed-step; do
+    refuses 2 "--$option: expected a number from 0 to 1, found \`1.5\`" "$moec" pack "$work/run" --$option 1.5
+done
 MOEC_FAIL_WRITE_AFTER=9000 refuses 1 "$artifact: cannot write beyond byte 9000: No space left" "$moec" pack "$work/run"
 cmp "$work/before" "$artifact" || complain "a pack that failed changed the artifact"
 for limit in 0 5000 20000; do
@@ -202,13 +205,30 @@ done
 for leftover in "$work"/*.tmp-* "$work"/run/*.tmp-* "$work/full"; do absent "$leftover"; done
 
 # ---- Ctrl-C while it speaks, and nobody who listens ----
+: >"$work/out" # what the last one said must not count
 "$moec" generate "$artifact" 'the cat' --tokens 1000000 --temperature 0 >"$work/out" 2>"$work/err" &
 child=$!
 until [ "$(wc -c <"$work/out")" -gt 50 ] || ! kill -0 "$child" 2>"$work/dd"; do sleep 0.02; done
 kill -INT "$child"
 wait "$child"
 [ $? -eq 130 ] || complain "generate: expected exit 130 after an interruption: $(cat "$work/err")"
-refuses 1 "stdout: " sh -c "'$moec' inspect '$artifact' >&-"
+for command in "inspect '$artifact'" "generate '$artifact' hello --tokens 5" --version 'train --keys'; do
+    refuses 1 "stdout: cannot write: " sh -c "'$moec' $command >&-"
+    [ ! -c /dev/full ] || refuses 1 "stdout: cannot write: No space left" sh -c "'$moec' $command >/dev/full"
+done
+
+# ---- a closed stderr: what is meant for it does not end in the file that is opened next ----
+train quiet steps=2 log_every=1 checkpoint_every=1 >"$work/out" 2>&- || complain "no training without a stderr"
+grep -v '^{"record":' "$work/quiet/log.jsonl" && complain "lines for stderr are in the log"
+: >"$work/out" # what the last one said must not count
+"$moec" generate "$artifact" 'the cat' --tokens 1000000 --temperature 0 >"$work/out" 2>&- <&- &
+child=$!
+until [ "$(wc -c <"$work/out")" -gt 50 ] || ! kill -0 "$child" 2>"$work/dd"; do sleep 0.02; done
+for descriptor in 0 2; do
+    [ "$(readlink "/proc/$child/fd/$descriptor")" = /dev/null ] || complain "descriptor $descriptor is a file"
+done
+kill -INT "$child"
+wait "$child"
 
 # ---- a partial look is not the run's result ----
 works "$moec" eval "$work/run"

@@ -34,6 +34,18 @@ cmp "$work/a/tokenizer.model" "$work/again/a/tokenizer.model" || complain "the t
 expect 1 data "$work" --domain c=src --overwrite
 says err "data.json to replace"
 
+# What fails leaves the old folder as it was, and nothing beside it.
+cp -r "$work/a" "$work/before"
+MOEC_FAIL_WRITE_AFTER=20000 expect 1 data "$work/a" --domain c=src --vocab 400 --overwrite --max-bytes 100000
+says err "No space left"
+expect 1 data "$work/a" --domain x=/nowhere --overwrite
+diff -r "$work/before" "$work/a" >&2 || complain "a run that failed changed the folder that it was to replace"
+for left in "$work"/a.*; do [ ! -e "$left" ] || complain "$left was left behind"; done
+echo mine >"$work/a/notes.txt"
+expect 0 data "$work/a" --domain c=src --vocab 400 --overwrite --max-bytes 100000
+says out "kept, since moec data did not make it: $work/a/notes.txt"
+[ "$(cat "$work/a/notes.txt")" = mine ] || complain "a file that moec data did not make is gone"
+
 printf 'abc\377def' >"$work/latin.txt"
 : >"$work/empty.txt"
 refuses 1 "latin.txt: expected UTF-8 text, found the byte 0xFF at byte offset 3" "$work/new" --domain "x=$work/latin.txt"

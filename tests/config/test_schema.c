@@ -8,7 +8,7 @@ static char *written(const toy *t) {
     uint8_t *bytes;
     size_t count;
     assert_ok(config_write(&toy_schema, t, path));
-    assert_ok(file_read(path, &bytes, &count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     free(path);
     scratch_remove(folder);
     return (char *)bytes;

@@ -3,6 +3,9 @@
 #include "formats/safetensors.h"
 #include <math.h>
 #include <stdio.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const char parity[] = "../shared/parity/upcycle_loop";
 
@@ -78,10 +81,80 @@ static void bad_headers(void **state) {
         {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
          "\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}",
          2, "tensor a: the name occurs twice"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"dtype\":\"I8\"}}", 1,
+         "tensor a: \"dtype\" occurs twice"},
+        {"{\"a\":{\"dtype\":7,\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "tensor a: no \"dtype\""},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":7,\"data_offsets\":[0,1]}}", 1, "tensor a: no \"shape\""},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1,2]}}", 1, "\"data_offsets\" are not two sizes"},
+        {"{\"a\\u0000b\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "not valid JSON (at byte 9)"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},}", 1, "not valid JSON"},
+        {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}", 1, "not valid JSON"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_fails(parse(cases[i].header, cases[i].data_bytes), cases[i].part);
         assert_non_null(strstr(error_message(), "x.safetensors: "));
+    }
+}
+
+/* `count` times the pattern, with a number for its "#", between `head` and `tail`; free() it. */
+static char *repeat(const char *head, const char *pattern, const char *tail, int count) {
+    char *text = NULL;
+    size_t bytes;
+    FILE *out = open_memstream(&text, &bytes);
+    fputs(head, out);
+    for (int i = 0; i < count; i++)
+        for (const char *c = pattern; *c; c++) *c == '#' ? fprintf(out, "%x", (unsigned)i) : fputc(*c, out);
+    fputs(tail, out);
+    fclose(out);
+    return text;
+}
+
+/* Bytes that this process has had in memory at most, the file's pages apart. */
+static size_t peak_memory(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
+/* Some 8 MB of header, in whichever way that is hardest. Time is bounded by the test's own limit: each takes a moment. */
+static void large_headers_are_bounded(void **state) {
+    (void)state;
+    const struct {
+        const char *head, *pattern, *tail, *part; /* part NULL: a good header */
+        int count;
+    } cases[] = {
+        {"{", "\"#\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},",
+         "\"\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", NULL, 130000},
+        {"{\"__metadata__\":{", "\"#\":{},", "\"\":0}}", "expected 0 bytes of data, found 1", 600000},
+        {"{\"a\":{\"x\":[", "[],", "0]}}", "no \"dtype\"", 2500000},
+        {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1],\"shape\":[", "1,", "1]}}", "more than 4 dimensions",
+         4000000},
+        {"{", "\"#\":0,", "\"\":0}", "tensor 0: expected a JSON object", 800000},
+        {"{\"", "\\u20ac", "\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", NULL, 1250000},
+        {"", "[", "", "not valid JSON", 8000000},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *header = repeat(cases[i].head, cases[i].pattern, cases[i].tail, cases[i].count);
+        size_t count, length = strlen(header);
+        uint8_t *bytes = make(header, 1, &count);
+        free(header);
+        safetensors s;
+        pid_t child = fork(); /* the peak is a process's, and that of making the header must not hide it */
+        if (child == 0) {
+            size_t before = peak_memory();
+            status outcome = safetensors_parse(&s, "x.safetensors", bytes, count);
+            size_t used = peak_memory() - before;
+            if (outcome != STATUS_OK && (!cases[i].part || !strstr(error_message(), cases[i].part))) _exit(1);
+            if (outcome == STATUS_OK && cases[i].part) _exit(2);
+            _exit(used > 5 * length / 2 ? 3 : 0);
+        }
+        int result;
+        assert_int_equal(waitpid(child, &result, 0), child);
+#ifdef __SANITIZE_ADDRESS__ /* has memory of its own for each byte */
+        if (WEXITSTATUS(result) == 3) result = 0;
+#endif
+        if (result != 0) fail_msg("case %zu: outcome %d", i, result >> 8);
+        free(bytes);
     }
 }
 
@@ -181,7 +254,7 @@ static void every_truncation_is_refused(void **state) {
     uint8_t *bytes;
     size_t count;
     assert_ok(safetensors_write(path, examples, EXAMPLES, NULL));
-    assert_ok(file_read(path, &bytes, &count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     for (size_t length = 0; length < count; length++) {
         uint8_t *part = xmalloc(length); /* of its own, so that AddressSanitizer sees a read beyond it */
         memcpy(part, bytes, length);
@@ -205,7 +278,7 @@ static void changed_headers_stay_within_the_file(void **state) {
     size_t count;
     uint64_t header;
     assert_ok(safetensors_write(path, examples, EXAMPLES, NULL));
-    assert_ok(file_read(path, &bytes, &count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     memcpy(&header, bytes, 8);
     for (size_t i = 0; i < 8 + header; i++)
         for (int bit = 0; bit < 8; bit++) {
@@ -275,6 +348,7 @@ int main(void) {
         cmocka_unit_test(good_headers),
         cmocka_unit_test(bad_headers),
         cmocka_unit_test(bad_header_lengths),
+        cmocka_unit_test(large_headers_are_bounded),
         in_scratch(round_trip),
         in_scratch(numbers_are_converted),
         in_scratch(every_truncation_is_refused),

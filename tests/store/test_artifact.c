@@ -253,9 +253,9 @@ static void the_same_model_gives_the_same_bytes(void **state) {
     uint8_t *first, *second;
     size_t first_count, second_count;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_ok(file_read(f->path, &first, &first_count));
+    assert_ok(file_read(f->path, FILE_ANY_SIZE, &first, &first_count));
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_ok(file_read(f->path, &second, &second_count));
+    assert_ok(file_read(f->path, FILE_ANY_SIZE, &second, &second_count));
     assert_int_equal(first_count, second_count);
     assert_memory_equal(first, second, first_count);
     free(first);
@@ -285,6 +285,19 @@ static void bad_weights_and_options_are_refused(void **state) {
     pack_options o = tiny_options();
     o.quant.bits = 1;
     assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "bits");
+    const double steps[] = {-0.1, 1.5, NAN};
+    for (int i = 0; i < 3; i++) {
+        o = tiny_options();
+        o.quant.least_step = steps[i];
+        assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "step: expected a number from 0 to 1.2");
+        o = tiny_options();
+        o.quant.embed_least_step = steps[i];
+        assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL),
+                     "embed_step: expected a number from 0 to 1.2");
+    }
+    o = tiny_options();
+    o.context_tokens = 0;
+    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "context_tokens: expected at least one token");
     o = tiny_options();
     for (int kind = 0; kind < 2; kind++) {
         const char *name = kind ? "blocks.2.resid_mix" : "blocks.0.attn.c_k.weight";
@@ -334,7 +347,7 @@ static void every_truncation_is_an_error(void **state) {
     uint8_t *bytes;
     size_t count;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_ok(file_read(f->path, &bytes, &count));
+    assert_ok(file_read(f->path, FILE_ANY_SIZE, &bytes, &count));
     assert_ok(artifact_parse(bytes, count, "whole", NULL, MODEL_RUN, NULL, NULL, NULL));
     for (size_t left = 0; left < count; left = next_place(left)) {
         uint8_t *part = malloc(left + 1); /* its own block, so that a sanitizer sees a read beyond it */
@@ -352,7 +365,7 @@ static void every_flipped_bit_is_an_error(void **state) {
     uint8_t *bytes;
     size_t count;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_ok(file_read(f->path, &bytes, &count));
+    assert_ok(file_read(f->path, FILE_ANY_SIZE, &bytes, &count));
     for (size_t at = 0; at < count; at = next_place(at)) {
         bytes[at] ^= (uint8_t)(1 << at % 8);
         assert_fails(artifact_parse(bytes, count, "flip.moec", NULL, MODEL_RUN, NULL, NULL, NULL), "flip.moec");
@@ -370,7 +383,7 @@ static void damage_behind_the_checksum_is_survived(void **state) {
     uint8_t *bytes;
     size_t count;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
-    assert_ok(file_read(f->path, &bytes, &count));
+    assert_ok(file_read(f->path, FILE_ANY_SIZE, &bytes, &count));
     rng r = rng_seed(1);
     int refused = 0;
     for (int trial = 0; trial < 800; trial++) {
@@ -420,10 +433,19 @@ static void the_tokenizer_comes_back(void **state) {
     tokenizer_bytes(back_tok, &back_bytes, &back_count);
     assert_int_equal(count, back_count);
     assert_memory_equal(bytes, back_bytes, count);
+    tokenizer_close(back_tok);
+    model_destroy(back);
+
+    /* Without a device there is no model, but there is a tokenizer. */
+    uint8_t *file;
+    assert_ok(file_read(f->path, FILE_ANY_SIZE, &file, &count));
+    assert_ok(artifact_parse(file, count, "x.moec", NULL, MODEL_RUN, &back, &back_tok, NULL));
+    assert_null(back);
+    assert_int_equal(tokenizer_vocab_size(back_tok), c.vocab_size);
+    free(file);
     tokenizer_close(tok);
     tokenizer_close(back_tok);
     model_destroy(big);
-    model_destroy(back);
 }
 
 static void other_files_are_named(void **state) {

@@ -166,6 +166,7 @@ static void check_artifact(bool gptq, double fraction) {
     assert_ok(pass_create(&p, m));
     hessians *h = calibrated(p);
     pack_options o = pack_options_default();
+    o.context_tokens = 8;
     pack_report r;
     o.quant.gptq = gptq;
     model *whole = packed(m, h, &o, path, &r);
@@ -220,6 +221,7 @@ static void a_fraction_that_cannot_be(void **state) {
     (void)state;
     model *m = every_kind();
     pack_options o = pack_options_default();
+    o.context_tokens = 8;
     o.quant.gptq = false;
     const double fractions[] = {-0.1, 1, NAN};
     for (int i = 0; i < 3; i++) {

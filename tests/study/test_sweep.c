@@ -1,6 +1,7 @@
 /* Sweeps: what is refused, what a run of one leaves behind, and warnings of routers that collapse. */
 #include "tiny.h"
 
+#include "base/lock.h"
 #include "study/sweep.h"
 #include "train/routing_watch.h"
 #include <math.h>
@@ -140,7 +141,7 @@ static char *read_text(const char *name) {
     char *path = path_join(folder, name);
     uint8_t *bytes = NULL;
     size_t count = 0;
-    assert_ok(file_read(path, &bytes, &count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     char *text = xstrdup((const char *)bytes);
     free(bytes);
     free(path);
@@ -196,6 +197,46 @@ static void runs_every_name_and_seed_once(void **state) {
     free(path);
     free(lines);
     free(out);
+}
+
+/* A sweep may be running: what it is writing is not for others to cut. */
+static void readers_change_nothing(void **state) {
+    (void)state;
+    char *path = write_sweep("seeds: [1, 2]\nsteps: 1\nconfig: tiny.yaml\neval_tokens: 50\nruns:\n  - {name: a}\n");
+    char *out = path_join(folder, "read"), *lines = path_join(out, "results.jsonl"),
+         *lock_path = xasprintf("%s.lock", out);
+    sweep s;
+    cJSON *results;
+    assert_ok(sweep_load(&s, path));
+    assert_ok(sweep_run(&s, out));
+    char *before = read_text("read/results.jsonl"), *second = strchr(before, '\n') + 1;
+    assert_ok(file_write_whole(lines, before, (size_t)(second - before) + 20));
+    char *half = read_text("read/results.jsonl");
+    assert_ok(sweep_results(&s, out, &results));
+    assert_int_equal(cJSON_GetArraySize(results), 1);
+    cJSON_Delete(results);
+    assert_ok(sweep_list(&s, out));
+    assert_ok(sweep_report(&s, out));
+    lock held;
+    assert_ok(lock_take(&held, lock_path, "moec sweep"));
+    assert_ok(sweep_report(&s, out));
+    assert_fails(sweep_run(&s, out), "read.lock: held by moec sweep, process ");
+    lock_release(&held);
+    char *after = read_text("read/results.jsonl");
+    assert_string_equal(half, after);
+    free(after);
+
+    /* A whole line without its end is a result, for readers and for the sweep. */
+    assert_ok(file_write_whole(lines, before, strlen(before) - 1));
+    assert_ok(sweep_results(&s, out, &results));
+    assert_int_equal(cJSON_GetArraySize(results), 2);
+    cJSON_Delete(results);
+    assert_ok(sweep_run(&s, out));
+    after = read_text("read/results.jsonl");
+    assert_string_equal(before, after);
+    assert_false(path_exists(lock_path));
+    free(after), free(half), free(before), free(lock_path), free(lines), free(out), free(path);
+    sweep_free(&s);
 }
 
 /* One run fails: the others are made, and the failure is named. */
@@ -286,6 +327,7 @@ int main(void) {
         cmocka_unit_test(bad_runs),
         cmocka_unit_test(overrides_become_text),
         cmocka_unit_test(runs_every_name_and_seed_once),
+        cmocka_unit_test(readers_change_nothing),
         cmocka_unit_test(goes_on_after_a_failure),
         cmocka_unit_test(warns_after_fifty_steps),
         cmocka_unit_test(loads),

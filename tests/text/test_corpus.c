@@ -169,7 +169,7 @@ static void check_heldout(const corpus *c, const tokenizer *t, const char *out) 
     size_t expected_bytes, at = 0;
     assert_ok(shard_open(&s, shard_path, tokenizer_vocab_size(t)));
     assert_ok(document_table_read(&table, shard_path, s.count));
-    assert_ok(file_read(text_path, &expected, &expected_bytes));
+    assert_ok(file_read(text_path, FILE_ANY_SIZE, &expected, &expected_bytes));
     assert_int_equal(table.count, c->heldout_count);
     for (int64_t i = 0; i < table.count; i++) {
         const document *d = &table.documents[i];

@@ -14,7 +14,7 @@ static char *yaml_of(const run_config *c) {
     uint8_t *bytes;
     size_t count;
     assert_ok(run_config_write(c, path));
-    assert_ok(file_read(path, &bytes, &count));
+    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     free(path);
     scratch_remove(folder);
     return (char *)bytes;

@@ -1,0 +1,21 @@
+/* The names under which files and folders are made until they are whole: PATH.tmp-PID, with a further number where that is
+ * taken.
+ *
+ * Who writes a temporary file keeps it locked (flock), which ends with the process. So the next one that writes to PATH
+ * can tell what a killed process left, on whatever machine that was, from what another is writing now. */
+#ifndef MOEC_BASE_TEMPORARY_H
+#define MOEC_BASE_TEMPORARY_H
+
+#include "base/status.h"
+#include <stdbool.h>
+
+/* Whether `name` (no path) is that of something temporary in the place of `final`. */
+bool temporary_is_of(const char *name, const char *final);
+char *temporary_name(const char *path); /* PATH.tmp-PID; a new string */
+
+/* A new, empty file for `path`, open for writing and locked. *temporary (a new string) is its path; NULL after a failure. */
+status temporary_create(const char *path, char **temporary, int *descriptor);
+/* Remove the temporary files for `path` that nobody holds. Only names are lost if that fails, so it does not. */
+void temporary_clean(const char *path);
+
+#endif
