@@ -50,7 +50,7 @@ static void run_backward_weight(sample *s) {
 }
 /* What an optimiser step adds: the conversion, and packing for both directions (seen with few rows). */
 static void run_update(sample *s) {
-    s->k->weight_update(&s->w, s->values);
+    s->k->weight_update(&s->w, s->values, 0, s->w.rows);
     s->k->linear(s->y, s->y_type, s->x, &s->w, 1);
     s->k->linear_backward_input((grad_out){s->dx, false}, s->y, &s->w, 1);
 }
@@ -69,7 +69,7 @@ static double best_seconds(void (*f)(sample *), sample *s) {
 static void bench_shape(const kernels *k, int64_t rows, int64_t cols, int64_t N, dtype y_type) {
     sample s = {.k = k, .N = N, .y_type = y_type, .values = random_floats(k, rows * cols)};
     if (k->weight_create(&s.w, rows, cols) != STATUS_OK) exit(1);
-    k->weight_update(&s.w, s.values);
+    k->weight_update(&s.w, s.values, 0, s.w.rows);
     s.x = random_act(k, N * cols), s.y = random_act(k, N * rows * 2), s.dx = random_act(k, N * cols);
     s.dw = random_floats(k, rows * cols);
     double flop = 2e-9 * (double)(rows * cols * N);

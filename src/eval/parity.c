@@ -1,8 +1,9 @@
-#include "eval/parity.h"
+#include "eval/parity_case.h"
 
 #include "base/json.h"
 #include "base/memory.h"
 #include "formats/names.h"
+#include "formats/pretrained.h"
 #include "formats/records.h"
 #include "formats/safetensors.h"
 #include "nn/budget.h"
@@ -61,19 +62,6 @@ static status check_size(const parity_case *c, const model_config *architecture)
                 (long long)expected, c->weights.map.count);
 }
 
-/* The kernels take ids as indices. */
-static status read_ids(const parity_case *c, const char *name, int32_t **ids) {
-    const int64_t shape[2] = {c->batch, c->seq};
-    const int vocabulary = c->m->config.vocab_size;
-    *ids = xmalloc((size_t)(c->batch * c->seq) * sizeof **ids);
-    TRY(safetensors_read_i32(&c->io, name, 2, shape, *ids));
-    for (int64_t i = 0; i < c->batch * c->seq; i++)
-        if ((*ids)[i] < 0 || (*ids)[i] >= vocabulary)
-            return fail("%s: tensor %s: expected ids from 0 to %d, found %d at token %lld", c->io.path, name,
-                        vocabulary - 1, (int)(*ids)[i], (long long)i);
-    return STATUS_OK;
-}
-
 static status case_open(parity_case *c, const char *folder, const kernels *k) {
     *c = (parity_case){.config_path = path_join(folder, "config.json")};
     model_config architecture;
@@ -91,8 +79,9 @@ static status case_open(parity_case *c, const char *folder, const kernels *k) {
     TRY(model_create(&c->m, &architecture, k, MODEL_TRAIN));
     TRY(load_weights(c));
     TRY(pass_create(&c->p, c->m));
-    TRY(read_ids(c, "input_ids", &c->input_ids));
-    return read_ids(c, "target_ids", &c->target_ids);
+    const int vocabulary = c->m->config.vocab_size;
+    TRY(parity_ids(&c->io, "input_ids", c->batch, c->seq, vocabulary, &c->input_ids));
+    return parity_ids(&c->io, "target_ids", c->batch, c->seq, vocabulary, &c->target_ids);
 }
 
 static void case_close(parity_case *c) {
@@ -107,55 +96,12 @@ static void case_close(parity_case *c) {
     free(c->target_ids);
 }
 
-/* Largest |a − b|, infinite where a is not finite. */
-static double largest_difference(const float *a, const float *b, int64_t count, double *largest_b) {
-    double difference = 0, largest = 0;
-    for (int64_t i = 0; i < count; i++) {
-        difference = fmax(difference, isfinite(a[i]) ? fabs((double)a[i] - (double)b[i]) : INFINITY);
-        largest = fmax(largest, fabs((double)b[i]));
-    }
-    if (largest_b) *largest_b = largest;
-    return difference;
-}
-
-/* What is compared with: a tensor of that shape, finite everywhere. *values is malloc'ed; NULL after a failure. */
-static status read_reference(const safetensors *file, const char *name, int ndim, const int64_t *shape,
-                             float **values) {
-    const safetensor *t;
-    *values = NULL;
-    TRY(safetensors_expect(file, name, ndim, shape, &t)); /* so that the file's size bounds the memory */
-    int64_t count = (int64_t)(t->bytes / dtype_bytes(t->type));
-    float *read = xmalloc((size_t)count * sizeof *read);
-    status s = safetensors_read_f32(file, name, ndim, shape, read);
-    for (int64_t i = 0; i < count && s == STATUS_OK; i++)
-        if (!isfinite(read[i]))
-            s = fail("%s: tensor %s: expected finite numbers to compare with, found %g at element %lld", file->path,
-                     name, (double)read[i], (long long)i);
-    if (s == STATUS_OK)
-        *values = read;
-    else
-        free(read);
-    return s;
-}
-
 static status read_number(const safetensors *file, const char *name, double *number) {
     float *value;
-    TRY(read_reference(file, name, 1, (int64_t[]){1}, &value));
+    TRY(parity_reference(file, name, 1, (int64_t[]){1}, &value));
     *number = *value;
     free(value);
     return STATUS_OK;
-}
-
-static status compare_logits(parity_case *c, const batch *b, parity_report *report) {
-    int64_t V = c->m->config.vocab_size, count = c->batch * c->seq * V, shape[3] = {c->batch, c->seq, V};
-    float *theirs;
-    TRY(read_reference(&c->io, "logits", 3, shape, &theirs));
-    float *ours = xmalloc((size_t)count * sizeof(float));
-    status s = pass_logits(c->p, b, ours);
-    if (s == STATUS_OK) report->logits = largest_difference(ours, theirs, count, NULL);
-    free(ours);
-    free(theirs);
-    return s;
 }
 
 static status compare_losses(parity_case *c, const batch *b, parity_report *report) {
@@ -175,11 +121,11 @@ static status compare_gradient(parity_case *c, const safetensor *reference, bool
     if (!p || !p->grad)
         return fail("%s: %s: the config's model has no such trained tensor", c->gradients.path, reference->name);
     float *theirs;
-    TRY(read_reference(&c->gradients, reference->name, p->value.ndim, p->value.shape, &theirs));
+    TRY(parity_reference(&c->gradients, reference->name, p->value.ndim, p->value.shape, &theirs));
     float *ours = xmalloc(tensor_bytes(&p->value));
     c->m->k->download(ours, p->grad, tensor_bytes(&p->value));
     out->name = xstrdup(reference->name);
-    out->difference = largest_difference(ours, theirs, param_count(p), &out->largest);
+    out->difference = parity_largest(ours, theirs, param_count(p), &out->largest);
     for (int i = 0; i < c->m->param_count; i++) compared[i] |= c->m->params[i] == p;
     free(ours);
     free(theirs);
@@ -211,7 +157,7 @@ static status compare_gradients(parity_case *c, bool *compared, parity_report *r
 
 static status compare(parity_case *c, parity_report *report) {
     batch b = {.batch = c->batch, .length = c->seq, .input_ids = c->input_ids, .target_ids = c->target_ids};
-    TRY(compare_logits(c, &b, report));
+    TRY(parity_logits(c->p, &c->io, &b, &report->logits));
     TRY(compare_losses(c, &b, report));
     report->gradients = xcalloc((size_t)c->gradients.count + 1, sizeof *report->gradients);
     bool *compared = xcalloc((size_t)c->m->param_count, sizeof *compared);
@@ -224,18 +170,19 @@ static status compare(parity_case *c, parity_report *report) {
 
 status parity_run(const char *folder, const kernels *k, parity_report *report) {
     parity_case c;
-    *report = (parity_report){0};
+    if (pretrained_is(folder)) return parity_run_pretrained(folder, k, report);
+    *report = (parity_report){.tolerance = parity_of_records, .trained = true};
     status s = case_open(&c, folder, k);
     if (s == STATUS_OK) s = compare(&c, report);
     case_close(&c);
     return s;
 }
 
-bool parity_holds(const parity_report *report, const parity_tolerance *tolerance) {
-    bool holds =
-        report->logits <= tolerance->logits && report->ce <= tolerance->loss && report->loss <= tolerance->loss;
-    for (int i = 0; i < report->gradient_count; i++)
-        holds = holds && relative(&report->gradients[i]) <= tolerance->gradient;
+bool parity_holds(const parity_report *report) {
+    const parity_tolerance *t = &report->tolerance;
+    bool holds = report->logits <= t->logits;
+    if (report->trained) holds = holds && report->ce <= t->loss && report->loss <= t->loss;
+    for (int i = 0; i < report->gradient_count; i++) holds = holds && relative(&report->gradients[i]) <= t->gradient;
     return holds;
 }
 

@@ -1,4 +1,5 @@
 #include "formats/safetensors.h"
+#include "base/half.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "formats/safetensors_header.h"
@@ -120,20 +121,6 @@ status safetensors_expect(const safetensors *s, const char *name, int ndim, cons
                 format_shape(actual, sizeof actual, t->ndim, t->shape));
 }
 
-static float float_of_bits(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* IEEE binary16: 1 sign, 5 exponent (bias 15), 10 mantissa bits. Subnormals are mantissa · 2^-24. */
-static float float_of_half(uint16_t half) {
-    uint32_t sign = (uint32_t)(half & 0x8000) << 16, exponent = half >> 10 & 0x1f, mantissa = half & 0x3ff;
-    if (exponent == 0x1f) return float_of_bits(sign | 0x7f800000 | mantissa << 13);
-    if (exponent == 0) return float_of_bits(sign) + (sign ? -1.0f : 1.0f) * (float)mantissa * 0x1p-24f;
-    return float_of_bits(sign | (exponent + 127 - 15) << 23 | mantissa << 13);
-}
-
 status safetensors_read_f32(const safetensors *s, const char *name, int ndim, const int64_t *shape, float *out) {
     const safetensor *t;
     TRY(safetensors_expect(s, name, ndim, shape, &t));
@@ -148,7 +135,7 @@ status safetensors_read_f32(const safetensors *s, const char *name, int ndim, co
     for (size_t i = 0; i < t->bytes / 2; i++) {
         uint16_t half;
         memcpy(&half, bytes + 2 * i, sizeof half);
-        out[i] = t->type == DTYPE_BF16 ? float_of_bits((uint32_t)half << 16) : float_of_half(half);
+        out[i] = t->type == DTYPE_BF16 ? bfloat_to_float(half) : half_to_float(half);
     }
     return STATUS_OK;
 }
@@ -201,7 +188,17 @@ static char *build_header(const safetensor *tensors, int count) {
     return text;
 }
 
-static status write_sorted(const char *path, const safetensor *tensors, int count, uint64_t *crc) {
+/* What a source must have given of one tensor. */
+static status put_tensor(file_writer *w, const safetensor *t, safetensors_source source, void *context) {
+    const uint64_t before = w->bytes;
+    TRY(source(context, t, w));
+    if (w->failed || w->bytes - before == t->bytes) return STATUS_OK;
+    return fail("%s: tensor %s: expected %zu bytes to write, found %llu", w->path, t->name, t->bytes,
+                (unsigned long long)(w->bytes - before));
+}
+
+static status write_sorted(const char *path, const safetensor *tensors, int count, safetensors_source source,
+                           void *context, uint64_t *crc) {
     for (int i = 0; i < count; i++) TRY(check_tensor(path, &tensors[i]));
     char *header = build_header(tensors, count);
     if (!header) return fail("%s: cannot format the header", path);
@@ -213,21 +210,35 @@ static status write_sorted(const char *path, const safetensor *tensors, int coun
         file_write(&w, &length, LENGTH_BYTES);
         file_write(&w, header, text_length);
         file_write(&w, "       ", length - text_length);
-        for (int i = 0; i < count; i++) file_write(&w, tensors[i].data, tensors[i].bytes);
+        for (int i = 0; i < count && s == STATUS_OK; i++) s = put_tensor(&w, &tensors[i], source, context);
         if (crc) *crc = w.crc;
-        s = file_commit(&w);
+        if (s == STATUS_OK)
+            s = file_commit(&w);
+        else
+            file_abandon(&w);
     }
     cJSON_free(header);
     return s;
 }
 
+static status put_data(void *context, const safetensor *t, file_writer *w) {
+    (void)context;
+    file_write(w, t->data, t->bytes);
+    return STATUS_OK;
+}
+
 status safetensors_write(const char *path, const safetensor *tensors, int count, uint64_t *crc) {
+    return safetensors_stream(path, tensors, count, put_data, NULL, crc);
+}
+
+status safetensors_stream(const char *path, const safetensor *tensors, int count, safetensors_source source,
+                          void *context, uint64_t *crc) {
     safetensor *sorted = xmalloc((size_t)count * sizeof *sorted);
     if (count) memcpy(sorted, tensors, (size_t)count * sizeof *sorted);
     status s = check_distinct(path, sorted, count);
     if (s == STATUS_OK) {
         qsort(sorted, (size_t)count, sizeof *sorted, by_width_and_name);
-        s = write_sorted(path, sorted, count, crc);
+        s = write_sorted(path, sorted, count, source, context, crc);
     }
     free(sorted);
     return s;

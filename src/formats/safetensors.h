@@ -37,5 +37,10 @@ status safetensors_read_f32(const safetensors *s, const char *name, int ndim, co
 status safetensors_read_i32(const safetensors *s, const char *name, int ndim, const int64_t *shape, int32_t *out);
 /* Writes atomically; *crc (may be NULL) becomes the CRC-64 of the file. */
 status safetensors_write(const char *path, const safetensor *tensors, int count, uint64_t *crc);
+/* The same for tensors that are made while they are written: `source` writes the t->bytes bytes of each, in the file's order;
+ * their data is not read. */
+typedef status (*safetensors_source)(void *context, const safetensor *t, file_writer *w);
+status safetensors_stream(const char *path, const safetensor *tensors, int count, safetensors_source source,
+                          void *context, uint64_t *crc);
 
 #endif

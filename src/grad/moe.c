@@ -42,7 +42,7 @@ static const int32_t *row_count(const moe_op *op) {
 
 /* Top-1 keeps its probability: divided by itself it would be 1, and the router would learn nothing. */
 static bool renormalizes(const moe_op *op) {
-    return op->args.gate == GATE_RENORMALIZED && op->k > 1;
+    return op->args.gate == GATE_NORMALIZED || (op->args.gate == GATE_RENORMALIZED && op->k > 1);
 }
 
 /* ---- routing ---- */

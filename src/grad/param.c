@@ -26,31 +26,39 @@ int64_t param_count(const param *p) {
 status param_refresh(param *p, const kernels *k, int quantize_levels) {
     if (!p->is_matrix || !p->value.data) return STATUS_OK;
     if (quantize_levels <= 0) {
-        k->weight_update(&p->matrix, p->value.data);
+        k->weight_update(&p->matrix, p->value.data, 0, p->matrix.rows);
         return STATUS_OK;
     }
     float *quantized;
     TRY(k->alloc((void **)&quantized, tensor_bytes(&p->value)));
     k->fake_quantize(quantized, p->value.data, p->matrix.rows, p->matrix.cols, quantize_levels, 1);
-    k->weight_update(&p->matrix, quantized);
+    k->weight_update(&p->matrix, quantized, 0, p->matrix.rows);
     k->release(quantized);
     return STATUS_OK;
 }
 
 /* Without values of its own the matrix gets them by way of a temporary array. */
-static status set_matrix(param *p, const kernels *k, const float *values) {
+static status set_matrix(param *p, const kernels *k, int64_t first, int64_t rows, const float *values) {
     float *device;
-    TRY(k->alloc((void **)&device, tensor_bytes(&p->value)));
-    k->upload(device, values, tensor_bytes(&p->value));
-    k->weight_update(&p->matrix, device);
+    size_t bytes = (size_t)(rows * p->matrix.cols) * sizeof *device;
+    TRY(k->alloc((void **)&device, bytes));
+    k->upload(device, values, bytes);
+    k->weight_update(&p->matrix, device, first, rows);
     k->release(device);
     return STATUS_OK;
 }
 
+status param_set_rows(param *p, const kernels *k, int64_t first, int64_t rows, const float *values) {
+    if (!p->value.data) return set_matrix(p, k, first, rows, values);
+    int64_t cols = tensor_cols(&p->value);
+    float *place = (float *)p->value.data + first * cols;
+    k->upload(place, values, (size_t)(rows * cols) * sizeof *place);
+    if (p->is_matrix) k->weight_update(&p->matrix, place, first, rows);
+    return STATUS_OK;
+}
+
 status param_set(param *p, const kernels *k, const float *values) {
-    if (!p->value.data) return set_matrix(p, k, values);
-    k->upload(p->value.data, values, tensor_bytes(&p->value));
-    return param_refresh(p, k, 0);
+    return param_set_rows(p, k, 0, tensor_rows(&p->value), values);
 }
 
 status param_set_quantized(param *p, const kernels *k, const quantized *q) {
@@ -58,31 +66,40 @@ status param_set_quantized(param *p, const kernels *k, const quantized *q) {
     return k->weight_quantized(&p->matrix, q);
 }
 
-static status get_dense(const param *p, const kernels *k, float *values) {
+static status get_dense(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {
+    const int64_t cols = p->matrix.cols;
+    const size_t bytes = (size_t)(rows * cols) * sizeof *values;
     float *device;
-    TRY(k->alloc((void **)&device, tensor_bytes(&p->value)));
-    k->to_float(device, p->matrix.plain, param_count(p));
-    k->download(values, device, tensor_bytes(&p->value));
+    TRY(k->alloc((void **)&device, bytes));
+    k->to_float(device, (const char *)p->matrix.plain + (size_t)(first * cols) * dtype_bytes(k->act), rows * cols);
+    k->download(values, device, bytes);
     k->release(device);
     return STATUS_OK;
 }
 
-static status get_quantized(const quantized *device, const kernels *k, float *values) {
+static void get_quantized(const quantized *device, const kernels *k, int64_t first, int64_t rows, float *values) {
+    const int64_t groups = quantized_groups(device);
     quantized host = *device;
-    size_t scales = (size_t)(host.rows * quantized_groups(&host)) * sizeof(float);
-    host.q = xmalloc((size_t)(host.rows * host.cols));
-    host.scale = xmalloc(scales);
-    k->download(host.q, device->q, (size_t)(host.rows * host.cols));
-    k->download(host.scale, device->scale, scales);
+    host.rows = rows;
+    host.q = xmalloc((size_t)(rows * host.cols));
+    host.scale = xmalloc((size_t)(rows * groups) * sizeof *host.scale);
+    k->download(host.q, device->q + first * host.cols, (size_t)(rows * host.cols));
+    k->download(host.scale, device->scale + first * groups, (size_t)(rows * groups) * sizeof *host.scale);
     quantized_expand(&host, values);
     quantized_free(&host);
+}
+
+status param_get_rows(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {
+    if (p->value.data) {
+        const int64_t cols = tensor_cols(&p->value);
+        k->download(values, (const float *)p->value.data + first * cols, (size_t)(rows * cols) * sizeof *values);
+        return STATUS_OK;
+    }
+    if (!p->matrix.quantized) return get_dense(p, k, first, rows, values);
+    get_quantized(p->matrix.quantized, k, first, rows, values);
     return STATUS_OK;
 }
 
 status param_get(const param *p, const kernels *k, float *values) {
-    if (p->value.data) {
-        k->download(values, p->value.data, tensor_bytes(&p->value));
-        return STATUS_OK;
-    }
-    return p->matrix.quantized ? get_quantized(p->matrix.quantized, k, values) : get_dense(p, k, values);
+    return param_get_rows(p, k, 0, tensor_rows(&p->value), values);
 }

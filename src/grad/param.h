@@ -27,11 +27,13 @@ int64_t param_count(const param *p);
 /* After the values changed: rebuild `matrix`. quantize_levels > 0 lets products see the values on a grid of
  * 2·levels + 1 steps while the gradient goes to the master values (straight-through QAT). */
 status param_refresh(param *p, const kernels *k, int quantize_levels);
-/* Set the values from host memory, and what products read. */
+/* Set the values from host memory, and what products read: all of them, or rows first … (a vector is one row). */
 status param_set(param *p, const kernels *k, const float *values);
+status param_set_rows(param *p, const kernels *k, int64_t first, int64_t rows, const float *values);
 /* Let a matrix that has no values of its own be read from these codes (host memory, copied). */
 status param_set_quantized(param *p, const kernels *k, const quantized *q);
 /* The values to host memory; of a matrix that is only run, what products see. */
 status param_get(const param *p, const kernels *k, float *values);
+status param_get_rows(const param *p, const kernels *k, int64_t first, int64_t rows, float *values);
 
 #endif

@@ -49,7 +49,7 @@ static float yarn(const rotary_config *c, int dims, int i, float frequency) {
 
 /* Frequencies are rounded to float32 like the scripts' (1 / base ** (arange / dims)): at position 1000 another rounding
  * moves an angle by 6·10⁻⁵. */
-static float frequency_of(const rotary_config *c, int dims, int i) {
+float rotary_frequency(const rotary_config *c, int dims, int i) {
     float plain = 1.0f / powf(c->base, (float)i / (float)(dims / 2));
     switch (c->scaling) {
     case ROTARY_LINEAR:
@@ -76,7 +76,7 @@ status rotary_create(rotary **out, const kernels *k, const rotary_config *config
     r->dims = config->dims > 0 ? config->dims : head_dim;
     r->amplitude = amplitude_of(config);
     r->frequency = xmalloc((size_t)r->dims * sizeof *r->frequency);
-    for (int i = 0; i < r->dims / 2; i++) r->frequency[i] = frequency_of(config, r->dims, i);
+    for (int i = 0; i < r->dims / 2; i++) r->frequency[i] = rotary_frequency(config, r->dims, i);
     pthread_mutex_init(&r->lock, NULL);
     *out = r;
     return STATUS_OK;

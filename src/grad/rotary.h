@@ -31,6 +31,9 @@ typedef struct rotary_config {
     float attention_factor;                  /* yarn; 0: 0.1 ln(factor) + 1 */
 } rotary_config;
 
+/* What pair i of `dims` rotated channels turns by from one position to the next. */
+float rotary_frequency(const rotary_config *c, int dims, int i);
+
 typedef struct rotary rotary;
 status rotary_create(rotary **out, const kernels *k, const rotary_config *config, int head_dim);
 void rotary_destroy(rotary *r);

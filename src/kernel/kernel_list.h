@@ -38,8 +38,9 @@ KERNEL_STATUS(weight_create, (weight * w, int64_t rows, int64_t cols), (w, rows,
 /* A weight that is quantised and stays as it is; the codes are taken over from HOST memory (q may be freed afterwards). */
 KERNEL_STATUS(weight_quantized, (weight * w, const quantized *q), (w, q), 0)
 KERNEL(weight_destroy, (weight * w), (w), 0)
-/* Let the products read these values (float32 [rows, cols], copied) from now on: after the optimiser changed them. */
-KERNEL(weight_update, (weight * w, const float *values), (w, values), 0)
+/* Let the products read these values (float32 [rows, cols], copied) from now on as the weight's rows first …: after the
+ * optimiser changed them, or while a model is loaded. */
+KERNEL(weight_update, (weight * w, const float *values, int64_t first, int64_t rows), (w, values, first, rows), 0)
 /* y[N, rows] = x[N, cols] · Wᵀ, as act, or as float32 where y_type says so. */
 KERNEL(linear, (void *y, dtype y_type, const void *x, const weight *w, int64_t N), (y, y_type, x, w, N),
        product_flops(PRODUCT_FORWARD, w, N))

@@ -7,7 +7,7 @@ static const char *const loop_skips_names[] = {"along_path", "each_pass", NULL};
 static const char *const qk_norm_names[] = {"none", "unit", "weight", NULL};
 static const char *const rope_style_names[] = {"record", "halves", "neighbours", NULL};
 static const char *const rope_scaling_names[] = {"none", "linear", "llama3", "yarn", NULL};
-static const char *const gate_names[] = {"probability", "renormalized", "soft", "straight_through", NULL};
+static const char *const gate_names[] = {"probability", "renormalized", "normalized", "soft", "straight_through", NULL};
 static const char *const matrix_init_names[] = {"orthogonal", "uniform", NULL};
 static const char *const projection_init_names[] = {"zero", "orthogonal", NULL};
 _Static_assert(sizeof(activation) == sizeof(int) && sizeof(bigram_hash) == sizeof(int) &&

@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/half.h"
 #include "base/memory.h"
 #include "store/artifact_format.h"
 #include "store/score_filter.h"

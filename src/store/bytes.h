@@ -28,10 +28,6 @@ status lzma_pack(const void *bytes, size_t count, byte_buffer *out); /* appends 
 /* Exactly `expected` bytes must come out. *out is malloc'ed, with a NUL behind the last byte. */
 status lzma_unpack(const uint8_t *bytes, size_t count, size_t expected, uint8_t **out);
 
-/* IEEE half precision, to nearest even; infinity beyond its range. */
-uint16_t half_from_float(float x);
-float half_to_float(uint16_t half);
-
 /* The bytes of `count` values of `width` bytes, all first bytes, then all second bytes …: what a float's high bytes have in
  * common lies together, which LZMA likes. planes_split appends. */
 void planes_split(byte_buffer *out, const void *values, size_t count, int width);

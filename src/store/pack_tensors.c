@@ -1,4 +1,5 @@
 /* Every tensor of a model to its place in the artifact: which stay floats, which grid the others get, and what it costs. */
+#include "base/half.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "quant/prune.h"

@@ -30,7 +30,7 @@ static void create_expert(experts *x, int64_t e, int64_t group, rng *r) {
     }
     matrix values = matrix_random(k, DTYPE_F32, count, r);
     assert_ok(k->weight_create(&x->w[e], x->rows, x->cols));
-    k->weight_update(&x->w[e], values.data);
+    k->weight_update(&x->w[e], values.data, 0, x->w[e].rows);
     k->to_float(x->values[e], x->w[e].plain, count);
     matrix_free(&values);
 }

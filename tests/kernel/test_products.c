@@ -68,7 +68,7 @@ static void layer_update(layer *l, uint64_t seed) {
     rng r = rng_seed(seed);
     if (l->values.data) matrix_free(&l->values);
     l->values = matrix_random(l->k, DTYPE_F32, l->w.rows * l->w.cols, &r);
-    l->k->weight_update(&l->w, l->values.data);
+    l->k->weight_update(&l->w, l->values.data, 0, l->w.rows);
     l->k->to_float(l->seen, l->w.plain, l->w.rows * l->w.cols);
     for (int64_t i = 0; i < l->values.count; i++)
         assert_near(l->k, true, "weight_update", i, l->seen[i], l->values.values[i], 0);

@@ -75,7 +75,7 @@ static void test_products(void **state) {
     profile_clear(&counted);
     assert_ok(timed.weight_create(&w, 3, 4));
     const weight *both[2] = {&w, &w};
-    timed.weight_update(&w, values);
+    timed.weight_update(&w, values, 0, w.rows);
     timed.linear(y, DTYPE_F32, x, &w, 5);
     assert_true(y[0] == 2);
     timed.linear(y, DTYPE_F32, x, &w, 5);

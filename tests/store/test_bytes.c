@@ -1,30 +1,9 @@
-/* Half floats, byte planes, LZMA, the reader and the tokenizer's score filter. */
+/* Byte planes, LZMA, the reader and the tokenizer's score filter. */
 #include "test.h"
 
 #include "base/random.h"
 #include "store/bytes.h"
 #include "store/score_filter.h"
-#include <math.h>
-
-static void halves_round_to_nearest_even(void **state) {
-    (void)state;
-    for (uint32_t half = 0; half < 0x10000; half++) { /* each half comes back */
-        const float x = half_to_float((uint16_t)half);
-        if (isnan(x))
-            assert_int_equal(half_from_float(x) & 0x7c00, 0x7c00);
-        else
-            assert_int_equal(half_from_float(x), half);
-    }
-    const struct {
-        float x;
-        uint16_t half;
-    } known[] = {{1.0f, 0x3c00},       {-2.0f, 0xc000},      {65504.0f, 0x7bff},   {65519.0f, 0x7bff},
-                 {65520.0f, 0x7c00},   {1e10f, 0x7c00},      {0x1p-24f, 0x0001},   {0x1p-25f, 0x0000},
-                 {0x1.8p-25f, 0x0001}, {0x1.001p0f, 0x3c00}, {0x1.003p0f, 0x3c01}, {0x1.002p0f, 0x3c00},
-                 {0x1.006p0f, 0x3c02}, {1e-30f, 0x0000},     {-INFINITY, 0xfc00},  {0x1.ffcp-15f, 0x0400}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        assert_int_equal(half_from_float(known[i].x), known[i].half);
-}
 
 static void planes_and_lzma_come_back(void **state) {
     (void)state;
@@ -101,7 +80,6 @@ static void scores_are_filtered_and_come_back(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(halves_round_to_nearest_even),
         cmocka_unit_test(planes_and_lzma_come_back),
         cmocka_unit_test(the_reader_stops_at_the_end),
         cmocka_unit_test(scores_are_filtered_and_come_back),

@@ -110,8 +110,9 @@ static status weight_quantized(weight *w, const quantized *q) {
     return STATUS_OK;
 }
 
-static void weight_update(weight *w, dtype type, const float *values) {
-    kernels_for(type)->to_act(w->plain, values, w->rows * w->cols);
+static void weight_update(weight *w, dtype type, const float *values, int64_t first, int64_t rows) {
+    char *place = (char *)w->plain + (size_t)(first * w->cols) * dtype_bytes(type);
+    kernels_for(type)->to_act(place, values, rows * w->cols);
     ((form *)w->forward)->fresh = false;
 }
 
@@ -272,8 +273,8 @@ static void grouped_linear_backward_weight(float *const *dw, const void *dy, con
     static status weight_create_##suffix(weight *w, int64_t rows, int64_t cols) {                                      \
         return weight_create(w, type, rows, cols);                                                                     \
     }                                                                                                                  \
-    static void weight_update_##suffix(weight *w, const float *values) {                                               \
-        weight_update(w, type, values);                                                                                \
+    static void weight_update_##suffix(weight *w, const float *values, int64_t first, int64_t rows) {                  \
+        weight_update(w, type, values, first, rows);                                                                   \
     }                                                                                                                  \
     static void gram_##suffix(float *hessian, const void *x, int64_t N, int64_t cols) {                                \
         gram(hessian, type, x, N, cols);                                                                               \

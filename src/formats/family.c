@@ -1,0 +1,173 @@
+#include "formats/family.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const family families[] = {
+    {.name = "llama",
+     .architecture = "LlamaForCausalLM",
+     .gguf = "llama",
+     .hf_names = &naming_llama,
+     .gguf_names = &naming_gguf_llama,
+     .may_bias = true},
+    {.name = "mistral",
+     .architecture = "MistralForCausalLM",
+     .gguf = "llama",
+     .hf_names = &naming_llama,
+     .gguf_names = &naming_gguf_llama,
+     .kv_heads = 8,
+     .may_window = true},
+    {.name = "mixtral",
+     .architecture = "MixtralForCausalLM",
+     .gguf = "llama",
+     .hf_names = &naming_mixtral,
+     .gguf_names = &naming_gguf_llama,
+     .mixture = MIXTURE_MIXTRAL,
+     .kv_heads = 8,
+     .may_window = true},
+    {.name = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .gguf = "qwen2",
+     .hf_names = &naming_llama,
+     .gguf_names = &naming_gguf_qwen,
+     .qkv_bias = true,
+     .kv_heads = 32,
+     .may_window = true,
+     .switched_window = true},
+    {.name = "qwen3",
+     .architecture = "Qwen3ForCausalLM",
+     .gguf = "qwen3",
+     .hf_names = &naming_llama,
+     .gguf_names = &naming_gguf_qwen,
+     .may_bias = true,
+     .qk_norm = true,
+     .kv_heads = 32,
+     .may_window = true,
+     .switched_window = true},
+    {.name = "qwen2_moe",
+     .architecture = "Qwen2MoeForCausalLM",
+     .gguf = "qwen2moe",
+     .hf_names = &naming_qwen_moe,
+     .gguf_names = &naming_gguf_qwen,
+     .mixture = MIXTURE_QWEN2,
+     .qkv_bias = true,
+     .kv_heads = 16,
+     .may_window = true,
+     .switched_window = true},
+    {.name = "qwen3_moe",
+     .architecture = "Qwen3MoeForCausalLM",
+     .gguf = "qwen3moe",
+     .hf_names = &naming_qwen_moe,
+     .gguf_names = &naming_gguf_qwen,
+     .mixture = MIXTURE_QWEN3,
+     .may_bias = true,
+     .qk_norm = true,
+     .kv_heads = 4,
+     .may_window = true,
+     .switched_window = true},
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+/* "qwen2-moe" is as good as "qwen2_moe". */
+static bool same_name(const char *a, const char *b) {
+    for (; *a && *b; a++, b++)
+        if (*a != *b && !(*a == '_' && *b == '-') && !(*a == '-' && *b == '_')) return false;
+    return *a == *b;
+}
+
+const family *family_of_type(const char *model_type) {
+    for (int i = 0; i < FAMILIES; i++)
+        if (same_name(families[i].name, model_type)) return &families[i];
+    return NULL;
+}
+
+const family *family_of_architecture(const char *gguf, bool mixture) {
+    for (int i = 0; i < FAMILIES; i++)
+        if (strcmp(families[i].gguf, gguf) == 0 && (families[i].mixture != MIXTURE_NONE) == mixture)
+            return &families[i];
+    return NULL;
+}
+
+const char *family_list(char *text, size_t bytes) {
+    size_t used = 0;
+    for (int i = 0; i < FAMILIES && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%s", i ? ", " : "", families[i].name);
+    return text;
+}
+
+model_config family_base(void) {
+    model_config c = model_config_default();
+    c.stem = (stem_config){.bigram_dim = c.stem.bigram_dim, .trigram_dim = c.stem.trigram_dim};
+    c.attention = (attention_config){.heads = c.attention.heads, .kv_heads = c.attention.kv_heads};
+    c.rotary.dims = 0;
+    c.rotary.style = ROTARY_HALVES;
+    c.norm = (norm_config){.eps = 1e-6f, .weight = true};
+    c.mlp.activation = ACTIVATION_SWIGLU;
+    c.residual = (residual_config){.parallel_start_layer = c.num_layers};
+    c.loop = (loop_config){0};
+    c.head = (head_config){0};
+    c.init.embed_std = 0.02f;
+    return c;
+}
+
+/* ---- comparing ---- */
+
+static gate_kind canonical_gate(const moe_config *m) {
+    if (m->gate == GATE_RENORMALIZED && m->top_k > 1) return GATE_NORMALIZED;
+    if (m->gate == GATE_RENORMALIZED || m->gate == GATE_SOFT) return GATE_PROBABILITY;
+    if (m->gate == GATE_STRAIGHT_THROUGH) return GATE_NORMALIZED;
+    return m->gate;
+}
+
+/* Nothing of mixtures means anything where there are none. */
+static void canonical_mixture(model_config *to, const model_config *from) {
+    const model_config base = family_base();
+    to->moe = base.moe;
+    if (!model_config_has_moe(from)) return;
+    to->moe.experts = from->moe.experts;
+    to->moe.top_k = model_config_active_experts(from);
+    to->moe.gate = canonical_gate(&from->moe);
+    to->moe.expert_hidden = model_config_expert_hidden(from);
+    to->moe.shared_hidden = model_config_shared_hidden(from);
+    to->moe.shared_gate = from->moe.shared_gate && to->moe.shared_hidden > 0;
+    for (int i = 0; i < from->num_layers; i++) to->moe.layers[i] = model_config_is_moe(from, i);
+}
+
+static bool has_dense_layers(const model_config *c) {
+    for (int i = 0; i < c->num_layers; i++)
+        if (!model_config_is_moe(c, i) && !c->random_up.layers[i]) return true;
+    return false;
+}
+
+model_config config_canonical(const model_config *c) {
+    const model_config base = family_base();
+    model_config to = *c;
+    to.attention.head_dim = model_config_head_dim(c);
+    to.attention.within_document = base.attention.within_document;
+    to.rotary.dims = c->rotary.dims ? c->rotary.dims : to.attention.head_dim;
+    to.rotary.style = base.rotary.style;
+    to.mlp.mult = base.mlp.mult;
+    to.mlp.hidden = has_dense_layers(c) ? model_config_hidden(c) : 0;
+    to.init = base.init;
+    canonical_mixture(&to, c);
+    if (c->loop.extra_passes == 0 || !c->loop.on) to.loop = base.loop;
+    if (c->residual.parallel_start_layer >= c->num_layers) to.residual.parallel_start_layer = c->num_layers;
+    if (!c->residual.unet) to.residual.gated_skips = base.residual.gated_skips;
+    return to;
+}
+
+status config_same(const model_config *wanted, const model_config *found, const char *what) {
+    const model_config a = config_canonical(wanted), b = config_canonical(found);
+    cJSON *x = model_config_to_json(&a), *y = model_config_to_json(&b);
+    status s = STATUS_OK;
+    for (const cJSON *i = x->child, *j = y->child; i && j && s == STATUS_OK; i = i->next, j = j->next) {
+        if (cJSON_Compare(i, j, true)) continue;
+        char *expected = cJSON_PrintUnformatted(j), *is = cJSON_PrintUnformatted(i);
+        s = fail("%s: %s: expected %s, found %s", what, i->string, expected, is);
+        cJSON_free(expected);
+        cJSON_free(is);
+    }
+    cJSON_Delete(x);
+    cJSON_Delete(y);
+    return s;
+}

@@ -1,0 +1,244 @@
+#include "formats/pretrained.h"
+
+#include "base/json.h"
+#include "base/memory.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define CONFIG "config.json"
+
+struct pretrained {
+    char *path;
+    const family *family;
+    const naming *names;
+    model_config config;
+    int context, window; /* window 0: none */
+    bool is_gguf;
+    gguf g;
+    tensor_set folder; /* its tensors, else those of g */
+};
+
+static const tensor_set *tensors_of(const pretrained *p) {
+    return p->is_gguf ? &p->g.tensors : &p->folder;
+}
+
+/* ---- the tensors of a parameter ---- */
+
+/* The one among the part's spellings that is there; NULL: none. */
+static const stored_tensor *find_part(const pretrained *p, const param_spec *spec, name_part part, bool *stacked) {
+    named_tensor names[MOST_SPELLINGS];
+    const int count = naming_spellings(p->names, spec, part, names);
+    for (int i = 0; i < count; i++) {
+        const stored_tensor *t = tensor_set_find(tensors_of(p), names[i].name);
+        *stacked = names[i].stacked;
+        if (t) return t;
+    }
+    return NULL;
+}
+
+/* Row r of the parameter (element r of a vector) stands where in its part's tensor. */
+static int64_t place_of(const pretrained *p, const param_spec *spec, int64_t row) {
+    const rotary_style mine = p->config.rotary.style, theirs = p->names->rotary;
+    if (mine == theirs || !role_is_rotated(spec->role)) return row;
+    const int head_dim = model_config_head_dim(&p->config);
+    const int dims = p->config.rotary.dims ? p->config.rotary.dims : head_dim;
+    const int64_t head = row / head_dim;
+    return head * head_dim + rotary_channel(mine, theirs, dims, (int)(row % head_dim));
+}
+
+/* Rows first … of a part, from its tensor. */
+static void read_part(const pretrained *p, const param_spec *spec, const stored_tensor *t, bool stacked,
+                      int64_t part_size, int64_t first, int64_t rows, float *out) {
+    const int64_t cols = stored_cols(t), base = stacked ? spec->expert * part_size : 0;
+    const bool moves = role_is_rotated(spec->role) && p->config.rotary.style != p->names->rotary;
+    if (!moves) {
+        stored_read(t, base + first, rows, out);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r++) stored_read(t, base + place_of(p, spec, first + r), 1, out + r * cols);
+}
+
+/* A vector's elements: the whole of it at once. */
+static void read_vector(const pretrained *p, const param_spec *spec, const stored_tensor *t, int64_t size, float *out) {
+    float *values = xmalloc((size_t)size * sizeof *values);
+    stored_read(t, 0, stored_rows(t), values);
+    for (int64_t i = 0; i < size; i++) out[i] = values[place_of(p, spec, i)];
+    free(values);
+}
+
+static status read(void *context, const param_spec *spec, int64_t first, int64_t rows, float *out) {
+    const pretrained *p = context;
+    name_part parts[MOST_PARTS];
+    const int count = naming_parts(p->names, spec->role, parts);
+    for (int i = 0; i < count; i++) {
+        int64_t begin, size;
+        bool stacked;
+        part_rows(spec, parts[i], &begin, &size);
+        const stored_tensor *t = find_part(p, spec, parts[i], &stacked);
+        if (spec->ndim < 2) {
+            read_vector(p, spec, t, size, out + begin);
+            continue;
+        }
+        const int64_t from = first > begin ? first : begin;
+        const int64_t to = first + rows < begin + size ? first + rows : begin + size;
+        if (from < to)
+            read_part(p, spec, t, stacked, size, from - begin, to - from, out + (from - first) * spec_cols(spec));
+    }
+    return STATUS_OK;
+}
+
+weight_source pretrained_weights(const pretrained *p) {
+    return (weight_source){.config = p->config, .read = read, .context = (void *)p};
+}
+
+/* ---- checking ---- */
+
+static status check_shape(const pretrained *p, const param_spec *spec, name_part part, const stored_tensor *t,
+                          bool stacked) {
+    int64_t first, size;
+    char shape[128];
+    part_rows(spec, part, &first, &size);
+    const int64_t rows = (spec->ndim == 2 ? size : 1) * (stacked ? p->config.moe.experts : 1);
+    const int64_t cols = spec->ndim == 2 ? spec_cols(spec) : size;
+    if (stored_rows(t) == rows && stored_cols(t) == cols) return STATUS_OK;
+    return fail("%s: tensor %s: expected %lld x %lld for its configuration, found %s", t->file, t->name,
+                (long long)rows, (long long)cols, stored_shape(t, shape, sizeof shape));
+}
+
+typedef struct check {
+    const pretrained *p;
+    bool *used; /* by tensor */
+    status result;
+} check;
+
+static status missing(const pretrained *p, const param_spec *spec, name_part part) {
+    named_tensor names[MOST_SPELLINGS];
+    char own[PARAM_NAME_BYTES];
+    if (naming_spellings(p->names, spec, part, names) > 0)
+        return fail("%s: expected a tensor %s for its configuration, found none", p->path, names[0].name);
+    param_spec_name(spec, own);
+    return fail("%s: %s has no place for %s", p->path, p->family->name, own);
+}
+
+static void check_param(void *context, const param_spec *spec) {
+    check *c = context;
+    name_part parts[MOST_PARTS];
+    if (c->result != STATUS_OK) return;
+    const int count = naming_parts(c->p->names, spec->role, parts);
+    if (count == 0) c->result = missing(c->p, spec, PART_ALL);
+    for (int i = 0; i < count && c->result == STATUS_OK; i++) {
+        bool stacked;
+        const stored_tensor *t = find_part(c->p, spec, parts[i], &stacked);
+        c->result = t ? check_shape(c->p, spec, parts[i], t, stacked) : missing(c->p, spec, parts[i]);
+        if (t) c->used[t - tensors_of(c->p)->tensors] = true;
+    }
+}
+
+/* Tables that follow from the configuration, and a head that is the embedding. */
+static bool may_be_left(const pretrained *p, const char *name) {
+    const char *dot = strrchr(name, '.');
+    if (dot && strcmp(dot, ".inv_freq") == 0) return true;
+    if (strcmp(name, "rope_freqs.weight") == 0) return true;
+    return p->config.head.tied && strcmp(name, "lm_head.weight") == 0;
+}
+
+static status check_tensors(const pretrained *p) {
+    const tensor_set *s = tensors_of(p);
+    check c = {.p = p, .used = xcalloc((size_t)s->count + 1, sizeof *c.used)};
+    model_specs_visit(&p->config, check_param, &c);
+    for (int i = 0; i < s->count && c.result == STATUS_OK; i++)
+        if (!c.used[i] && !may_be_left(p, s->tensors[i].name))
+            c.result = fail("%s: tensor %s: a %s of its configuration has none of that name", s->tensors[i].file,
+                            s->tensors[i].name, p->family->name);
+    free(c.used);
+    return c.result;
+}
+
+/* ---- opening ---- */
+
+static bool has_model_type(const char *config) {
+    cJSON *json;
+    if (!path_exists(config) || json_read_file(config, &json) != STATUS_OK) return false;
+    const bool found = cJSON_HasObjectItem(json, "model_type") || cJSON_HasObjectItem(json, "architectures");
+    cJSON_Delete(json);
+    return found;
+}
+
+bool pretrained_is(const char *path) {
+    if (!path_is_folder(path)) return gguf_is(path);
+    char *config = path_join(path, CONFIG);
+    const bool found = has_model_type(config);
+    free(config);
+    return found;
+}
+
+static status open_folder(pretrained *p) {
+    char *config = path_join(p->path, CONFIG);
+    cJSON *json = NULL;
+    status s = json_read_file(config, &json);
+    if (s == STATUS_OK) s = hf_config_read(json, config, &p->family, &p->config, &p->context, &p->window);
+    if (s == STATUS_OK) s = tensor_set_open_safetensors(&p->folder, p->path);
+    /* Configurations that do not say it: the head is tied where there is none. */
+    if (s == STATUS_OK && !cJSON_HasObjectItem(json, "tie_word_embeddings"))
+        p->config.head.tied = !tensor_set_find(&p->folder, "lm_head.weight");
+    if (s == STATUS_OK) p->names = p->family->hf_names;
+    cJSON_Delete(json);
+    free(config);
+    return s;
+}
+
+static status open_gguf(pretrained *p) {
+    TRY(gguf_open(&p->g, p->path));
+    p->is_gguf = true;
+    TRY(gguf_config_read(&p->g, &p->family, &p->config, &p->context, &p->window));
+    p->names = p->family->gguf_names;
+    return STATUS_OK;
+}
+
+status pretrained_open(pretrained **out, const char *path) {
+    pretrained *p = xcalloc(1, sizeof *p);
+    p->path = xstrdup(path);
+    status s = path_is_folder(path) ? open_folder(p) : open_gguf(p);
+    if (s == STATUS_OK) s = check_tensors(p);
+    if (s == STATUS_OK)
+        *out = p;
+    else
+        pretrained_close(p);
+    return s;
+}
+
+void pretrained_close(pretrained *p) {
+    if (!p) return;
+    tensor_set_close(&p->folder);
+    if (p->is_gguf) gguf_close(&p->g);
+    free(p->path);
+    free(p);
+}
+
+const family *pretrained_family(const pretrained *p) {
+    return p->family;
+}
+const model_config *pretrained_config(const pretrained *p) {
+    return &p->config;
+}
+int pretrained_context(const pretrained *p) {
+    return p->window > 0 && p->window < p->context ? p->window : p->context;
+}
+
+status pretrained_check_length(const pretrained *p, int64_t tokens) {
+    if (p->window == 0 || tokens <= p->window) return STATUS_OK;
+    return fail("%s: sliding_window: its attention looks back %d tokens, and moec's always to the beginning: expected "
+                "contexts of at most so many, found %lld",
+                p->path, p->window, (long long)tokens);
+}
+const gguf *pretrained_gguf(const pretrained *p) {
+    return p->is_gguf ? &p->g : NULL;
+}
+
+int64_t pretrained_bytes(const pretrained *p) {
+    const tensor_set *s = tensors_of(p);
+    int64_t bytes = 0;
+    for (int i = 0; i < s->count; i++)
+        bytes += (int64_t)storage_bytes(s->tensors[i].type, stored_rows(&s->tensors[i]) * stored_cols(&s->tensors[i]));
+    return bytes;
+}
