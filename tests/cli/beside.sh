@@ -51,8 +51,12 @@ for how in --resume --overwrite ''; do
     says "$work/run/lock: held by moec train, process $child on "
 done
 before=$(ls "$work/run/checkpoints" | tail -1)
-sleep 0.2
-[ "$(ls "$work/run/checkpoints" | tail -1)" != "$before" ] || die "the first training stands still"
+tries=0
+while [ "$(ls "$work/run/checkpoints" | tail -1)" = "$before" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || die "the first training stands still"
+    sleep 0.1
+done
 stop INT
 [ "$code" -eq 130 ] || die "expected exit 130 after an interruption, found $code"
 [ ! -e "$work/run/lock" ] || die "the lock is still there"
