@@ -95,6 +95,14 @@ const char *family_list(char *text, size_t bytes) {
     return text;
 }
 
+const family *family_for(const model_config *c) {
+    const bool mixture = model_config_has_moe(c), weights = c->attention.qk_norm == QK_NORM_WEIGHT;
+    if (!mixture)
+        return family_of_type(weights ? "qwen3" : c->attention.qkv_bias && !c->attention.proj_bias ? "qwen2" : "llama");
+    if (model_config_shared_hidden(c) > 0 || c->attention.qkv_bias) return family_of_type("qwen2_moe");
+    return family_of_type(weights ? "qwen3_moe" : "mixtral");
+}
+
 model_config family_base(void) {
     model_config c = model_config_default();
     c.stem = (stem_config){.bigram_dim = c.stem.bigram_dim, .trigram_dim = c.stem.trigram_dim};

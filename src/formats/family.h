@@ -26,6 +26,9 @@ const family *family_of_type(const char *model_type);                 /* NULL: n
 const family *family_of_architecture(const char *gguf, bool mixture); /* GGUF calls Mixtral a llama with experts */
 const char *family_list(char *text, size_t bytes);                    /* "llama, mistral, …" */
 
+/* The one that such a model is likeliest to fit. */
+const family *family_for(const model_config *c);
+
 /* A Llama block with everything else off: what the families' configurations begin from. */
 model_config family_base(void);
 

@@ -121,23 +121,33 @@ status safetensors_expect(const safetensors *s, const char *name, int ndim, cons
                 format_shape(actual, sizeof actual, t->ndim, t->shape));
 }
 
-status safetensors_read_f32(const safetensors *s, const char *name, int ndim, const int64_t *shape, float *out) {
-    const safetensor *t;
-    TRY(safetensors_expect(s, name, ndim, shape, &t));
-    if (t->type == DTYPE_F32) {
-        if (t->bytes) memcpy(out, t->data, t->bytes);
-        return STATUS_OK;
-    }
-    if (t->type != DTYPE_BF16 && t->type != DTYPE_F16)
-        return fail("%s: tensor %s: expected F32, BF16 or F16, found %s", s->path, name,
+/* Elements first … of a tensor of floats. */
+static status read_floats(const safetensors *s, const safetensor *t, int64_t first, int64_t count, float *out) {
+    const uint8_t *bytes = (const uint8_t *)t->data + (size_t)first * dtype_bytes(t->type);
+    if (t->type != DTYPE_F32 && t->type != DTYPE_BF16 && t->type != DTYPE_F16)
+        return fail("%s: tensor %s: expected F32, BF16 or F16, found %s", s->path, t->name,
                     safetensors_type_name(t->type));
-    const uint8_t *bytes = t->data;
-    for (size_t i = 0; i < t->bytes / 2; i++) {
+    if (t->type == DTYPE_F32 && count) memcpy(out, bytes, (size_t)count * sizeof *out);
+    for (int64_t i = 0; t->type != DTYPE_F32 && i < count; i++) {
         uint16_t half;
         memcpy(&half, bytes + 2 * i, sizeof half);
         out[i] = t->type == DTYPE_BF16 ? bfloat_to_float(half) : half_to_float(half);
     }
     return STATUS_OK;
+}
+
+status safetensors_read_f32(const safetensors *s, const char *name, int ndim, const int64_t *shape, float *out) {
+    const safetensor *t;
+    TRY(safetensors_expect(s, name, ndim, shape, &t));
+    return read_floats(s, t, 0, (int64_t)(t->bytes / dtype_bytes(t->type)), out);
+}
+
+status safetensors_read_rows(const safetensors *s, const char *name, int ndim, const int64_t *shape, int64_t first,
+                             int64_t rows, float *out) {
+    const safetensor *t;
+    TRY(safetensors_expect(s, name, ndim, shape, &t));
+    const int64_t cols = ndim > 0 ? shape[ndim - 1] : 1;
+    return read_floats(s, t, first * cols, rows * cols, out);
 }
 
 status safetensors_read_i32(const safetensors *s, const char *name, int ndim, const int64_t *shape, int32_t *out) {

@@ -34,6 +34,9 @@ status safetensors_expect(const safetensors *s, const char *name, int ndim, cons
 /* Copy a tensor as float32 (from F32, BF16 or F16) or int32 (from I32); checks name and shape.
  * errors name the file and the tensor. */
 status safetensors_read_f32(const safetensors *s, const char *name, int ndim, const int64_t *shape, float *out);
+/* The same of rows first … (a vector is one row). */
+status safetensors_read_rows(const safetensors *s, const char *name, int ndim, const int64_t *shape, int64_t first,
+                             int64_t rows, float *out);
 status safetensors_read_i32(const safetensors *s, const char *name, int ndim, const int64_t *shape, int32_t *out);
 /* Writes atomically; *crc (may be NULL) becomes the CRC-64 of the file. */
 status safetensors_write(const char *path, const safetensor *tensors, int count, uint64_t *crc);

@@ -47,9 +47,15 @@ static bool renormalizes(const moe_op *op) {
 
 /* ---- routing ---- */
 
+/* Experts are compared by their logits, which tell apart what the probabilities round to the same: a router next to nothing,
+ * as surgery makes it, still sends tokens to different experts. A bias is one of probabilities. */
+static bool chooses_by_logits(const moe_op *op) {
+    return !op->all && !op->args.bias;
+}
+
 static bool alloc_routing(tape *t, moe_op *op, int64_t N, int64_t E) {
     int64_t pairs = N * op->k;
-    bool logits = op->args.z_weight > 0 || (op->args.noise_std > 0 && tape_recording(t));
+    bool logits = op->args.z_weight > 0 || (op->args.noise_std > 0 && tape_recording(t)) || chooses_by_logits(op);
     op->most_rows = pairs + (op->all ? 0 : E * (group_align(pairs) - 1));
     op->logits = logits ? tape_alloc(t, (size_t)(N * E) * sizeof(float)) : NULL;
     op->probs = tape_alloc(t, (size_t)(N * E) * sizeof(float));
@@ -76,7 +82,7 @@ static void choose_some(tape *t, moe_op *op, int64_t N) {
     int64_t E = op->args.experts;
     /* A straight-through gate is p / p. */
     bool renormalize = renormalizes(op) || op->args.gate == GATE_STRAIGHT_THROUGH;
-    k->top_k(op->chosen, op->probs, param_values(op->args.bias), N, E, op->k);
+    k->top_k(op->chosen, chooses_by_logits(op) ? op->logits : op->probs, param_values(op->args.bias), N, E, op->k);
     k->gate(op->gates, op->probs, op->chosen, renormalize, N, E, op->k);
     k->count_first(op->first, op->chosen, N, E, op->k);
 }

@@ -1,5 +1,6 @@
 /* The forward pass, as calls of ops. */
 #include "nn/pass_state.h"
+#include "nn/streamed.h"
 
 /* ---- a block ---- */
 
@@ -91,6 +92,11 @@ static bool ends_at(const forward_path *path, int i, int until_layer) {
     return true;
 }
 
+static void enter_layer(pass *p, int layer) {
+    const status s = model_enter_layer(p->m, layer);
+    if (s != STATUS_OK) tape_fail(p->tape, s);
+}
+
 static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
     const model_parts *s = p->m->parts;
     const forward_path *path = &s->path;
@@ -101,11 +107,23 @@ static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
         int64_t mark = tape_mark(t);
         p->entry = i;
         if (path->skip[i] >= 0) x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, path->skip[i]);
+        if (p->stream_observer && x)
+            p->stream_observer(p->stream_context, path->layer[i], path->pass[i], x->value.data, tensor_rows(&x->value));
+        if (p->m->layers) enter_layer(p, path->layer[i]);
         x = run_block(p, &s->blocks[path->layer[i]], x, x0, l, in);
+        if (p->m->layers) model_leave_layer(p->m, path->layer[i]);
         if (path->skip[i] == PATH_PUSH) skips[pushed++] = x;
         tape_release_since(t, mark, x);
     }
     return x;
+}
+
+/* The stream behind the last block, and what becomes of it. */
+static var *finish(pass *p, var *x) {
+    const norm_plan n = model_final_norm(&p->m->config);
+    if (p->stream_observer && x)
+        p->stream_observer(p->stream_context, p->m->config.num_layers, 0, x->value.data, tensor_rows(&x->value));
+    return norm(p, x, p->m->parts->final_norm, &n);
 }
 
 /* The last position of any sequence, and one. */
@@ -130,6 +148,5 @@ var *pass_forward(pass *p, const pass_input *in) {
                 .first = in->first ? p->first : NULL,
                 .positions = p->positions,
                 .rotary = turns};
-    const norm_plan n = model_final_norm(&p->m->config);
-    return norm(p, run_path(p, in, &l, stem(p, in, &l)), p->m->parts->final_norm, &n);
+    return finish(p, run_path(p, in, &l, stem(p, in, &l)));
 }

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "nn/parts.h"
+#include "nn/streamed.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,13 +18,13 @@ status model_param_create(param **out, const model *m, const param_spec *spec) {
     p->expert = spec->expert;
     p->frozen = role_is_frozen(spec->role);
     p->derived = role_is_derived(spec->role);
-    if (role_is_matrix(spec->role)) {
+    p->is_matrix = role_is_matrix(spec->role);
+    if (p->is_matrix && !(m->layers && spec->layer >= 0)) {
         status s = m->k->weight_create(&p->matrix, spec->shape[0], spec->shape[1]);
         if (s != STATUS_OK) {
             param_destroy(p, m->k);
             return fail_in(s, "%s", name);
         }
-        p->is_matrix = true;
     }
     *out = p;
     return STATUS_OK;
@@ -94,11 +95,17 @@ status model_place(model *m) {
 /* ---- life ---- */
 
 status model_create(model **out, const model_config *config, const kernels *k, model_use use) {
+    return model_create_with(out, config, k, use, NULL);
+}
+
+status model_create_with(model **out, const model_config *config, const kernels *k, model_use use,
+                         const weight_source *layers) {
     TRY(model_config_check(config));
     model *m = xcalloc(1, sizeof *m);
     m->config = *config;
     m->k = k;
     m->use = use;
+    m->layers = layers;
     status s = add_all(m);
     if (s == STATUS_OK) s = model_place(m);
     if (s == STATUS_OK) s = model_bind(m);

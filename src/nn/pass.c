@@ -47,6 +47,11 @@ void pass_watch_routing(pass *p, routing_observer observer, void *context) {
     p->routing_context = context;
 }
 
+void pass_watch_stream(pass *p, stream_observer observer, void *context) {
+    p->stream_observer = observer;
+    p->stream_context = context;
+}
+
 void pass_watch_products(pass *p, tape_observer observer, void *context) {
     p->product_observer = observer;
     p->product_context = context;

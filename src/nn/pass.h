@@ -61,6 +61,10 @@ void model_balance_experts(model *m, const pass_statistics *s);
 /* Sees what every router chooses, in path order (NULL: nobody). */
 typedef void (*routing_observer)(void *context, int layer, int pass, const moe_choice *choice);
 void pass_watch_routing(pass *p, routing_observer observer, void *context);
+/* Sees the stream x [N, d] (device act) that each block gets, in path order, and at last, as that of layer num_layers, what
+ * the final norm gets (NULL: nobody). */
+typedef void (*stream_observer)(void *context, int layer, int pass, const void *x, int64_t N);
+void pass_watch_stream(pass *p, stream_observer observer, void *context);
 /* Sees the input of every product (tape.h; NULL: nobody). */
 void pass_watch_products(pass *p, tape_observer observer, void *context);
 

@@ -25,6 +25,8 @@ struct pass {
     /* observers */
     routing_observer routing_observer;
     void *routing_context;
+    stream_observer stream_observer;
+    void *stream_context;
     tape_observer product_observer;
     void *product_context;
     int entry; /* of the path, that is being run */

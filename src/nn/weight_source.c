@@ -39,34 +39,24 @@ static param_spec spec_of(const param *p) {
     return spec;
 }
 
-static status fill_param(const weight_source *s, param *p, const kernels *k, float *piece) {
+status weight_source_fill_param(const weight_source *s, param *p, const kernels *k) {
     const param_spec spec = spec_of(p);
-    const int64_t all = spec_rows(&spec), most = spec_piece(&spec);
-    for (int64_t first = 0; first < all; first += most) {
+    const int64_t all = spec_rows(&spec), most = spec_piece(&spec) < all ? spec_piece(&spec) : all;
+    float *piece = xmalloc((size_t)(most * spec_cols(&spec)) * sizeof *piece);
+    status result = STATUS_OK;
+    for (int64_t first = 0; first < all && result == STATUS_OK; first += most) {
         const int64_t rows = all - first < most ? all - first : most;
-        TRY(s->read(s->context, &spec, first, rows, piece));
-        TRY(param_set_rows(p, k, first, rows, piece));
+        result = s->read(s->context, &spec, first, rows, piece);
+        if (result == STATUS_OK) result = param_set_rows(p, k, first, rows, piece);
     }
-    return STATUS_OK;
-}
-
-static int64_t largest_piece(const model *m) {
-    int64_t most = 1;
-    for (int i = 0; i < m->param_count; i++) {
-        const param_spec spec = spec_of(m->params[i]);
-        const int64_t rows = spec_piece(&spec) < spec_rows(&spec) ? spec_piece(&spec) : spec_rows(&spec);
-        if (rows * spec_cols(&spec) > most) most = rows * spec_cols(&spec);
-    }
-    return most;
+    free(piece);
+    return result;
 }
 
 status weight_source_fill(const weight_source *s, model *m) {
-    float *piece = xmalloc((size_t)largest_piece(m) * sizeof *piece);
-    status result = STATUS_OK;
-    for (int i = 0; i < m->param_count && result == STATUS_OK; i++)
-        if (!m->params[i]->derived) result = fill_param(s, m->params[i], m->k, piece);
-    free(piece);
-    return result;
+    for (int i = 0; i < m->param_count; i++)
+        if (!m->params[i]->derived) TRY(weight_source_fill_param(s, m->params[i], m->k));
+    return STATUS_OK;
 }
 
 /* ---- what is stored ---- */

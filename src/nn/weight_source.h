@@ -9,8 +9,8 @@
 
 typedef struct weight_source {
     model_config config;
-    /* Rows first … of the parameter as float32 [rows, cols]; a vector or scalar is one row. May be called from several
-     * threads at once. Parameters that are derived from a seed are not asked for. */
+    /* Rows first … of the parameter as float32 [rows, cols]; a vector or scalar is one row. Parameters that are derived from a
+     * seed are not asked for. */
     status (*read)(void *context, const param_spec *spec, int64_t first, int64_t rows, float *out);
     void *context;
 } weight_source;
@@ -24,6 +24,7 @@ int64_t spec_piece(const param_spec *spec);
 weight_source weight_source_of(const model *m);
 /* Every weight of m, whose config is the source's. */
 status weight_source_fill(const weight_source *s, model *m);
+status weight_source_fill_param(const weight_source *s, param *p, const kernels *k);
 /* The specs of what is stored, in the model's order, as an array (free() it). */
 param_spec *stored_specs(const model_config *c, int *count);
 

@@ -141,7 +141,7 @@ status checkpoint_verify_file(const checkpoint *c, const char *name) {
 }
 
 status checkpoint_verify(const checkpoint *c) {
-    static const char *const always[] = {CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE};
+    static const char *const always[] = {CONFIG_FILE, WEIGHTS_FILE};
     for (size_t i = 0; i < sizeof always / sizeof *always; i++)
         if (!checkpoint_has(c, always[i]))
             return fail("%s: expected %s among its files, found none", c->manifest_path, always[i]);
@@ -163,6 +163,7 @@ status checkpoint_load_model_config(const checkpoint *c, model_config *config) {
 }
 
 status checkpoint_open_tokenizer(const checkpoint *c, tokenizer **tok) {
+    if (!checkpoint_has(c, TOKENIZER_FILE)) return fail("%s: it has no tokenizer", c->path);
     TRY(checkpoint_verify_file(c, TOKENIZER_FILE));
     char *file = checkpoint_file(c, TOKENIZER_FILE);
     status s = tokenizer_open(tok, file);

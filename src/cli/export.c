@@ -1,0 +1,111 @@
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "base/temporary.h"
+#include "cli/cli.h"
+#include "formats/gguf_write.h"
+#include "formats/hf_write.h"
+#include "store/source.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: moec export MODEL -o OUT --to FORMAT [options]\n"
+    "\n"
+    "Writes a model in other people's formats, exactly or not at all: what the format cannot hold is named. What it "
+    "always\n"
+    "has and the model has not is added so that nothing changes (weights of norms, biases of 0, the gate of a shared\n"
+    "expert). MODEL is whatever moec opens; tokenizer and chat template go along.\n"
+    "\n"
+    "  --to FORMAT     a folder for transformers: llama, mistral, mixtral, qwen2, qwen3, qwen2-moe or qwen3-moe;\n"
+    "                  a file for llama.cpp: gguf\n"
+    "  --family NAME   with gguf: as which of these (by default the one that fits)\n"
+    "  --type T        f32, f16, bf16, or with gguf q8_0 (f32)\n"
+    "  --ema, --live   of a run: its averaged or its live weights (averaged where there are some)\n"
+    "\n"
+    "example: moec export smol-moe -o smol-moe.gguf --to gguf --type q8_0\n";
+
+typedef struct request {
+    const char *path, *out, *which;
+    bool gguf;
+    const family *family;
+    storage type;
+} request;
+
+static status parse(request *q, int argc, char **argv) {
+    const char *to = cli_option(&argc, argv, "--to"), *family = cli_option(&argc, argv, "--family");
+    const char *type = cli_option(&argc, argv, "--type");
+    const bool live = cli_flag(&argc, argv, "--live");
+    char list[256];
+    (void)cli_flag(&argc, argv, "--ema");
+    *q = (request){.out = cli_option(&argc, argv, "-o"), .which = live ? "live" : "ema", .type = STORAGE_F32};
+    TRY(cli_rest(argc, argv, 1, 1, "moec export MODEL -o OUT --to FORMAT"));
+    q->path = argv[1];
+    if (!to) return fail_usage("--to: expected gguf or one of %s, found none", family_list(list, sizeof list));
+    if (!q->out) return fail_usage("export: expected -o OUT, where the model goes, found none");
+    q->gguf = strcmp(to, "gguf") == 0;
+    if (!q->gguf && family) return fail_usage("--family: has no meaning but with --to gguf");
+    const char *name = q->gguf ? family : to;
+    q->family = name ? family_of_type(name) : NULL;
+    if (name && !q->family)
+        return fail_usage("%s: expected %sone of %s, found %s", q->gguf ? "--family" : "--to",
+                          q->gguf ? "" : "gguf or ", family_list(list, sizeof list), name);
+    if (type && (!storage_find(type, &q->type) || !storage_can_write(q->type) || (!q->gguf && q->type == STORAGE_Q8_0)))
+        return fail_usage("--type: expected f32, f16 or bf16%s, found %s", q->gguf ? ", or q8_0" : "", type);
+    if (path_exists(q->out)) return fail_usage("%s: something is there already; expected a new path for -o", q->out);
+    return STATUS_OK;
+}
+
+static status write_gguf(const request *q, const model_source *s) {
+    gguf_builder metadata = {0};
+    const char *slash = strrchr(q->path, '/');
+    const gguf_write_options o = {.family = q->family,
+                                  .type = q->type,
+                                  .context_tokens = model_source_context(s),
+                                  .name = slash && slash[1] ? slash + 1 : q->path};
+    const status result = gguf_write(q->out, model_source_weights(s), &metadata, &o);
+    gguf_builder_free(&metadata);
+    return result;
+}
+
+/* The folder appears when everything in it is on the disk. */
+static status write_folder(const request *q, const model_source *s) {
+    const tokenizer *tok = model_source_tokenizer(s);
+    const hf_write_options o = {.family = q->family,
+                                .type = q->type,
+                                .context_tokens = model_source_context(s),
+                                .bos = tok ? tokenizer_bos(tok) : -1,
+                                .eos = -1};
+    char *temporary = temporary_name(q->out);
+    status result = folder_remove(temporary);
+    if (result == STATUS_OK) result = folder_create(temporary);
+    if (result == STATUS_OK) result = hf_write(temporary, model_source_weights(s), &o);
+    if (result == STATUS_OK) result = folder_commit(temporary, q->out);
+    if (result != STATUS_OK) {
+        char *message = xstrdup(error_message());
+        folder_remove(temporary);
+        (void)fail("%s", message);
+        free(message);
+    }
+    free(temporary);
+    return result;
+}
+
+static status run(int argc, char **argv) {
+    request q;
+    model_source *s;
+    TRY(parse(&q, argc, argv));
+    TRY(model_source_open(&s, q.path, q.which));
+    interrupt_catch();
+    if (!q.family) q.family = family_for(&model_source_weights(s)->config);
+    const status result = q.gguf ? write_gguf(&q, s) : write_folder(&q, s);
+    if (result == STATUS_OK)
+        printf("%s (%s) -> %s: %s as %s\n", q.path, model_source_kind(s), q.out,
+               q.gguf ? q.family->gguf : q.family->architecture, storage_name(q.type));
+    model_source_close(s);
+    return result;
+}
+
+const command command_export = {
+    .name = "export", .summary = "write a model for transformers or llama.cpp", .help = help, .run = run};
