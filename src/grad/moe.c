@@ -1,6 +1,6 @@
 /* A mixture of experts. Tokens are grouped by expert, so that each expert multiplies only its own rows, forward and
  * backward; how many rows an expert has stays on the device. Where every token goes to every expert (soft gates;
- * straight-through ones while recording, whose router learns from all outputs) the groups are the tokens themselves, and
+ * straight-through ones in training, whose router learns from all outputs) the groups are the tokens themselves, and
  * nothing is gathered. */
 #include "grad/mlp.h"
 
@@ -55,7 +55,7 @@ static bool chooses_by_logits(const moe_op *op) {
 
 static bool alloc_routing(tape *t, moe_op *op, int64_t N, int64_t E) {
     int64_t pairs = N * op->k;
-    bool logits = op->args.z_weight > 0 || (op->args.noise_std > 0 && tape_recording(t)) || chooses_by_logits(op);
+    bool logits = op->args.z_weight > 0 || (op->args.noise_std > 0 && tape_training(t)) || chooses_by_logits(op);
     op->most_rows = pairs + (op->all ? 0 : E * (group_align(pairs) - 1));
     op->logits = logits ? tape_alloc(t, (size_t)(N * E) * sizeof(float)) : NULL;
     op->probs = tape_alloc(t, (size_t)(N * E) * sizeof(float));
@@ -73,7 +73,7 @@ static void score(tape *t, moe_op *op, int64_t N, int64_t d) {
     const kernels *k = tape_kernels(t);
     int64_t E = op->args.experts;
     k->router(op->logits, op->probs, op->x->value.data, param_values(op->router), N, d, E);
-    if (op->args.noise_std > 0 && tape_recording(t))
+    if (op->args.noise_std > 0 && tape_training(t))
         k->router_noise(op->logits, op->probs, op->args.noise_std, op->args.noise_seed, N, E);
 }
 
@@ -108,7 +108,7 @@ static bool choose_all(tape *t, moe_op *op, int64_t N) {
 static bool route(tape *t, moe_op *op, int64_t N, int64_t d) {
     int64_t E = op->args.experts;
     bool through = op->args.gate == GATE_STRAIGHT_THROUGH;
-    op->all = op->args.gate == GATE_SOFT || (through && tape_recording(t));
+    op->all = op->args.gate == GATE_SOFT || (through && tape_training(t));
     op->k = op->all ? op->args.experts : through ? 1 : op->args.top_k;
     if (!alloc_routing(t, op, N, E)) return false;
     score(t, op, N, d);

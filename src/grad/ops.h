@@ -89,7 +89,7 @@ typedef struct moe_args {
     int pass;         /* of the layer */
     float aux_weight; /* Switch balance loss: aux_weight · E · Σ_e f_e p̄_e is added to the loss (0: none) */
     float z_weight;   /* router z-loss: z_weight · mean (log Σ exp logits)² is added to the loss (0: none) */
-    float noise_std;  /* of normal noise on the logits, only when recording (0: none) */
+    float noise_std;  /* of normal noise on the logits, only in training (0: none) */
     uint64_t noise_seed;
     const param *bias; /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
     double

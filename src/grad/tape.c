@@ -27,7 +27,8 @@ struct tape {
     int64_t record_count, record_capacity;
     var **vars;
     int64_t var_count, var_capacity;
-    bool recording;
+    bool training;  /* backward will follow */
+    bool recording; /* and needs what ops keep now */
     status failure;
     tape_observer observer;
     void *observer_context;
@@ -57,6 +58,9 @@ void tape_destroy(tape *t) {
 const kernels *tape_kernels(const tape *t) {
     return t->k;
 }
+bool tape_training(const tape *t) {
+    return t->training;
+}
 bool tape_recording(const tape *t) {
     return t->recording;
 }
@@ -67,12 +71,12 @@ size_t tape_peak_bytes(const tape *t) {
     return pool_peak_bytes(t->memory);
 }
 
-void tape_reset(tape *t, bool recording) {
+void tape_reset(tape *t, bool training) {
     pool_give_all(t->memory);
     for (chunk *c = t->chunks; c; c = c->next) c->used = 0;
     t->current = t->chunks;
     t->record_count = t->var_count = 0;
-    t->recording = recording;
+    t->training = t->recording = training;
     t->failure = STATUS_OK;
 }
 
@@ -185,13 +189,65 @@ void tape_give_grad(tape *t, var *v, void *grad) {
 }
 
 /* An output that nothing reads has no gradient, and neither have its inputs from it: its record only gives back memory. */
-void tape_backward(tape *t) {
-    for (int64_t i = t->record_count - 1; i >= 0 && t->failure == STATUS_OK; i--) {
-        record *r = &t->records[i];
-        if (!r->output || r->output->grad) r->backward(t, r->op);
-        if (!r->output) continue;
-        tape_free(t, r->output->value.data);
-        tape_free(t, r->output->grad);
-        r->output->value.data = r->output->grad = NULL;
+static void play_back(tape *t, int64_t from) {
+    while (t->record_count > from && t->failure == STATUS_OK) {
+        const record r = t->records[--t->record_count];
+        if (!r.output || r.output->grad) r.backward(t, r.op);
+        if (!r.output) continue;
+        tape_free(t, r.output->value.data);
+        tape_free(t, r.output->grad);
+        r.output->value.data = r.output->grad = NULL;
     }
+}
+
+void tape_backward(tape *t) {
+    play_back(t, 0);
+}
+
+/* ---- parts that are run again ---- */
+
+typedef struct recomputed {
+    tape_part run;
+    void *context;
+    var *inputs[TAPE_MOST_INPUTS], *y;
+    int count;
+} recomputed;
+
+/* The part's own records follow those of the rest, end with an output that has y's gradient, and are gone afterwards. Inputs have
+ * stand-ins, so that what flows into them flows once. */
+static void recompute_backward(tape *t, void *op) {
+    recomputed *part = op;
+    var stand_in[TAPE_MOST_INPUTS], *inputs[TAPE_MOST_INPUTS];
+    const int64_t records = t->record_count, vars = t->var_count;
+    for (int i = 0; i < part->count; i++) {
+        stand_in[i] = (var){.value = part->inputs[i]->value};
+        stand_in[i].value.data = tape_value(t, part->inputs[i]);
+        inputs[i] = &stand_in[i];
+    }
+    if (t->failure != STATUS_OK) return;
+    var *y = part->run(t, part->context, inputs);
+    if (t->failure != STATUS_OK || !y) return;
+    y->grad = part->y->grad;
+    part->y->grad = NULL;
+    play_back(t, records);
+    for (int i = 0; i < part->count; i++)
+        if (stand_in[i].grad) tape_give_grad(t, part->inputs[i], stand_in[i].grad);
+    t->var_count = vars;
+}
+
+var *tape_recompute(tape *t, tape_part run, const void *context, size_t context_bytes, var *const *inputs, int count) {
+    void *own = tape_host_alloc(t, context_bytes);
+    memcpy(own, context, context_bytes);
+    if (!t->recording) return run(t, own, inputs);
+    const int64_t mark = tape_mark(t);
+    t->recording = false;
+    var *y = run(t, own, inputs);
+    if (y) tape_release_since(t, mark, y);
+    t->recording = true;
+    recomputed *part = y ? tape_record(t, sizeof *part, recompute_backward, y) : NULL;
+    if (!part) return y;
+    *part = (recomputed){.run = run, .context = own, .y = y, .count = count};
+    memcpy(part->inputs, inputs, (size_t)count * sizeof *inputs);
+    y->rebuild = NULL;
+    return y;
 }

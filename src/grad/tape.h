@@ -30,9 +30,11 @@ status tape_create(tape **out, const kernels *k);
 void tape_destroy(tape *t);
 const kernels *tape_kernels(const tape *t);
 
-/* Start a pass: forget all vars. recording: keep what backward needs. */
-void tape_reset(tape *t, bool recording);
-bool tape_recording(const tape *t);
+/* Start a pass: forget all vars. training: keep what backward needs. */
+void tape_reset(tape *t, bool training);
+bool tape_training(const tape *t); /* as tape_reset was told */
+bool tape_recording(
+    const tape *t); /* the same but in a part that backward runs again, whose ops keep nothing the first time */
 void tape_observe(tape *t, tape_observer observer, void *context);
 void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols); /* called by ops */
 bool tape_is_observed(const tape *t);
@@ -42,6 +44,13 @@ bool tape_is_observed(const tape *t);
  * backward that reads such a value has it rebuilt (tape_value). */
 int64_t tape_mark(const tape *t);
 void tape_release_since(tape *t, int64_t mark, const var *keep);
+
+/* A part of the pass of which backward keeps only the inputs: run(context, inputs) makes its output now without recording, and
+ * backward runs it again, recorded, and plays that back (Chen et al. 2016, sublinear memory). run must make the same twice and
+ * use no vars but its inputs. The context is copied. Without recording it is run(context, inputs). */
+typedef var *(*tape_part)(tape *t, void *context, var *const *inputs);
+enum { TAPE_MOST_INPUTS = 4 };
+var *tape_recompute(tape *t, tape_part run, const void *context, size_t context_bytes, var *const *inputs, int count);
 
 /* Run backward from every loss that was added (op_cross_entropy, op_moe's balance loss: each knows its own weight). */
 void tape_backward(tape *t);

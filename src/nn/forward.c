@@ -92,6 +92,42 @@ static bool ends_at(const forward_path *path, int i, int until_layer) {
     return true;
 }
 
+/* A block as a part that backward runs again; then nobody counts or watches. */
+typedef struct block_part {
+    pass *p;
+    const block *b;
+    layout l;
+    pass_input in;
+    int entry;
+    bool ran; /* forward is over */
+} block_part;
+
+static var *run_part(tape *t, void *context, var *const *inputs) {
+    block_part *part = context;
+    pass *p = part->p;
+    const bool counts = p->counts;
+    const routing_observer observer = p->routing_observer;
+    (void)t;
+    if (part->ran) {
+        p->counts = false;
+        p->routing_observer = NULL;
+        tape_observe(p->tape, NULL, NULL);
+    }
+    p->entry = part->entry;
+    var *y = run_block(p, part->b, inputs[0], inputs[1], &part->l, &part->in);
+    part->ran = true;
+    p->counts = counts;
+    p->routing_observer = observer;
+    tape_observe(p->tape, p->product_observer, p->product_context);
+    return y;
+}
+
+static var *run_entry(pass *p, const block *b, var *x, var *x0, const layout *l, const pass_input *in) {
+    if (!p->recompute || !tape_recording(p->tape)) return run_block(p, b, x, x0, l, in);
+    const block_part part = {.p = p, .b = b, .l = *l, .in = *in, .entry = p->entry};
+    return tape_recompute(p->tape, run_part, &part, sizeof part, (var *[]){x, x0}, 2);
+}
+
 static void enter_layer(pass *p, int layer) {
     const status s = model_enter_layer(p->m, layer);
     if (s != STATUS_OK) tape_fail(p->tape, s);
@@ -110,7 +146,7 @@ static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
         if (p->stream_observer && x)
             p->stream_observer(p->stream_context, path->layer[i], path->pass[i], x->value.data, tensor_rows(&x->value));
         if (p->m->layers) enter_layer(p, path->layer[i]);
-        x = run_block(p, &s->blocks[path->layer[i]], x, x0, l, in);
+        x = run_entry(p, &s->blocks[path->layer[i]], x, x0, l, in);
         if (p->m->layers) model_leave_layer(p->m, path->layer[i]);
         if (path->skip[i] == PATH_PUSH) skips[pushed++] = x;
         tape_release_since(t, mark, x);

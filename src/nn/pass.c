@@ -38,6 +38,10 @@ model *pass_model(const pass *p) {
     return p->m;
 }
 
+void pass_set_recompute(pass *p, bool on) {
+    p->recompute = on;
+}
+
 size_t pass_peak_bytes(const pass *p) {
     return tape_peak_bytes(p->tape);
 }
@@ -79,8 +83,8 @@ static status add_loss(pass *p, const batch *b, float loss_weight, float *nll) {
     return tape_status(p->tape);
 }
 
-static void begin(pass *p, bool recording, bool counts) {
-    tape_reset(p->tape, recording);
+static void begin(pass *p, bool training, bool counts) {
+    tape_reset(p->tape, training);
     tape_observe(p->tape, p->product_observer, p->product_context);
     p->counts = counts;
 }

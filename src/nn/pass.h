@@ -11,6 +11,9 @@ status pass_create(pass **out, model *m);
 void pass_destroy(pass *p); /* NULL is fine */
 model *pass_model(const pass *p);
 size_t pass_peak_bytes(const pass *p);
+/* Training keeps only each block's input and runs blocks again in backward: about a third more arithmetic, and memory for one
+ * block's activations instead of all. */
+void pass_set_recompute(pass *p, bool on);
 
 /* ---- whole sequences ---- */
 

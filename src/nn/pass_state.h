@@ -19,6 +19,7 @@ struct pass {
     int64_t sum_count, *sum_of; /* [path.length] */
     int64_t batches;            /* since pass_clear */
     bool counts;                /* this pass adds to them */
+    bool recompute;             /* blocks are run again in backward */
     pass_statistics statistics;
     routing_entry *routing;
 
