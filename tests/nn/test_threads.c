@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "nn/pass.h"
+#include <malloc.h>
 #include <pthread.h>
 
 enum { VOCAB = 80, LENGTH = 24, ROUNDS = 6, THREADS = 4 };
@@ -130,11 +131,30 @@ static void a_model_that_is_only_run(void **state) {
     model_destroy(m);
 }
 
+/* What kernels keep for a thread goes with it: a program that makes a thread for each request does not grow. */
+static void ended_threads_leave_nothing(void **state) {
+    (void)state;
+    model *m = make(1, 8);
+    size_t before = 0;
+    for (int i = 0; i < 24; i++) {
+        work w = prepare(m, 1, true, false);
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, run, &w), 0);
+        pthread_join(thread, NULL);
+        assert_int_equal(w.result, STATUS_OK);
+        const struct mallinfo2 now = mallinfo2();
+        if (i == 3) before = now.uordblks + now.hblkhd;
+        if (i > 3) assert_true(now.uordblks + now.hblkhd < before + (256 << 10));
+    }
+    model_destroy(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_model),
         cmocka_unit_test(several_models),
         cmocka_unit_test(a_model_that_is_only_run),
+        cmocka_unit_test(ended_threads_leave_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include <omp.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -17,8 +18,26 @@ static _Thread_local struct {
     size_t bytes;
 } reserved;
 
+/* A thread that ends gives its memory back: programs that make a thread for each request would otherwise lose some each time. */
+static pthread_key_t at_exit;
+static bool has_key;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+
+static void give_back(void *first) {
+    for (buffer *b = first; b < (buffer *)first + SCRATCH_USES; b++) {
+        free(b->memory);
+        *b = (buffer){0};
+    }
+}
+
+static void make_key(void) {
+    has_key = pthread_key_create(&at_exit, give_back) == 0;
+}
+
 static bool grow(buffer *b, size_t bytes) {
     if (b->bytes >= bytes) return true;
+    pthread_once(&key_once, make_key);
+    if (has_key) pthread_setspecific(at_exit, buffers);
     free(b->memory);
     b->memory = memory_allows() ? malloc(bytes + 63) : NULL;
     b->bytes = b->memory ? bytes : 0;
