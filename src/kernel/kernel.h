@@ -71,16 +71,24 @@ typedef struct attention_shape {
     int64_t kv_batch_stride; /* act elements from a sequence's k to the next one's (a cache is longer than keys) */
 } attention_shape;
 
+/* How an optimiser's running means lie in memory. */
+typedef struct moment_args {
+    dtype type;    /* DTYPE_F32, or DTYPE_BF16, rounded up or down at random */
+    uint32_t seed; /* of that, another one for each parameter and step */
+} moment_args;
+
 typedef struct adam_args {
     float lr, beta1, beta2, eps;
     float weight_decay; /* decoupled: AdamW; 0: Adam */
     int64_t step;       /* 1 for the first */
+    moment_args moments;
 } adam_args;
 
 typedef struct muon_args {
     float lr, momentum, weight_decay;
     int newton_schulz_steps;
     bool nesterov, row_normalize;
+    moment_args moments;
 } muon_args;
 
 /* Doubles that routing_statistics adds to: shares of pairs [E], of first choices [E], mean probabilities [E], entropy, z, f·p̄ */

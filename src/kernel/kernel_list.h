@@ -263,13 +263,14 @@ KERNEL(clip_factor, (float *factor, const double *squares, double limit), (facto
 KERNEL(scale, (float *x, float factor, int64_t count), (x, factor, count), 0)
 /* y += t (x − y): EMA with decay 1 − t */
 KERNEL(lerp, (float *y, const float *x, float t, int64_t count), (y, x, t, count), 0)
-/* The gradient is grad · *clip (NULL: 1); where that is NaN nothing is changed. */
-KERNEL(adam, (float *w, float *m, float *v, const float *grad, const float *clip, int64_t count, const adam_args *args),
+/* The gradient is grad · *clip (NULL: 1); where that is NaN nothing is changed. m and v are of args->moments.type. */
+KERNEL(adam, (float *w, void *m, void *v, const float *grad, const float *clip, int64_t count, const adam_args *args),
        (w, m, v, grad, clip, count, args), 0)
 /* Muon (Jordan 2024; #2102): buffer ← momentum·buffer + grad; g = grad + momentum·buffer (Nesterov);
- * rows of g to unit length; Newton–Schulz with 3.4445, −4.7750, 2.0315; w ← (1 − lr·wd) w − lr·√max(1, rows/cols)·g */
+ * rows of g to unit length; Newton–Schulz with 3.4445, −4.7750, 2.0315; w ← (1 − lr·wd) w − lr·√max(1, rows/cols)·g;
+ * the buffer is of args->moments.type */
 KERNEL(muon,
-       (float *w, float *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
+       (float *w, void *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
         const muon_args *args),
        (w, buffer, grad, clip, rows, cols, args), muon_flops(rows, cols, args))
 /* out = w on the symmetric grid of 2·levels + 1 values, one scale a row: max|row| · clip / levels. QAT's forward. */

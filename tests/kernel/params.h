@@ -21,4 +21,16 @@ static inline float *normal_floats(int64_t count, uint64_t seed, float std) {
     return x;
 }
 
+/* The mean of bf16 numbers. */
+static inline double bf16_mean(const uint16_t *x, int64_t count) {
+    double total = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const uint32_t bits = (uint32_t)x[i] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        total += value;
+    }
+    return total / (double)count;
+}
+
 #endif

@@ -161,6 +161,51 @@ static void test_muon_same_bits(void **state) {
     }
 }
 
+/* A momentum of bf16 grows to the sum that float32 has, which a gradient of a thousandth of it would not reach if it were
+ * rounded to the nearest; and turns the weights as float32 does. */
+static void test_muon_bf16_is_right_on_average(void **state) {
+    (void)state;
+    enum { ROWS = 96, COLS = 160, COUNT = ROWS * COLS, STEPS = 1500 };
+    for (int t = 0; t < table_count; t++) {
+        float *grad = zeros(COUNT, 4), *w = zeros(COUNT, 4);
+        uint16_t *buffer = zeros(COUNT, 2);
+        for (int64_t i = 0; i < COUNT; i++) grad[i] = 0.25f;
+        muon_args args = {.lr = 1e-3f, .momentum = 0.999f, .newton_schulz_steps = 1, .moments = {DTYPE_BF16, 0}};
+        for (int i = 0; i < STEPS; i++) {
+            args.moments.seed = (uint32_t)i * 2654435761u;
+            tables[t].muon(w, buffer, grad, NULL, ROWS, COLS, &args);
+        }
+        const double expected = 0.25 * (1 - pow(0.999, STEPS)) / (1 - 0.999);
+        assert_true(fabs(bf16_mean(buffer, COUNT) / expected - 1) < 3e-3);
+        free(grad), free(w), free(buffer);
+    }
+}
+
+static void test_muon_bf16_turns_as_float32(void **state) {
+    (void)state;
+    enum { ROWS = 64, COLS = 96, COUNT = ROWS * COLS };
+    for (int t = 0; t < table_count; t++) {
+        float *w = zeros(COUNT, 4), *w2 = zeros(COUNT, 4), *buffer2 = zeros(COUNT, 4);
+        uint16_t *buffer = zeros(COUNT, 2);
+        muon_args args = {.lr = 0.1f, .momentum = 0.9f, .newton_schulz_steps = 5, .nesterov = true};
+        for (uint32_t i = 0; i < 5; i++) {
+            float *grad = normal_floats(COUNT, 70 + i, 1);
+            args.moments = (moment_args){DTYPE_F32, 0};
+            tables[t].muon(w2, buffer2, grad, NULL, ROWS, COLS, &args);
+            args.moments = (moment_args){DTYPE_BF16, i};
+            tables[t].muon(w, buffer, grad, NULL, ROWS, COLS, &args);
+            free(grad);
+        }
+        double error = 0, change = 0;
+        for (int64_t i = 0; i < COUNT; i++) {
+            error += pow((double)w[i] - w2[i], 2);
+            change += pow(w2[i], 2);
+        }
+        assert_true(sqrt(error / change) < 0.02);
+        free(w), free(w2), free(buffer), free(buffer2);
+    }
+}
+
 static const muon_args decaying = {.lr = 0.5f,
                                    .momentum = 0.9f,
                                    .weight_decay = 0.5f,
@@ -198,10 +243,15 @@ static void test_muon_of_nan(void **state) {
 int main(void) {
     find_tables();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_muon),           cmocka_unit_test(test_muon_spread),
-        cmocka_unit_test(test_muon_steps),     cmocka_unit_test(test_newton_schulz_is_orthogonal),
-        cmocka_unit_test(test_muon_same_bits), cmocka_unit_test(test_muon_zero_gradient),
+        cmocka_unit_test(test_muon),
+        cmocka_unit_test(test_muon_spread),
+        cmocka_unit_test(test_muon_steps),
+        cmocka_unit_test(test_newton_schulz_is_orthogonal),
+        cmocka_unit_test(test_muon_same_bits),
+        cmocka_unit_test(test_muon_zero_gradient),
         cmocka_unit_test(test_muon_of_nan),
+        cmocka_unit_test(test_muon_bf16_is_right_on_average),
+        cmocka_unit_test(test_muon_bf16_turns_as_float32),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,8 @@
 /* Sums, clipping, averaging, Adam and late QAT's grid against plain double implementations. */
 #include "params.h"
 
+#include <omp.h>
+
 /* ---- sums -------------------------------------------------------------------------------------------------------- */
 
 static void check_sums(const kernels *k, int64_t count) {
@@ -124,6 +126,55 @@ static void test_adam(void **state) {
     }
 }
 
+/* A mean of squares that moves by a thousandth of the way is less than a bf16 step: rounded to the nearest it would stand still
+ * long before it is there. */
+static void test_adam_bf16_is_right_on_average(void **state) {
+    (void)state;
+    enum { COUNT = 40000, STEPS = 1500 };
+    const double g = 0.25;
+    for (int t = 0; t < table_count; t++) {
+        float *w = zeros(COUNT, 4), *grad = zeros(COUNT, 4);
+        uint16_t *m = zeros(COUNT, 2), *v = zeros(COUNT, 2);
+        for (int64_t i = 0; i < COUNT; i++) grad[i] = (float)g;
+        adam_args args = {.lr = 1e-3f, .beta1 = 0.99f, .beta2 = 0.999f, .eps = 1e-8f, .moments = {DTYPE_BF16, 0}};
+        for (args.step = 1; args.step <= STEPS; args.step++) {
+            args.moments.seed = (uint32_t)args.step * 2654435761u;
+            tables[t].adam(w, m, v, grad, NULL, COUNT, &args);
+        }
+        assert_true(fabs(bf16_mean(m, COUNT) / (g * (1 - pow(0.99, STEPS))) - 1) < 2e-3);
+        assert_true(fabs(bf16_mean(v, COUNT) / (g * g * (1 - pow(0.999, STEPS))) - 1) < 2e-3);
+        for (int64_t i = 0; i < COUNT; i++) assert_true(fabs(w[i] / (-1e-3 * STEPS) - 1) < 0.1);
+        free(w), free(grad), free(m), free(v);
+    }
+}
+
+/* What is random depends on seed and element alone. */
+static void test_adam_bf16_same_bits(void **state) {
+    (void)state;
+    enum { COUNT = 40000 };
+    const int threads = omp_get_max_threads();
+    for (int t = 0; t < table_count; t++) {
+        float *grad = normal_floats(COUNT, 7, 0.1f), *w[3];
+        uint16_t *moments[3];
+        for (int i = 0; i < 3; i++) {
+            w[i] = normal_floats(COUNT, 6, 1);
+            moments[i] = zeros(2 * COUNT, 2);
+            adam_args args = adam_defaults;
+            omp_set_num_threads(i == 1 ? 1 : 3);
+            for (args.step = 1; args.step <= 4; args.step++) {
+                args.moments = (moment_args){DTYPE_BF16, (uint32_t)(i == 2 ? args.step + 9 : args.step)};
+                tables[t].adam(w[i], moments[i], moments[i] + COUNT, grad, NULL, COUNT, &args);
+            }
+        }
+        omp_set_num_threads(threads);
+        assert_memory_equal(w[0], w[1], COUNT * sizeof(float));
+        assert_memory_equal(moments[0], moments[1], 2 * COUNT * sizeof(uint16_t));
+        assert_memory_not_equal(moments[0], moments[2], 2 * COUNT * sizeof(uint16_t));
+        for (int i = 0; i < 3; i++) free(w[i]), free(moments[i]);
+        free(grad);
+    }
+}
+
 /* Gradients that are no numbers must not reach weights or moments, nor may the decay be applied. */
 static void test_adam_of_nan(void **state) {
     (void)state;
@@ -182,10 +233,16 @@ static void test_fake_quantize_is_a_projection(void **state) {
 int main(void) {
     find_tables();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sums),          cmocka_unit_test(test_squares_do_not_overflow),
-        cmocka_unit_test(test_clip_factor),   cmocka_unit_test(test_scale_and_lerp),
-        cmocka_unit_test(test_adam),          cmocka_unit_test(test_adam_of_nan),
-        cmocka_unit_test(test_fake_quantize), cmocka_unit_test(test_fake_quantize_is_a_projection),
+        cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_squares_do_not_overflow),
+        cmocka_unit_test(test_clip_factor),
+        cmocka_unit_test(test_scale_and_lerp),
+        cmocka_unit_test(test_adam),
+        cmocka_unit_test(test_adam_of_nan),
+        cmocka_unit_test(test_adam_bf16_is_right_on_average),
+        cmocka_unit_test(test_adam_bf16_same_bits),
+        cmocka_unit_test(test_fake_quantize),
+        cmocka_unit_test(test_fake_quantize_is_a_projection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include "kernel/cpu/variant.h"
 
 /* As kernels.muon. */
-void KERNEL(muon)(float *w, float *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
+void KERNEL(muon)(float *w, void *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
                   const muon_args *args);
 
 #endif

@@ -9,6 +9,7 @@
  * g; the factor 1 / (|g| + 10⁻⁷), not yet known when g is rounded to act, goes into the first products. */
 #include "kernel/cpu/muon.h"
 
+#include "kernel/cpu/isa/moment.h"
 #include "kernel/cpu/isa/newton_schulz.h"
 #include "kernel/cpu/isa/rows.h"
 #include "kernel/cpu/isa/scratch.h"
@@ -19,7 +20,8 @@ enum { PARALLEL_COUNT = 1 << 15 };
 
 /* One call. */
 typedef struct job {
-    float *w, *buffer; /* [rows, cols] */
+    float *w;          /* [rows, cols] */
+    void *buffer;      /* [rows, cols] */
     const float *grad; /* [rows, cols] */
     int64_t rows, cols;
     float clip; /* factor of grad */
@@ -41,15 +43,28 @@ static void lay_out(job *j, uintptr_t at) {
 
 /* ---- the momentum ---- */
 
-/* buffer ← momentum·buffer + grad for a part of a row; g into out; Σ g² */
-static float update_part(float *out, float *buffer, const float *grad, float clip, int64_t count, float momentum,
-                         bool nesterov) {
-    float near = nesterov ? 1 : 0, far = nesterov ? momentum : 1, squares = 0;
+/* buffer ← momentum·buffer + grad for a part of a row, from element `at` on; g into out; Σ g² */
+static float update_part(float *out, const job *j, int64_t at, int64_t count) {
+    float near = j->args.nesterov ? 1 : 0, far = j->args.nesterov ? j->args.momentum : 1, squares = 0;
+    float *buffer = (float *)j->buffer + at;
 #pragma omp simd reduction(+ : squares)
     for (int64_t i = 0; i < count; i++) {
-        float g = clip * grad[i];
-        buffer[i] = momentum * buffer[i] + g;
+        float g = j->clip * j->grad[at + i];
+        buffer[i] = j->args.momentum * buffer[i] + g;
         out[i] = near * g + far * buffer[i];
+        squares += out[i] * out[i];
+    }
+    return squares;
+}
+
+static float update_part_bf16(float *out, const job *j, int64_t at, int64_t count) {
+    float near = j->args.nesterov ? 1 : 0, far = j->args.nesterov ? j->args.momentum : 1, squares = 0;
+    uint16_t *buffer = (uint16_t *)j->buffer + at;
+#pragma omp simd reduction(+ : squares)
+    for (int64_t i = 0; i < count; i++) {
+        float g = j->clip * j->grad[at + i], mean = j->args.momentum * moment_get(buffer[i]) + g;
+        buffer[i] = moment_put(mean, moment_random(j->args.moments.seed, (uint32_t)(at + i)) & 0xffff);
+        out[i] = near * g + far * mean;
         squares += out[i] * out[i];
     }
     return squares;
@@ -59,9 +74,11 @@ static float update_part(float *out, float *buffer, const float *grad, float cli
 static double load_row(float *blocks, const job *j, int64_t r) {
     float *out = blocks + r % BLOCK * BLOCK;
     double squares = 0;
-    for (int64_t c = 0; c < j->cols; c += BLOCK)
-        squares += (double)update_part(out + c * BLOCK, j->buffer + r * j->cols + c, j->grad + r * j->cols + c, j->clip,
-                                       least(j->cols - c, BLOCK), j->args.momentum, j->args.nesterov);
+    for (int64_t c = 0; c < j->cols; c += BLOCK) {
+        int64_t at = r * j->cols + c, count = least(j->cols - c, BLOCK);
+        squares += (double)(j->args.moments.type == DTYPE_BF16 ? update_part_bf16(out + c * BLOCK, j, at, count)
+                                                               : update_part(out + c * BLOCK, j, at, count));
+    }
     if (!j->args.row_normalize) return squares;
     double factor = 1 / fmax(sqrt(squares), (double)NORM_EPSILON);
     for (int64_t c = 0; c < j->cols; c += BLOCK)
@@ -121,7 +138,7 @@ static float norm_factor(const job *j) {
     return (float)(1 / (sqrt(total) + (double)NORM_EPSILON));
 }
 
-void KERNEL(muon)(float *w, float *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
+void KERNEL(muon)(float *w, void *buffer, const float *grad, const float *clip, int64_t rows, int64_t cols,
                   const muon_args *args) {
     float factor = clip ? *clip : 1;
     if (rows == 0 || cols == 0 || isnan(factor)) return;

@@ -1,6 +1,7 @@
-/* Float32 arrays of parameters: sums, scaling, averaging, Adam, and the grid of late QAT. Muon is in muon.c. */
+/* Arrays of parameters: sums, scaling, averaging, Adam, and the grid of late QAT. Muon is in muon.c. */
 #include "kernel/cpu/variant.h"
 
+#include "kernel/cpu/isa/moment.h"
 #include "kernel/cpu/muon.h"
 #include <math.h>
 
@@ -71,24 +72,66 @@ static void lerp(float *y, const float *x, float t, int64_t count) {
     for (int64_t i = 0; i < count; i++) y[i] += t * (x[i] - y[i]);
 }
 
+/* ---- Adam ---- */
+
 /* Kingma & Ba 2015, with the decoupled decay of Loshchilov & Hutter 2019, as torch.optim.AdamW:
  * m ← β₁m + (1 − β₁)g, v ← β₂v + (1 − β₂)g²,
  * w ← (1 − lr·wd) w − lr/(1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + ε) */
-static void adam(float *w, float *m, float *v, const float *grad, const float *clip, int64_t count,
+typedef struct adam_step {
+    float clip, beta1, beta2, eps;
+    float keep;         /* 1 − lr·wd */
+    float rate;         /* lr/(1 − β₁ᵗ) */
+    float inverse_root; /* 1 / √(1 − β₂ᵗ) */
+} adam_step;
+
+static adam_step adam_prepare(float clip, const adam_args *a) {
+    return (adam_step){.clip = clip,
+                       .beta1 = a->beta1,
+                       .beta2 = a->beta2,
+                       .eps = a->eps,
+                       .keep = (float)(1 - (double)a->lr * a->weight_decay),
+                       .rate = (float)(a->lr / (1 - pow(a->beta1, (double)a->step))),
+                       .inverse_root = (float)(1 / sqrt(1 - pow(a->beta2, (double)a->step)))};
+}
+
+static inline float adam_move(const adam_step *s, float w, float m, float v) {
+    return s->keep * w - s->rate * m / (sqrtf(v) * s->inverse_root + s->eps);
+}
+
+static void adam_f32(float *w, float *m, float *v, const float *grad, int64_t count, adam_step s) {
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
+    for (int64_t i = 0; i < count; i++) {
+        float g = s.clip * grad[i];
+        m[i] = s.beta1 * m[i] + (1 - s.beta1) * g;
+        v[i] = s.beta2 * v[i] + (1 - s.beta2) * g * g;
+        w[i] = adam_move(&s, w[i], m[i], v[i]);
+    }
+}
+
+/* The weight moves by the means before they are rounded. */
+static void adam_bf16(float *w, uint16_t *m, uint16_t *v, const float *grad, int64_t count, adam_step s,
+                      uint32_t seed) {
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
+    for (int64_t i = 0; i < count; i++) {
+        float g = s.clip * grad[i];
+        float mean = s.beta1 * moment_get(m[i]) + (1 - s.beta1) * g;
+        float square = s.beta2 * moment_get(v[i]) + (1 - s.beta2) * g * g;
+        uint32_t random = moment_random(seed, (uint32_t)i);
+        m[i] = moment_put(mean, random & 0xffff);
+        v[i] = moment_put(square, random >> 16);
+        w[i] = adam_move(&s, w[i], mean, square);
+    }
+}
+
+static void adam(float *w, void *m, void *v, const float *grad, const float *clip, int64_t count,
                  const adam_args *args) {
     float factor = clip ? *clip : 1;
     if (isnan(factor)) return;
-    float beta1 = args->beta1, beta2 = args->beta2, eps = args->eps;
-    float keep = (float)(1 - (double)args->lr * args->weight_decay);
-    float rate = (float)(args->lr / (1 - pow(beta1, (double)args->step)));
-    float inverse_root = (float)(1 / sqrt(1 - pow(beta2, (double)args->step)));
-#pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
-    for (int64_t i = 0; i < count; i++) {
-        float g = factor * grad[i];
-        m[i] = beta1 * m[i] + (1 - beta1) * g;
-        v[i] = beta2 * v[i] + (1 - beta2) * g * g;
-        w[i] = keep * w[i] - rate * m[i] / (sqrtf(v[i]) * inverse_root + eps);
-    }
+    adam_step s = adam_prepare(factor, args);
+    if (args->moments.type == DTYPE_BF16)
+        adam_bf16(w, m, v, grad, count, s, args->moments.seed);
+    else
+        adam_f32(w, m, v, grad, count, s);
 }
 
 /* ---- late QAT ---- */
