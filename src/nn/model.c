@@ -16,7 +16,7 @@ status model_param_create(param **out, const model *m, const param_spec *spec) {
     p->role = (int)spec->role;
     p->layer = spec->layer;
     p->expert = spec->expert;
-    p->frozen = role_is_frozen(spec->role);
+    p->frozen = role_is_frozen(spec->role) || freeze_list_matches(m->frozen, p);
     p->derived = role_is_derived(spec->role);
     p->is_matrix = role_is_matrix(spec->role);
     if (p->is_matrix && !(m->layers && spec->layer >= 0)) {
@@ -95,17 +95,18 @@ status model_place(model *m) {
 /* ---- life ---- */
 
 status model_create(model **out, const model_config *config, const kernels *k, model_use use) {
-    return model_create_with(out, config, k, use, NULL);
+    return model_create_with(out, config, k, use, (model_extras){0});
 }
 
 status model_create_with(model **out, const model_config *config, const kernels *k, model_use use,
-                         const weight_source *layers) {
+                         model_extras extras) {
     TRY(model_config_check(config));
     model *m = xcalloc(1, sizeof *m);
     m->config = *config;
     m->k = k;
     m->use = use;
-    m->layers = layers;
+    m->layers = extras.layers;
+    m->frozen = freeze_list_copy(extras.frozen);
     status s = add_all(m);
     if (s == STATUS_OK) s = model_place(m);
     if (s == STATUS_OK) s = model_bind(m);
@@ -125,6 +126,7 @@ void model_destroy(model *m) {
     arena_destroy(&m->values);
     arena_destroy(&m->gradients);
     model_unbind(m);
+    freeze_list_free(m->frozen);
     free(m);
 }
 

@@ -21,7 +21,8 @@ typedef struct model {
     arena values, gradients;
     arena_layout layout;
     const struct weight_source
-        *layers;    /* not NULL: the matrices of blocks are there only while their layer runs (streamed.h) */
+        *layers; /* not NULL: the matrices of blocks are there only while their layer runs (streamed.h) */
+    struct freeze_list *frozen; /* parameters that are not trained (freeze.h); NULL: none */
     int qat_levels; /* > 0: products see quantised values of the matrices (late QAT); model_refresh applies it */
     struct model_parts *parts; /* parts.h */
 } model;

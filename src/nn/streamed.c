@@ -26,7 +26,7 @@ status model_create_streamed(model **out, const weight_source *source, const ker
     for (int layer = 0; layer < source->config.num_layers; layer++)
         if (source->config.random_up.layers[layer])
             return fail("layer %d has random up-projections, which cannot be streamed", layer);
-    TRY(model_create_with(&m, &source->config, k, MODEL_RUN, source));
+    TRY(model_create_with(&m, &source->config, k, MODEL_RUN, (model_extras){.layers = source}));
     status s = STATUS_OK;
     for (int i = 0; i < m->param_count && s == STATUS_OK; i++)
         if (!comes_and_goes(m->params[i], m->params[i]->layer)) s = weight_source_fill_param(source, m->params[i], k);

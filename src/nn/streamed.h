@@ -3,14 +3,18 @@
 #ifndef MOEC_NN_STREAMED_H
 #define MOEC_NN_STREAMED_H
 
+#include "nn/freeze.h"
 #include "nn/weight_source.h"
 
 /* The source must outlive the model. */
 status model_create_streamed(model **out, const weight_source *source, const kernels *k);
 
 /* ---- for nn/ itself ---- */
-status model_create_with(model **out, const model_config *config, const kernels *k, model_use use,
-                         const weight_source *layers);
+typedef struct model_extras {
+    const weight_source *layers; /* not NULL: where the matrices of blocks come from while their layer runs */
+    const freeze_list *frozen;   /* may be NULL; copied */
+} model_extras;
+status model_create_with(model **out, const model_config *config, const kernels *k, model_use use, model_extras extras);
 status model_enter_layer(model *m, int layer);
 void model_leave_layer(model *m, int layer);
 
