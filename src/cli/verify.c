@@ -6,13 +6,13 @@
 static const char help[] =
     "usage: moec verify CASE... [--all]\n"
     "\n"
-    "Compares moec with a record script's own PyTorch model, in float32. A case is a folder with config.json (the\n"
-    "script's argument names), model.safetensors, io.safetensors and grads.safetensors.\n"
+    "Compares moec with what a PyTorch model computed, in float32. A case is a folder with config.json (the record\n"
+    "scripts' argument names), model.safetensors, io.safetensors and grads.safetensors.\n"
     "Exit status 0 only if logits agree to 1e-4, losses to 1e-5 and each gradient to 1e-3 of its tensor's largest.\n"
     "\n"
     "  --all   print every gradient, not only the five that differ most\n"
     "\n"
-    "example: moec verify ../shared/parity/upcycle_loop\n";
+    "example: moec verify tests/parity/looped\n";
 
 static void print_report(const char *folder, const parity_report *r, bool all) {
     printf("%s\n", folder);
