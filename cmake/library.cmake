@@ -29,3 +29,8 @@ foreach(source ${library_tests})
   target_link_libraries(${name} PRIVATE libmoec ${CMOCKA_LIBRARY})
   add_test(NAME library.${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
 endforeach()
+
+# A program of somebody else's, against what is installed.
+get_directory_property(sanitizers LINK_OPTIONS)
+add_test(NAME library.installed COMMAND sh ${CMAKE_SOURCE_DIR}/tests/library/installed.sh ${CMAKE_BINARY_DIR}
+                                        ${CMAKE_C_COMPILER} ${sanitizers})

@@ -1,4 +1,4 @@
-/* What every test needs before cmocka.h, and a scratch folder that is gone afterwards. */
+/* What every test needs before cmocka.h, a scratch folder that is gone afterwards, and skips that ctest shows. */
 #ifndef MOEC_TESTS_TEST_H
 #define MOEC_TESTS_TEST_H
 
@@ -59,6 +59,24 @@ static inline int scratch_teardown(void **state) {
     scratch_remove(*state);
     return 0;
 }
+
+/* A test that reads what is not everywhere begins with this. */
+#define skip_without(path)                                                                                             \
+    do {                                                                                                               \
+        if (!path_exists(path)) {                                                                                      \
+            print_message("skipped: %s is absent\n", path);                                                            \
+            skipped_tests++;                                                                                           \
+            skip();                                                                                                    \
+        }                                                                                                              \
+    } while (0)
+static int skipped_tests;
+
+/* For main() of such a program: one skipped test makes ctest count it as skipped (SKIP_RETURN_CODE in CMakeLists.txt), so that a
+ * program of its own is the place for tests of that kind. */
+static inline int outcome(int failed) {
+    return failed ? 1 : skipped_tests ? 77 : 0;
+}
+#define run_skippable_tests(tests, setup, teardown) outcome(cmocka_run_group_tests(tests, setup, teardown))
 
 #define in_scratch(test) cmocka_unit_test_setup_teardown(test, scratch_setup, scratch_teardown)
 

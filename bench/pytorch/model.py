@@ -1,6 +1,7 @@
 """The #2102 architecture in PyTorch, as a peer to measure moec against (never a dependency of it).
 
-Tensor names are moec's, so a checkpoint or a parity case loads as it is. `python model.py CASE` compares with a parity case.
+Tensor names are moec's, so a checkpoint or a parity case loads as it is. `python model.py CASE` compares with a parity case. plain.py has the other
+architectures; tests/parity/make.py makes moec's own parity cases with both.
 A mixture runs only the rows that an expert gets (index_select per expert), which is the fast way to write it in PyTorch.
 """
 import json
@@ -83,7 +84,7 @@ class MoE(nn.Module):
         gate, chosen = probs.topk(self.top_k, dim=-1)
         if self.top_k > 1:
             gate = gate / gate.sum(-1, keepdim=True)
-        share = F.one_hot(chosen, experts).float().mean((0, 1))
+        share = F.one_hot(chosen[:, 0], experts).float().mean(0)
         self.aux = experts * (share * probs.mean(0)).sum()
         out = torch.zeros_like(flat)
         for e in range(experts):
@@ -167,21 +168,23 @@ class Model(nn.Module):
         return ce + self.c.get("moe_aux_weight", 0.01) * aux
 
 
-def compare(case):
-    """Largest differences of logits and gradients from a parity case."""
+def compare(kind, case):
+    """Largest differences of logits, loss and gradients from a parity case of that kind of model."""
     from safetensors.torch import load_file
     c = json.load(open(f"{case}/config.json"))
     io, grads = load_file(f"{case}/io.safetensors"), load_file(f"{case}/grads.safetensors")
-    model = Model(c)
+    model = kind(c)
     model.load_state_dict(load_file(f"{case}/model.safetensors"))
     ids, targets = io["input_ids"].long(), io["target_ids"].long()
     with torch.no_grad():
         print("logits", (model.logits(ids) - io["logits"]).abs().max().item())
-    model(ids, targets).backward()
+    loss = model(ids, targets)
+    print("loss", (loss - io["loss"]).abs().item())
+    loss.backward()
     named = dict(model.named_parameters())
     worst = max(((named[n].grad - g).abs().max() / g.abs().max()).item() for n, g in grads.items())
     print("gradients, relative", worst)
 
 
 if __name__ == "__main__":
-    compare(sys.argv[1])
+    compare(Model, sys.argv[1])

@@ -13,7 +13,7 @@ static const char help[] =
     "\n"
     "  --all   print every gradient, not only the five that differ most\n"
     "\n"
-    "example: moec verify ../shared/parity/upcycle_loop\n";
+    "example: moec verify tests/parity/looped\n";
 
 static void print_trained(const parity_report *r, bool all) {
     const parity_tolerance *t = &r->tolerance;

@@ -137,12 +137,11 @@ static status split_experts(model_config *c, const cJSON *json, const char *wher
 static status standard_mode(model_config *c, const cJSON *json, const char *where) {
     return get_int(json, where, "top_k", &c->moe.top_k);
 }
+/* The script routes each token to one; routed_top_k is an argument of our own cases (tests/parity). */
 static status shared_routed_mode(model_config *c, const cJSON *json, const char *where) {
-    (void)json;
-    (void)where;
     c->moe.shared_mult = 2;
     c->moe.expert_mult = 1;
-    return STATUS_OK;
+    return cJSON_HasObjectItem(json, "routed_top_k") ? get_int(json, where, "routed_top_k", &c->moe.top_k) : STATUS_OK;
 }
 static status soft_mode(model_config *c, const cJSON *json, const char *where) {
     c->moe.gate = GATE_SOFT;

@@ -1,76 +1,33 @@
-/* Every family's shipped parity case holds; a family or argument that cannot be built is refused by name. */
-#include "eval/parity.h"
+/* The parity cases of moec's own PyTorch models hold (tests/parity/make.py); a family or argument that cannot be built is
+ * refused by name. */
+#include "parity_case.h"
+
 #include "formats/records.h"
+#include <cjson/cJSON.h>
 
-#include "base/file.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-static void assert_holds(const char *name, int gradients) {
-    char *folder = path_join("../shared/parity", name);
-    if (!path_exists(folder)) {
-        free(folder);
-        skip();
-    }
-    parity_report report;
-    status s = parity_run(folder, kernels_for(DTYPE_F32), &report);
-    free(folder);
-    if (s != STATUS_OK) fail_msg("%s", error_message());
-    assert_int_equal(report.gradient_count, gradients);
-    assert_true(parity_holds(&report));
-    report.logits = 2e-4;
-    assert_false(parity_holds(&report));
-    parity_report_free(&report);
-}
-
-/* transformers' own cases, where they are. */
-static void assert_pretrained(const char *name) {
-    char *folder = path_join("../shared/parity", name);
-    const int there = path_exists(folder);
-    parity_report report = {0};
-    if (there && parity_run(folder, kernels_for(DTYPE_F32), &report) != STATUS_OK) fail_msg("%s", error_message());
-    free(folder);
-    if (!there) skip();
-    assert_true(parity_holds(&report));
-    assert_false(report.trained);
-    report.logits = 3e-5;
-    assert_false(parity_holds(&report));
-    parity_report_free(&report);
-}
-static void test_pretrained(void **state) {
+static void test_dense(void **state) {
     (void)state;
-    assert_pretrained("hf_llama");
-    assert_pretrained("hf_mixtral");
-    assert_pretrained("hf_qwen2");
-    assert_pretrained("hf_qwen3");
-    assert_pretrained("hf_qwen2_moe");
+    assert_holds("tests/parity/dense", 49);
 }
-
-static void test_upcycle_loop(void **state) {
+static void test_looped_with_experts(void **state) {
     (void)state;
-    assert_holds("upcycle_loop", 110);
+    assert_holds("tests/parity/looped", 63);
 }
 static void test_soft(void **state) {
     (void)state;
-    assert_holds("soft_e2", 84);
+    assert_holds("tests/parity/soft", 66);
 }
-static void test_explore_soft(void **state) {
+static void test_sparse(void **state) {
     (void)state;
-    assert_holds("explore_soft", 78);
+    assert_holds("tests/parity/sparse_top2", 63);
 }
-static void test_explore_shared_routed(void **state) {
+static void test_sparse_beside_shared(void **state) {
     (void)state;
-    assert_holds("explore_shared_routed", 99);
+    assert_holds("tests/parity/shared_top2", 64);
 }
-static void test_randup(void **state) {
+static void test_random_up(void **state) {
     (void)state;
-    assert_holds("randup_e2_rank8", 71);
+    assert_holds("tests/parity/random_up", 48);
 }
 
 #define COMMON                                                                                                         \
@@ -126,12 +83,12 @@ static void test_widths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pretrained),
-        cmocka_unit_test(test_upcycle_loop),
+        cmocka_unit_test(test_dense),
+        cmocka_unit_test(test_looped_with_experts),
         cmocka_unit_test(test_soft),
-        cmocka_unit_test(test_explore_soft),
-        cmocka_unit_test(test_explore_shared_routed),
-        cmocka_unit_test(test_randup),
+        cmocka_unit_test(test_sparse),
+        cmocka_unit_test(test_sparse_beside_shared),
+        cmocka_unit_test(test_random_up),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_widths),
     };

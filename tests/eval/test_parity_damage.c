@@ -7,14 +7,14 @@
 #include <limits.h>
 #include <math.h>
 
-static const char original[] = "../shared/parity/upcycle_loop";
+static const char original[] = "tests/parity/looped";
 
 /* A copy of the shipped case, as *state. */
 static int create(void **state) {
     static const char *const names[] = {"config.json", "model.safetensors", "io.safetensors", "grads.safetensors"};
     char *folder = scratch_create();
     *state = folder;
-    for (int i = 0; i < 4 && path_is_folder(original); i++) {
+    for (int i = 0; i < 4; i++) {
         char *from = path_join(original, names[i]), *to = path_join(folder, names[i]);
         uint8_t *bytes;
         size_t count;
@@ -61,7 +61,6 @@ static void change(const char *folder, const char *file, const char *tensor, int
 static void references_are_finite(void **state) {
     const char *folder = *state;
     const float bad[] = {NAN, INFINITY};
-    if (!path_is_folder(original)) skip();
     for (int i = 0; i < 2; i++) {
         change(folder, "io.safetensors", "logits", 0, &bad[i],
                "tensor logits: expected finite numbers to compare with");
@@ -80,7 +79,6 @@ static void our_own_numbers_are_finite(void **state) {
     uint8_t *bytes;
     size_t count;
     const float bad = NAN;
-    if (!path_is_folder(original)) skip();
     assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
     assert_ok(safetensors_parse(&s, path, bytes, count));
     /* Of the first token's embedding: some rows of logits are spoilt, and of each only a few columns are not. */
@@ -95,10 +93,9 @@ static void our_own_numbers_are_finite(void **state) {
 
 static void ids_are_within_the_vocabulary(void **state) {
     const char *folder = *state;
-    const int32_t bad[] = {-1, INT32_MIN, 256, INT32_MAX};
-    if (!path_is_folder(original)) skip();
+    const int32_t bad[] = {-1, INT32_MIN, 40, INT32_MAX};
     for (int i = 0; i < 4; i++) {
-        char *found = xasprintf("expected ids from 0 to 255, found %d at token 95", bad[i]);
+        char *found = xasprintf("expected ids from 0 to 39, found %d at token 25", bad[i]);
         change(folder, "io.safetensors", "target_ids", -1, &bad[i], found);
         change(folder, "io.safetensors", "input_ids", -1, &bad[i], found);
         free(found);
@@ -108,7 +105,6 @@ static void ids_are_within_the_vocabulary(void **state) {
 static void every_gradient_is_there(void **state) {
     char *path = path_join(*state, "grads.safetensors");
     safetensors whole;
-    if (!path_is_folder(original)) skip();
     assert_ok(safetensors_open(&whole, path));
     const int last = whole.count - 1;
     char *name = xstrdup(whole.tensors[last].name);
@@ -122,10 +118,9 @@ static void every_gradient_is_there(void **state) {
 }
 
 static void sizes_do_not_overflow(void **state) {
-    const double bad[][2] = {{0x1p53, 0x1p53}, {0x1p40, 0x1p24}, {4097, 4096}, {0, 48}, {2, -48}};
+    const double bad[][2] = {{0x1p53, 0x1p53}, {0x1p40, 0x1p24}, {4097, 4096}, {0, 13}, {2, -13}};
     char *path = path_join(*state, "config.json");
     cJSON *config;
-    if (!path_is_folder(original)) skip();
     assert_ok(json_read_file(path, &config));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         cJSON_SetNumberValue(cJSON_GetObjectItem(config, "batch"), bad[i][0]);
@@ -134,7 +129,7 @@ static void sizes_do_not_overflow(void **state) {
         assert_refused(*state, "batch and seq: expected at least 1 × 1 and at most 16777216 tokens");
     }
     cJSON_SetNumberValue(cJSON_GetObjectItem(config, "batch"), 2); /* a model that the file of weights cannot hold */
-    cJSON_SetNumberValue(cJSON_GetObjectItem(config, "seq"), 48);
+    cJSON_SetNumberValue(cJSON_GetObjectItem(config, "seq"), 13);
     cJSON_SetNumberValue(cJSON_GetObjectItem(config, "vocab_size"), 65536);
     assert_ok(json_write_file(path, config));
     assert_refused(*state, "weights for its config, found a file of");

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char parity[] = "../shared/parity/upcycle_loop";
+static const char parity[] = "tests/parity/looped"; /* written by Hugging Face's library */
 
 /* ---- files made by hand ---- */
 
@@ -314,7 +314,6 @@ static void wrong_tensors_are_not_written(void **state) {
 
 static void files_of_hugging_face(void **state) {
     (void)state;
-    if (!path_is_folder(parity)) skip();
     const char *names[] = {"model.safetensors", "io.safetensors", "grads.safetensors"};
     for (int f = 0; f < 3; f++) {
         char *path = path_join(parity, names[f]);

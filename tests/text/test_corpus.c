@@ -285,21 +285,6 @@ static void shards_hold_the_text(void **state) {
     corpus_destroy(c);
 }
 
-static void foreign_tokenizers_may_change_text(void **state) {
-    (void)state;
-    static const char foreign[] = "../shared/data/fineweb_8192_bpe.model";
-    if (!path_exists(foreign)) skip();
-    make_documents();
-    corpus *c = read_documents(0.2, 0);
-    tokenizer *t;
-    assert_ok(tokenizer_open(&t, foreign));
-    assert_ok(corpus_write(c, t, folder, "d", false));
-    assert_int_equal(c->inexact, c->heldout_count); /* it turns line ends into spaces */
-    assert_fails(corpus_write(c, t, folder, "d", true), "expected the tokenizer to give back all");
-    tokenizer_close(t);
-    corpus_destroy(c);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(utf8),
@@ -311,7 +296,6 @@ int main(void) {
         with_folder(split_is_by_document_and_seeded),
         with_folder(split_keeps_to_its_limits),
         with_folder(shards_hold_the_text),
-        with_folder(foreign_tokenizers_may_change_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,9 +1,7 @@
-#include "test.h"
+#include "stream_check.h"
 
 #include "text/sentencepiece.h"
 #include <stdio.h>
-
-static const char foreign[] = "../shared/data/fineweb_8192_bpe.model";
 
 /* Texts of invented words: enough variety for a few hundred pieces. */
 typedef struct words {
@@ -43,33 +41,6 @@ static int destroy(void **state) {
     (void)state;
     tokenizer_close(ours);
     return 0;
-}
-
-/* Σ of the tokens' bytes when the text follows BOS. */
-static int64_t counted_bytes(const tokenizer *t, const int32_t *ids, size_t count) {
-    int64_t sum = 0;
-    for (size_t i = 0; i < count; i++) sum += tokenizer_token_bytes(t, ids[i], i ? ids[i - 1] : tokenizer_bos(t));
-    return sum;
-}
-
-/* What the stream has given after each token is the text so far, up to the last whole character. */
-static void check_stream(const tokenizer *t, const int32_t *ids, size_t count, const char *text, size_t bytes) {
-    detokenizer d = detokenizer_start(t);
-    size_t at = 0, given;
-    int64_t counted = 0;
-    for (size_t i = 0; i < count; i++) {
-        const char *part = detokenizer_feed(&d, ids[i], &given);
-        assert_true(at + given <= bytes);
-        assert_memory_equal(part, text + at, given);
-        at += given;
-        counted += tokenizer_token_bytes(t, ids[i], i ? ids[i - 1] : tokenizer_bos(t));
-        assert_true((size_t)counted - at < UTF8_MAX_BYTES);
-        if ((text[counted] & 0xC0) != 0x80) assert_int_equal(at, counted); /* between characters: nothing is held */
-    }
-    assert_int_equal(at, bytes);
-    detokenizer_end(&d, &given);
-    assert_int_equal(given, 0);
-    detokenizer_free(&d);
 }
 
 static void check_lossless(const char *text, size_t bytes) {
@@ -364,38 +335,6 @@ static void ids_beyond_the_pieces(void **state) {
     free(ids);
 }
 
-/* The record scripts' tables for a foreign vocabulary, computed here from the pieces themselves. */
-static int reference_bytes(const tokenizer *t, int32_t id, int32_t prev) {
-    const char *piece = tokenizer_piece(t, id);
-    if (strcmp(piece, "<pad>") == 0 || strcmp(piece, "<s>") == 0 || strcmp(piece, "</s>") == 0 ||
-        strcmp(piece, "<unk>") == 0)
-        return 0;
-    if (strncmp(piece, "<0x", 3) == 0 && strlen(piece) == 6) return 1;
-    bool space = strncmp(piece, "\xE2\x96\x81", 3) == 0, prev_is_boundary = prev < 4;
-    return (int)strlen(piece) - (space ? 3 : 0) + (space && !prev_is_boundary);
-}
-
-static void foreign_model_counts_as_the_scripts_do(void **state) {
-    (void)state;
-    if (!path_exists(foreign)) skip();
-    tokenizer *t;
-    assert_ok(tokenizer_open(&t, foreign));
-    assert_int_equal(tokenizer_vocab_size(t), 8192);
-    assert_int_equal(tokenizer_bos(t), 1);
-    for (int32_t id = 0; id < 8192; id++) {
-        assert_int_equal(tokenizer_token_bytes(t, id, 100), reference_bytes(t, id, 100));
-        assert_int_equal(tokenizer_token_bytes(t, id, 1), reference_bytes(t, id, 1));
-    }
-    const char *text = "The quick brown fox's 42 caf\xC3\xA9s \xF0\x9F\x98\x80 jump.";
-    int32_t *ids;
-    size_t count;
-    assert_ok(tokenizer_encode(t, text, strlen(text), &ids, &count));
-    assert_int_equal(counted_bytes(t, ids, count), strlen(text));
-    check_stream(t, ids, count, text, strlen(text));
-    free(ids);
-    tokenizer_close(t);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_text_comes_back),
@@ -408,7 +347,6 @@ int main(void) {
         cmocka_unit_test(broken_characters_are_replaced),
         cmocka_unit_test(ids_beyond_the_pieces),
         cmocka_unit_test(bad_models_are_refused),
-        cmocka_unit_test(foreign_model_counts_as_the_scripts_do),
     };
     return cmocka_run_group_tests(tests, create, destroy);
 }
