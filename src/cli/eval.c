@@ -27,7 +27,9 @@ static const char help[] =
     "  --seq N          window length in tokens (by default as trained)\n"
     "  --stride N       new tokens a window; the others are context (by default the run's eval_stride, else seq / 2)\n"
     "  --blend X        weight of the bigram blend (0.03)\n"
-    "  --tokens N       score only the first N tokens (0: all); then without xz, and without the summary\n"
+    "  --tokens N       score a sample of N tokens, the same part of every domain (0: all); then without xz, and "
+    "without\n"
+    "                   the summary\n"
     "  --device D       cpu\n"
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
@@ -46,11 +48,12 @@ typedef struct table {
     row rows[MAX_ROWS];
     int count, domain_count;
     char *domains[EVAL_MAX_DOMAINS];
+    bool scored[EVAL_MAX_DOMAINS]; /* what no token was scored of is not shown */
     int64_t tokens, bytes;
     double seconds;
     routing_probe *probe; /* of the model that was probed last; NULL: none was */
     const char *probed;   /* its name */
-    bool partial; /* --tokens left some of the text out: not to be compared with xz, nor kept as the run's result */
+    bool partial;         /* --tokens took a sample: not to be compared with xz, nor kept as the run's result */
 } table;
 
 typedef struct request {
@@ -124,7 +127,10 @@ static status read_run_config(request *q) {
 static void add_row(table *t, const char *name, const bpb_result *r, double (*measure)(const bpb_score *)) {
     row *line = &t->rows[t->count++];
     *line = (row){.name = name, .total = measure(&r->total)};
-    for (int i = 0; i < r->domain_count; i++) line->domain[i] = r->domain[i].bytes ? measure(&r->domain[i]) : NAN;
+    for (int i = 0; i < r->domain_count; i++) {
+        line->domain[i] = measure(&r->domain[i]);
+        t->scored[i] = r->domain[i].bytes > 0;
+    }
     t->tokens = r->total.tokens;
     t->bytes = r->total.bytes;
     t->seconds += r->seconds;
@@ -165,13 +171,14 @@ static status score(const request *q, const char *path, const char *which, const
                                .stride = stride,
                                .batch = seq < 4096 ? 4096 / seq : 1,
                                .blend_lambda = blend_name ? q->blend : 0,
-                               .max_tokens = q->tokens,
-                               .show_progress = true,
+                               .tokens = q->tokens,
+                               .seed = h->seed,
+                               .shown = name,
                                .probe = probed ? t->probe : NULL};
-        s = bpb_evaluate(p, tok, &h->s, h->documents.count ? &h->documents : NULL, &options, &result);
+        s = bpb_evaluate(p, tok, &h->s, heldout_documents(h), &options, &result);
         if (s == STATUS_OK && probed) s = close_probe(q, t);
         if (s == STATUS_OK) {
-            t->partial = result.total.tokens < h->s.count - 1;
+            t->partial = !result.whole;
             add_row(t, name, &result, bpb);
             if (blend_name && q->blend > 0) add_row(t, blend_name, &result, bpb_blend);
         }
@@ -196,14 +203,21 @@ static void print_number(double bits) {
     isnan(bits) ? printf(" %12s", "-") : printf(" %12.4f", bits);
 }
 
+/* A figure over a part of the text is not called one over all of it. */
+static const char *total_name(const table *t) {
+    return t->partial ? "sample" : "all";
+}
+
 static void print_table(const table *t) {
-    printf("\nbits per byte of %lld bytes (%lld tokens) of held-out text\n\n%-24s", (long long)t->bytes,
-           (long long)t->tokens, "");
-    for (int i = 0; i < t->domain_count; i++) printf(" %12s", t->domains[i]);
-    printf(" %12s\n", "all");
+    printf("\nbits per byte of %s%lld bytes (%lld tokens) of held-out text\n\n%-24s", t->partial ? "a sample of " : "",
+           (long long)t->bytes, (long long)t->tokens, "");
+    for (int i = 0; i < t->domain_count; i++)
+        if (t->scored[i]) printf(" %12s", t->domains[i]);
+    printf(" %12s\n", total_name(t));
     for (int r = 0; r < t->count; r++) {
         printf("%-24s", t->rows[r].name);
-        for (int i = 0; i < t->domain_count; i++) print_number(t->rows[r].domain[i]);
+        for (int i = 0; i < t->domain_count; i++)
+            if (t->scored[i]) print_number(t->rows[r].domain[i]);
         print_number(t->rows[r].total);
         putchar('\n');
     }
@@ -217,8 +231,9 @@ static void print_json(const table *t) {
     cJSON_AddNumberToObject(root, "seconds", t->seconds);
     for (int r = 0; r < t->count; r++) {
         cJSON *line = cJSON_AddObjectToObject(root, t->rows[r].name);
-        cJSON_AddNumberToObject(line, "all", t->rows[r].total);
-        for (int i = 0; i < t->domain_count; i++) cJSON_AddNumberToObject(line, t->domains[i], t->rows[r].domain[i]);
+        cJSON_AddNumberToObject(line, total_name(t), t->rows[r].total);
+        for (int i = 0; i < t->domain_count; i++)
+            if (t->scored[i]) cJSON_AddNumberToObject(line, t->domains[i], t->rows[r].domain[i]);
     }
     if (t->probe) routing_to_json(t->probe, root);
     char *text = cJSON_Print(root);

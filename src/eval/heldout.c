@@ -51,9 +51,14 @@ status heldout_open(heldout *h, const char *path, int vocab_size) {
     status s = shard_open(&h->s, shard_path, vocab_size);
     if (s == STATUS_OK) s = document_table_read(&h->documents, shard_path, h->s.count);
     if (s == STATUS_OK && folder) s = read_text(h, path);
+    if (s == STATUS_OK && folder) s = data_json_seed(path, &h->seed);
     free(shard_path);
     if (s != STATUS_OK) heldout_close(h);
     return s;
+}
+
+const document_table *heldout_documents(const heldout *h) {
+    return h->documents.count > 0 ? &h->documents : NULL;
 }
 
 void heldout_close(heldout *h) {

@@ -258,13 +258,18 @@ status session_save(session *s) {
     return STATUS_OK;
 }
 
-status session_look(session *s, bool averaged, double *bits) {
+status session_look(session *s, bool averaged, double *bits, cJSON **domains) {
     const train_config *c = &s->config.train;
-    const bpb_options options = {.seq = c->seq, .stride = c->seq, .batch = c->batch, .max_tokens = c->val_tokens};
+    const heldout *h = &s->held_out;
+    const bpb_options options = {
+        .seq = c->seq, .stride = c->seq, .batch = c->batch, .tokens = c->val_tokens, .seed = h->seed};
     bpb_result found = {0};
     if (averaged) TRY(average_swap(s->e, s->m));
-    status result = bpb_evaluate(s->p, s->tok, &s->held_out.s, NULL, &options, &found);
-    if (result == STATUS_OK) *bits = bpb(&found.total);
+    status result = bpb_evaluate(s->p, s->tok, &h->s, heldout_documents(h), &options, &found);
+    if (result == STATUS_OK) {
+        *bits = bpb(&found.total);
+        *domains = bpb_by_domain(&found, bpb);
+    }
     bpb_result_free(&found);
     if (!averaged) return result;
     status back = average_swap(s->e, s->m);

@@ -33,8 +33,9 @@ status session_open(session *s, const run_config *config, train_start start);
 void session_close(session *s); /* fine after a failed session_open */
 /* Save a checkpoint of the state, unless this step has one. */
 status session_save(session *s);
-/* Bits per byte of config.val_tokens tokens of the val shard, of the live or of the averaged weights. */
-status session_look(session *s, bool averaged, double *bits);
+/* Bits per byte of a sample of config.val_tokens tokens of the held-out text (eval/sample.h), of the live or of the averaged
+ * weights; *domains: a new object of the same by domain, NULL where the text has no table of documents. */
+status session_look(session *s, bool averaged, double *bits, cJSON **domains);
 /* One line on stderr that does not get mixed up with the progress line. */
 void session_say(const session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
