@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "base/file.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -57,6 +58,19 @@ status cli_rest(int argc, char **argv, int at_least, int at_most, const char *us
 status cli_device(int *argc, char **argv, const char *type, const kernels **k) {
     const char *device = cli_option(argc, argv, "--device"), *wanted = cli_option(argc, argv, "--dtype");
     return device_open(device ? device : "cpu", wanted ? wanted : type ? type : "auto", k);
+}
+
+status cli_weights(int *argc, char **argv, const char **which) {
+    const bool live = cli_flag(argc, argv, "--live"), average = cli_flag(argc, argv, "--ema");
+    if (live && average) return fail_usage("--live and --ema exclude each other");
+    *which = live ? "live" : average ? "ema" : "chosen";
+    return STATUS_OK;
+}
+
+status cli_hold(checkpoint **saved, const char *path, const char *which) {
+    TRY(checkpoint_open(saved, path));
+    if (*saved || strcmp(which, "chosen") == 0 || path_is_folder(path)) return STATUS_OK;
+    return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", path, which);
 }
 
 /* *value stays as it is, a default, when the option is absent (text NULL). */

@@ -3,6 +3,7 @@
 #define MOEC_CLI_CLI_H
 
 #include "kernel/kernel.h"
+#include "store/checkpoint.h"
 #include <stdbool.h>
 
 typedef struct command {
@@ -23,6 +24,11 @@ status cli_rest(int argc, char **argv, int at_least, int at_most, const char *us
 status cli_integer(const char *option, const char *text, long long least, long long most, long long *value);
 /* --device and --dtype; where they are absent: cpu, and `type` ("auto" where that is NULL). */
 status cli_device(int *argc, char **argv, const char *type, const kernels **k);
+/* --live and --ema: which of a training's weights are asked for, as open_model takes it; "chosen" without them. */
+status cli_weights(int *argc, char **argv, const char **which);
+/* Hold the checkpoint that `path` names, or the newest one of that run, so that all that is read is of one step; NULL for an
+ * artifact, which has no other weights to ask for. */
+status cli_hold(checkpoint **saved, const char *path, const char *which);
 status cli_number(const char *option, const char *text, double least, double most, double *value);
 
 #endif

@@ -306,7 +306,7 @@ static status score_run(const request *q, heldout *h, table *t) {
 }
 
 static status score_one(const request *q, heldout *h, table *t) {
-    TRY(score(q, q->saved ? q->saved->path : q->path, "ema", "model", "model + blend", true, h, t));
+    TRY(score(q, q->saved ? q->saved->path : q->path, "chosen", "model", "model + blend", true, h, t));
     TRY(add_xz(h, t));
     if (q->json)
         print_json(t);

@@ -12,9 +12,10 @@
 static const char help[] =
     "usage: moec pack RUN_OR_CHECKPOINT [options]\n"
     "\n"
-    "Quantises and entropy-codes a trained model into one self-contained file with config, tokenizer and weights. The\n"
-    "averaged weights are packed where the run has them. GPTQ's Hessians come from batches of the run's training "
-    "data.\n"
+    "Quantises and entropy-codes a trained model into one self-contained file with config, tokenizer and weights: the\n"
+    "live or the averaged weights, whichever the training found better when it ended (the averaged ones where it has "
+    "not).\n"
+    "GPTQ's Hessians come from batches of the run's training data.\n"
     "What an option does not say comes from the run's config.yaml.\n"
     "\n"
     "  -o FILE            the artifact (RUN/model.moec)\n"
@@ -30,7 +31,7 @@ static const char help[] =
     "  --calibration N    batches for the Hessians (the run's calibration_batches, 16)\n"
     "  --data PATH        their shards (the run's data)\n"
     "  --round            plain rounding instead of GPTQ\n"
-    "  --live             the live weights instead of the averaged ones\n"
+    "  --live, --ema      the live weights, the averaged ones, whatever the training found\n"
     "  --device D, --dtype T   cpu; bf16 or f32 for calibrating (by default the fastest)\n"
     "\n"
     "example: moec pack runs/demo --bits 6 --embed-bits 8\n";
@@ -38,7 +39,7 @@ static const char help[] =
 typedef struct request {
     checkpoint *saved;
     char *output;
-    bool live;
+    const char *which; /* weights: "chosen", "live", "ema" */
     const kernels *k;
     pack_options options;
     run_config run; /* of the checkpoint; options of the command line are written over it */
@@ -71,13 +72,14 @@ static status parse(int *argc, char **argv, request *q) {
     const char *embed_step = cli_option(argc, argv, "--embed-step"), *prune = cli_option(argc, argv, "--prune");
     const char *data = cli_option(argc, argv, "--data");
     const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
-    q->live = cli_flag(argc, argv, "--live");
+    TRY(cli_weights(argc, argv, &q->which));
     TRY(cli_device(argc, argv, NULL, &q->k));
     TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
     TRY(read_run(q, argv[1]));
     long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits, bytes = q->run.pack.budget_bytes;
     long long batches = q->run.pack.calibration_batches;
     q->options = pack_options_of(&q->run.pack, q->run.train.seq);
+    TRY(checkpoint_weights(q->saved, q->which, &q->options.weights));
     quant_options *quant = &q->options.quant;
     TRY(cli_integer("--bits", bits, 2, 8, &matrix));
     TRY(cli_integer("--embed-bits", embed_bits, 0, 8, &embedding));
@@ -109,9 +111,10 @@ static void print_line(const char *name, int tensors, int64_t elements, int64_t 
 
 static void print_report(const request *q, const pack_report *r) {
     int tensors = 0;
-    printf("%s, %s weights, %s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path,
-           q->live || !average_is_kept(&q->run.average) ? "live" : "averaged",
+    char *weights = checkpoint_weights_note(q->saved, q->which);
+    printf("%s: %s\n%s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path, weights,
            q->options.quant.gptq ? "GPTQ" : "rounding", r->least_step, r->embed_least_step);
+    free(weights);
     printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
     for (int i = 0; i < COMPONENTS; i++) {
         const pack_component *c = &r->components[i];
@@ -153,7 +156,7 @@ static status run(int argc, char **argv) {
     interrupt_catch();
     status s = parse(&argc, argv, &q);
     if (s == STATUS_OK) s = check_output(q.output);
-    if (s == STATUS_OK) s = open_model(q.saved->path, q.k, q.live ? "live" : "ema", MODEL_VALUES, &m, &tok, NULL);
+    if (s == STATUS_OK) s = open_model(q.saved->path, q.k, q.which, MODEL_VALUES, &m, &tok, NULL);
     if (s == STATUS_OK) {
         s = pack(&q, m, tok);
         model_destroy(m);

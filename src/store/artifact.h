@@ -16,6 +16,7 @@ typedef struct pack_options {
     int64_t budget_bytes; /* fail when the file is larger; 0: any size */
     bool fit;             /* and before failing try coarser steps */
     int context_tokens;   /* stored for the reader: the sequence length that it was trained with */
+    const char *weights;  /* the same: which of a training's weights these are, "live" or "ema"; NULL: not known */
 } pack_options;
 pack_options pack_options_default(void);
 

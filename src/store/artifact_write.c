@@ -51,6 +51,7 @@ static char *config_text(const model *m, const pack_options *options) {
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "moec", MOEC_VERSION);
     cJSON_AddNumberToObject(root, "context_tokens", options->context_tokens);
+    if (options->weights) cJSON_AddStringToObject(root, "weights", options->weights);
     cJSON_AddNumberToObject(root, "bits", options->quant.bits);
     cJSON_AddNumberToObject(root, "embed_bits", quant_embed_bits(&options->quant));
     cJSON_AddItemToObject(root, "model", model_config_to_json(&m->config));

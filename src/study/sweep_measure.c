@@ -59,15 +59,15 @@ static status score_average(const measuring *g, sweep_result *r) {
     return result;
 }
 
-/* The averaged weights where the run has some, as moec pack does it. */
-static status pack(const measuring *g, const char *path, int64_t *bytes) {
+/* The weights that the training found better, as moec pack does it. */
+static status pack(const measuring *g, const char *path, sweep_result *r) {
     model *m;
     pack_report report;
     pack_options options = pack_options_of(&g->c->pack, g->c->train.seq);
-    const char *which = checkpoint_has_average(g->saved) ? "ema" : "live";
-    TRY(checkpoint_load_model(g->saved, g->k, which, MODEL_VALUES, &m));
+    TRY(checkpoint_weights(g->saved, "chosen", &options.weights));
+    TRY(checkpoint_load_model(g->saved, g->k, options.weights, MODEL_VALUES, &m));
     status result = pack_model(path, g->c, m, g->tok, &options, &report);
-    *bytes = report.artifact_bytes;
+    r->artifact_bytes = report.artifact_bytes;
     model_destroy(m);
     return result;
 }
@@ -76,7 +76,7 @@ static status score_packed(const measuring *g, sweep_result *r) {
     if (!g->s->pack) return STATUS_OK;
     char *path = path_join(g->c->train.run, "model.moec");
     model *m = NULL;
-    status result = pack(g, path, &r->artifact_bytes);
+    status result = pack(g, path, r);
     if (result == STATUS_OK) result = artifact_read(path, g->k, MODEL_RUN, &m, NULL, NULL);
     if (result == STATUS_OK)
         result = score(g, m, "packed", &r->val_bpb_packed, NULL, &r->domains_packed, &r->scored_tokens);
@@ -88,6 +88,7 @@ static status score_packed(const measuring *g, sweep_result *r) {
 static status measure(measuring *g, sweep_result *r) {
     TRY(device_open(g->c->train.device, g->c->train.dtype, &g->k));
     TRY(checkpoint_load_model_config(g->saved, &r->model));
+    TRY(checkpoint_weights(g->saved, "chosen", &r->chosen_weights));
     TRY(checkpoint_open_tokenizer(g->saved, &g->tok));
     TRY(heldout_open(&g->text, g->c->data.path, tokenizer_vocab_size(g->tok)));
     TRY(score_live(g, r));

@@ -137,6 +137,8 @@ static void add_numbers(cJSON *line, const sweep_result *r) {
     add_domains(line, "val_bpb_ema_domains", r->domains_ema);
     add_domains(line, "val_bpb_packed_domains", r->domains_packed);
     cJSON_AddNumberToObject(line, "scored_tokens", (double)r->scored_tokens);
+    cJSON_AddItemToObject(line, "chosen_weights",
+                          r->chosen_weights ? cJSON_CreateString(r->chosen_weights) : cJSON_CreateNull());
     cJSON_AddNumberToObject(line, "ms_per_step", 1000 * seconds / steps);
     cJSON_AddNumberToObject(line, "tokens_per_second", (double)t->tokens / seconds);
     cJSON_AddNumberToObject(line, "steps", (double)t->step);

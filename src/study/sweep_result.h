@@ -14,6 +14,8 @@ typedef struct sweep_result {
     double val_bpb_ema, val_bpb_packed;
     cJSON *domains, *domains_ema, *domains_packed; /* {domain: bits per byte} of the same; NULL: not known */
     int64_t scored_tokens;
+    const char
+        *chosen_weights; /* "live" or "ema": the better ones on text kept from training, which are packed; or NULL */
     int64_t artifact_bytes;
 } sweep_result;
 sweep_result sweep_result_none(void);

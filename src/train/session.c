@@ -1,6 +1,7 @@
 #include "train/session.h"
 #include "base/memory.h"
 #include "store/checkpoint_folder.h"
+#include "train/choice.h"
 #include "train/events.h"
 #include "train/schedule.h"
 #include <inttypes.h>
@@ -38,6 +39,7 @@ static status open_data(session *s) {
     const run_config *c = &s->config;
     TRY(loader_open(&s->data, c->data.path, c->model.vocab_size, tokenizer_bos(s->tok), c->train.batch, c->train.seq,
                     c->train.shuffle, c->train.seed));
+    if (average_is_kept(&c->average)) loader_keep(s->data, c->average.choice_tokens);
     if (c->train.val_every <= 0) return STATUS_OK;
     if (!path_is_folder(c->data.path))
         return fail_usage("val_every: data is no folder with held-out text: %s", c->data.path);
@@ -120,6 +122,7 @@ static status load_checkpoint(session *s, const checkpoint *c) {
         if (s->state.fired[i]) TRY(event_restore(&s->config.events.items[i], &target));
     loader_seek(s->data, s->state.position);
     s->saved_step = s->state.step;
+    s->choice = c->choice;
     return STATUS_OK;
 }
 
@@ -248,13 +251,27 @@ void session_close(session *s) {
 /* ---- while it runs ---- */
 
 status session_save(session *s) {
-    if (s->saved_step == s->state.step) return STATUS_OK;
+    if (s->saved_step == s->state.step && !s->choice_unsaved) return STATUS_OK;
     double started = clock_seconds();
     TRY(run_log_sync(s->log));
-    TRY(checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state));
+    TRY(checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state, &s->choice));
     s->saved_step = s->state.step;
+    s->choice_unsaved = false;
     s->saved_at = clock_seconds();
     session_say(s, "step %" PRId64 ": checkpoint saved (%.2f s)", s->state.step, s->saved_at - started);
+    return STATUS_OK;
+}
+
+status session_choose(session *s) {
+    if (!average_begun(s->e) || s->choice.tokens > 0) return STATUS_OK;
+    TRY(choose_weights(s->p, s->e, s->data, s->tok, &s->choice));
+    const weights_choice *c = &s->choice;
+    if (c->tokens == 0) return STATUS_OK;
+    s->choice_unsaved = true;
+    session_say(s,
+                "step %" PRId64 ": the %s weights are better: on %" PRId64
+                " tokens kept from training, live %.4f, averaged %.4f bits per byte",
+                s->state.step, choice_is_average(c) ? "averaged" : "live", c->tokens, c->live_bpb, c->average_bpb);
     return STATUS_OK;
 }
 

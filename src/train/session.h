@@ -23,16 +23,20 @@ typedef struct session {
     lock lock; /* of the run's folder */
     progress progress;
     train_state state;
-    int64_t saved_step; /* of the newest checkpoint, −1: there is none */
-    double saved_at;    /* clock_seconds() then, or at the start */
-    bool look_cut;      /* Ctrl-C ended a look at held-out text, which is to be made when the run is resumed */
+    int64_t saved_step;    /* of the newest checkpoint, −1: there is none */
+    double saved_at;       /* clock_seconds() then, or at the start */
+    bool look_cut;         /* Ctrl-C ended a look at held-out text, which is to be made when the run is resumed */
+    weights_choice choice; /* of this step's weights; made when the training has ended */
+    bool choice_unsaved;
 } session;
 
 /* Everything up to the first step. What an older run left goes only when nothing else can be wrong any more. */
 status session_open(session *s, const run_config *config, train_start start);
 void session_close(session *s); /* fine after a failed session_open */
-/* Save a checkpoint of the state, unless this step has one. */
+/* Save a checkpoint of the state, unless this step has one that says the same. */
 status session_save(session *s);
+/* Find out whether the live or the averaged weights are better, where that is not known. */
+status session_choose(session *s);
 /* Bits per byte of a sample of config.val_tokens tokens of the held-out text (eval/sample.h), of the live or of the averaged
  * weights; *domains: a new object of the same by domain, NULL where the text has no table of documents. */
 status session_look(session *s, bool averaged, double *bits, cJSON **domains);

@@ -76,6 +76,7 @@ static status train_step(session *s, step_record *record) {
     int64_t tokens = c->batch * c->seq * c->accumulate;
     double seconds = clock_seconds() - started;
     s->state.step++;
+    s->choice = (weights_choice){0}; /* was of other weights */
     s->state.tokens += tokens;
     s->state.seconds += seconds;
     s->state.position = loader_tell(s->data);
@@ -188,7 +189,11 @@ static status explain(const session *s, int64_t step, status failure) {
     return failure;
 }
 
+/* At the end with what is known of the weights then; Ctrl-C while that is found out leaves it to the run that is resumed. */
 static status save(session *s) {
+    status chosen = finished(s) && !s->look_cut ? session_choose(s) : STATUS_OK;
+    s->look_cut |= chosen == STATUS_INTERRUPTED;
+    if (chosen != STATUS_INTERRUPTED) TRY(explain(s, s->state.step, chosen));
     return explain(s, s->state.step, session_save(s));
 }
 
@@ -227,6 +232,7 @@ static status train_session(session *s, train_result *result) {
     if (!s->look_cut) TRY(train_loop(s, result));
     if (!finished(s) || s->look_cut) return interrupted(s);
     TRY(save(s));
+    if (s->look_cut) return interrupted(s);
     char detail[128];
     snprintf(detail, sizeof detail, isnan(result->loss) ? "%" PRId64 " steps" : "%" PRId64 " steps  loss %.4f",
              s->state.step, result->loss);

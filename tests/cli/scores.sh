@@ -44,3 +44,39 @@ lacks out '"all":'
 expect 0 "$moec" eval "$work/run"
 says out '^ +plain +shifted +numbers +all$'
 lacks out 'sample'
+
+# ---- live or averaged weights: the better ones on text kept from training, or those that are asked for ----
+expect 0 train jumping average=ema ema_decay=0.9 warmdown_frac=0 embed_lr=3 scalar_lr=1 events='[]'
+says err 'the averaged weights are better: on [0-9]* tokens kept from training, live [0-9.]*, averaged [0-9.]* bits per byte'
+expect 0 train learning average=swa swa_start=0 swa_every=1 events='[]'
+says err 'the live weights are better'
+kept='[0-9.]* bits per byte of [0-9]* tokens kept from training'
+for case in "jumping:averaged:live" "learning:live:averaged"; do
+    run=$work/${case%%:*} rest=${case#*:}
+    better=${rest%:*} worse=${rest#*:}
+    expect 0 "$moec" pack "$run" -o "$work/chosen.moec"
+    says out "$better weights, the better ones: $kept, $worse"
+    expect 0 "$moec" generate "$run" cat --tokens 2
+    says err "step-00000020: $better weights, the better ones: $kept, $worse"
+    for option in --live --ema; do
+        name=averaged
+        [ $option = --ema ] || name=live
+        expect 0 "$moec" pack "$run" -o "$work/asked.moec" $option
+        says out "$name weights, as asked for: $kept"
+        if cmp -s "$work/asked.moec" "$work/chosen.moec"; then packed=$better; else packed=$worse; fi
+        [ "$packed" = "$name" ] || die "pack $option of ${case%%:*} packed the $packed weights"
+        expect 0 "$moec" generate "$run" cat --tokens 2 $option
+        says err "$name weights, as asked for"
+    done
+done
+expect 2 "$moec" pack "$run" --live --ema
+says err 'exclude each other'
+expect 2 "$moec" generate "$work/chosen.moec" cat --live
+says err 'chosen.moec: --live: expected a run or a checkpoint'
+expect 0 train alone average=none events='[]'
+lacks err 'weights are better'
+expect 0 "$moec" pack "$work/alone" -o "$work/alone.moec"
+says out 'live weights, the only ones'
+expect 1 "$moec" pack "$work/alone" --ema
+says err 'expected averaged weights, found a checkpoint without'
+
