@@ -4,6 +4,7 @@
 
 #include "nn/budget.h"
 #include "quant/estimate.h"
+#include "store/artifact_contents.h"
 #include "train/config.h"
 
 typedef struct inspected {
@@ -21,7 +22,7 @@ typedef struct inspected {
     size_estimate estimate;  /* of `after`; with has_run */
     double bits, embed_bits; /* entropy per weight of that estimate */
     int64_t tokenizer_bytes; /* compressed; −1: not known */
-    int64_t artifact_bytes;  /* of an artifact's file */
+    artifact_contents contents; /* of an artifact */
 } inspected;
 
 void inspect_print(const inspected *i);

@@ -19,12 +19,15 @@ static const char help[] =
     "What an option does not say comes from the run's config.yaml.\n"
     "\n"
     "  -o FILE            the artifact (RUN/model.moec)\n"
-    "  --bits N           of the matrices in blocks, 2 to 8 (the run's pack_bits, 6)\n"
+    "  --bits N           of the matrices in blocks, 2 to 8 (the run's pack_bits, 6). They decide only where their "
+    "grid is\n"
+    "                     coarser than --step: with 0.25, 5 bits and more give nearly the same file\n"
     "  --embed-bits N     of embeddings and head, 2 to 8; 0: as --bits (the run's embed_bits, 8)\n"
     "  --budget BYTES     refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
     "  --fit              coarsen the grids until the file is within the budget\n"
     "  --step X           no grid in blocks finer than X standard deviations of its row; 0: the finest that --bits\n"
-    "                     allows. Coarser grids need fewer bits after entropy coding (0.25)\n"
+    "                     allows. Coarser grids need fewer bits after entropy coding (0.25). The report says which of\n"
+    "                     bits and step decided, component by component\n"
     "  --embed-step X     the same of embeddings and head (0)\n"
     "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
     "                     embeddings are spared (the run's prune_fraction, 0)\n"
@@ -102,11 +105,58 @@ static status parse(int *argc, char **argv, request *q) {
     return STATUS_OK;
 }
 
-static void print_line(const char *name, int tensors, int64_t elements, int64_t bytes, double error, double weight) {
+static void print_line(const char *name, int tensors, int64_t elements, int64_t bytes, double error, double weight,
+                       const char *decided) {
     printf("  %-14s %7d %12lld %12.3f %12lld", name, tensors, (long long)elements, 8 * (double)bytes / (double)elements,
            (long long)bytes);
-    if (weight > 0) printf("   %.2e", error / weight);
-    putchar('\n');
+    weight > 0 ? printf("   %14.2e", error / weight) : printf("   %14s", "-");
+    printf(decided[0] ? "   %s\n" : "%s\n", decided);
+}
+
+/* "6 bits", "step 0.25", or both with the part of the rows that the step decided. */
+static void add_decided(char text[96], const pack_rows *rows, int bits, double step) {
+    char part[64];
+    if (rows->count == 0) return;
+    if (rows->at_step == 0)
+        snprintf(part, sizeof part, "%d bits", bits);
+    else if (rows->at_step == rows->count)
+        snprintf(part, sizeof part, "step %.3g", step);
+    else
+        snprintf(part, sizeof part, "step %.3g (%.1f %% of rows), %d bits", step,
+                 100 * (double)rows->at_step / (double)rows->count, bits);
+    const size_t length = strlen(text);
+    snprintf(text + length, 96 - length, "%s%s", length ? "; " : "", part);
+}
+
+static int bits_of(const request *q, int grid) {
+    return grid == PACK_TABLES ? quant_embed_bits(&q->options.quant) : q->options.quant.bits;
+}
+
+static double step_of(const pack_report *r, int grid) {
+    return grid == PACK_TABLES ? r->embed_least_step : r->least_step;
+}
+
+static void print_component(const request *q, const pack_report *r, component part) {
+    const pack_component *c = &r->components[part];
+    char decided[96] = "";
+    for (int grid = 0; grid < PACK_GRIDS; grid++)
+        add_decided(decided, &c->rows[grid], bits_of(q, grid), step_of(r, grid));
+    print_line(component_name(part), c->tensors, c->elements, c->bytes, c->error, c->weight, decided);
+}
+
+/* Bits that decided nothing: others would give the same model. */
+static void print_idle_bits(const request *q, const pack_report *r) {
+    static const char *const bits[] = {"--bits", "--embed-bits"}, *const steps[] = {"--step", "--embed-step"};
+    for (int grid = 0; grid < PACK_GRIDS; grid++) {
+        pack_rows sum = {0};
+        for (int i = 0; i < COMPONENTS; i++) {
+            sum.count += r->components[i].rows[grid].count;
+            sum.at_step += r->components[i].rows[grid].at_step;
+        }
+        if (sum.count > 0 && sum.at_step == sum.count)
+            printf("  %s %d decided nothing: %s %.3g is coarser everywhere (%s 0 leaves it to the bits)\n", bits[grid],
+                   bits_of(q, grid), steps[grid], step_of(r, grid), steps[grid]);
+    }
 }
 
 static void print_report(const request *q, const pack_report *r) {
@@ -115,13 +165,13 @@ static void print_report(const request *q, const pack_report *r) {
     printf("%s: %s\n%s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path, weights,
            q->options.quant.gptq ? "GPTQ" : "rounding", r->least_step, r->embed_least_step);
     free(weights);
-    printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
+    printf("  component      tensors      weights  bits/weight        bytes   relative error   grid decided by\n");
     for (int i = 0; i < COMPONENTS; i++) {
-        const pack_component *c = &r->components[i];
-        tensors += c->tensors;
-        if (c->tensors) print_line(component_name(i), c->tensors, c->elements, c->bytes, c->error, c->weight);
+        tensors += r->components[i].tensors;
+        if (r->components[i].tensors) print_component(q, r, (component)i);
     }
-    print_line("all", tensors, r->raw_bytes / 4, r->weight_bytes, r->relative_error, 1);
+    print_line("all", tensors, r->raw_bytes / 4, r->weight_bytes, r->relative_error, 1, "");
+    print_idle_bits(q, r);
     if (r->pruned > 0) printf("  pruned to 0 %44lld\n", (long long)r->pruned);
     printf("  tokenizer %46lld\n  config and directory %35lld\n", (long long)r->tokenizer_bytes,
            (long long)r->config_bytes);

@@ -20,11 +20,19 @@ typedef struct pack_options {
 } pack_options;
 pack_options pack_options_default(void);
 
+/* Rows of grids, and those of them whose step is the least one that was asked for (quantize.h): of the others the bits decided. */
+typedef struct pack_rows {
+    int64_t count, at_step;
+} pack_rows;
+/* What has options of its own: matrices in blocks; and embeddings, hash tables, the head. */
+enum { PACK_BLOCKS, PACK_TABLES, PACK_GRIDS };
+
 /* What became of the tensors of a component (nn/budget.h). */
 typedef struct pack_component {
     int tensors;
     int64_t elements;
-    int64_t bytes;        /* in the file, with its share of what is packed together (scales, floats) */
+    int64_t bytes; /* in the file, with its share of what is packed together (scales, floats) */
+    pack_rows rows[PACK_GRIDS];
     double error, weight; /* Σ tr(ΔW H ΔWᵀ) and Σ tr(W H Wᵀ) of its grids; H is the identity where no input was seen */
 } pack_component;
 
