@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -11,21 +12,35 @@ static void remove_arguments(int *argc, char **argv, int at, int count) {
     *argc -= count;
 }
 
-const char *cli_option(int *argc, char **argv, const char *name) {
-    const char *value = NULL;
+/* The first one's value, which is taken out with it; NULL when there is none. */
+static const char *take_option(int *argc, char **argv, const char *name) {
     size_t length = strlen(name);
-    for (int i = 1; i < *argc;) {
+    for (int i = 1; i < *argc; i++) {
         bool joined = strncmp(argv[i], name, length) == 0 && argv[i][length] == '=';
         /* Without a value it stays, and cli_rest speaks of it. */
         bool apart = strcmp(argv[i], name) == 0 && i + 1 < *argc && strncmp(argv[i + 1], "--", 2) != 0;
-        if (!joined && !apart) {
-            i++;
-            continue;
-        }
-        value = joined ? argv[i] + length + 1 : argv[i + 1];
+        if (!joined && !apart) continue;
+        const char *value = joined ? argv[i] + length + 1 : argv[i + 1];
         remove_arguments(argc, argv, i, joined ? 1 : 2);
+        return value;
     }
-    return value;
+    return NULL;
+}
+
+const char *cli_option(int *argc, char **argv, const char *name) {
+    const char *last = NULL;
+    for (const char *value; (value = take_option(argc, argv, name));) last = value;
+    return last;
+}
+
+int cli_options(int *argc, char **argv, const char *name, const char ***values) {
+    int count = 0;
+    *values = NULL;
+    for (const char *value; (value = take_option(argc, argv, name));) {
+        *values = xrealloc(*values, (size_t)(count + 1) * sizeof **values);
+        (*values)[count++] = value;
+    }
+    return count;
 }
 
 bool cli_flag(int *argc, char **argv, const char *name) {

@@ -19,6 +19,8 @@ extern const command command_data, command_train, command_pack, command_eval, co
 /* Options of the form --name VALUE, --name=VALUE and flags --name. Each parse removes what it understood from argv;
  * what is left over is positional (cli_rest refuses unknown options by name). */
 const char *cli_option(int *argc, char **argv, const char *name); /* NULL when absent */
+/* An option that may be given many times, in its order; *values is malloc'ed, the texts are argv's. */
+int cli_options(int *argc, char **argv, const char *name, const char ***values);
 bool cli_flag(int *argc, char **argv, const char *name);
 status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage);
 status cli_integer(const char *option, const char *text, long long least, long long most, long long *value);

@@ -19,9 +19,9 @@ typedef struct inspected {
     model_budget budget_now, budget_after;
     double gflop_now, gflop_after; /* forward, per token */
 
-    size_estimate estimate;  /* of `after`; with has_run */
-    double bits, embed_bits; /* entropy per weight of that estimate */
-    int64_t tokenizer_bytes; /* compressed; −1: not known */
+    size_estimate estimate;     /* of `after`; with has_run */
+    double bits, embed_bits;    /* entropy per weight of that estimate */
+    int64_t tokenizer_bytes;    /* compressed; −1: not known */
     artifact_contents contents; /* of an artifact */
 } inspected;
 

@@ -75,7 +75,9 @@ static void print_event(const event *e, const model_config *c) {
 }
 
 static const char *weights_name(const artifact_contents *c) {
-    return strcmp(c->weights, "live") == 0 ? ", live weights" : strcmp(c->weights, "ema") == 0 ? ", averaged weights" : "";
+    return strcmp(c->weights, "live") == 0  ? ", live weights"
+           : strcmp(c->weights, "ema") == 0 ? ", averaged weights"
+                                            : "";
 }
 
 /* "6", "4-8", "float" */

@@ -5,7 +5,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "config/yaml.h"
-#include "eval/heldout.h"
+#include "eval/scored_text.h"
 #include "study/sweep_result.h"
 #include "train/train.h"
 #include <inttypes.h>
@@ -55,9 +55,9 @@ static status check_data(const run_config *c) {
     if (c->model.vocab_size != 0 && c->model.vocab_size < vocab)
         return fail_usage("vocab_size: expected at least %d, the tokens of the tokenizer of %s, found %d", vocab,
                           c->data.path, c->model.vocab_size);
-    heldout h;
-    TRY(heldout_open(&h, c->data.path, vocab));
-    heldout_close(&h);
+    scored_text t;
+    TRY(scored_text_open(&t, c->data.path, vocab));
+    scored_text_close(&t);
     return STATUS_OK;
 }
 

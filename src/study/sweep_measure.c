@@ -1,6 +1,6 @@
 /* What a finished run is worth: its live and averaged weights and its artifact on the held-out text. */
 #include "base/file.h"
-#include "eval/heldout.h"
+#include "eval/scored_text.h"
 #include "store/open.h"
 #include "study/sweep_result.h"
 #include "train/pack.h"
@@ -13,7 +13,7 @@ typedef struct measuring {
     const kernels *k;
     const checkpoint *saved;
     tokenizer *tok;
-    heldout text;
+    scored_text text;
 } measuring;
 
 /* *blended (may be NULL): with the bigram blend. */
@@ -30,7 +30,7 @@ static status score(const measuring *g, model *m, const char *shown, double *bit
     bpb_result found = {0};
     pass *p;
     TRY(pass_create(&p, m));
-    status result = bpb_evaluate(p, g->tok, &g->text.s, heldout_documents(&g->text), &options, &found);
+    status result = bpb_evaluate(p, g->tok, &g->text.s, scored_text_documents(&g->text), &options, &found);
     pass_destroy(p);
     if (result == STATUS_OK) {
         *bits = bpb(&found.total);
@@ -90,7 +90,7 @@ static status measure(measuring *g, sweep_result *r) {
     TRY(checkpoint_load_model_config(g->saved, &r->model));
     TRY(checkpoint_weights(g->saved, "chosen", &r->chosen_weights));
     TRY(checkpoint_open_tokenizer(g->saved, &g->tok));
-    TRY(heldout_open(&g->text, g->c->data.path, tokenizer_vocab_size(g->tok)));
+    TRY(scored_text_open(&g->text, g->c->data.path, tokenizer_vocab_size(g->tok)));
     TRY(score_live(g, r));
     TRY(score_average(g, r));
     return score_packed(g, r);
@@ -101,7 +101,7 @@ status sweep_measure(const sweep *s, const run_config *c, sweep_result *r) {
     TRY(checkpoint_require(&saved, c->train.run));
     measuring g = {.s = s, .c = c, .saved = saved};
     status result = measure(&g, r);
-    heldout_close(&g.text);
+    scored_text_close(&g.text);
     tokenizer_close(g.tok);
     checkpoint_close(saved);
     return result;

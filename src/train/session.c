@@ -43,7 +43,7 @@ static status open_data(session *s) {
     if (c->train.val_every <= 0) return STATUS_OK;
     if (!path_is_folder(c->data.path))
         return fail_usage("val_every: data is no folder with held-out text: %s", c->data.path);
-    return heldout_open(&s->held_out, c->data.path, c->model.vocab_size);
+    return scored_text_open(&s->held_out, c->data.path, c->model.vocab_size);
 }
 
 /* ---- the model, from nothing or from a checkpoint ---- */
@@ -241,7 +241,7 @@ void session_close(session *s) {
     optimizer_destroy(s->o);
     pass_destroy(s->p);
     if (s->m) model_destroy(s->m);
-    heldout_close(&s->held_out);
+    scored_text_close(&s->held_out);
     if (s->data) loader_close(s->data);
     if (s->tok) tokenizer_close(s->tok);
     lock_release(&s->lock);
@@ -277,12 +277,12 @@ status session_choose(session *s) {
 
 status session_look(session *s, bool averaged, double *bits, cJSON **domains) {
     const train_config *c = &s->config.train;
-    const heldout *h = &s->held_out;
+    const scored_text *h = &s->held_out;
     const bpb_options options = {
         .seq = c->seq, .stride = c->seq, .batch = c->batch, .tokens = c->val_tokens, .seed = h->seed};
     bpb_result found = {0};
     if (averaged) TRY(average_swap(s->e, s->m));
-    status result = bpb_evaluate(s->p, s->tok, &h->s, heldout_documents(h), &options, &found);
+    status result = bpb_evaluate(s->p, s->tok, &h->s, scored_text_documents(h), &options, &found);
     if (result == STATUS_OK) {
         *bits = bpb(&found.total);
         *domains = bpb_by_domain(&found, bpb);

@@ -4,7 +4,7 @@
 
 #include "base/lock.h"
 #include "base/progress.h"
-#include "eval/heldout.h"
+#include "eval/scored_text.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
 #include "train/train.h"
@@ -14,7 +14,7 @@ typedef struct session {
     const kernels *k;
     tokenizer *tok;
     loader *data;
-    heldout held_out; /* opened where config.val_every asks for it */
+    scored_text held_out; /* opened where config.val_every asks for it */
     model *m;
     pass *p;
     optimizer *o;

@@ -103,3 +103,105 @@ expect 1 "$moec" pack "$run" -o "$work/none.moec" --budget 9000 --fit
 says err 'with the coarsest steps; --embed-bits 2 would make it about [0-9]*; --prune 0.9 would make it about [0-9]*, both [0-9]*$'
 expect 1 "$moec" pack "$run" -o "$work/none.moec" --budget 9000
 says err '--fit coarsens the grids until it fits'
+
+# ---- eval: which text it is, and what it is called ----
+run=$work/learning
+expect 0 "$moec" pack "$run"
+expect 0 "$moec" eval "$run"
+says out 'of held-out text$'
+says out '^weights of this training: live weights, the better ones: '
+says out '^quantisation gap \(packed - live\) '
+for weights in live SWA packed; do says err "evaluate done  $weights"; done
+grep -q '"packed_weights":[^a-z]*"live"' "$run/summary.json" || die "the summary does not say which weights were packed"
+cp "$run/summary.json" "$work/summary"
+expect 0 "$moec" eval "$run" --json
+lacks out '"[^"]*[ +][^"]*":'
+for key in live ema packed packed_blend xz; do
+    says out "^.\"$key\":"
+done
+says out '"text":.*"held_out"'
+expect 0 "$moec" eval "$run/model.moec"
+says out 'of held-out text$'
+expect 0 "$moec" eval "$run" --data "$work/data"
+says out 'of held-out text$'
+cp "$run/model.moec" "$work/alone.moec"
+expect 2 "$moec" eval "$work/alone.moec"
+says err 'expected --text FILE, or --data with a folder'
+expect 0 "$moec" eval "$work/alone.moec" --data "$work/data"
+says out "of $work/data, which is not known to be held out\$"
+expect 0 "$moec" eval "$run" --live
+says out '^live '
+says out '^live \+ blend '
+lacks out 'packed|SWA  '
+cmp -s "$run/summary.json" "$work/summary" || die "eval --live changed the summary"
+expect 2 "$moec" eval "$run/model.moec" --ema
+says err 'model.moec: --ema: expected a run or a checkpoint'
+
+# A corpus for scoring, of another tokenizer: its text is what counts.
+write_text "$work/more" 20
+expect 0 "$moec" data "$work/corpus" --domain "more=$work/more" --vocab 300 --heldout 1
+expect 0 "$moec" eval "$run" --data "$work/corpus"
+says out "of $work/corpus, which is not known to be held out\$"
+says out '^ +more +all$'
+cmp -s "$run/summary.json" "$work/summary" || die "another text became the run's summary"
+sed -n 's/^packed  *//p' "$work/out" >"$work/first"
+expect 0 "$moec" data "$work/same" --domain "more=$work/more" --tokenizer "$work/data/tokenizer.model" --heldout 1
+expect 0 "$moec" eval "$run" --data "$work/same"
+sed -n 's/^packed  *//p' "$work/out" | cmp -s - "$work/first" || die "another tokenizer changes the score"
+rm "$work/corpus/heldout.txt"
+expect 1 "$moec" eval "$run" --data "$work/corpus"
+says err 'its tokens are those of another tokenizer than the model.s, and no heldout.txt'
+
+# ---- eval --text: any file, by its name ----
+cat "$work/more"/*.txt >"$work/a.txt"
+echo 'An ελληνικό text that the tokenizer was not trained on: 你好.' >"$work/b.txt"
+for model in "$run" "$work/alone.moec"; do
+    expect 0 "$moec" eval "$model" --text "$work/a.txt" --text "$work/b.txt"
+    says out 'bits per byte and perplexity per token of [0-9]* bytes \([0-9]* tokens\) of 2 files$'
+    says out "^a.txt +(packed|model) +[0-9.]+ +[0-9.]+ +[0-9]+ +$(wc -c <"$work/a.txt" | tr -d ' ')\$"
+    says out "^b.txt +(packed|model) +[0-9.]+ +[0-9.]+ +[0-9]+ +$(wc -c <"$work/b.txt" | tr -d ' ')\$"
+    says out '^all +(packed|model) +[0-9.]+ +[0-9.]+ '
+    lacks out 'held-out'
+done
+cmp -s "$run/summary.json" "$work/summary" || die "another text became the run's summary"
+expect 0 "$moec" eval "$work/alone.moec" --text "$work/a.txt" --tokens 100 --json
+says out '"text":.*"files"'
+says out '"sample":'
+expect 0 "$moec" eval "$work/alone.moec" --text "$work/more/1.txt" --text "$work/plain/1.txt"
+says out "^$work/more/1.txt "
+expect 2 "$moec" eval "$run" --text "$work/a.txt" --text "$work/a.txt"
+says err 'a.txt: is given twice'
+expect 2 "$moec" eval "$run" --text "$work/a.txt" --data "$work/data"
+says err '--data and --text exclude each other'
+printf 'abc\377' >"$work/bad.txt"
+expect 1 "$moec" eval "$run" --text "$work/bad.txt"
+says err 'bad.txt: expected UTF-8 text, found the byte 0xFF at byte offset 3'
+: >"$work/bad.txt"
+expect 1 "$moec" eval "$run" --text "$work/bad.txt"
+says err 'bad.txt: expected text to score, found an empty file'
+expect 1 "$moec" eval "$run" --text "$work/nowhere.txt"
+says err 'nowhere.txt: '
+
+# ---- windows: what was not given is not blamed ----
+expect 2 "$moec" eval "$run" --stride 33
+says err 'expected at most 32, the window.s length \(as trained; --seq changes it\), found 33'
+lacks err 'batch'
+expect 2 "$moec" eval "$run" --seq 16 --stride 17
+says err 'expected at most 16, the window.s length \(--seq\), found 17'
+expect 0 "$moec" eval "$run" --seq 16 --tokens 50
+
+# ---- Ctrl-C while it scores: one line, and nothing is written ----
+i=0
+while [ $i -lt 1000 ]; do cat "$work/a.txt"; i=$((i + 1)); done >"$work/long.txt"
+rm "$run/summary.json"
+: >"$work/err"
+"$moec" eval "$run" --text "$work/long.txt" --seq 2 --stride 1 >"$work/out" 2>"$work/err" &
+child=$!
+sleep 1
+kill -INT "$child"
+code=0
+wait "$child" || code=$?
+[ $code -eq 130 ] || die "expected exit 130 after an interruption, found $code"
+[ "$(grep -c '^moec: interrupted while the weights "live" were scored; nothing was written$' "$work/err")" -eq 1 ] ||
+    die "an interrupted eval does not say so"
+[ ! -s "$work/out" ] && [ ! -e "$run/summary.json" ] || die "an interrupted eval left something"
