@@ -38,7 +38,7 @@ static status open_all(void *context) {
     moec_model *m = c->m = xcalloc(1, sizeof *m);
     const kernels *k;
     TRY(device_open("cpu", "auto", &k));
-    TRY(open_model(c->path, k, "ema", MODEL_RUN, &m->m, &m->tok, &m->context_tokens));
+    TRY(open_model(c->path, k, "chosen", MODEL_RUN, &m->m, &m->tok, &m->context_tokens));
     return pass_create(&m->p, m->m);
 }
 

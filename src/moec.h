@@ -30,7 +30,8 @@ MOEC_API const char *moec_version(void); /* "0.1.0" */
 MOEC_API const char *moec_isa(void);     /* the instruction set that is used: "amx", "avx512bf16", "avx512", "avx2" */
 MOEC_API const char *moec_error(void);   /* of the last failure in this thread */
 
-/* An artifact, a checkpoint folder, or a run folder (its newest checkpoint, EMA weights). NULL on failure. */
+/* An artifact, a checkpoint folder, or a run folder (its newest checkpoint); of a training's weights the better
+ * ones, live or averaged, as it found out when it ended. NULL on failure. */
 MOEC_API moec_model *moec_open(const char *path);
 MOEC_API void moec_close(moec_model *m);
 MOEC_API int64_t moec_parameters(const moec_model *m);

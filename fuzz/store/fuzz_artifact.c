@@ -26,6 +26,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     if (artifact_decode(mended, count, "fuzz", false, NULL, MODEL_RUN, NULL, NULL, &context) != STATUS_OK &&
         strncmp(error_message(), "fuzz", 4) != 0)
         abort();
+    artifact_contents contents;
+    if (artifact_contents_decode(&contents, mended, count, "fuzz", false, true) != STATUS_OK &&
+        strncmp(error_message(), "fuzz", 4) != 0)
+        abort();
     free(mended);
     return 0;
 }

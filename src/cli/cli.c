@@ -1,4 +1,6 @@
 #include "cli/cli.h"
+#include "base/file.h"
+#include "base/memory.h"
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -10,21 +12,35 @@ static void remove_arguments(int *argc, char **argv, int at, int count) {
     *argc -= count;
 }
 
-const char *cli_option(int *argc, char **argv, const char *name) {
-    const char *value = NULL;
+/* The first one's value, which is taken out with it; NULL when there is none. */
+static const char *take_option(int *argc, char **argv, const char *name) {
     size_t length = strlen(name);
-    for (int i = 1; i < *argc;) {
+    for (int i = 1; i < *argc; i++) {
         bool joined = strncmp(argv[i], name, length) == 0 && argv[i][length] == '=';
         /* Without a value it stays, and cli_rest speaks of it. */
         bool apart = strcmp(argv[i], name) == 0 && i + 1 < *argc && strncmp(argv[i + 1], "--", 2) != 0;
-        if (!joined && !apart) {
-            i++;
-            continue;
-        }
-        value = joined ? argv[i] + length + 1 : argv[i + 1];
+        if (!joined && !apart) continue;
+        const char *value = joined ? argv[i] + length + 1 : argv[i + 1];
         remove_arguments(argc, argv, i, joined ? 1 : 2);
+        return value;
     }
-    return value;
+    return NULL;
+}
+
+const char *cli_option(int *argc, char **argv, const char *name) {
+    const char *last = NULL;
+    for (const char *value; (value = take_option(argc, argv, name));) last = value;
+    return last;
+}
+
+int cli_options(int *argc, char **argv, const char *name, const char ***values) {
+    int count = 0;
+    *values = NULL;
+    for (const char *value; (value = take_option(argc, argv, name));) {
+        *values = xrealloc(*values, (size_t)(count + 1) * sizeof **values);
+        (*values)[count++] = value;
+    }
+    return count;
 }
 
 bool cli_flag(int *argc, char **argv, const char *name) {
@@ -57,6 +73,19 @@ status cli_rest(int argc, char **argv, int at_least, int at_most, const char *us
 status cli_device(int *argc, char **argv, const char *type, const kernels **k) {
     const char *device = cli_option(argc, argv, "--device"), *wanted = cli_option(argc, argv, "--dtype");
     return device_open(device ? device : "cpu", wanted ? wanted : type ? type : "auto", k);
+}
+
+status cli_weights(int *argc, char **argv, const char **which) {
+    const bool live = cli_flag(argc, argv, "--live"), average = cli_flag(argc, argv, "--ema");
+    if (live && average) return fail_usage("--live and --ema exclude each other");
+    *which = live ? "live" : average ? "ema" : "chosen";
+    return STATUS_OK;
+}
+
+status cli_hold(checkpoint **saved, const char *path, const char *which) {
+    TRY(checkpoint_open(saved, path));
+    if (*saved || strcmp(which, "chosen") == 0 || path_is_folder(path)) return STATUS_OK;
+    return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", path, which);
 }
 
 /* *value stays as it is, a default, when the option is absent (text NULL). */

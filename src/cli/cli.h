@@ -3,6 +3,7 @@
 #define MOEC_CLI_CLI_H
 
 #include "kernel/kernel.h"
+#include "store/checkpoint.h"
 #include <stdbool.h>
 
 typedef struct command {
@@ -18,11 +19,18 @@ extern const command command_data, command_train, command_pack, command_eval, co
 /* Options of the form --name VALUE, --name=VALUE and flags --name. Each parse removes what it understood from argv;
  * what is left over is positional (cli_rest refuses unknown options by name). */
 const char *cli_option(int *argc, char **argv, const char *name); /* NULL when absent */
+/* An option that may be given many times, in its order; *values is malloc'ed, the texts are argv's. */
+int cli_options(int *argc, char **argv, const char *name, const char ***values);
 bool cli_flag(int *argc, char **argv, const char *name);
 status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage);
 status cli_integer(const char *option, const char *text, long long least, long long most, long long *value);
 /* --device and --dtype; where they are absent: cpu, and `type` ("auto" where that is NULL). */
 status cli_device(int *argc, char **argv, const char *type, const kernels **k);
+/* --live and --ema: which of a training's weights are asked for, as open_model takes it; "chosen" without them. */
+status cli_weights(int *argc, char **argv, const char **which);
+/* Hold the checkpoint that `path` names, or the newest one of that run, so that all that is read is of one step; NULL for an
+ * artifact, which has no other weights to ask for. */
+status cli_hold(checkpoint **saved, const char *path, const char *which);
 status cli_number(const char *option, const char *text, double least, double most, double *value);
 
 #endif

@@ -1,14 +1,10 @@
+/* moec eval */
 #include "base/file.h"
-#include "base/json.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
-#include "cli/routing_print.h"
-#include "eval/heldout.h"
-#include "store/artifact.h"
+#include "cli/eval_run.h"
 #include "store/open.h"
-#include "train/checkpoint.h"
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,56 +12,55 @@
 static const char help[] =
     "usage: moec eval MODEL [top_k=N] [options]\n"
     "\n"
-    "Bits per byte of held-out text, by domain and in all, over sliding windows. MODEL is an artifact (FILE.moec), a\n"
-    "checkpoint, or a run folder: then its live weights, its averaged weights and its artifact model.moec are scored,\n"
-    "with and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is written.\n"
+    "Bits per byte of text, by domain and in all, over sliding windows. MODEL is an artifact (FILE.moec), a "
+    "checkpoint, or a\n"
+    "run folder: then its live weights, its averaged weights and its artifact model.moec are scored on the text that "
+    "the\n"
+    "run held out, with and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is\n"
+    "written. Of a checkpoint the live or the averaged weights are scored, whichever the training found better.\n"
     "Of a model with routers it shows how many tokens each expert took, layer by layer (of a run: of the last one).\n"
     "\n"
     "  top_k=N          experts a token goes to, instead of the model's own number; then without the summary\n"
     "  --trace FILE     a CSV row for each scored token, pass, layer and chosen expert, with its gate\n"
-    "  --data PATH      a folder made by moec data, or a shard (by default the run's)\n"
+    "  --text FILE      any file of text, instead of held-out text; may be given many times. Shows perplexity too\n"
+    "  --data PATH      a folder made by moec data, or a shard (by default that of the run that MODEL is or lies in)\n"
+    "  --live, --ema    only the live weights, only the averaged ones, of a run or a checkpoint\n"
     "  --seq N          window length in tokens (by default as trained)\n"
     "  --stride N       new tokens a window; the others are context (by default the run's eval_stride, else seq / 2)\n"
     "  --blend X        weight of the bigram blend (0.03)\n"
-    "  --tokens N       score only the first N tokens (0: all); then without xz, and without the summary\n"
+    "  --tokens N       score a sample of N tokens, the same part of every domain (0: all); then without xz, and "
+    "without\n"
+    "                   the summary\n"
     "  --device D       cpu\n"
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
-    "example: moec eval runs/demo\n";
-
-enum { MAX_ROWS = 8 };
-
-/* One line of the table: bits per byte in all and by domain. */
-typedef struct row {
-    const char *name;
-    double total, domain[EVAL_MAX_DOMAINS];
-} row;
-
-typedef struct table {
-    row rows[MAX_ROWS];
-    int count, domain_count;
-    char *domains[EVAL_MAX_DOMAINS];
-    int64_t tokens, bytes;
-    double seconds;
-    routing_probe *probe; /* of the model that was probed last; NULL: none was */
-    const char *probed;   /* its name */
-    bool partial; /* --tokens left some of the text out: not to be compared with xz, nor kept as the run's result */
-} table;
+    "examples:\n"
+    "  moec eval runs/demo\n"
+    "  moec eval runs/demo/model.moec --text README.md --text CHANGELOG.md\n";
 
 typedef struct request {
     const char *path, *data, *trace;
-    int top_k; /* 0: the model's own */
+    const char **files; /* --text */
+    int file_count;
+    const char *which; /* weights: "chosen", "live", "ema" */
+    int top_k;         /* 0: the model's own */
     long long seq, stride, tokens;
     double blend;
     const kernels *k;
     bool json;
-    checkpoint *saved; /* held, so that all rows are of one step whatever a training beside does; NULL: an artifact */
-    char *run_data;    /* from the run's config */
-    int64_t run_stride;
-    bool average;             /* the checkpoint has averaged weights */
-    const char *average_name; /* EMA or SWA */
+    eval_run run;
 } request;
+
+/* One kind of weights that is scored. */
+typedef struct subject {
+    const char *path, *which;           /* as open_model takes them */
+    const char *name, *key;             /* of its row */
+    const char *blend_name, *blend_key; /* of its row with the blend; NULL: it has none */
+    bool probed;                        /* its routers are watched */
+} subject;
+
+/* ---- the command line ---- */
 
 /* The one key of a model that may change after training. */
 static status parse_override(const char *text, request *q) {
@@ -77,6 +72,47 @@ static status parse_override(const char *text, request *q) {
     q->top_k = (int)top_k;
     return STATUS_OK;
 }
+
+static status parse(int *argc, char **argv, request *q) {
+    TRY(cli_device(argc, argv, NULL, &q->k));
+    TRY(cli_weights(argc, argv, &q->which));
+    q->file_count = cli_options(argc, argv, "--text", &q->files);
+    q->data = cli_option(argc, argv, "--data");
+    q->json = cli_flag(argc, argv, "--json");
+    q->trace = cli_option(argc, argv, "--trace");
+    TRY(cli_integer("--seq", cli_option(argc, argv, "--seq"), 1, 1 << 20, &q->seq));
+    TRY(cli_integer("--stride", cli_option(argc, argv, "--stride"), 1, 1 << 20, &q->stride));
+    TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 0, INT64_MAX, &q->tokens));
+    TRY(cli_number("--blend", cli_option(argc, argv, "--blend"), 0, 0.999, &q->blend));
+    TRY(cli_rest(*argc, argv, 1, 2, "moec eval MODEL [top_k=N] [options]"));
+    q->path = argv[1];
+    if (q->data && q->file_count) return fail_usage("--data and --text exclude each other");
+    return *argc > 2 ? parse_override(argv[2], q) : STATUS_OK;
+}
+
+/* ---- the text ---- */
+
+static status open_text(const request *q, const tokenizer *tok, const model *m, scored_text *text, eval_table *t) {
+    t->files = q->file_count > 0;
+    t->text = text;
+    if (t->files) {
+        t->title = q->file_count == 1 ? xstrdup(q->files[0]) : xasprintf("%d files", q->file_count);
+        t->kind = "files";
+        return scored_text_of_files(text, q->files, q->file_count, tok);
+    }
+    const char *data = q->data ? q->data : q->run.data;
+    if (!data)
+        return fail_usage(
+            "eval: expected --text FILE, or --data with a folder made by moec data, found neither, and %s "
+            "does not lie in a run",
+            q->path);
+    const bool held_out = eval_run_held_out(&q->run, data);
+    t->title = held_out ? xstrdup("held-out text") : xasprintf("%s, which is not known to be held out", data);
+    t->kind = held_out ? "held_out" : "other";
+    return scored_text_open_for(text, data, tok, m->config.vocab_size);
+}
+
+/* ---- scoring ---- */
 
 static status set_top_k(model *m, const char *path, int top_k) {
     const model_config *c = &m->config;
@@ -90,230 +126,145 @@ static status set_top_k(model *m, const char *path, int top_k) {
     return model_set_top_k(m, top_k);
 }
 
-static status parse(int *argc, char **argv, request *q) {
-    *q = (request){.blend = 0.03};
-    TRY(cli_device(argc, argv, NULL, &q->k));
-    q->data = cli_option(argc, argv, "--data");
-    q->json = cli_flag(argc, argv, "--json");
-    q->trace = cli_option(argc, argv, "--trace");
-    TRY(cli_integer("--seq", cli_option(argc, argv, "--seq"), 1, 1 << 20, &q->seq));
-    TRY(cli_integer("--stride", cli_option(argc, argv, "--stride"), 1, 1 << 20, &q->stride));
-    TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 0, INT64_MAX, &q->tokens));
-    TRY(cli_number("--blend", cli_option(argc, argv, "--blend"), 0, 0.999, &q->blend));
-    TRY(cli_rest(*argc, argv, 1, 2, "moec eval MODEL [top_k=N] [options]"));
-    q->path = argv[1];
-    return *argc > 2 ? parse_override(argv[2], q) : STATUS_OK;
-}
-
-/* The run's data folder, stride and kinds of weights, where the model is a checkpoint or a run. */
-static status read_run_config(request *q) {
-    if (!path_is_folder(q->path)) return STATUS_OK;
-    TRY(checkpoint_require(&q->saved, q->path));
-    run_config config = run_config_default();
-    status s = checkpoint_load_config(q->saved, &config);
-    if (s == STATUS_OK) {
-        q->average = checkpoint_has_average(q->saved);
-        q->run_data = config.data.path ? xstrdup(config.data.path) : NULL;
-        q->run_stride = config.eval.stride;
-        q->average_name = config.average.kind == AVERAGE_SWA ? "SWA" : "EMA";
-    }
-    run_config_free(&config);
-    return s;
-}
-
-static void add_row(table *t, const char *name, const bpb_result *r, double (*measure)(const bpb_score *)) {
-    row *line = &t->rows[t->count++];
-    *line = (row){.name = name, .total = measure(&r->total)};
-    for (int i = 0; i < r->domain_count; i++) line->domain[i] = r->domain[i].bytes ? measure(&r->domain[i]) : NAN;
-    t->tokens = r->total.tokens;
-    t->bytes = r->total.bytes;
-    t->seconds += r->seconds;
-}
-
-static status open_probe(const request *q, const model *m, const tokenizer *tok, const char *name, table *t) {
+static status open_probe(const request *q, const model *m, const tokenizer *tok, const char *name, eval_table *t) {
     if (q->trace && !model_config_has_moe(&m->config))
         return fail_usage("--trace: the model has no router whose choices could be written");
     t->probed = name;
     return routing_probe_create(&t->probe, tok, q->trace);
 }
 
-static status close_probe(const request *q, const table *t) {
+static status close_probe(const request *q, const eval_table *t) {
     TRY(routing_probe_finish(t->probe));
     if (q->trace && !q->json) printf("choices written to %s\n", q->trace);
     return STATUS_OK;
 }
 
-/* Score one model; the held-out text is opened with the first. */
-static status score(const request *q, const char *path, const char *which, const char *name, const char *blend_name,
-                    bool probed, heldout *h, table *t) {
+/* context: the sequence length that the model was trained with. */
+static status choose_windows(const request *q, int context, bpb_options *o) {
+    const int64_t seq = q->seq ? q->seq : context;
+    if (q->stride > seq)
+        return fail_usage("--stride: expected at most %lld, the window's length (%s), found %lld", (long long)seq,
+                          q->seq ? "--seq" : "as trained; --seq changes it", (long long)q->stride);
+    o->seq = seq;
+    o->stride = q->stride ? q->stride : q->run.stride && q->run.stride <= seq ? q->run.stride : (seq + 1) / 2;
+    o->batch = seq < 4096 ? 4096 / seq : 1;
+    return STATUS_OK;
+}
+
+/* The text is opened with the first model. */
+static status score_opened(const request *q, const subject *s, pass *p, const tokenizer *tok, int context,
+                           scored_text *text, eval_table *t) {
+    const bool blend = s->blend_name && q->blend > 0;
+    bpb_result result;
+    bpb_options options = {.tokens = q->tokens, .blend_lambda = blend ? q->blend : 0, .shown = s->name};
+    TRY(choose_windows(q, context, &options));
+    if (s->probed) TRY(open_probe(q, pass_model(p), tok, s->name, t));
+    if (!text->s.path) TRY(open_text(q, tok, pass_model(p), text, t));
+    options.seed = text->seed;
+    options.probe = s->probed ? t->probe : NULL;
+    status outcome = bpb_evaluate(p, tok, &text->s, scored_text_documents(text), &options, &result);
+    if (outcome == STATUS_INTERRUPTED)
+        (void)fail("interrupted while the weights \"%s\" were scored; nothing was written", s->name);
+    if (outcome == STATUS_OK && s->probed) outcome = close_probe(q, t);
+    if (outcome == STATUS_OK) {
+        scored_text_count_bytes(text, &result);
+        eval_table_add(t, &result, s->name, s->key, blend ? s->blend_name : NULL, s->blend_key);
+    }
+    bpb_result_free(&result);
+    return outcome;
+}
+
+static status score(const request *q, const subject *s, scored_text *text, eval_table *t) {
     model *m;
     pass *p = NULL;
     tokenizer *tok;
-    bpb_result result;
     int context = 0;
-    TRY(open_model(path, q->k, which, MODEL_RUN, &m, &tok, &context));
-    const char *data = q->data ? q->data : q->run_data;
-    status s = data ? STATUS_OK : fail_usage("eval: --data: expected a folder made by moec data, found none");
-    if (s == STATUS_OK) s = set_top_k(m, path, q->top_k);
-    if (s == STATUS_OK) s = pass_create(&p, m);
-    if (s == STATUS_OK && probed) s = open_probe(q, m, tok, name, t);
-    if (s == STATUS_OK && !h->s.path) s = heldout_open(h, data, m->config.vocab_size);
-    if (s == STATUS_OK) {
-        int64_t seq = q->seq ? q->seq : context;
-        int64_t stride = q->stride ? q->stride : q->run_stride && q->run_stride <= seq ? q->run_stride : (seq + 1) / 2;
-        bpb_options options = {.seq = seq,
-                               .stride = stride,
-                               .batch = seq < 4096 ? 4096 / seq : 1,
-                               .blend_lambda = blend_name ? q->blend : 0,
-                               .max_tokens = q->tokens,
-                               .show_progress = true,
-                               .probe = probed ? t->probe : NULL};
-        s = bpb_evaluate(p, tok, &h->s, h->documents.count ? &h->documents : NULL, &options, &result);
-        if (s == STATUS_OK && probed) s = close_probe(q, t);
-        if (s == STATUS_OK) {
-            t->partial = result.total.tokens < h->s.count - 1;
-            add_row(t, name, &result, bpb);
-            if (blend_name && q->blend > 0) add_row(t, blend_name, &result, bpb_blend);
-        }
-        bpb_result_free(&result);
-    }
+    TRY(open_model(s->path, q->k, s->which, MODEL_RUN, &m, &tok, &context));
+    status outcome = set_top_k(m, s->path, q->top_k);
+    if (outcome == STATUS_OK) outcome = pass_create(&p, m);
+    if (outcome == STATUS_OK) outcome = score_opened(q, s, p, tok, context, text, t);
     pass_destroy(p);
     model_destroy(m);
     tokenizer_close(tok);
-    return s;
+    return outcome;
 }
 
-static status add_xz(const heldout *h, table *t) {
-    t->domain_count = h->documents.domain_count;
-    for (int i = 0; i < t->domain_count; i++) t->domains[i] = h->documents.domains[i];
-    if (!h->text || t->partial) return STATUS_OK;
-    row *line = &t->rows[t->count++];
-    *line = (row){.name = "xz -9e"};
-    return heldout_xz(h, &line->total, line->domain);
-}
-
-static void print_number(double bits) {
-    isnan(bits) ? printf(" %12s", "-") : printf(" %12.4f", bits);
-}
-
-static void print_table(const table *t) {
-    printf("\nbits per byte of %lld bytes (%lld tokens) of held-out text\n\n%-24s", (long long)t->bytes,
-           (long long)t->tokens, "");
-    for (int i = 0; i < t->domain_count; i++) printf(" %12s", t->domains[i]);
-    printf(" %12s\n", "all");
-    for (int r = 0; r < t->count; r++) {
-        printf("%-24s", t->rows[r].name);
-        for (int i = 0; i < t->domain_count; i++) print_number(t->rows[r].domain[i]);
-        print_number(t->rows[r].total);
-        putchar('\n');
-    }
-    if (t->probe) routing_print(t->probe, t->probed);
-}
-
-static void print_json(const table *t) {
-    cJSON *root = cJSON_CreateObject();
-    cJSON_AddNumberToObject(root, "tokens", (double)t->tokens);
-    cJSON_AddNumberToObject(root, "bytes", (double)t->bytes);
-    cJSON_AddNumberToObject(root, "seconds", t->seconds);
-    for (int r = 0; r < t->count; r++) {
-        cJSON *line = cJSON_AddObjectToObject(root, t->rows[r].name);
-        cJSON_AddNumberToObject(line, "all", t->rows[r].total);
-        for (int i = 0; i < t->domain_count; i++) cJSON_AddNumberToObject(line, t->domains[i], t->rows[r].domain[i]);
-    }
-    if (t->probe) routing_to_json(t->probe, root);
-    char *text = cJSON_Print(root);
-    puts(text);
-    free(text);
-    cJSON_Delete(root);
-}
-
-static const row *find_row(const table *t, const char *name) {
-    for (int r = 0; r < t->count; r++)
-        if (strcmp(t->rows[r].name, name) == 0) return &t->rows[r];
-    return NULL;
-}
-
-static void add_total(cJSON *root, const char *key, const row *r) {
-    cJSON_AddNumberToObject(root, key, r ? r->total : NAN); /* cJSON prints NaN as null */
-}
-
-static status write_summary(const request *q, const table *t, const char *artifact) {
-    train_state state = {0};
-    status s = checkpoint_load_state(q->saved, &state);
-    char *path = path_join(q->path, "summary.json");
-    const row *average = find_row(t, q->average_name), *packed = find_row(t, "packed");
-    file_map map = {0};
-    if (s == STATUS_OK && packed) s = file_map_open(&map, artifact);
-    cJSON *root = cJSON_CreateObject();
-    add_total(root, "val_bpb_live", find_row(t, "live"));
-    add_total(root, "val_bpb_ema", average);
-    add_total(root, "val_bpb_packed", packed);
-    add_total(root, "val_bpb_packed_blend", find_row(t, "packed + blend"));
-    cJSON_AddNumberToObject(root, "quant_gap", average && packed ? packed->total - average->total : NAN);
-    cJSON_AddNumberToObject(root, "artifact_bytes", packed ? (double)map.count : NAN);
-    add_total(root, "xz_bpb", find_row(t, "xz -9e"));
-    cJSON_AddNumberToObject(root, "train_tokens", (double)state.tokens);
-    cJSON_AddNumberToObject(root, "tokens_per_second", state.seconds > 0 ? (double)state.tokens / state.seconds : 0);
-    cJSON_AddNumberToObject(root, "seconds", state.seconds);
-    if (s == STATUS_OK) s = json_write_file(path, root);
-    if (s == STATUS_OK && !q->json) {
-        if (average && packed)
-            printf("\nquantisation gap (packed - %s) %+.4f bits/byte, artifact %zu bytes\n", q->average_name,
-                   packed->total - average->total, map.count);
-        printf("summary written to %s\n", path);
-    }
-    if (map.bytes) file_map_close(&map);
-    cJSON_Delete(root);
-    free(path);
-    return s;
-}
-
-/* Whether the folder is a run (it has checkpoints/), not a checkpoint itself. */
-static bool is_run(const char *path) {
-    char *checkpoints = path_join(path, "checkpoints");
-    bool run = path_is_folder(checkpoints);
-    free(checkpoints);
-    return run;
-}
-
-static status score_run(const request *q, heldout *h, table *t) {
-    char *artifact = path_join(q->path, "model.moec");
-    bool packed = path_exists(artifact);
-    status s = score(q, q->saved->path, "live", "live", NULL, !q->average && !packed, h, t);
-    if (s == STATUS_OK && q->average) s = score(q, q->saved->path, "ema", q->average_name, NULL, !packed, h, t);
-    if (s == STATUS_OK && packed) s = score(q, artifact, "", "packed", "packed + blend", true, h, t);
-    if (s == STATUS_OK) s = add_xz(h, t);
-    if (s == STATUS_OK && !q->json) print_table(t);
-    if (s == STATUS_OK && q->json) print_json(t);
-    if (s == STATUS_OK && !t->partial && q->top_k == 0) s = write_summary(q, t, artifact);
+/* All that a run has. */
+static status score_run(const request *q, scored_text *text, eval_table *t) {
+    const char *saved = q->run.saved->path;
+    char *artifact = path_join(q->run.folder, "model.moec");
+    const bool packed = path_exists(artifact), average = checkpoint_has_average(q->run.saved);
+    const subject live = {saved, "live", "live", "live", NULL, NULL, !average && !packed};
+    const subject averaged = {saved, "ema", q->run.average_name, "ema", NULL, NULL, !packed};
+    const subject artifact_of_it = {artifact, "chosen", "packed", "packed", "packed + blend", "packed_blend", true};
+    status s = score(q, &live, text, t);
+    if (s == STATUS_OK && average) s = score(q, &averaged, text, t);
+    if (s == STATUS_OK && packed) s = score(q, &artifact_of_it, text, t);
     free(artifact);
     return s;
 }
 
-static status score_one(const request *q, heldout *h, table *t) {
-    TRY(score(q, q->saved ? q->saved->path : q->path, "ema", "model", "model + blend", true, h, t));
-    TRY(add_xz(h, t));
-    if (q->json)
-        print_json(t);
-    else
-        print_table(t);
+/* An artifact, or one kind of a checkpoint's weights. */
+static status score_one(const request *q, scored_text *text, eval_table *t) {
+    const bool artifact = !path_is_folder(q->path);
+    const char *which = "chosen";
+    if (artifact) {
+        const subject s = {q->path, which, "model", "model", "model + blend", "model_blend", true};
+        return score(q, &s, text, t);
+    }
+    TRY(checkpoint_weights(q->run.saved, q->which, &which));
+    const bool average = strcmp(which, "ema") == 0, swa = strcmp(q->run.average_name, "SWA") == 0;
+    const subject s = {q->run.saved->path,
+                       which,
+                       average ? q->run.average_name : "live",
+                       average ? "ema" : "live",
+                       !average ? "live + blend"
+                       : swa    ? "SWA + blend"
+                                : "EMA + blend",
+                       average ? "ema_blend" : "live_blend",
+                       true};
+    return score(q, &s, text, t);
+}
+
+/* ---- the whole ---- */
+
+/* Which of the training's weights others use. */
+static status note_choice(const request *q, eval_table *t) {
+    if (!path_is_folder(q->path)) return STATUS_OK;
+    TRY(checkpoint_weights(q->run.saved, "chosen", &t->chosen));
+    t->note = checkpoint_weights_note(q->run.saved, q->which);
     return STATUS_OK;
 }
 
+static status evaluate(request *q, scored_text *text, eval_table *t) {
+    status found = eval_run_find(&q->run, q->path);
+    const bool text_is_given = q->data || q->file_count; /* what an artifact's run has is not asked for then */
+    if (found != STATUS_OK && (path_is_folder(q->path) || !text_is_given)) return found;
+    if (!path_is_folder(q->path) && strcmp(q->which, "chosen") != 0)
+        return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", q->path,
+                          q->which);
+    const bool run = q->run.folder && path_is_folder(q->path), everything = run && strcmp(q->which, "chosen") == 0;
+    TRY(everything ? score_run(q, text, t) : score_one(q, text, t));
+    TRY(eval_table_add_xz(t));
+    TRY(note_choice(q, t));
+    q->json ? eval_table_print_json(t) : eval_table_print(t);
+    const bool own = strcmp(t->kind, "held_out") == 0;
+    return everything && own && t->whole && q->top_k == 0 ? eval_run_summarize(&q->run, t, !q->json) : STATUS_OK;
+}
+
 static status run(int argc, char **argv) {
-    request q;
-    heldout h = {0};
-    table t = {0};
-    TRY(parse(&argc, argv, &q));
-    status s = read_run_config(&q);
+    request q = {.blend = 0.03};
+    scored_text text = {0};
+    eval_table t = {0};
+    status s = parse(&argc, argv, &q);
     interrupt_catch();
-    if (s == STATUS_OK) s = is_run(q.path) ? score_run(&q, &h, &t) : score_one(&q, &h, &t);
-    if (h.s.path) heldout_close(&h);
-    routing_probe_destroy(t.probe);
-    checkpoint_close(q.saved);
-    free(q.run_data);
+    if (s == STATUS_OK) s = evaluate(&q, &text, &t);
+    scored_text_close(&text);
+    eval_table_free(&t);
+    eval_run_free(&q.run);
+    free(q.files);
     return s;
 }
 
 const command command_eval = {
-    .name = "eval", .summary = "bits per byte of held-out text, by domain", .help = help, .run = run};
+    .name = "eval", .summary = "bits per byte of held-out or any other text", .help = help, .run = run};

@@ -6,22 +6,27 @@
 #include "text/corpus.h"
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-static const char help[] = "usage: moec generate MODEL [PROMPT] [options]\n"
-                           "\n"
-                           "Continues PROMPT with a model: an artifact (FILE.moec), a run folder or a checkpoint. Text "
-                           "goes to stdout as it is\n"
-                           "made, the speed to stderr.\n"
-                           "\n"
-                           "  --tokens N        at most so many new tokens (256)\n"
-                           "  --temperature X   0: always the likeliest token (0.8)\n"
-                           "  --top-k N         only the N likeliest tokens (0: all)\n"
-                           "  --top-p X         only the likeliest tokens that together have probability X (0.95)\n"
-                           "  --seed N          the same seed gives the same text (1)\n"
-                           "  --device D, --dtype T   cpu; bf16 or f32 (by default the fastest)\n"
-                           "\n"
-                           "example: moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n";
+static const char help[] =
+    "usage: moec generate MODEL [PROMPT] [options]\n"
+    "\n"
+    "Continues PROMPT with a model: an artifact (FILE.moec), a run folder or a checkpoint. Text "
+    "goes to stdout as it is\n"
+    "made, the speed to stderr. Of a run or a checkpoint it uses the live or the averaged weights, "
+    "whichever the\n"
+    "training found better when it ended (the averaged ones where it has not), and says which.\n"
+    "\n"
+    "  --tokens N        at most so many new tokens (256)\n"
+    "  --temperature X   0: always the likeliest token (0.8)\n"
+    "  --top-k N         only the N likeliest tokens (0: all)\n"
+    "  --top-p X         only the likeliest tokens that together have probability X (0.95)\n"
+    "  --seed N          the same seed gives the same text (1)\n"
+    "  --live, --ema     the live weights, the averaged ones, whatever the training found\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (by default the fastest)\n"
+    "\n"
+    "example: moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n";
 
 /* *context, an int: errno of a write that failed. */
 static bool print_text(void *context, const char *text, size_t bytes) {
@@ -45,6 +50,13 @@ static status options(int *argc, char **argv, sampler *s, long long *tokens) {
     return STATUS_OK;
 }
 
+static void say_weights(const checkpoint *saved, const char *which) {
+    if (!saved) return;
+    char *note = checkpoint_weights_note(saved, which);
+    fprintf(stderr, "%s: %s\n", saved->path, note);
+    free(note);
+}
+
 static status run(int argc, char **argv) {
     sampler s;
     long long tokens = 256;
@@ -53,7 +65,10 @@ static status run(int argc, char **argv) {
     pass *p = NULL;
     tokenizer *tok;
     generate_result result;
+    checkpoint *saved;
+    const char *which;
     TRY(cli_device(&argc, argv, NULL, &k));
+    TRY(cli_weights(&argc, argv, &which));
     TRY(options(&argc, argv, &s, &tokens));
     TRY(cli_rest(argc, argv, 1, 2, "moec generate MODEL [PROMPT] [options]"));
     const char *prompt = argc > 2 ? argv[2] : "";
@@ -61,10 +76,14 @@ static status run(int argc, char **argv) {
     if (valid < strlen(prompt))
         return fail_usage("PROMPT: expected UTF-8 text, found the byte 0x%02X at byte offset %zu",
                           (unsigned char)prompt[valid], valid);
-    TRY(open_model(argv[1], k, "ema", MODEL_RUN, &m, &tok, NULL));
+    TRY(cli_hold(&saved, argv[1], which));
+    status outcome = open_model(saved ? saved->path : argv[1], k, which, MODEL_RUN, &m, &tok, NULL);
+    if (outcome == STATUS_OK) say_weights(saved, which);
+    checkpoint_close(saved);
+    TRY(outcome);
     interrupt_catch();
     int error = 0;
-    status outcome = pass_create(&p, m);
+    outcome = pass_create(&p, m);
     if (outcome == STATUS_OK && print_text(&error, prompt, strlen(prompt)))
         outcome = generate(p, tok, prompt, &s, tokens, print_text, &error, &result);
     if (!error) print_text(&error, "\n", 1);

@@ -25,7 +25,12 @@ static const char help[] =
     "\n"
     "  --json  the same as one JSON object\n"
     "\n"
-    "The size is an estimate: rows of weights are taken as Gaussian, the grid's step as the one of least squared "
+    "Of an artifact: bits, steps and bytes of each component, as they are stored. A step is the distance of two values "
+    "on the\n"
+    "grid, in units of the row's root mean square.\n"
+    "\n"
+    "Otherwise the size is an estimate: rows of weights are taken as Gaussian, the grid's step as the one of least "
+    "squared "
     "error, "
     "the\n"
     "coder as ideal; tensors that stay float16 and a 16-bit scale a row are added.\n"
@@ -83,20 +88,9 @@ static int64_t tokenizer_size(const inspected *i) {
 
 static status read_artifact(inspected *i) {
     i->kind = "artifact";
-    model *m;
-    tokenizer *tok;
-    int context;
-    file_map map;
-    const kernels *k;
-    TRY(device_open("cpu", "auto", &k));
-    TRY(artifact_read(i->path, k, MODEL_RUN, &m, &tok, &context));
-    i->now = m->config;
-    i->context = context;
-    model_destroy(m);
-    tokenizer_close(tok);
-    TRY(file_map_open(&map, i->path));
-    i->artifact_bytes = (int64_t)map.count;
-    file_map_close(&map);
+    TRY(artifact_examine(&i->contents, i->path));
+    i->now = i->contents.model;
+    i->context = i->contents.context_tokens;
     return STATUS_OK;
 }
 

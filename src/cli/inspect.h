@@ -4,6 +4,7 @@
 
 #include "nn/budget.h"
 #include "quant/estimate.h"
+#include "store/artifact_contents.h"
 #include "train/config.h"
 
 typedef struct inspected {
@@ -18,10 +19,10 @@ typedef struct inspected {
     model_budget budget_now, budget_after;
     double gflop_now, gflop_after; /* forward, per token */
 
-    size_estimate estimate;  /* of `after`; with has_run */
-    double bits, embed_bits; /* entropy per weight of that estimate */
-    int64_t tokenizer_bytes; /* compressed; −1: not known */
-    int64_t artifact_bytes;  /* of an artifact's file */
+    size_estimate estimate;     /* of `after`; with has_run */
+    double bits, embed_bits;    /* entropy per weight of that estimate */
+    int64_t tokenizer_bytes;    /* compressed; −1: not known */
+    artifact_contents contents; /* of an artifact */
 } inspected;
 
 void inspect_print(const inspected *i);

@@ -74,11 +74,47 @@ static void print_event(const event *e, const model_config *c) {
     free(layers);
 }
 
+static const char *weights_name(const artifact_contents *c) {
+    return strcmp(c->weights, "live") == 0  ? ", live weights"
+           : strcmp(c->weights, "ema") == 0 ? ", averaged weights"
+                                            : "";
+}
+
+/* "6", "4-8", "float" */
+static const char *bits_text(const contents_component *c, char text[16]) {
+    if (c->grids == 0)
+        snprintf(text, 16, "float");
+    else if (c->least_bits == c->most_bits)
+        snprintf(text, 16, "%d", c->most_bits);
+    else
+        snprintf(text, 16, "%d-%d", c->least_bits, c->most_bits);
+    return text;
+}
+
+static void print_contents(const inspected *i) {
+    const artifact_contents *all = &i->contents;
+    char a[32], b[32], bits[16], step[16];
+    printf("artifact%s\n  component      tensors        weights   bits   step  bits/weight          bytes\n",
+           weights_name(all));
+    for (int n = 0; n < COMPONENTS; n++) {
+        const contents_component *c = &all->components[n];
+        if (c->tensors == 0) continue;
+        snprintf(step, sizeof step, c->grids ? "%.3f" : "-", c->step);
+        printf("  %-14s %7d %14s %6s %6s %12.3f %14s\n", component_name((component)n), c->tensors,
+               grouped(c->elements, a), bits_text(c, bits), step, 8 * (double)c->bytes / (double)c->elements,
+               grouped(c->bytes, b));
+    }
+    printf("  %-45s %12.3f %14s\n", "all", 8 * (double)all->weight_bytes / (double)i->budget_now.total,
+           grouped(all->weight_bytes, b));
+    printf("  %-58s %14s\n", "tokenizer", grouped(all->tokenizer_bytes, a));
+    printf("  %-58s %14s\n", "config and directory", grouped(all->config_bytes, a));
+    printf("  %-58s %14s\n", "file", grouped(all->file_bytes, a));
+}
+
 static void print_size(const inspected *i) {
     char a[32], b[32], c[32], d[32];
     if (!i->has_run) {
-        printf("artifact\n  %s bytes, %.2f bits a parameter with tokenizer and config\n", grouped(i->artifact_bytes, a),
-               8.0 * (double)i->artifact_bytes / (double)i->budget_now.total);
+        print_contents(i);
         return;
     }
     int64_t weights = (int64_t)i->estimate.total;
@@ -177,6 +213,28 @@ static void add_estimate(cJSON *json, const inspected *i) {
     cJSON_AddNumberToObject(estimate, "budget_bytes", (double)i->run.pack.budget_bytes);
 }
 
+static void add_contents(cJSON *json, const artifact_contents *all) {
+    cJSON_AddNumberToObject(json, "artifact_bytes", (double)all->file_bytes);
+    cJSON_AddNumberToObject(json, "weight_bytes", (double)all->weight_bytes);
+    cJSON_AddNumberToObject(json, "tokenizer_bytes", (double)all->tokenizer_bytes);
+    cJSON_AddNumberToObject(json, "config_bytes", (double)all->config_bytes);
+    cJSON_AddItemToObject(json, "weights", all->weights[0] ? cJSON_CreateString(all->weights) : cJSON_CreateNull());
+    cJSON *parts = cJSON_AddObjectToObject(json, "components");
+    for (int n = 0; n < COMPONENTS; n++) {
+        const contents_component *c = &all->components[n];
+        if (c->tensors == 0) continue;
+        cJSON *part = cJSON_AddObjectToObject(parts, component_name((component)n));
+        cJSON_AddNumberToObject(part, "tensors", c->tensors);
+        cJSON_AddNumberToObject(part, "weights", (double)c->elements);
+        cJSON_AddNumberToObject(part, "bytes", (double)c->bytes);
+        cJSON_AddNumberToObject(part, "grid_weights", (double)c->grid_elements);
+        if (c->grids == 0) continue;
+        cJSON_AddNumberToObject(part, "least_bits", c->least_bits);
+        cJSON_AddNumberToObject(part, "most_bits", c->most_bits);
+        cJSON_AddNumberToObject(part, "step", c->step);
+    }
+}
+
 void inspect_print_json(const inspected *i) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "path", i->checkpoint ? i->checkpoint : i->path);
@@ -193,7 +251,7 @@ void inspect_print_json(const inspected *i) {
         for (int e = 0; e < i->run.events.count; e++) cJSON_AddItemToArray(events, event_json(&i->run.events.items[e]));
         add_estimate(json, i);
     } else {
-        cJSON_AddNumberToObject(json, "artifact_bytes", (double)i->artifact_bytes);
+        add_contents(json, &i->contents);
     }
     char *text = cJSON_Print(json);
     puts(text);

@@ -12,25 +12,29 @@
 static const char help[] =
     "usage: moec pack RUN_OR_CHECKPOINT [options]\n"
     "\n"
-    "Quantises and entropy-codes a trained model into one self-contained file with config, tokenizer and weights. The\n"
-    "averaged weights are packed where the run has them. GPTQ's Hessians come from batches of the run's training "
-    "data.\n"
+    "Quantises and entropy-codes a trained model into one self-contained file with config, tokenizer and weights: the\n"
+    "live or the averaged weights, whichever the training found better when it ended (the averaged ones where it has "
+    "not).\n"
+    "GPTQ's Hessians come from batches of the run's training data.\n"
     "What an option does not say comes from the run's config.yaml.\n"
     "\n"
     "  -o FILE            the artifact (RUN/model.moec)\n"
-    "  --bits N           of the matrices in blocks, 2 to 8 (the run's pack_bits, 6)\n"
+    "  --bits N           of the matrices in blocks, 2 to 8 (the run's pack_bits, 6). They decide only where their "
+    "grid is\n"
+    "                     coarser than --step: with 0.25, 5 bits and more give nearly the same file\n"
     "  --embed-bits N     of embeddings and head, 2 to 8; 0: as --bits (the run's embed_bits, 8)\n"
     "  --budget BYTES     refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
     "  --fit              coarsen the grids until the file is within the budget\n"
     "  --step X           no grid in blocks finer than X standard deviations of its row; 0: the finest that --bits\n"
-    "                     allows. Coarser grids need fewer bits after entropy coding (0.25)\n"
+    "                     allows. Coarser grids need fewer bits after entropy coding (0.25). The report says which of\n"
+    "                     bits and step decided, component by component\n"
     "  --embed-step X     the same of embeddings and head (0)\n"
     "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
     "                     embeddings are spared (the run's prune_fraction, 0)\n"
     "  --calibration N    batches for the Hessians (the run's calibration_batches, 16)\n"
     "  --data PATH        their shards (the run's data)\n"
     "  --round            plain rounding instead of GPTQ\n"
-    "  --live             the live weights instead of the averaged ones\n"
+    "  --live, --ema      the live weights, the averaged ones, whatever the training found\n"
     "  --device D, --dtype T   cpu; bf16 or f32 for calibrating (by default the fastest)\n"
     "\n"
     "example: moec pack runs/demo --bits 6 --embed-bits 8\n";
@@ -38,7 +42,7 @@ static const char help[] =
 typedef struct request {
     checkpoint *saved;
     char *output;
-    bool live;
+    const char *which; /* weights: "chosen", "live", "ema" */
     const kernels *k;
     pack_options options;
     run_config run; /* of the checkpoint; options of the command line are written over it */
@@ -71,13 +75,14 @@ static status parse(int *argc, char **argv, request *q) {
     const char *embed_step = cli_option(argc, argv, "--embed-step"), *prune = cli_option(argc, argv, "--prune");
     const char *data = cli_option(argc, argv, "--data");
     const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
-    q->live = cli_flag(argc, argv, "--live");
+    TRY(cli_weights(argc, argv, &q->which));
     TRY(cli_device(argc, argv, NULL, &q->k));
     TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
     TRY(read_run(q, argv[1]));
     long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits, bytes = q->run.pack.budget_bytes;
     long long batches = q->run.pack.calibration_batches;
     q->options = pack_options_of(&q->run.pack, q->run.train.seq);
+    TRY(checkpoint_weights(q->saved, q->which, &q->options.weights));
     quant_options *quant = &q->options.quant;
     TRY(cli_integer("--bits", bits, 2, 8, &matrix));
     TRY(cli_integer("--embed-bits", embed_bits, 0, 8, &embedding));
@@ -100,25 +105,73 @@ static status parse(int *argc, char **argv, request *q) {
     return STATUS_OK;
 }
 
-static void print_line(const char *name, int tensors, int64_t elements, int64_t bytes, double error, double weight) {
+static void print_line(const char *name, int tensors, int64_t elements, int64_t bytes, double error, double weight,
+                       const char *decided) {
     printf("  %-14s %7d %12lld %12.3f %12lld", name, tensors, (long long)elements, 8 * (double)bytes / (double)elements,
            (long long)bytes);
-    if (weight > 0) printf("   %.2e", error / weight);
-    putchar('\n');
+    weight > 0 ? printf("   %14.2e", error / weight) : printf("   %14s", "-");
+    printf(decided[0] ? "   %s\n" : "%s\n", decided);
+}
+
+/* "6 bits", "step 0.25", or both with the part of the rows that the step decided. */
+static void add_decided(char text[96], const pack_rows *rows, int bits, double step) {
+    char part[64];
+    if (rows->count == 0) return;
+    if (rows->at_step == 0)
+        snprintf(part, sizeof part, "%d bits", bits);
+    else if (rows->at_step == rows->count)
+        snprintf(part, sizeof part, "step %.3g", step);
+    else
+        snprintf(part, sizeof part, "step %.3g (%.1f %% of rows), %d bits", step,
+                 100 * (double)rows->at_step / (double)rows->count, bits);
+    const size_t length = strlen(text);
+    snprintf(text + length, 96 - length, "%s%s", length ? "; " : "", part);
+}
+
+static int bits_of(const request *q, int grid) {
+    return grid == PACK_TABLES ? quant_embed_bits(&q->options.quant) : q->options.quant.bits;
+}
+
+static double step_of(const pack_report *r, int grid) {
+    return grid == PACK_TABLES ? r->embed_least_step : r->least_step;
+}
+
+static void print_component(const request *q, const pack_report *r, component part) {
+    const pack_component *c = &r->components[part];
+    char decided[96] = "";
+    for (int grid = 0; grid < PACK_GRIDS; grid++)
+        add_decided(decided, &c->rows[grid], bits_of(q, grid), step_of(r, grid));
+    print_line(component_name(part), c->tensors, c->elements, c->bytes, c->error, c->weight, decided);
+}
+
+/* Bits that decided nothing: others would give the same model. */
+static void print_idle_bits(const request *q, const pack_report *r) {
+    static const char *const bits[] = {"--bits", "--embed-bits"}, *const steps[] = {"--step", "--embed-step"};
+    for (int grid = 0; grid < PACK_GRIDS; grid++) {
+        pack_rows sum = {0};
+        for (int i = 0; i < COMPONENTS; i++) {
+            sum.count += r->components[i].rows[grid].count;
+            sum.at_step += r->components[i].rows[grid].at_step;
+        }
+        if (sum.count > 0 && sum.at_step == sum.count)
+            printf("  %s %d decided nothing: %s %.3g is coarser everywhere (%s 0 leaves it to the bits)\n", bits[grid],
+                   bits_of(q, grid), steps[grid], step_of(r, grid), steps[grid]);
+    }
 }
 
 static void print_report(const request *q, const pack_report *r) {
     int tensors = 0;
-    printf("%s, %s weights, %s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path,
-           q->live || !average_is_kept(&q->run.average) ? "live" : "averaged",
+    char *weights = checkpoint_weights_note(q->saved, q->which);
+    printf("%s: %s\n%s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path, weights,
            q->options.quant.gptq ? "GPTQ" : "rounding", r->least_step, r->embed_least_step);
-    printf("  component      tensors      weights  bits/weight        bytes   relative error\n");
+    free(weights);
+    printf("  component      tensors      weights  bits/weight        bytes   relative error   grid decided by\n");
     for (int i = 0; i < COMPONENTS; i++) {
-        const pack_component *c = &r->components[i];
-        tensors += c->tensors;
-        if (c->tensors) print_line(component_name(i), c->tensors, c->elements, c->bytes, c->error, c->weight);
+        tensors += r->components[i].tensors;
+        if (r->components[i].tensors) print_component(q, r, (component)i);
     }
-    print_line("all", tensors, r->raw_bytes / 4, r->weight_bytes, r->relative_error, 1);
+    print_line("all", tensors, r->raw_bytes / 4, r->weight_bytes, r->relative_error, 1, "");
+    print_idle_bits(q, r);
     if (r->pruned > 0) printf("  pruned to 0 %44lld\n", (long long)r->pruned);
     printf("  tokenizer %46lld\n  config and directory %35lld\n", (long long)r->tokenizer_bytes,
            (long long)r->config_bytes);
@@ -153,7 +206,7 @@ static status run(int argc, char **argv) {
     interrupt_catch();
     status s = parse(&argc, argv, &q);
     if (s == STATUS_OK) s = check_output(q.output);
-    if (s == STATUS_OK) s = open_model(q.saved->path, q.k, q.live ? "live" : "ema", MODEL_VALUES, &m, &tok, NULL);
+    if (s == STATUS_OK) s = open_model(q.saved->path, q.k, q.which, MODEL_VALUES, &m, &tok, NULL);
     if (s == STATUS_OK) {
         s = pack(&q, m, tok);
         model_destroy(m);

@@ -17,7 +17,7 @@ static const char help[] =
     "  seeds: [1, 2, 3]\n"
     "  max_seconds: 90                # of training; or steps: 600\n"
     "  pack: false                    # true: pack each run and score the artifact\n"
-    "  eval_tokens: 0                 # held-out tokens scored at the end; 0: all\n"
+    "  eval_tokens: 0                 # held-out tokens scored at the end, the same part of every domain; 0: all\n"
     "  config: ../cpu/dense-9l.yaml   # for runs that name none; paths start from FILE's folder\n"
     "  common: {val_every: 0}         # keys for every run\n"
     "  runs:\n"

@@ -14,7 +14,11 @@ double bpb_blend(const bpb_score *s) {
     return s->bytes > 0 ? s->nll_blend / M_LN2 / (double)s->bytes : 0;
 }
 
-/* One window: inputs are tokens[start … end − 1], targets one later; targets up to `scored` were scored before. */
+double perplexity(const bpb_score *s) {
+    return s->tokens > 0 ? exp(s->nll / (double)s->tokens) : 0;
+}
+
+/* One window: inputs are tokens[start … start + length − 1], targets one later; those after `scored`, up to `end`, are scored. */
 typedef struct window {
     int64_t start, end, scored;
 } window;
@@ -27,19 +31,29 @@ typedef struct evaluation {
     const bpb_options *options;
     bpb_result *result;
     bigram_blend *blend;
-    int64_t length;   /* of every window */
-    int64_t document; /* the one that the next target is in */
-    window *windows;  /* [batch] */
+    token_sample sample;
+    int64_t span, scored; /* which of the sample's spans is scored, and the last token that was */
+    int64_t length;       /* of every window */
+    int64_t document;     /* the one that the next target is in */
+    window *windows;      /* [batch] */
     int32_t *ids, *targets, *first;
     float *nll;
     int64_t *positions; /* [batch, length] of inputs whose target is scored, else −1; NULL without a probe */
 } evaluation;
 
-/* The first window scores all its targets, each later one `stride` more; the last ends at the last token. */
-static window next_window(const evaluation *e, int64_t scored, int64_t last) {
-    int64_t end = scored == 0 ? e->length : scored + e->options->stride;
-    if (end > last) end = last;
-    return (window){.start = end - e->length, .end = end, .scored = scored};
+/* A window scores `stride` targets behind those that were scored before, the text's first one all that it holds; the last one of
+ * a span ends with it. False: nothing is left to score. */
+static bool next_window(evaluation *e, window *w) {
+    if (e->span == e->sample.count) return false;
+    const token_span *span = &e->sample.spans[e->span];
+    if (e->scored < span->first - 1) e->scored = span->first - 1;
+    int64_t end = e->scored + e->options->stride;
+    if (end < e->length) end = e->length;
+    if (end > span->end - 1) end = span->end - 1;
+    *w = (window){.start = end > e->length ? end - e->length : 0, .end = end, .scored = e->scored};
+    e->scored = end;
+    if (end == span->end - 1) e->span++;
+    return true;
 }
 
 /* Tell the probe which rows of this pass count. */
@@ -47,7 +61,8 @@ static void announce(evaluation *e, int64_t count) {
     for (int64_t i = 0; i < count; i++)
         for (int64_t t = 0; t < e->length; t++) {
             int64_t position = e->windows[i].start + t;
-            e->positions[i * e->length + t] = position + 1 > e->windows[i].scored ? position : -1;
+            const bool scored = position + 1 > e->windows[i].scored && position + 1 <= e->windows[i].end;
+            e->positions[i * e->length + t] = scored ? position : -1;
         }
     routing_probe_expect(e->options->probe, e->ids, e->positions, count * e->length);
 }
@@ -96,45 +111,43 @@ static status score_window(evaluation *e, const window *w, const float *nll) {
     return STATUS_OK;
 }
 
-static status evaluate(evaluation *e, int64_t last) {
+static status evaluate(evaluation *e) {
+    const bpb_score *total = &e->result->total;
     progress p = progress_start("evaluate");
-    int64_t scored = 0;
-    while (scored < last) {
+    for (;;) {
         if (interrupt_requested()) return STATUS_INTERRUPTED;
         int64_t count = 0;
-        for (; count < e->options->batch && scored < last; count++) {
-            e->windows[count] = next_window(e, scored, last);
-            scored = e->windows[count].end;
-        }
+        while (count < e->options->batch && next_window(e, &e->windows[count])) count++;
+        if (count == 0) break;
         TRY(run_batch(e, count));
         for (int64_t i = 0; i < count; i++) TRY(score_window(e, &e->windows[i], e->nll + i * e->length));
-        char detail[64];
-        snprintf(detail, sizeof detail, "%.4f bits/byte", bpb(&e->result->total));
-        if (e->options->show_progress) progress_show(&p, (double)scored / (double)last, detail);
+        if (!e->options->shown) continue;
+        char detail[128];
+        snprintf(detail, sizeof detail, "%s  %.4f bits/byte", e->options->shown, bpb(total));
+        progress_show(&p, (double)total->tokens / (double)e->sample.tokens, detail);
     }
-    if (e->options->show_progress) progress_end(&p, NULL);
+    if (e->options->shown) progress_end(&p, e->options->shown);
     return STATUS_OK;
 }
 
-static status check(const shard *s, const document_table *documents, const bpb_options *o) {
+static status check(const shard *s, const bpb_options *o) {
     if (s->count < 2)
         return fail("%s: expected at least two tokens to score, found %lld", s->path, (long long)s->count);
     if (o->seq < 1 || o->stride < 1 || o->stride > o->seq || o->batch < 1)
-        return fail_usage("eval: expected 1 ≤ stride ≤ seq and batch ≥ 1, found stride %lld, seq %lld, batch %lld",
-                          (long long)o->stride, (long long)o->seq, (long long)o->batch);
-    if (documents && documents->domain_count > EVAL_MAX_DOMAINS)
-        return fail("%s: expected at most %d domains, found %d", s->path, EVAL_MAX_DOMAINS, documents->domain_count);
+        return fail_usage(
+            "%s: expected windows of at least one token and strides within them, found stride %lld, window "
+            "%lld, batch %lld",
+            s->path, (long long)o->stride, (long long)o->seq, (long long)o->batch);
     return STATUS_OK;
 }
 
 status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const document_table *documents,
                     const bpb_options *options, bpb_result *result) {
     *result = (bpb_result){0};
-    TRY(check(s, documents, options));
-    int64_t last = s->count - 1;
-    if (options->max_tokens > 0 && options->max_tokens < last) last = options->max_tokens;
+    TRY(check(s, options));
     evaluation e = {.p = p, .tok = tok, .s = s, .documents = documents, .options = options, .result = result};
-    e.length = options->seq < last ? options->seq : last;
+    e.sample = sample_take(s->count, documents, options->tokens, options->seed);
+    e.length = options->seq < s->count - 1 ? options->seq : s->count - 1;
     size_t N = (size_t)(options->batch * e.length);
     e.windows = xmalloc((size_t)options->batch * sizeof *e.windows);
     e.ids = xmalloc(3 * N * sizeof(int32_t));
@@ -150,9 +163,11 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
     result->domain_count = documents ? documents->domain_count : 0;
     for (int i = 0; i < result->domain_count; i++) result->domain_name[i] = xstrdup(documents->domains[i]);
     double started = clock_seconds();
-    status outcome = evaluate(&e, last);
+    status outcome = evaluate(&e);
+    result->whole = e.sample.whole;
     result->seconds = clock_seconds() - started;
     bigram_blend_destroy(e.blend);
+    sample_free(&e.sample);
     free(e.windows);
     free(e.ids);
     free(e.nll);
@@ -164,4 +179,12 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
 void bpb_result_free(bpb_result *r) {
     for (int i = 0; i < r->domain_count; i++) free(r->domain_name[i]);
     *r = (bpb_result){0};
+}
+
+cJSON *bpb_by_domain(const bpb_result *r, double (*measure)(const bpb_score *)) {
+    if (r->domain_count == 0) return NULL;
+    cJSON *domains = cJSON_CreateObject();
+    for (int i = 0; i < r->domain_count; i++)
+        if (r->domain[i].bytes > 0) cJSON_AddNumberToObject(domains, r->domain_name[i], measure(&r->domain[i]));
+    return domains;
 }

@@ -1,23 +1,26 @@
-/* Bits per byte of held-out text: Σ nll / ln 2 / bytes, over sliding windows, by domain and in all, with and without the
- * causal bigram blend. */
+/* Bits per byte of a text: Σ nll / ln 2 / bytes, over sliding windows, by domain and in all, with and without the causal bigram
+ * blend. */
 #ifndef MOEC_EVAL_BPB_H
 #define MOEC_EVAL_BPB_H
 
 #include "eval/routing.h"
+#include "eval/sample.h"
 #include "nn/pass.h"
 #include "text/documents.h"
 #include "text/shard.h"
 #include "text/tokenizer.h"
+#include <cjson/cJSON.h>
 
-enum { EVAL_MAX_DOMAINS = 32 };
+enum { EVAL_MAX_DOMAINS = DOCUMENTS_MAX_DOMAINS };
 
 typedef struct bpb_options {
-    int64_t seq;         /* window length */
-    int64_t stride;      /* new tokens a window; the others are context and not scored again */
-    int64_t batch;       /* windows a pass */
-    double blend_lambda; /* 0: no blend */
-    int64_t max_tokens;  /* 0: all */
-    bool show_progress;
+    int64_t seq;          /* window length */
+    int64_t stride;       /* new tokens a window; the others are context and not scored again */
+    int64_t batch;        /* windows a pass */
+    double blend_lambda;  /* 0: no blend */
+    int64_t tokens;       /* that are scored, a sample of all domains (sample.h); 0: all */
+    uint64_t seed;        /* of the sample */
+    const char *shown;    /* what the progress line says is scored: "live", "packed", … NULL: no progress is shown */
     routing_probe *probe; /* sees the routing of every scored token's input; NULL: none */
 } bpb_options;
 
@@ -32,15 +35,20 @@ typedef struct bpb_result {
     bpb_score domain[EVAL_MAX_DOMAINS];
     char *domain_name[EVAL_MAX_DOMAINS]; /* owned */
     int domain_count;
+    bool whole; /* every token of the text was scored, not a sample */
     double seconds;
 } bpb_result;
 double bpb(const bpb_score *s); /* nll / ln 2 / bytes */
 double bpb_blend(const bpb_score *s);
+double perplexity(const bpb_score *s); /* exp(nll / tokens) */
 
-/* Scores every token of the shard but the first, in order, with the model of p; documents may be NULL (one domain, no names). */
+/* Scores the shard's tokens but the first, in order, or a sample of them, with the model of p; documents may be NULL (one domain,
+ * no names). A domain none of whose tokens was scored has 0 tokens. */
 status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const document_table *documents,
                     const bpb_options *options, bpb_result *result);
 void bpb_result_free(bpb_result *r);
+/* {"code": 1.91, …}: measure (bpb, bpb_blend) of each domain that was scored, as a new object; NULL where there are no domains. */
+cJSON *bpb_by_domain(const bpb_result *r, double (*measure)(const bpb_score *));
 
 /* Causal bigram blend (#2102): −log((1 − λc) p + λc p₂), p₂ = (count + 1) / (total + V), c = total / (total + 10).
  * A pair is counted only after it was scored, each one once. */

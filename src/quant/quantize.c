@@ -56,16 +56,23 @@ static double weighted_rounding_error(const float *w, const float *importance, i
     return total;
 }
 
+/* least_step · σ */
+static float least_scale(const float *w, int64_t cols, const grid_options *grid) {
+    double squares = 0;
+    for (int64_t c = 0; c < cols; c++) squares += (double)w[c] * w[c];
+    return (float)(grid->least_step * sqrt(squares / (double)cols));
+}
+
+float grid_least_scale(const float *w, int64_t cols, const grid_options *grid) {
+    return scale_round(least_scale(w, cols, grid));
+}
+
 int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t cols,
                      const grid_options *grid) {
     const float levels = (float)((1 << (grid->bits - 1)) - 1);
+    const float least = least_scale(w, cols, grid);
     float largest = 0;
-    double squares = 0;
-    for (int64_t c = 0; c < cols; c++) {
-        largest = fmaxf(largest, fabsf(w[c]));
-        squares += (double)w[c] * w[c];
-    }
-    const float least = (float)(grid->least_step * sqrt(squares / (double)cols));
+    for (int64_t c = 0; c < cols; c++) largest = fmaxf(largest, fabsf(w[c]));
     /* From a little above the largest weight down to about a quarter of it, where the best grids of 2 bits lie. */
     double error[SCALE_CANDIDATES];
     float fraction = 1.05f, previous = 0;

@@ -32,6 +32,10 @@ status quantize_gptq(quantized *out, const float *w, const float *hessian, int64
 /* tr((W − Q) H (W − Q)ᵀ); quantised may be NULL (0: the weight of W itself), hessian may be NULL (the identity). */
 double hessian_error(const float *w, const float *quantised, const float *hessian, int64_t rows, int64_t cols);
 
+/* The finest scale that the grid's least_step allows a row, as it is stored: rows that have it are as coarse as the step says, others
+ * as coarse as the bits do. 0 without a least_step. */
+float grid_least_scale(const float *w, int64_t cols, const grid_options *grid);
+
 /* ---- shared by quantize.c and gptq.c ---- */
 enum { SCALE_CANDIDATES = 20 };
 /* Scales worth trying for a row, best first by Σ_j importance[j] (w_j − q_j scale)² (importance NULL: 1); returns their

@@ -16,14 +16,23 @@ typedef struct pack_options {
     int64_t budget_bytes; /* fail when the file is larger; 0: any size */
     bool fit;             /* and before failing try coarser steps */
     int context_tokens;   /* stored for the reader: the sequence length that it was trained with */
+    const char *weights;  /* the same: which of a training's weights these are, "live" or "ema"; NULL: not known */
 } pack_options;
 pack_options pack_options_default(void);
+
+/* Rows of grids, and those of them whose step is the least one that was asked for (quantize.h): of the others the bits decided. */
+typedef struct pack_rows {
+    int64_t count, at_step;
+} pack_rows;
+/* What has options of its own: matrices in blocks; and embeddings, hash tables, the head. */
+enum { PACK_BLOCKS, PACK_TABLES, PACK_GRIDS };
 
 /* What became of the tensors of a component (nn/budget.h). */
 typedef struct pack_component {
     int tensors;
     int64_t elements;
-    int64_t bytes;        /* in the file, with its share of what is packed together (scales, floats) */
+    int64_t bytes; /* in the file, with its share of what is packed together (scales, floats) */
+    pack_rows rows[PACK_GRIDS];
     double error, weight; /* Σ tr(ΔW H ΔWᵀ) and Σ tr(W H Wᵀ) of its grids; H is the identity where no input was seen */
 } pack_component;
 

@@ -3,6 +3,7 @@
 #define MOEC_STORE_ARTIFACT_FORMAT_H
 
 #include "store/artifact.h"
+#include "store/artifact_contents.h"
 #include "store/bytes.h"
 
 /* magic[4], u32 version, u64 bytes of the whole file, u32 sections, u32 zero, then the sections' table:
@@ -45,6 +46,74 @@ enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 4 + 8 * TENS
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
                        model_use use, model **m, tokenizer **tok, int *context_tokens);
 
+/* artifact_examine from memory; without the checksum for fuzzing, and without reading the tensors. */
+status artifact_contents_decode(artifact_contents *out, const uint8_t *bytes, size_t count, const char *where,
+                                bool check_crc, bool everything);
+
+/* ---- the reader's half: the container (artifact_container.c) ---- */
+
+typedef struct stored_section {
+    const uint8_t *bytes; /* in the file */
+    size_t count, raw_bytes;
+    bool lzma;
+    uint8_t *unpacked; /* NULL until asked for */
+} stored_section;
+
+typedef struct container {
+    const char *where;
+    size_t file_bytes;
+    stored_section sections[SECTION_COUNT + 1]; /* by kind */
+} container;
+status container_open(container *c, const uint8_t *bytes, size_t count, const char *where, bool check_crc);
+void container_close(container *c);
+/* The section's unpacked bytes; they live as long as the container. */
+status container_section(container *c, section_kind kind, const uint8_t **bytes, size_t *count);
+
+typedef struct tensor_entry {
+    char name[MAX_NAME + 1];
+    int coding, bits, ndim;
+    int64_t shape[TENSOR_MAX_DIMS];
+    int64_t elements, rows, cols;
+    size_t code_bytes;
+} tensor_entry;
+static inline bool entry_is_grid(const tensor_entry *t) {
+    return t->coding == CODING_PLAIN || t->coding == CODING_RANGE;
+}
+
+typedef struct directory {
+    tensor_entry *tensors;
+    int count;
+    size_t scales, halves, floats, codes; /* what the sections must hold */
+    uint64_t elements;
+} directory;
+status directory_read(directory *d, container *c); /* directory_free it either way */
+void directory_free(directory *d);
+
+/* What section config says. */
+typedef struct artifact_config {
+    model_config model; /* checked */
+    int context_tokens;
+    char weights[8]; /* which of a training's they are: "live", "ema"; "": not known */
+} artifact_config;
+status artifact_config_read(artifact_config *config, container *c);
+/* That the directory has as many weights as the config: before anything is allocated for them, so that a small hostile file cannot
+ * claim much memory. */
+status directory_check_size(const directory *d, const container *c, const model_config *model);
+
+/* ---- tensors' values, in the directory's order (artifact_values.c) ---- */
+
+typedef struct value_reader {
+    const char *where;
+    uint16_t *scales, *halves;
+    float *floats;
+    const uint8_t *codes;
+    size_t scale, half, single, code; /* used so far */
+} value_reader;
+status value_reader_open(value_reader *v, container *c); /* value_reader_close it either way */
+void value_reader_close(value_reader *v);
+status value_read_floats(value_reader *v, const tensor_entry *t, float *out);
+status value_read_grid(value_reader *v, const tensor_entry *t, quantized *q); /* allocates q */
+
 /* ---- the writer's half: tensors to sections (pack_tensors.c) ---- */
 
 typedef struct packed_tensors {
@@ -60,6 +129,14 @@ typedef struct component_share {
 /* Fills the report's components, of whose bytes only the codes are counted here, its errors and its entropy (a sum). */
 status pack_tensors(packed_tensors *out, const model *m, hessians *h, const quant_options *options, pack_report *report,
                     component_share shares[COMPONENTS]);
+/* The whole file, and what became of it. */
+status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
+                      pack_report *report);
+/* The finest step whose file is within options.budget_bytes, by bisection of its logarithm. Where even the coarsest is not: a
+ * failure that names what else would bring bytes, with the size of the file then, and the report is that of the coarsest. */
+status artifact_fit(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
+                    pack_report *report, const char *path);
+#define PACK_MOST_STEP 1.2 /* of a row's σ: beyond it a weight has less than 2 bits */
 /* That every weight is finite; else an error that names tensor, row and column. Asked before anything is calibrated. */
 status artifact_check_weights(const model *m);
 void packed_tensors_free(packed_tensors *p);

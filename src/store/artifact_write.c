@@ -6,11 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* With `fit`: steps that are tried are FIRST_STEP to MOST_STEP of a row's σ (beyond it a weight has less than 2 bits), and
- * EMBED_STEP of that for embeddings, which every token reads and every logit depends on. */
-static const double FIRST_STEP = 0.02, MOST_STEP = 1.2, EMBED_STEP = 0.2;
-enum { FIT_TRIES = 7 };
-
 pack_options pack_options_default(void) {
     return (pack_options){.quant = quant_options_default};
 }
@@ -51,6 +46,7 @@ static char *config_text(const model *m, const pack_options *options) {
     cJSON *root = cJSON_CreateObject();
     cJSON_AddStringToObject(root, "moec", MOEC_VERSION);
     cJSON_AddNumberToObject(root, "context_tokens", options->context_tokens);
+    if (options->weights) cJSON_AddStringToObject(root, "weights", options->weights);
     cJSON_AddNumberToObject(root, "bits", options->quant.bits);
     cJSON_AddNumberToObject(root, "embed_bits", quant_embed_bits(&options->quant));
     cJSON_AddItemToObject(root, "model", model_config_to_json(&m->config));
@@ -132,7 +128,7 @@ static void fill_report(pack_report *r, const section *sections, const packed_te
     r->entropy_bits = quantised ? r->entropy_bits / (double)quantised : 0;
 }
 
-/* ---- building, and fitting to a budget ---- */
+/* ---- building ---- */
 
 /* No reader would take it. */
 static status check_density(const model *m, const byte_buffer *file) {
@@ -142,8 +138,8 @@ static status check_density(const model *m, const byte_buffer *file) {
                 MAX_PER_FILE_BYTE, (long long)elements, file->count);
 }
 
-static status build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
-                    pack_report *report) {
+status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
+                      pack_report *report) {
     section sections[SECTION_COUNT + 1] = {0};
     component_share shares[COMPONENTS];
     packed_tensors tensors;
@@ -162,52 +158,16 @@ static status build(byte_buffer *file, const model *m, const tokenizer *tok, hes
     return s;
 }
 
-static void set_step(pack_options *options, double step) {
-    options->quant.least_step = step;
-    options->quant.embed_least_step = fmax(options->quant.embed_least_step, EMBED_STEP * step);
-}
-
-/* The finest step whose file is within the budget, by bisection of its logarithm. Leaves the best file that fits, or, when
- * none does, the coarsest. */
-static status fit(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
-                  pack_report *report) {
-    const pack_options asked = options;
-    double low = log(fmax(options.quant.least_step, FIRST_STEP)), high = log(MOST_STEP);
-    set_step(&options, MOST_STEP);
-    TRY(build(file, m, tok, h, &options, report));
-    if (report->artifact_bytes > options.budget_bytes) return STATUS_OK;
-    for (int i = 0; i < FIT_TRIES; i++) {
-        const double middle = 0.5 * (low + high);
-        byte_buffer next = {0};
-        pack_report next_report;
-        options = asked;
-        set_step(&options, exp(middle));
-        status s = build(&next, m, tok, h, &options, &next_report);
-        const bool fits = s == STATUS_OK && next_report.artifact_bytes <= options.budget_bytes;
-        if (fits) {
-            free(file->bytes);
-            *file = next;
-            *report = next_report;
-            high = middle;
-        } else {
-            free(next.bytes);
-            low = middle;
-        }
-        TRY(s);
-    }
-    return STATUS_OK;
-}
-
 static status check_options(const quant_options *o, const model *m, const tokenizer *tok, hessians *h) {
     if (o->bits < 2 || o->bits > 8) return fail_usage("bits: expected 2 to 8, found %d", o->bits);
     if (o->embed_bits != 0 && (o->embed_bits < 2 || o->embed_bits > 8))
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
     if (!(o->prune_fraction >= 0 && o->prune_fraction < 1))
         return fail_usage("prune_fraction: expected a number from 0 to under 1, found %g", o->prune_fraction);
-    if (!(o->least_step >= 0 && o->least_step <= MOST_STEP))
-        return fail_usage("step: expected a number from 0 to %g, found %g", MOST_STEP, o->least_step);
-    if (!(o->embed_least_step >= 0 && o->embed_least_step <= MOST_STEP))
-        return fail_usage("embed_step: expected a number from 0 to %g, found %g", MOST_STEP, o->embed_least_step);
+    if (!(o->least_step >= 0 && o->least_step <= PACK_MOST_STEP))
+        return fail_usage("step: expected a number from 0 to %g, found %g", PACK_MOST_STEP, o->least_step);
+    if (!(o->embed_least_step >= 0 && o->embed_least_step <= PACK_MOST_STEP))
+        return fail_usage("embed_step: expected a number from 0 to %g, found %g", PACK_MOST_STEP, o->embed_least_step);
     if (o->gptq && !h) return fail_usage("GPTQ needs Hessians of calibration batches, found none");
     if (tok && tokenizer_vocab_size(tok) > m->config.vocab_size)
         return fail("expected at most %d pieces in the tokenizer, the model's vocabulary, found %d",
@@ -232,13 +192,14 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
     if (options->context_tokens < 1)
         return fail_usage("context_tokens: expected at least one token, found %d", options->context_tokens);
     TRY(artifact_check_weights(m));
-    status s = build(&file, m, tok, h, options, report);
+    status s = artifact_build(&file, m, tok, h, options, report);
     const int64_t budget = options->budget_bytes;
-    if (s == STATUS_OK && options->fit && budget > 0 && report->artifact_bytes > budget)
-        s = fit(&file, m, tok, h, *options, report);
-    if (s == STATUS_OK && budget > 0 && report->artifact_bytes > budget)
-        s = fail("%s: expected at most %lld bytes (the budget), found %lld%s", path, (long long)budget,
-                 (long long)report->artifact_bytes, options->fit ? " with the coarsest steps" : "");
+    const bool over = s == STATUS_OK && budget > 0 && report->artifact_bytes > budget;
+    if (over && options->fit)
+        s = artifact_fit(&file, m, tok, h, *options, report, path);
+    else if (over)
+        s = fail("%s: expected at most %lld bytes (the budget), found %lld; --fit coarsens the grids until it fits",
+                 path, (long long)budget, (long long)report->artifact_bytes);
     if (s == STATUS_OK) s = write_file(path, &file);
     free(file.bytes);
     return s;

@@ -13,6 +13,20 @@
 
 /* ---- the manifest ---- */
 
+static status read_choice(checkpoint *c) {
+    const cJSON *choice = cJSON_GetObjectItemCaseSensitive(c->manifest, "weights");
+    const char *path = c->manifest_path, *chosen;
+    weights_choice *out = &c->choice;
+    if (!choice) return STATUS_OK;
+    TRY(json_get_int(choice, path, "tokens", &out->tokens));
+    TRY(json_get_double(choice, path, "live_bpb", &out->live_bpb));
+    TRY(json_get_double(choice, path, "average_bpb", &out->average_bpb));
+    TRY(json_get_string(choice, path, "chosen", &chosen));
+    if (out->tokens >= 1 && strcmp(chosen, choice_is_average(out) ? "ema" : "live") == 0) return STATUS_OK;
+    return fail("%s: weights: expected the better ones of at least one token, found %s, %g beside %g, %" PRId64, path,
+                chosen, out->live_bpb, out->average_bpb, out->tokens);
+}
+
 static status read_manifest(checkpoint *c) {
     int64_t version, context;
     const char *path = c->manifest_path;
@@ -29,7 +43,7 @@ static status read_manifest(checkpoint *c) {
                     " and %" PRId64,
                     path, c->step, context);
     c->context_tokens = (int)context;
-    return STATUS_OK;
+    return read_choice(c);
 }
 
 /* ---- opening ---- */
@@ -171,11 +185,41 @@ status checkpoint_open_tokenizer(const checkpoint *c, tokenizer **tok) {
     return s;
 }
 
+/* ---- which weights ---- */
+
+status checkpoint_weights(const checkpoint *c, const char *which, const char **out) {
+    static const char *const kinds[] = {"live", "ema", "chosen"};
+    int kind = 0;
+    while (kind < 3 && strcmp(which, kinds[kind]) != 0) kind++;
+    if (kind == 3) return fail_usage("weights: expected live, ema or chosen, found %s", which);
+    if (kind == 1 && !checkpoint_has_average(c))
+        return fail("%s: expected averaged weights, found a checkpoint without", c->path);
+    if (kind == 2) kind = checkpoint_has_average(c) && (c->choice.tokens == 0 || choice_is_average(&c->choice));
+    *out = kinds[kind];
+    return STATUS_OK;
+}
+
+char *checkpoint_weights_note(const checkpoint *c, const char *which) {
+    const weights_choice *choice = &c->choice;
+    const char *found;
+    if (checkpoint_weights(c, which, &found) != STATUS_OK) return xstrdup(which);
+    const bool average = strcmp(found, "ema") == 0, asked = strcmp(which, "chosen") != 0;
+    const char *name = average ? "averaged weights" : "live weights", *other = average ? "live" : "averaged";
+    if (!checkpoint_has_average(c)) return xasprintf("%s, the only ones", name);
+    if (choice->tokens == 0)
+        return xasprintf(asked
+                             ? "%s, as asked for"
+                             : "%s, not compared with the %s ones: the training has not ended, or kept no text for it",
+                         name, other);
+    return xasprintf("%s, %s: %.4f bits per byte of %" PRId64 " tokens kept from training, %s %.4f", name,
+                     asked ? "as asked for" : "the better ones", average ? choice->average_bpb : choice->live_bpb,
+                     choice->tokens, other, average ? choice->live_bpb : choice->average_bpb);
+}
+
 status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out) {
     *out = NULL;
-    bool live = strcmp(which, "live") == 0;
-    if (!live && strcmp(which, "ema") != 0) return fail_usage("weights: expected live or ema, found %s", which);
-    const char *weights = live ? WEIGHTS_FILE : AVERAGE_FILE;
+    TRY(checkpoint_weights(c, which, &which));
+    const char *weights = strcmp(which, "live") == 0 ? WEIGHTS_FILE : AVERAGE_FILE;
     model_config config;
     model *m;
     TRY(checkpoint_verify_file(c, weights));

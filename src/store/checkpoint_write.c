@@ -73,12 +73,26 @@ status checkpoint_put_model(checkpoint_writer *w, const model *m, const tokenize
 
 /* ---- the end ---- */
 
+void checkpoint_put_choice(checkpoint_writer *w, const weights_choice *choice) {
+    w->choice = *choice;
+}
+
+static void add_choice(cJSON *manifest, const weights_choice *c) {
+    if (c->tokens == 0) return;
+    cJSON *choice = cJSON_AddObjectToObject(manifest, "weights");
+    cJSON_AddStringToObject(choice, "chosen", choice_is_average(c) ? "ema" : "live");
+    cJSON_AddNumberToObject(choice, "live_bpb", c->live_bpb);
+    cJSON_AddNumberToObject(choice, "average_bpb", c->average_bpb);
+    cJSON_AddNumberToObject(choice, "tokens", (double)c->tokens);
+}
+
 static status write_manifest(const checkpoint_writer *w, cJSON *training, int context_tokens) {
     cJSON *manifest = cJSON_CreateObject();
     cJSON_AddNumberToObject(manifest, "format_version", CHECKPOINT_VERSION);
     cJSON_AddStringToObject(manifest, "moec", MOEC_VERSION);
     cJSON_AddNumberToObject(manifest, "step", (double)w->step);
     cJSON_AddNumberToObject(manifest, "context_tokens", context_tokens);
+    add_choice(manifest, &w->choice);
     cJSON_AddItemToObject(manifest, "training", training);
     cJSON_AddItemToObject(manifest, "files", cJSON_Duplicate(w->files, true));
     json_seal(manifest);

@@ -8,7 +8,7 @@ static status open_checkpoint(const checkpoint *c, const kernels *k, const char 
                               tokenizer **tok, int *context_tokens) {
     if (context_tokens) *context_tokens = c->context_tokens;
     TRY(checkpoint_open_tokenizer(c, tok));
-    status s = checkpoint_load_model(c, k, checkpoint_has_average(c) ? which : "live", use, m);
+    status s = checkpoint_load_model(c, k, which, use, m);
     if (s == STATUS_OK && tokenizer_vocab_size(*tok) > (*m)->config.vocab_size) {
         s = fail("%s: expected at most %d pieces in its tokenizer, found %d", c->path, (*m)->config.vocab_size,
                  tokenizer_vocab_size(*tok));

@@ -5,7 +5,7 @@
 #include "nn/model.h"
 #include "text/tokenizer.h"
 
-/* which: "live" or "ema" weights of a checkpoint (ema falls back to live where there is no average). context_tokens (may
+/* which: "chosen", "live" or "ema" weights of a checkpoint (checkpoint.h); an artifact has only one kind. context_tokens (may
  * be NULL): the sequence length that the model was trained with. */
 status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens);

@@ -98,6 +98,13 @@ static status quantize_one(quantized *q, const float *w, const uint8_t *pruned, 
     return s;
 }
 
+/* Which of bits and step decided how coarse the rows are. */
+static void count_rows(pack_rows *rows, const quantized *q, const float *w, const grid_options *grid) {
+    rows->count += q->rows;
+    for (int64_t r = 0; r < q->rows && grid->least_step > 0; r++)
+        rows->at_step += q->scale[r] > 0 && q->scale[r] <= grid_least_scale(w + r * q->cols, q->cols, grid);
+}
+
 /* ---- one tensor ---- */
 
 static void add_directory(byte_buffer *d, const param *p, tensor_coding coding, int bits, size_t code_bytes) {
@@ -139,9 +146,11 @@ static status pack_grid(packed_tensors *out, const param *p, const float *w, con
         sum->error += error.of_error;
         sum->weight += error.of_weights;
     }
+    const grid_options grid = grid_of(p, options);
+    count_rows(&c->rows[role_is_table(p->role) ? PACK_TABLES : PACK_BLOCKS], &q, w, &grid);
     add_scales(out, &q);
     const tensor_coding coding = add_codes(out, &q, &code_bytes);
-    add_directory(&out->directory, p, coding, grid_of(p, options).bits, code_bytes);
+    add_directory(&out->directory, p, coding, grid.bits, code_bytes);
     c->bytes += (int64_t)code_bytes;
     share->scales += q.rows;
     report->entropy_bits += weights_entropy(&q);

@@ -1,13 +1,12 @@
-/* What a sweep asks for, checked before any work, and doing it: train, score, pack, write the result's line. */
+/* What a sweep asks for, checked before any work, and doing it: train, measure, write the result's line. */
 #include "study/sweep.h"
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/memory.h"
 #include "base/progress.h"
 #include "config/yaml.h"
-#include "eval/heldout.h"
+#include "eval/scored_text.h"
 #include "study/sweep_result.h"
-#include "train/pack.h"
 #include "train/train.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -56,9 +55,9 @@ static status check_data(const run_config *c) {
     if (c->model.vocab_size != 0 && c->model.vocab_size < vocab)
         return fail_usage("vocab_size: expected at least %d, the tokens of the tokenizer of %s, found %d", vocab,
                           c->data.path, c->model.vocab_size);
-    heldout h;
-    TRY(heldout_open(&h, c->data.path, vocab));
-    heldout_close(&h);
+    scored_text t;
+    TRY(scored_text_open(&t, c->data.path, vocab));
+    scored_text_close(&t);
     return STATUS_OK;
 }
 
@@ -88,85 +87,6 @@ status sweep_load(sweep *s, const char *path) {
 
 /* ---- one run ---- */
 
-static status score(const sweep *s, const run_config *c, model *m, const tokenizer *tok, const heldout *h, double *bits,
-                    double *blended) {
-    bpb_options options = {.seq = c->train.seq,
-                           .stride = c->eval.stride,
-                           .batch = c->train.seq < 4096 ? 4096 / c->train.seq : 1,
-                           .max_tokens = s->eval_tokens,
-                           .blend_lambda = blended ? c->eval.blend_lambda : 0,
-                           .show_progress = true};
-    bpb_result found = {0};
-    pass *p;
-    TRY(pass_create(&p, m));
-    status result = bpb_evaluate(p, tok, &h->s, NULL, &options, &found);
-    pass_destroy(p);
-    if (result == STATUS_OK) *bits = bpb(&found.total);
-    if (result == STATUS_OK && blended) *blended = bpb_blend(&found.total);
-    bpb_result_free(&found);
-    return result;
-}
-
-static status score_weights(const sweep *s, const run_config *c, const kernels *k, const checkpoint *saved,
-                            const char *which, const tokenizer *tok, const heldout *h, double *bits, double *blended) {
-    model *m;
-    TRY(checkpoint_load_model(saved, k, which, MODEL_RUN, &m));
-    status result = score(s, c, m, tok, h, bits, blended);
-    model_destroy(m);
-    return result;
-}
-
-/* The averaged weights where the run has some, as moec pack does it. */
-static status pack(const run_config *c, const kernels *k, const checkpoint *saved, const tokenizer *tok,
-                   const char *path, int64_t *bytes) {
-    model *m;
-    pack_report report;
-    pack_options options = pack_options_of(&c->pack, c->train.seq);
-    TRY(checkpoint_load_model(saved, k, checkpoint_has_average(saved) ? "ema" : "live", MODEL_VALUES, &m));
-    status result = pack_model(path, c, m, tok, &options, &report);
-    *bytes = report.artifact_bytes;
-    model_destroy(m);
-    return result;
-}
-
-static status score_packed(const sweep *s, const run_config *c, const kernels *k, const checkpoint *saved,
-                           const tokenizer *tok, const heldout *h, sweep_result *r) {
-    char *path = path_join(c->train.run, "model.moec");
-    model *m = NULL;
-    status result = pack(c, k, saved, tok, path, &r->artifact_bytes);
-    if (result == STATUS_OK) result = artifact_read(path, k, MODEL_RUN, &m, NULL, NULL);
-    if (result == STATUS_OK) result = score(s, c, m, tok, h, &r->val_bpb_packed, NULL);
-    model_destroy(m);
-    free(path);
-    return result;
-}
-
-static status measure_checkpoint(const sweep *s, const run_config *c, const checkpoint *saved, sweep_result *r) {
-    tokenizer *tok = NULL;
-    heldout h = {0};
-    const kernels *k;
-    TRY(device_open(c->train.device, c->train.dtype, &k));
-    TRY(checkpoint_load_model_config(saved, &r->model));
-    TRY(checkpoint_open_tokenizer(saved, &tok));
-    status result = heldout_open(&h, c->data.path, tokenizer_vocab_size(tok));
-    if (result == STATUS_OK) result = score_weights(s, c, k, saved, "live", tok, &h, &r->val_bpb, &r->val_bpb_blend);
-    if (result == STATUS_OK && checkpoint_has_average(saved))
-        result = score_weights(s, c, k, saved, "ema", tok, &h, &r->val_bpb_ema, NULL);
-    if (result == STATUS_OK && s->pack) result = score_packed(s, c, k, saved, tok, &h, r);
-    heldout_close(&h);
-    tokenizer_close(tok);
-    return result;
-}
-
-/* What the finished run's checkpoint is worth. */
-static status measure(const sweep *s, const run_config *c, sweep_result *r) {
-    checkpoint *saved;
-    TRY(checkpoint_require(&saved, c->train.run));
-    status result = measure_checkpoint(s, c, saved, r);
-    checkpoint_close(saved);
-    return result;
-}
-
 static status make_run(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out) {
     run_config c;
     train_result trained;
@@ -175,9 +95,10 @@ static status make_run(const sweep *s, const sweep_variant *v, uint64_t seed, co
     if (result == STATUS_OK) result = train_run(&c, path_is_folder(c.train.run) ? TRAIN_RESUME : TRAIN_NEW, &trained);
     if (result == STATUS_OK) {
         r.state = trained.state;
-        result = measure(s, &c, &r);
+        result = sweep_measure(s, &c, &r);
     }
     if (result == STATUS_OK) result = sweep_result_add(s, v, seed, out, &c, &r);
+    sweep_result_free(&r);
     run_config_free(&c);
     return result;
 }

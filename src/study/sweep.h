@@ -4,7 +4,7 @@
  *   seeds: [1, 2, 3]
  *   max_seconds: 90              # or steps: 600; the same for every run
  *   pack: true                   # also pack each run and score the artifact (false)
- *   eval_tokens: 0               # held-out tokens that are scored at the end; 0: all
+ *   eval_tokens: 0               # held-out tokens that are scored at the end, a sample of all domains (eval/sample.h); 0: all
  *   config: ../cpu/dense-9l.yaml # for runs that name none; paths start from this file's folder
  *   common: {val_every: 0}       # overrides of every run
  *   runs:

@@ -8,14 +8,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-sweep_moments sweep_moments_of(const cJSON *results, const char *name, const char *key) {
+/* The number `key` of a line that is the name's, or of the line's member `group`; NULL where there is none. */
+static const cJSON *number_of(const cJSON *line, const char *name, const char *group, const char *key) {
+    const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
+    if (!cJSON_IsString(found) || strcmp(found->valuestring, name) != 0) return NULL;
+    const cJSON *value =
+        cJSON_GetObjectItemCaseSensitive(group ? cJSON_GetObjectItemCaseSensitive(line, group) : line, key);
+    return cJSON_IsNumber(value) ? value : NULL;
+}
+
+static sweep_moments moments_in(const cJSON *results, const char *name, const char *group, const char *key) {
     sweep_moments m = {.least = INFINITY, .most = -INFINITY};
     double sum = 0, squares = 0;
     const cJSON *line;
     cJSON_ArrayForEach(line, results) {
-        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(line, key);
-        if (!cJSON_IsString(found) || strcmp(found->valuestring, name) != 0 || !cJSON_IsNumber(value)) continue;
+        const cJSON *value = number_of(line, name, group, key);
+        if (!value) continue;
         sum += value->valuedouble;
         m.count++;
         m.least = fmin(m.least, value->valuedouble);
@@ -23,25 +31,30 @@ sweep_moments sweep_moments_of(const cJSON *results, const char *name, const cha
     }
     m.mean = m.count ? sum / m.count : NAN;
     cJSON_ArrayForEach(line, results) {
-        const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
-        const cJSON *value = cJSON_GetObjectItemCaseSensitive(line, key);
-        if (!cJSON_IsString(found) || strcmp(found->valuestring, name) != 0 || !cJSON_IsNumber(value)) continue;
-        squares += (value->valuedouble - m.mean) * (value->valuedouble - m.mean);
+        const cJSON *value = number_of(line, name, group, key);
+        if (value) squares += (value->valuedouble - m.mean) * (value->valuedouble - m.mean);
     }
     m.deviation = m.count > 1 ? sqrt(squares / (m.count - 1)) : NAN;
     return m;
 }
 
+sweep_moments sweep_moments_of(const cJSON *results, const char *name, const char *key) {
+    return moments_in(results, name, NULL, key);
+}
+
 /* ---- the table ---- */
 
-static void put_moments(FILE *out, const cJSON *results, const char *name, const char *key) {
-    sweep_moments m = sweep_moments_of(results, name, key);
+static void put_mean_and_deviation(FILE *out, sweep_moments m) {
     if (m.count == 0)
         fputs(" – |", out);
     else if (m.count == 1)
         fprintf(out, " %.4f |", m.mean);
     else
         fprintf(out, " %.4f ± %.4f |", m.mean, m.deviation);
+}
+
+static void put_moments(FILE *out, const cJSON *results, const char *name, const char *key) {
+    put_mean_and_deviation(out, sweep_moments_of(results, name, key));
 }
 
 static void put_mean(FILE *out, const cJSON *results, const char *name, const char *key, int digits) {
@@ -106,10 +119,13 @@ static void put_head(FILE *out, const sweep *s, const cJSON *results) {
         fprintf(out, "Each run: %" PRId64 " steps. ", s->steps);
     else
         fprintf(out, "Each run: %.0f s of training. ", s->max_seconds);
-    fprintf(out,
-            "%d of %d runs are finished. Bits per byte of held-out text, mean ± standard deviation over seeds; expert "
-            "shares and entropy (nats) over the last 50 steps, the extremes of all layers, passes and seeds.\n\n",
-            cJSON_GetArraySize(results), runs);
+    fprintf(out, "%d of %d runs are finished. Bits per byte of ", cJSON_GetArraySize(results), runs);
+    if (s->eval_tokens > 0)
+        fprintf(out, "a sample of %" PRId64 " tokens from all domains of the held-out text", s->eval_tokens);
+    else
+        fprintf(out, "the held-out text");
+    fprintf(out, ", mean ± standard deviation over seeds; expert shares and entropy (nats) over the last 50 steps, the "
+                 "extremes of all layers, passes and seeds.\n\n");
     fputs("| run | seeds | parameters | active | steps | BPB live | BPB blend | BPB averaged |", out);
     if (s->pack) fputs(" BPB packed | artifact bytes |", out);
     fputs(" ms a step | tokens/s | expert share min / max | router entropy | collapsed |\n", out);
@@ -118,11 +134,54 @@ static void put_head(FILE *out, const sweep *s, const cJSON *results) {
     fputs("--:|--:|--:|--:|--:|\n", out);
 }
 
+/* ---- by domain ---- */
+
+/* Of the domains that some run was scored on, in order of first appearance: {name: null}. */
+static cJSON *all_domains(const cJSON *results) {
+    cJSON *all = cJSON_CreateObject();
+    const cJSON *line, *domain;
+    cJSON_ArrayForEach(line, results) {
+        const cJSON *domains = cJSON_GetObjectItemCaseSensitive(line, "val_bpb_domains");
+        cJSON_ArrayForEach(domain, domains) if (!cJSON_GetObjectItemCaseSensitive(all, domain->string))
+            cJSON_AddNullToObject(all, domain->string);
+    }
+    return all;
+}
+
+static void put_domains_of(FILE *out, const cJSON *results, const char *name, const cJSON *domains, const char *group,
+                           const char *weights) {
+    const cJSON *domain;
+    if (moments_in(results, name, group, domains->child->string).count == 0) return;
+    fprintf(out, "| %s | %s |", name, weights);
+    cJSON_ArrayForEach(domain, domains) put_mean_and_deviation(out, moments_in(results, name, group, domain->string));
+    fputc('\n', out);
+}
+
+static void put_domains(FILE *out, const sweep *s, const cJSON *results) {
+    cJSON *domains = all_domains(results);
+    const cJSON *domain;
+    if (domains->child) {
+        fputs("\nBy domain:\n\n| run | weights |", out);
+        cJSON_ArrayForEach(domain, domains) fprintf(out, " %s |", domain->string);
+        fputs("\n|---|---|", out);
+        cJSON_ArrayForEach(domain, domains) fputs("--:|", out);
+        fputc('\n', out);
+        for (int i = 0; i < s->variant_count; i++) {
+            const char *name = s->variants[i].name;
+            put_domains_of(out, results, name, domains, "val_bpb_domains", "live");
+            put_domains_of(out, results, name, domains, "val_bpb_ema_domains", "averaged");
+            put_domains_of(out, results, name, domains, "val_bpb_packed_domains", "packed");
+        }
+    }
+    cJSON_Delete(domains);
+}
+
 static void put_report(FILE *out, const sweep *s, const cJSON *results, const sweep_plots *plots) {
     put_head(out, s, results);
     for (int i = 0; i < s->variant_count; i++)
         if (sweep_moments_of(results, s->variants[i].name, "val_bpb").count > 0)
             put_row(out, s, results, s->variants[i].name);
+    put_domains(out, s, results);
     fputc('\n', out);
     for (int i = 0; i < plots->count; i++) fprintf(out, "![%s](%s)\n", plots->paths[i], plots->paths[i]);
 }

@@ -17,6 +17,13 @@ sweep_result sweep_result_none(void) {
     return (sweep_result){.val_bpb = NAN, .val_bpb_blend = NAN, .val_bpb_ema = NAN, .val_bpb_packed = NAN};
 }
 
+void sweep_result_free(sweep_result *r) {
+    cJSON_Delete(r->domains);
+    cJSON_Delete(r->domains_ema);
+    cJSON_Delete(r->domains_packed);
+    *r = sweep_result_none();
+}
+
 /* *stream is NULL where there is no such file yet. */
 static status open_present(const char *path, FILE **stream) {
     path_kind kind;
@@ -110,7 +117,12 @@ static cJSON *recipe(const sweep *s, const sweep_variant *v, uint64_t seed) {
         cJSON_AddItemToArray(overrides, cJSON_CreateString(v->overrides.items[i].text));
     cJSON_AddNumberToObject(line, "budget_steps", (double)s->steps);
     cJSON_AddNumberToObject(line, "budget_seconds", s->max_seconds);
+    cJSON_AddNumberToObject(line, "eval_tokens", (double)s->eval_tokens);
     return line;
+}
+
+static void add_domains(cJSON *line, const char *key, const cJSON *domains) {
+    cJSON_AddItemToObject(line, key, domains ? cJSON_Duplicate(domains, true) : cJSON_CreateNull());
 }
 
 static void add_numbers(cJSON *line, const sweep_result *r) {
@@ -121,6 +133,12 @@ static void add_numbers(cJSON *line, const sweep_result *r) {
     cJSON_AddNumberToObject(line, "val_bpb_blend", r->val_bpb_blend);
     cJSON_AddNumberToObject(line, "val_bpb_ema", r->val_bpb_ema);
     cJSON_AddNumberToObject(line, "val_bpb_packed", r->val_bpb_packed);
+    add_domains(line, "val_bpb_domains", r->domains);
+    add_domains(line, "val_bpb_ema_domains", r->domains_ema);
+    add_domains(line, "val_bpb_packed_domains", r->domains_packed);
+    cJSON_AddNumberToObject(line, "scored_tokens", (double)r->scored_tokens);
+    cJSON_AddItemToObject(line, "chosen_weights",
+                          r->chosen_weights ? cJSON_CreateString(r->chosen_weights) : cJSON_CreateNull());
     cJSON_AddNumberToObject(line, "ms_per_step", 1000 * seconds / steps);
     cJSON_AddNumberToObject(line, "tokens_per_second", (double)t->tokens / seconds);
     cJSON_AddNumberToObject(line, "steps", (double)t->step);

@@ -1,4 +1,4 @@
-/* results.jsonl: a line a finished run. Private to train/sweep*.c. */
+/* results.jsonl: a line a finished run. Private to study/sweep*.c. */
 #ifndef MOEC_STUDY_SWEEP_RESULT_H
 #define MOEC_STUDY_SWEEP_RESULT_H
 
@@ -12,9 +12,17 @@ typedef struct sweep_result {
     model_config model;            /* at the end, after events */
     double val_bpb, val_bpb_blend; /* of the live weights, without and with the bigram blend */
     double val_bpb_ema, val_bpb_packed;
+    cJSON *domains, *domains_ema, *domains_packed; /* {domain: bits per byte} of the same; NULL: not known */
+    int64_t scored_tokens;
+    const char
+        *chosen_weights; /* "live" or "ema": the better ones on text kept from training, which are packed; or NULL */
     int64_t artifact_bytes;
 } sweep_result;
 sweep_result sweep_result_none(void);
+void sweep_result_free(sweep_result *r);
+
+/* Score the run's last checkpoint, and pack it first where the sweep asks for that. */
+status sweep_measure(const sweep *s, const run_config *c, sweep_result *r);
 
 /* OUT/NAME/seed-N; a new string. */
 char *sweep_run_folder(const sweep_variant *v, uint64_t seed, const char *out);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define JSON_EXACT_INTEGER 1000000000000000 /* json.h */
+
 static const char *name_of(const char *path) {
     const char *slash = strrchr(path, '/');
     return slash ? slash + 1 : path;
@@ -61,6 +63,17 @@ status checksums_names(const char *folder, char ***names, size_t *count) {
     }
     cJSON_Delete(root);
     return s;
+}
+
+status data_json_seed(const char *folder, uint64_t *seed) {
+    cJSON *root;
+    *seed = 0;
+    TRY(read_data_json(folder, &root));
+    const cJSON *found = root ? cJSON_GetObjectItemCaseSensitive(root, "seed") : NULL;
+    if (cJSON_IsNumber(found) && found->valuedouble >= 0 && found->valuedouble <= (double)JSON_EXACT_INTEGER)
+        *seed = (uint64_t)found->valuedouble;
+    cJSON_Delete(root);
+    return STATUS_OK;
 }
 
 /* ---- files that were found whole ---- */

@@ -17,6 +17,8 @@ status checksums_check(const char *path, const void *bytes, size_t count);
 /* Names (not paths) of the files that moec made in the folder and data.json lists, whether they are there or not; free each and
  * the array. None: no checksums. */
 status checksums_names(const char *folder, char ***names, size_t *count);
+/* The seed that the folder was made with; 0 where no data.json says it. */
+status data_json_seed(const char *folder, uint64_t *seed);
 
 /* For the writer: `files` becomes the member "files" of data.json, which json_seal() closes. */
 void checksums_add(cJSON *files, const char *path, uint64_t crc);

@@ -73,25 +73,14 @@ static status append_document(shard_builder *b, corpus *c, const corpus_document
     return STATUS_OK;
 }
 
-static bool is_exact(const tokenizer *t, const corpus_document *d, const encoded *e) {
-    char *text;
-    size_t bytes;
-    if (tokenizer_decode(t, e->ids, e->count, &text, &bytes) != STATUS_OK) return false;
-    bool same = bytes == (size_t)d->bytes && memcmp(text, d->text, bytes) == 0;
-    free(text);
-    int64_t counted = 0;
-    for (size_t i = 0; i < e->count; i++)
-        counted += tokenizer_token_bytes(t, e->ids[i], i ? e->ids[i - 1] : tokenizer_bos(t));
-    return same && counted == d->bytes;
-}
-
 static void encode_block(const corpus *c, const tokenizer *t, const int64_t *indices, int count, encoded *out) {
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < count; i++) {
         const corpus_document *d = &c->documents[indices[i]];
         out[i] = (encoded){.exact = true};
         out[i].result = tokenizer_encode(t, d->text, (size_t)d->bytes, &out[i].ids, &out[i].count);
-        if (out[i].result == STATUS_OK && d->heldout) out[i].exact = is_exact(t, d, &out[i]);
+        if (out[i].result == STATUS_OK && d->heldout)
+            out[i].exact = tokenizer_is_exact(t, out[i].ids, out[i].count, d->text, (size_t)d->bytes);
     }
 }
 

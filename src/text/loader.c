@@ -18,6 +18,7 @@ struct loader {
     int domain_count;
     int bos;
     int64_t B, T, rows; /* rows of an epoch */
+    int64_t kept;       /* rows among them that are kept aside */
     bool shuffle;
     uint64_t seed;
     loader_position position;
@@ -54,6 +55,23 @@ static int64_t shuffled_row(const loader *l, loader_position p) {
     do row = feistel(row, half_bits, keys);
     while (row >= (uint64_t)l->rows);
     return (int64_t)row;
+}
+
+/* ---- rows that are kept aside ---- */
+
+/* The middle of the i-th of `kept` equal parts of the rows. */
+static int64_t kept_row(const loader *l, int64_t i) {
+    return (int64_t)((__int128)(2 * i + 1) * l->rows / (2 * l->kept));
+}
+
+static bool is_kept(const loader *l, int64_t row) {
+    return l->kept > 0 && kept_row(l, (int64_t)((__int128)row * l->kept / l->rows)) == row;
+}
+
+int64_t loader_keep(loader *l, int64_t tokens) {
+    const int64_t wanted = tokens > 0 ? (tokens + l->T - 1) / l->T : 0, most = l->rows / LOADER_KEPT_SHARE;
+    l->kept = wanted < most ? wanted : most;
+    return l->kept;
 }
 
 /* ---- opening ---- */
@@ -281,24 +299,49 @@ void document_starts(const int32_t *ids, int64_t length, int bos, int32_t *first
     }
 }
 
+/* Row `row` of the text becomes row i of the batch. */
+static void read_row(loader *l, int64_t row, int64_t i) {
+    read_tokens(l, row * l->T, l->T + 1, l->row);
+    memcpy(l->input_ids + i * l->T, l->row, (size_t)l->T * sizeof(int32_t));
+    memcpy(l->target_ids + i * l->T, l->row + 1, (size_t)l->T * sizeof(int32_t));
+    document_starts(l->row, l->T, l->bos, l->first + i * l->T);
+    if (l->domain_count > 0) read_domains(l, row * l->T + 1, l->T, l->domain + i * l->T);
+}
+
+static batch batch_of(const loader *l, int64_t rows) {
+    return (batch){.batch = rows,
+                   .length = l->T,
+                   .input_ids = l->input_ids,
+                   .target_ids = l->target_ids,
+                   .first = l->first,
+                   .domain = l->domain_count > 0 ? l->domain : NULL};
+}
+
+/* The row whose turn it is. */
+static int64_t next_row(loader *l) {
+    int64_t row = l->shuffle ? shuffled_row(l, l->position) : (int64_t)l->position.window;
+    if (++l->position.window == (uint64_t)l->rows)
+        l->position = (loader_position){.epoch = l->position.epoch + 1, .window = 0};
+    return row;
+}
+
 status loader_next(loader *l, batch *b) {
     for (int64_t i = 0; i < l->B; i++) {
-        int64_t row = l->shuffle ? shuffled_row(l, l->position) : (int64_t)l->position.window;
-        read_tokens(l, row * l->T, l->T + 1, l->row);
-        memcpy(l->input_ids + i * l->T, l->row, (size_t)l->T * sizeof(int32_t));
-        memcpy(l->target_ids + i * l->T, l->row + 1, (size_t)l->T * sizeof(int32_t));
-        document_starts(l->row, l->T, l->bos, l->first + i * l->T);
-        if (l->domain_count > 0) read_domains(l, row * l->T + 1, l->T, l->domain + i * l->T);
-        if (++l->position.window == (uint64_t)l->rows)
-            l->position = (loader_position){.epoch = l->position.epoch + 1, .window = 0};
+        int64_t row = next_row(l);
+        while (is_kept(l, row)) row = next_row(l);
+        read_row(l, row, i);
     }
-    *b = (batch){.batch = l->B,
-                 .length = l->T,
-                 .input_ids = l->input_ids,
-                 .target_ids = l->target_ids,
-                 .first = l->first,
-                 .domain = l->domain_count > 0 ? l->domain : NULL};
+    *b = batch_of(l, l->B);
     return STATUS_OK;
+}
+
+bool loader_kept(loader *l, int64_t first, batch *b) {
+    int64_t count = l->kept - first;
+    if (count <= 0) return false;
+    if (count > l->B) count = l->B;
+    for (int64_t i = 0; i < count; i++) read_row(l, kept_row(l, first + i), i);
+    *b = batch_of(l, count);
+    return true;
 }
 
 loader_position loader_tell(const loader *l) {

@@ -1,6 +1,8 @@
 /* Batches from shards: contiguous windows of B·T + 1 tokens, read on and on, wrapping around at the end, as the record
  * scripts read them; optionally the windows are visited in a seeded random order. The position is plain data, so that a
- * resumed run reads the same tokens. */
+ * resumed run reads the same tokens.
+ *
+ * Rows can be kept aside (loader_keep): they are passed over where their turn comes, so the others keep their order. */
 #ifndef MOEC_TEXT_LOADER_H
 #define MOEC_TEXT_LOADER_H
 
@@ -10,7 +12,7 @@
 
 typedef struct loader_position {
     uint64_t epoch;  /* full passes over the data so far */
-    uint64_t window; /* windows read in this epoch */
+    uint64_t window; /* rows passed in this epoch, kept ones too */
 } loader_position;
 
 typedef struct loader loader;
@@ -24,6 +26,12 @@ int64_t loader_tokens(const loader *l); /* in all shards */
 /* What batch.domain counts: names in the order of first appearance over all shards; none where no shard has a table beside
  * it (documents.h), and then batch.domain is NULL. */
 const char *const *loader_domains(const loader *l, int *count);
+/* Keep at least `tokens` tokens aside, in rows that are spread evenly over the text, but at most one row in LOADER_KEPT_SHARE. Call
+ * it before the first batch; returns how many rows that is. */
+enum { LOADER_KEPT_SHARE = 50 };
+int64_t loader_keep(loader *l, int64_t tokens);
+/* The kept rows from `first` on, at most B of them, as a batch (false: there are no more); its arrays live as those of loader_next. */
+bool loader_kept(loader *l, int64_t first, batch *b);
 /* The next B rows; arrays in *b belong to the loader and live until the next call. first[] is always filled. */
 status loader_next(loader *l, batch *b);
 loader_position loader_tell(const loader *l);

@@ -244,3 +244,14 @@ status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, ch
     *bytes = g.bytes;
     return STATUS_OK;
 }
+
+bool tokenizer_is_exact(const tokenizer *t, const int32_t *ids, size_t count, const char *text, size_t bytes) {
+    char *decoded;
+    size_t decoded_bytes, counted = 0;
+    if (tokenizer_decode(t, ids, count, &decoded, &decoded_bytes) != STATUS_OK) return false;
+    const bool same = decoded_bytes == bytes && memcmp(decoded, text, bytes) == 0;
+    free(decoded);
+    for (size_t i = 0; i < count; i++)
+        counted += (size_t)tokenizer_token_bytes(t, ids[i], i ? ids[i - 1] : tokenizer_bos(t));
+    return same && counted == bytes;
+}

@@ -37,6 +37,8 @@ int tokenizer_token_bytes(const tokenizer *t, int32_t id, int32_t prev);
 
 /* Without BOS. *ids is malloc'ed. Text that looks like a control token stays text. */
 status tokenizer_encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
+/* Whether a text and its tokens say the same: they decode to it, and their bytes add up to its bytes. */
+bool tokenizer_is_exact(const tokenizer *t, const int32_t *ids, size_t count, const char *text, size_t bytes);
 /* *text is malloc'ed, NUL-terminated, and UTF-8: what a detokenizer gives for these tokens. Ids are ≥ 0. */
 status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text, size_t *bytes);
 

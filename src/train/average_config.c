@@ -16,6 +16,9 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, "swa_start", swa_start, 0, 1, start_words,
           "part of the training where swa begins to take checkpoints"),
     FIELD(FIELD_INT64, "swa_every", swa_every, 1, 1e12, NULL, "steps between those checkpoints"),
+    FIELD(
+        FIELD_INT64, "choice_tokens", choice_tokens, 0, 1e12, NULL,
+        "training tokens (at most 2 %) kept aside to find out at the end whether live or averaged weights are better"),
 };
 
 static const foreign_key foreign[] = {
@@ -27,7 +30,11 @@ static const foreign_key foreign[] = {
 const config_section average_section = {"average", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};
 
 average_config average_config_default(void) {
-    return (average_config){.kind = AVERAGE_EMA, .ema_decay = 0.9965, .swa_start = START_AT_WARMDOWN, .swa_every = 50};
+    return (average_config){.kind = AVERAGE_EMA,
+                            .ema_decay = 0.9965,
+                            .swa_start = START_AT_WARMDOWN,
+                            .swa_every = 50,
+                            .choice_tokens = 16384};
 }
 
 bool average_is_kept(const average_config *c) {

@@ -13,6 +13,8 @@ typedef struct average_config {
     double ema_start;  /* fraction of the training or START_AT_WARMDOWN; 0: from the initial weights on, ramped */
     double swa_start;  /* the same for SWA */
     int64_t swa_every; /* steps between the checkpoints that SWA averages */
+    int64_t
+        choice_tokens; /* training tokens kept aside, on which averaged and live weights are compared at the end (choice.h) */
 } average_config;
 
 extern const config_section average_section;

@@ -51,7 +51,7 @@ static status put_config(checkpoint_writer *w, const run_config *config) {
 }
 
 status checkpoint_save(const char *run, const run_config *config, const model *m, average *e, optimizer *o,
-                       const tokenizer *tok, const train_state *state) {
+                       const tokenizer *tok, const train_state *state, const weights_choice *choice) {
     checkpoint_writer w;
     TRY(checkpoint_begin(&w, run, state->step));
     status s = checkpoint_put_model(&w, m, tok);
@@ -59,6 +59,7 @@ status checkpoint_save(const char *run, const run_config *config, const model *m
     if (s == STATUS_OK) s = put_optimizer(&w, o);
     if (s == STATUS_OK) s = put_config(&w, config);
     if (s != STATUS_OK) return checkpoint_abandon(&w, s);
+    if (choice) checkpoint_put_choice(&w, choice);
     return checkpoint_commit(&w, state_to_json(config, state), (int)config->train.seq, config->train.keep_checkpoints);
 }
 

@@ -19,10 +19,10 @@ typedef struct train_state {
     bool fired[MAX_EVENTS];
 } train_state;
 
-/* Save the state as run/checkpoints/step-N and remove all but the newest config->keep_checkpoints. e may be NULL. When it
- * fails, the checkpoints that were there are untouched. */
+/* Save the state as run/checkpoints/step-N and remove all but the newest config->keep_checkpoints. e may be NULL; so may choice:
+ * nothing is known. When it fails, the checkpoints that were there are untouched. */
 status checkpoint_save(const char *run, const run_config *config, const model *m, average *e, optimizer *o,
-                       const tokenizer *tok, const train_state *state);
+                       const tokenizer *tok, const train_state *state, const weights_choice *choice);
 status checkpoint_load_state(const checkpoint *c, train_state *state);
 /* config: of run_config_default(), to be freed either way. */
 status checkpoint_load_config(const checkpoint *c, run_config *config);

@@ -26,10 +26,21 @@ status run_log_create(run_log **out, const char *path) {
     return open_log(out, path, O_CREAT | O_TRUNC);
 }
 
+static void add_domains(cJSON *record, const char *key, const cJSON *domains) {
+    if (domains) cJSON_AddItemToObject(record, key, cJSON_Duplicate(domains, true));
+}
+
 static void add_looks(cJSON *record, const step_record *s) {
     cJSON_DeleteItemFromObjectCaseSensitive(record, "val_bpb"); /* where only the average's was missing */
-    if (s->has_val) cJSON_AddNumberToObject(record, "val_bpb", s->val_bpb);
-    if (s->has_val_ema) cJSON_AddNumberToObject(record, "val_bpb_ema", s->val_bpb_ema);
+    cJSON_DeleteItemFromObjectCaseSensitive(record, "val_bpb_domains");
+    if (s->has_val) {
+        cJSON_AddNumberToObject(record, "val_bpb", s->val_bpb);
+        add_domains(record, "val_bpb_domains", s->val_domains);
+    }
+    if (s->has_val_ema) {
+        cJSON_AddNumberToObject(record, "val_bpb_ema", s->val_bpb_ema);
+        add_domains(record, "val_bpb_ema_domains", s->val_ema_domains);
+    }
 }
 
 /* ---- an older log, line by line ---- */
@@ -266,6 +277,8 @@ void step_record_take(step_record *r, const pass_statistics *s) {
 
 void step_record_free(step_record *r) {
     cJSON_Delete(r->events);
+    cJSON_Delete(r->val_domains);
+    cJSON_Delete(r->val_ema_domains);
     free(r->routing);
     *r = (step_record){0};
 }

@@ -19,6 +19,8 @@ typedef struct step_record {
     cJSON *events; /* array of {"do", "what"}; NULL: none fired */
     bool has_val, has_val_ema;
     double val_bpb, val_bpb_ema; /* held out: of the live and of the averaged weights */
+    cJSON *val_domains,
+        *val_ema_domains; /* {domain: bits per byte} of those looks; NULL: the text has no known domains */
 } step_record;
 /* Take the losses and the routing of the step's passes over. */
 void step_record_take(step_record *r, const pass_statistics *s);

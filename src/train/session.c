@@ -1,6 +1,7 @@
 #include "train/session.h"
 #include "base/memory.h"
 #include "store/checkpoint_folder.h"
+#include "train/choice.h"
 #include "train/events.h"
 #include "train/schedule.h"
 #include <inttypes.h>
@@ -38,10 +39,11 @@ static status open_data(session *s) {
     const run_config *c = &s->config;
     TRY(loader_open(&s->data, c->data.path, c->model.vocab_size, tokenizer_bos(s->tok), c->train.batch, c->train.seq,
                     c->train.shuffle, c->train.seed));
+    if (average_is_kept(&c->average)) loader_keep(s->data, c->average.choice_tokens);
     if (c->train.val_every <= 0) return STATUS_OK;
     if (!path_is_folder(c->data.path))
         return fail_usage("val_every: data is no folder with held-out text: %s", c->data.path);
-    return heldout_open(&s->held_out, c->data.path, c->model.vocab_size);
+    return scored_text_open(&s->held_out, c->data.path, c->model.vocab_size);
 }
 
 /* ---- the model, from nothing or from a checkpoint ---- */
@@ -120,6 +122,7 @@ static status load_checkpoint(session *s, const checkpoint *c) {
         if (s->state.fired[i]) TRY(event_restore(&s->config.events.items[i], &target));
     loader_seek(s->data, s->state.position);
     s->saved_step = s->state.step;
+    s->choice = c->choice;
     return STATUS_OK;
 }
 
@@ -238,7 +241,7 @@ void session_close(session *s) {
     optimizer_destroy(s->o);
     pass_destroy(s->p);
     if (s->m) model_destroy(s->m);
-    heldout_close(&s->held_out);
+    scored_text_close(&s->held_out);
     if (s->data) loader_close(s->data);
     if (s->tok) tokenizer_close(s->tok);
     lock_release(&s->lock);
@@ -248,23 +251,42 @@ void session_close(session *s) {
 /* ---- while it runs ---- */
 
 status session_save(session *s) {
-    if (s->saved_step == s->state.step) return STATUS_OK;
+    if (s->saved_step == s->state.step && !s->choice_unsaved) return STATUS_OK;
     double started = clock_seconds();
     TRY(run_log_sync(s->log));
-    TRY(checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state));
+    TRY(checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state, &s->choice));
     s->saved_step = s->state.step;
+    s->choice_unsaved = false;
     s->saved_at = clock_seconds();
     session_say(s, "step %" PRId64 ": checkpoint saved (%.2f s)", s->state.step, s->saved_at - started);
     return STATUS_OK;
 }
 
-status session_look(session *s, bool averaged, double *bits) {
+status session_choose(session *s) {
+    if (!average_begun(s->e) || s->choice.tokens > 0) return STATUS_OK;
+    TRY(choose_weights(s->p, s->e, s->data, s->tok, &s->choice));
+    const weights_choice *c = &s->choice;
+    if (c->tokens == 0) return STATUS_OK;
+    s->choice_unsaved = true;
+    session_say(s,
+                "step %" PRId64 ": the %s weights are better: on %" PRId64
+                " tokens kept from training, live %.4f, averaged %.4f bits per byte",
+                s->state.step, choice_is_average(c) ? "averaged" : "live", c->tokens, c->live_bpb, c->average_bpb);
+    return STATUS_OK;
+}
+
+status session_look(session *s, bool averaged, double *bits, cJSON **domains) {
     const train_config *c = &s->config.train;
-    const bpb_options options = {.seq = c->seq, .stride = c->seq, .batch = c->batch, .max_tokens = c->val_tokens};
+    const scored_text *h = &s->held_out;
+    const bpb_options options = {
+        .seq = c->seq, .stride = c->seq, .batch = c->batch, .tokens = c->val_tokens, .seed = h->seed};
     bpb_result found = {0};
     if (averaged) TRY(average_swap(s->e, s->m));
-    status result = bpb_evaluate(s->p, s->tok, &s->held_out.s, NULL, &options, &found);
-    if (result == STATUS_OK) *bits = bpb(&found.total);
+    status result = bpb_evaluate(s->p, s->tok, &h->s, scored_text_documents(h), &options, &found);
+    if (result == STATUS_OK) {
+        *bits = bpb(&found.total);
+        *domains = bpb_by_domain(&found, bpb);
+    }
     bpb_result_free(&found);
     if (!averaged) return result;
     status back = average_swap(s->e, s->m);

@@ -4,7 +4,7 @@
 
 #include "base/lock.h"
 #include "base/progress.h"
-#include "eval/heldout.h"
+#include "eval/scored_text.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
 #include "train/train.h"
@@ -14,7 +14,7 @@ typedef struct session {
     const kernels *k;
     tokenizer *tok;
     loader *data;
-    heldout held_out; /* opened where config.val_every asks for it */
+    scored_text held_out; /* opened where config.val_every asks for it */
     model *m;
     pass *p;
     optimizer *o;
@@ -23,18 +23,23 @@ typedef struct session {
     lock lock; /* of the run's folder */
     progress progress;
     train_state state;
-    int64_t saved_step; /* of the newest checkpoint, −1: there is none */
-    double saved_at;    /* clock_seconds() then, or at the start */
-    bool look_cut;      /* Ctrl-C ended a look at held-out text, which is to be made when the run is resumed */
+    int64_t saved_step;    /* of the newest checkpoint, −1: there is none */
+    double saved_at;       /* clock_seconds() then, or at the start */
+    bool look_cut;         /* Ctrl-C ended a look at held-out text, which is to be made when the run is resumed */
+    weights_choice choice; /* of this step's weights; made when the training has ended */
+    bool choice_unsaved;
 } session;
 
 /* Everything up to the first step. What an older run left goes only when nothing else can be wrong any more. */
 status session_open(session *s, const run_config *config, train_start start);
 void session_close(session *s); /* fine after a failed session_open */
-/* Save a checkpoint of the state, unless this step has one. */
+/* Save a checkpoint of the state, unless this step has one that says the same. */
 status session_save(session *s);
-/* Bits per byte of config.val_tokens tokens of the val shard, of the live or of the averaged weights. */
-status session_look(session *s, bool averaged, double *bits);
+/* Find out whether the live or the averaged weights are better, where that is not known. */
+status session_choose(session *s);
+/* Bits per byte of a sample of config.val_tokens tokens of the held-out text (eval/sample.h), of the live or of the averaged
+ * weights; *domains: a new object of the same by domain, NULL where the text has no table of documents. */
+status session_look(session *s, bool averaged, double *bits, cJSON **domains);
 /* One line on stderr that does not get mixed up with the progress line. */
 void session_say(const session *s, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -76,6 +76,7 @@ static status train_step(session *s, step_record *record) {
     int64_t tokens = c->batch * c->seq * c->accumulate;
     double seconds = clock_seconds() - started;
     s->state.step++;
+    s->choice = (weights_choice){0}; /* was of other weights */
     s->state.tokens += tokens;
     s->state.seconds += seconds;
     s->state.position = loader_tell(s->data);
@@ -87,11 +88,30 @@ static status train_step(session *s, step_record *record) {
 }
 
 /* Bits per byte, or `found` false where Ctrl-C cut the look short: the step is saved and logged without it. */
-static status look_at(session *s, bool averaged, double *bits, bool *found) {
-    status outcome = session_look(s, averaged, bits);
+static status look_at(session *s, bool averaged, double *bits, cJSON **domains, bool *found) {
+    status outcome = session_look(s, averaged, bits, domains);
     *found = outcome == STATUS_OK;
     s->look_cut |= outcome == STATUS_INTERRUPTED;
     return outcome == STATUS_INTERRUPTED ? STATUS_OK : outcome;
+}
+
+enum { DOMAIN_SUMMARY = 160, SUMMARY_DOMAINS = 6 };
+
+/* " (code 1.68, scripture 1.39)"; nothing where one domain is all, and only the first ones of many. */
+static void domain_summary(const cJSON *domains, char text[DOMAIN_SUMMARY]) {
+    text[0] = '\0';
+    if (cJSON_GetArraySize(domains) < 2) return;
+    const cJSON *domain;
+    size_t length = 0;
+    int shown = 0;
+    cJSON_ArrayForEach(domain, domains) {
+        const char *before = shown ? ", " : " (";
+        length += (size_t)(shown++ < SUMMARY_DOMAINS ? snprintf(text + length, DOMAIN_SUMMARY - length, "%s%.12s %.2f",
+                                                                before, domain->string, domain->valuedouble)
+                                                     : snprintf(text + length, DOMAIN_SUMMARY - length, ", …"));
+        if (shown > SUMMARY_DOMAINS) break;
+    }
+    snprintf(text + length, DOMAIN_SUMMARY - length, ")");
 }
 
 static bool look_due(const session *s) {
@@ -102,14 +122,16 @@ static bool look_due(const session *s) {
 /* The held-out text, every val_every steps and at the end, where the average is looked at too. */
 static status look(session *s, step_record *record) {
     if (!look_due(s)) return STATUS_OK;
-    TRY(look_at(s, false, &record->val_bpb, &record->has_val));
-    if (finished(s) && average_begun(s->e)) TRY(look_at(s, true, &record->val_bpb_ema, &record->has_val_ema));
-    char averaged[64] = "", routing[ROUTING_SUMMARY];
+    TRY(look_at(s, false, &record->val_bpb, &record->val_domains, &record->has_val));
+    if (finished(s) && average_begun(s->e))
+        TRY(look_at(s, true, &record->val_bpb_ema, &record->val_ema_domains, &record->has_val_ema));
+    char averaged[64] = "", domains[DOMAIN_SUMMARY], routing[ROUTING_SUMMARY];
+    domain_summary(record->val_domains, domains);
     if (record->has_val_ema) snprintf(averaged, sizeof averaged, ", %.4f averaged", record->val_bpb_ema);
     routing_summary(record, &s->m->config, routing);
     if (record->has_val)
-        session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s%s%s", s->state.step, record->val_bpb, averaged,
-                    routing[0] ? "; " : "", routing);
+        session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s%s%s%s", s->state.step, record->val_bpb, domains,
+                    averaged, routing[0] ? "; " : "", routing);
     return STATUS_OK;
 }
 
@@ -126,6 +148,7 @@ static status make_up_for_look(session *s) {
     record->step = s->state.step;
     status outcome = look(s, record);
     if (outcome == STATUS_OK && !s->look_cut) outcome = run_log_amend(s->log, record);
+    step_record_free(record);
     free(record);
     return outcome;
 }
@@ -166,7 +189,11 @@ static status explain(const session *s, int64_t step, status failure) {
     return failure;
 }
 
+/* At the end with what is known of the weights then; Ctrl-C while that is found out leaves it to the run that is resumed. */
 static status save(session *s) {
+    status chosen = finished(s) && !s->look_cut ? session_choose(s) : STATUS_OK;
+    s->look_cut |= chosen == STATUS_INTERRUPTED;
+    if (chosen != STATUS_INTERRUPTED) TRY(explain(s, s->state.step, chosen));
     return explain(s, s->state.step, session_save(s));
 }
 
@@ -205,6 +232,7 @@ static status train_session(session *s, train_result *result) {
     if (!s->look_cut) TRY(train_loop(s, result));
     if (!finished(s) || s->look_cut) return interrupted(s);
     TRY(save(s));
+    if (s->look_cut) return interrupted(s);
     char detail[128];
     snprintf(detail, sizeof detail, isnan(result->loss) ? "%" PRId64 " steps" : "%" PRId64 " steps  loss %.4f",
              s->state.step, result->loss);

@@ -22,7 +22,7 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, checkpoint_seconds, 0, 1e9, NULL, "and at least this often; 0: no"),
     FIELD(FIELD_INT64, keep_checkpoints, 1, 1e6, NULL, "newest checkpoints that stay"),
     FIELD(FIELD_INT64, val_every, 0, 1e12, NULL, "steps between looks at the held-out loss; 0: none"),
-    FIELD(FIELD_INT64, val_tokens, 1, 1e12, NULL, "held-out tokens of such a look"),
+    FIELD(FIELD_INT64, val_tokens, 1, 1e12, NULL, "held-out tokens of such a look, the same part of every domain"),
     FIELD(FIELD_INT64, log_every, 1, 1e12, NULL, "steps between console lines"),
 };
 

@@ -6,7 +6,9 @@
 says() { grep -qF -e "$2" "$work/$1" || die "$1 lacks \"$2\""; }
 
 write_text "$work/text" 60
-expect 0 "$moec" data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
+write_text "$work/more" 30
+for file in "$work/more"/*; do tr 'a-y' 'b-z' <"$file" >"$file.txt" && rm "$file"; done
+expect 0 "$moec" data "$work/data" --domain "text=$work/text" --domain "code=$work/more" --vocab 320 --heldout 0.1
 
 # ---- the sweeps that come with moec say what they cost, and all their keys, presets and rules are sound; without data ----
 for file in configs/sweeps/*.yaml; do
@@ -67,6 +69,16 @@ says out "| upcycled | 2 |"
 says out " ± "
 [ "$(wc -l <"$work/sweep/results.jsonl")" -eq 4 ] || die "results.jsonl has not four lines"
 grep -q '"artifact_bytes":[1-9]' "$work/sweep/results.jsonl" || die "no artifact was measured"
+# 300 tokens of a held-out text that is ordered by domain: both are scored.
+[ "$(grep -c '"val_bpb_domains":{"text":[1-9][^,}]*,"code":[1-9][^,}]*},"val_bpb_ema_domains":{"text"' \
+    "$work/sweep/results.jsonl")" -eq 4 ] || die "results.jsonl lacks bits per byte by domain"
+[ "$(grep -c '"scored_tokens":300' "$work/sweep/results.jsonl")" -eq 4 ] || die "not 300 tokens were scored"
+says out "| run | weights | text | code |"
+says out "| sparse | packed |"
+says out "a sample of 300 tokens from all domains of the held-out text"
+sed 's/eval_tokens: 300/eval_tokens: 200/' "$work/sweep.yaml" >"$work/bad.yaml"
+expect 2 "$moec" sweep "$work/bad.yaml" --out "$work/sweep"
+says err "was made with eval_tokens 300"
 cp "$work/sweep/results.jsonl" "$work/before"
 expect 0 "$moec" sweep "$work/sweep.yaml" --out "$work/sweep"
 cmp -s "$work/before" "$work/sweep/results.jsonl" || die "finished runs were made again"

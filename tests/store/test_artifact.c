@@ -1,108 +1,10 @@
 /* The artifact: what comes back, what a budget does, and every kind of damaged file. */
-#include "test.h"
+#include "packed.h"
 
-#include "base/random.h"
 #include "quant/quantize.h"
-#include "store/artifact.h"
 #include "store/artifact_format.h"
 #include "text/sentencepiece.h"
 #include <math.h>
-
-/* Every kind of parameter: experts in layer 1, looped layers, a bigram hash, a tied head. */
-static model_config tiny_config(void) {
-    model_config c = model_config_default();
-    c.vocab_size = 96;
-    c.num_layers = 3;
-    c.model_dim = 32;
-    c.attention.heads = 2;
-    c.attention.kv_heads = 1;
-    c.mlp.mult = 2;
-    c.rotary.dims = 8;
-    c.residual.parallel_start_layer = 2;
-    c.stem.bigram_buckets = 64;
-    c.stem.bigram_dim = 8;
-    c.loop.extra_passes = 1;
-    c.loop.first = 1;
-    c.loop.last = 1;
-    c.loop.on = true;
-    c.moe.layers[1] = true;
-    return c;
-}
-
-static model *tiny_model(void) {
-    const kernels *k = kernels_for(DTYPE_F32);
-    const model_config c = tiny_config();
-    model *m;
-    assert_ok(model_create(&m, &c, k, MODEL_VALUES));
-    assert_ok(model_init(m, 7));
-    rng r = rng_seed(5); /* nothing stays zero or one */
-    for (int i = 0; i < m->param_count; i++) {
-        const int64_t count = param_count(m->params[i]);
-        float *noise = xmalloc((size_t)count * sizeof *noise), *values = xmalloc((size_t)count * sizeof *values);
-        rng_normal(&r, noise, (size_t)count, 0.05f);
-        tensor_read(k, &m->params[i]->value, values);
-        for (int64_t n = 0; n < count; n++) values[n] += noise[n];
-        tensor_write(k, &m->params[i]->value, values);
-        free(noise);
-        free(values);
-    }
-    assert_ok(model_refresh(m));
-    return m;
-}
-
-enum { BATCH = 2, LENGTH = 24 };
-static batch tiny_batch(int32_t ids[BATCH * LENGTH], uint64_t seed) {
-    rng r = rng_seed(seed);
-    for (int i = 0; i < BATCH * LENGTH; i++) ids[i] = (int32_t)rng_below(&r, 96);
-    return (batch){.batch = BATCH, .length = LENGTH, .input_ids = ids};
-}
-
-static hessians *calibrated(pass *p, size_t memory) {
-    hessians *h = hessians_create(p, memory);
-    int32_t ids[BATCH * LENGTH];
-    for (uint64_t seed = 0; seed < 4; seed++) {
-        batch b = tiny_batch(ids, seed);
-        hessians_add(h, &b);
-    }
-    return h;
-}
-
-static pack_options tiny_options(void) {
-    pack_options o = pack_options_default();
-    o.quant.keep_float_elements = 300; /* bigram_proj (32 × 8) stays a float, the rest gets grids */
-    o.context_tokens = LENGTH;
-    o.quant.least_step = 0; /* the finest grids of so many bits */
-    return o;
-}
-
-typedef struct fixture {
-    char *folder, *path;
-    model *m;
-    pass *p;
-    hessians *h;
-} fixture;
-
-static int setup(void **state) {
-    fixture *f = xcalloc(1, sizeof *f);
-    f->folder = scratch_create();
-    f->path = path_join(f->folder, "model.moec");
-    f->m = tiny_model();
-    assert_ok(pass_create(&f->p, f->m));
-    f->h = calibrated(f->p, HESSIANS_MEMORY);
-    *state = f;
-    return 0;
-}
-
-static int teardown(void **state) {
-    fixture *f = *state;
-    hessians_destroy(f->h);
-    pass_destroy(f->p);
-    model_destroy(f->m);
-    scratch_remove(f->folder);
-    free(f->path);
-    free(f);
-    return 0;
-}
 
 /* √(Σ (a − b)² / Σ a²) of one parameter */
 static double difference(const param *a, const param *b, const kernels *k) {

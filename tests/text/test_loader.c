@@ -162,6 +162,87 @@ static void the_domain_is_the_target_s(void **state) {
     assert_fails(loader_open(&l, *state, 27, -1, 3, T, false, 0), "x_train_000000.docs.tsv");
 }
 
+enum { LONG = 5001, ROWS = 1000, LONG_T = 5 }; /* a text of 1,000 rows whose tokens are their positions */
+
+static void write_long(const char *folder, char **path) {
+    int32_t *ids = xmalloc(LONG * sizeof *ids);
+    for (int i = 0; i < LONG; i++) ids[i] = i;
+    *path = path_join(folder, "long.bin");
+    assert_ok(shard_write(*path, ids, LONG, LONG, NULL));
+    free(ids);
+}
+
+/* Two epochs of the rows, by their first token; batches of three. */
+static int read_rows(loader *l, int *rows, int rows_an_epoch) {
+    int count = 0;
+    while (count < 2 * rows_an_epoch) {
+        batch b;
+        assert_ok(loader_next(l, &b));
+        for (int i = 0; i < 3; i++) rows[count++] = b.input_ids[i * LONG_T] / LONG_T;
+    }
+    return count;
+}
+
+static void kept_rows_are_passed_over_and_the_others_keep_their_order(void **state) {
+    enum { KEPT = 8 }; /* ⌈40 / 5⌉ */
+    char *path;
+    write_long(*state, &path);
+    for (int shuffle = 0; shuffle < 2; shuffle++) {
+        loader *l, *whole;
+        bool kept[ROWS] = {false};
+        assert_ok(loader_open(&l, path, LONG, -1, 3, LONG_T, shuffle, 5));
+        assert_ok(loader_open(&whole, path, LONG, -1, 3, LONG_T, shuffle, 5));
+        assert_int_equal(loader_keep(l, 36), KEPT);
+        batch b;
+        for (int64_t first = 0; loader_kept(l, first, &b); first += b.batch) {
+            assert_int_equal(b.batch, first == 6 ? 2 : 3);
+            for (int64_t i = 0; i < b.batch; i++) {
+                const int row = b.input_ids[i * LONG_T] / LONG_T;
+                assert_int_equal(row / (ROWS / KEPT), first + i); /* one in each eighth of the text */
+                kept[row] = true;
+                for (int t = 0; t < LONG_T; t++) assert_int_equal(b.target_ids[i * LONG_T + t], row * LONG_T + t + 1);
+            }
+        }
+        int rows[2 * ROWS + 3], all[2 * ROWS + 3];
+        const int count = read_rows(l, rows, ROWS - KEPT), all_count = read_rows(whole, all, ROWS);
+        for (int i = 0, next = 0; i < all_count && next < count; i++)
+            if (!kept[all[i]]) assert_int_equal(rows[next++], all[i]);
+        for (int i = 0; i < count; i++) assert_false(kept[rows[i]]);
+        loader_close(l);
+        loader_close(whole);
+    }
+    free(path);
+}
+
+static void seeking_passes_over_kept_rows_too(void **state) {
+    char *path;
+    write_long(*state, &path);
+    loader *l, *resumed;
+    assert_ok(loader_open(&l, path, LONG, -1, 7, LONG_T, true, 2));
+    assert_ok(loader_open(&resumed, path, LONG, -1, 7, LONG_T, true, 2));
+    assert_int_equal(loader_keep(l, 10000), ROWS / LOADER_KEPT_SHARE);
+    assert_int_equal(loader_keep(resumed, 10000), ROWS / LOADER_KEPT_SHARE);
+    for (int i = 0; i < 300; i++) {
+        batch a, b;
+        loader_seek(resumed, loader_tell(l));
+        assert_ok(loader_next(l, &a));
+        assert_ok(loader_next(resumed, &b));
+        assert_memory_equal(a.input_ids, b.input_ids, 7 * LONG_T * sizeof(int32_t));
+    }
+    loader_close(l);
+    loader_close(resumed);
+    free(path);
+}
+
+static void little_text_keeps_nothing(void **state) {
+    loader *l;
+    batch b;
+    assert_ok(loader_open(&l, *state, 27, -1, 1, T, false, 0));
+    assert_int_equal(loader_keep(l, 1000), 0);
+    assert_false(loader_kept(l, 0, &b));
+    loader_close(l);
+}
+
 static void patterns(void **state) {
     char *folder = *state, *glob = path_join(folder, "*_train_*1.bin"), *one = path_join(folder, "x_val_000000.bin");
     loader *l;
@@ -189,6 +270,9 @@ int main(void) {
         cmocka_unit_test(seeking_gives_the_same_rows),
         cmocka_unit_test(documents_start_at_bos),
         cmocka_unit_test(first_counts_within_the_row),
+        cmocka_unit_test(kept_rows_are_passed_over_and_the_others_keep_their_order),
+        cmocka_unit_test(seeking_passes_over_kept_rows_too),
+        cmocka_unit_test(little_text_keeps_nothing),
         cmocka_unit_test(patterns),
         cmocka_unit_test(the_domain_is_the_target_s), /* last: the folder has tables then */
     };

@@ -47,7 +47,7 @@ static int destroy(void **state) {
 
 static void save(fixture *f, int64_t step) {
     f->state.step = step;
-    assert_ok(checkpoint_save(f->run, &f->config, f->m, f->e, f->o, f->tok, &f->state));
+    assert_ok(checkpoint_save(f->run, &f->config, f->m, f->e, f->o, f->tok, &f->state, NULL));
 }
 
 static checkpoint *newest(const fixture *f) {

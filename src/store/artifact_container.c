@@ -1,0 +1,235 @@
+/* The container of an artifact, and the directory of its tensors: every length is checked before it is used. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "store/artifact_format.h"
+#include <stdlib.h>
+#include <string.h>
+
+void container_close(container *c) {
+    for (int i = 1; i <= SECTION_COUNT; i++) free(c->sections[i].unpacked);
+}
+
+static status check_header(const uint8_t *bytes, size_t count, const char *where, bool check_crc) {
+    byte_reader r = {.next = bytes, .left = count};
+    const uint8_t *magic = reader_take(&r, 4);
+    if (!magic || memcmp(magic, ARTIFACT_MAGIC, 4) != 0)
+        return fail("%s: expected an artifact (magic \"%s\"), found something else", where, ARTIFACT_MAGIC);
+    const uint64_t version = reader_number(&r, 4), file_bytes = reader_number(&r, 8);
+    if (!r.overrun && version != ARTIFACT_VERSION)
+        return fail("%s: expected artifact version %d, found version %llu%s", where, ARTIFACT_VERSION,
+                    (unsigned long long)version, version > ARTIFACT_VERSION ? ": a newer moec wrote it" : "");
+    const size_t least = HEADER_BYTES + SECTION_COUNT * SECTION_ENTRY_BYTES + CHECKSUM_BYTES;
+    if (count < least) return fail("%s: truncated: expected at least %zu bytes, found %zu", where, least, count);
+    if (file_bytes != count)
+        return fail("%s: truncated or damaged: expected %llu bytes, found %zu", where, (unsigned long long)file_bytes,
+                    count);
+    byte_reader tail = {.next = bytes + count - CHECKSUM_BYTES, .left = CHECKSUM_BYTES};
+    const uint64_t expected = reader_number(&tail, 8);
+    if (!check_crc) return STATUS_OK;
+    const uint64_t found = crc64(0, bytes, count - CHECKSUM_BYTES);
+    if (found != expected)
+        return fail("%s: damaged: expected checksum %016llx, found %016llx", where, (unsigned long long)expected,
+                    (unsigned long long)found);
+    return STATUS_OK;
+}
+
+/* What is unpacked before anything else bounds it. */
+static uint64_t most_raw_bytes(int kind) {
+    switch (kind) {
+    case SECTION_CONFIG:
+        return MAX_CONFIG_BYTES;
+    case SECTION_TOKENIZER:
+        return TOKENIZER_MAX_BYTES;
+    case SECTION_TENSORS:
+        return (uint64_t)MAX_TENSORS * MAX_ENTRY_BYTES;
+    default:
+        return INT64_MAX; /* as long as the tensors need */
+    }
+}
+
+static status read_section_entry(container *c, byte_reader *r, const uint8_t *bytes, int kind, uint64_t *offset,
+                                 uint64_t end) {
+    const uint64_t found = reader_number(r, 4), lzma = reader_number(r, 4), at = reader_number(r, 8);
+    const uint64_t count = reader_number(r, 8), raw = reader_number(r, 8);
+    const char *name = section_name(kind);
+    if (found != (uint64_t)kind)
+        return fail("%s: expected section %d (%s), found kind %llu", c->where, kind, name, (unsigned long long)found);
+    if (at != *offset || count > end - *offset)
+        return fail("%s: section %s: expected %llu and up to %llu bytes from there, found offset %llu and %llu bytes",
+                    c->where, name, (unsigned long long)*offset, (unsigned long long)(end - *offset),
+                    (unsigned long long)at, (unsigned long long)count);
+    if (lzma > 1 || (lzma ? raw / MAX_LZMA_RATIO > count : raw != count))
+        return fail("%s: section %s: %llu bytes cannot hold %llu (coding %llu)", c->where, name,
+                    (unsigned long long)count, (unsigned long long)raw, (unsigned long long)lzma);
+    if (raw > most_raw_bytes(kind))
+        return fail("%s: section %s: expected at most %llu bytes, found %llu", c->where, name,
+                    (unsigned long long)most_raw_bytes(kind), (unsigned long long)raw);
+    c->sections[kind] = (stored_section){bytes + at, (size_t)count, (size_t)raw, lzma == 1, NULL};
+    *offset += count;
+    return STATUS_OK;
+}
+
+status container_open(container *c, const uint8_t *bytes, size_t count, const char *where, bool check_crc) {
+    *c = (container){.where = where, .file_bytes = count};
+    TRY(check_header(bytes, count, where, check_crc));
+    byte_reader r = {.next = bytes + 16, .left = count - 16};
+    const uint64_t sections = reader_number(&r, 4);
+    reader_number(&r, 4);
+    if (sections != SECTION_COUNT)
+        return fail("%s: expected %d sections, found %llu", where, SECTION_COUNT, (unsigned long long)sections);
+    const uint64_t end = count - CHECKSUM_BYTES;
+    uint64_t offset = HEADER_BYTES + SECTION_COUNT * SECTION_ENTRY_BYTES;
+    for (int kind = 1; kind <= SECTION_COUNT; kind++) TRY(read_section_entry(c, &r, bytes, kind, &offset, end));
+    if (offset != end)
+        return fail("%s: expected sections of %llu bytes, found %llu", where, (unsigned long long)end,
+                    (unsigned long long)offset);
+    return STATUS_OK;
+}
+
+status container_section(container *c, section_kind kind, const uint8_t **bytes, size_t *count) {
+    stored_section *s = &c->sections[kind];
+    *count = s->raw_bytes;
+    *bytes = s->bytes;
+    if (!s->lzma) return STATUS_OK;
+    if (!s->unpacked)
+        TRY(fail_in(lzma_unpack(s->bytes, s->count, s->raw_bytes, &s->unpacked), "%s: section %s", c->where,
+                    section_name(kind)));
+    *bytes = s->unpacked;
+    return STATUS_OK;
+}
+
+/* ---- the directory ---- */
+
+static status read_name(tensor_entry *t, byte_reader *r, const char *where, int index) {
+    const size_t length = reader_number(r, 2);
+    const uint8_t *name = length >= 1 && length <= MAX_NAME ? reader_take(r, length) : NULL;
+    if (!name || memchr(name, 0, length))
+        return fail("%s: tensor %d: expected a name of 1 to %d bytes, found %zu", where, index, MAX_NAME, length);
+    memcpy(t->name, name, length);
+    return STATUS_OK;
+}
+
+/* rows · cols, with every product checked against `most`. */
+static status read_shape(tensor_entry *t, byte_reader *r, const char *where, uint64_t most) {
+    t->elements = t->cols = 1;
+    for (int i = 0; i < t->ndim; i++) {
+        const uint64_t size = reader_number(r, 8);
+        if (size < 1 || size > most / (uint64_t)t->elements)
+            return fail("%s: tensor %s: expected at most %llu elements in such a file, found dimension %d of %llu",
+                        where, t->name, (unsigned long long)most, i, (unsigned long long)size);
+        t->shape[i] = t->cols = (int64_t)size;
+        t->elements *= (int64_t)size;
+    }
+    t->rows = t->elements / t->cols;
+    return STATUS_OK;
+}
+
+static status read_tensor_entry(tensor_entry *t, byte_reader *r, const char *where, int index, uint64_t most) {
+    TRY(read_name(t, r, where, index));
+    t->coding = (int)reader_number(r, 1);
+    t->bits = (int)reader_number(r, 1);
+    t->ndim = (int)reader_number(r, 1);
+    reader_number(r, 1);
+    if (t->coding >= CODING_COUNT || t->ndim < 0 || t->ndim > TENSOR_MAX_DIMS ||
+        (entry_is_grid(t) ? t->bits < 2 || t->bits > 8 : t->bits != 0))
+        return fail("%s: tensor %s: found coding %d, %d bits, %d dimensions, which do not exist", where, t->name,
+                    t->coding, t->bits, t->ndim);
+    TRY(read_shape(t, r, where, most));
+    const uint64_t bytes = reader_number(r, 8), elements = (uint64_t)t->elements;
+    if (r->overrun) return fail("%s: tensor %s: the directory ends within it", where, t->name);
+    const uint64_t expected =
+        entry_is_grid(t) ? elements : 0; /* range-coded: fewer, or the writer would not have done it */
+    if (t->coding == CODING_RANGE ? bytes < 2 || bytes >= expected : bytes != expected)
+        return fail("%s: tensor %s: expected %s%llu bytes of codes, found %llu", where, t->name,
+                    t->coding == CODING_RANGE ? "2 to under " : "", (unsigned long long)expected,
+                    (unsigned long long)bytes);
+    t->code_bytes = (size_t)bytes;
+    return STATUS_OK;
+}
+
+static void directory_add(directory *d, const tensor_entry *t) {
+    d->elements += (uint64_t)t->elements;
+    d->codes += t->code_bytes;
+    if (t->coding == CODING_FLOAT32) d->floats += (size_t)t->elements;
+    if (t->coding == CODING_FLOAT16) d->halves += (size_t)t->elements;
+    if (entry_is_grid(t)) d->scales += (size_t)t->rows;
+}
+
+static status check_sums(const container *c, const directory *d) {
+    const struct {
+        section_kind kind;
+        size_t bytes;
+    } expected[] = {{SECTION_SCALES, 2 * d->scales},
+                    {SECTION_HALVES, 2 * d->halves},
+                    {SECTION_FLOATS, 4 * d->floats},
+                    {SECTION_CODES, d->codes}};
+    for (size_t i = 0; i < 4; i++)
+        if (c->sections[expected[i].kind].raw_bytes != expected[i].bytes)
+            return fail("%s: section %s: expected %zu bytes for its tensors, found %zu", c->where,
+                        section_name(expected[i].kind), expected[i].bytes, c->sections[expected[i].kind].raw_bytes);
+    return STATUS_OK;
+}
+
+status directory_read(directory *d, container *c) {
+    *d = (directory){0};
+    const uint8_t *bytes;
+    size_t left;
+    TRY(container_section(c, SECTION_TENSORS, &bytes, &left));
+    byte_reader r = {.next = bytes, .left = left};
+    const uint64_t count = reader_number(&r, 4), most = (uint64_t)c->file_bytes * MAX_PER_FILE_BYTE;
+    if (count > MAX_TENSORS || count > left / 16)
+        return fail("%s: expected fewer tensors in a directory of %zu bytes, found %llu", c->where, left,
+                    (unsigned long long)count);
+    d->tensors = xcalloc((size_t)count + 1, sizeof *d->tensors);
+    d->count = (int)count;
+    for (int i = 0; i < d->count; i++) {
+        TRY(read_tensor_entry(&d->tensors[i], &r, c->where, i, most));
+        directory_add(d, &d->tensors[i]);
+        if (d->elements > most)
+            return fail("%s: tensor %s: expected at most %llu weights in a file of %zu bytes, found more", c->where,
+                        d->tensors[i].name, (unsigned long long)most, c->file_bytes);
+    }
+    if (r.left) return fail("%s: %zu bytes are left over in the directory", c->where, r.left);
+    return check_sums(c, d);
+}
+
+status directory_check_size(const directory *d, const container *c, const model_config *model) {
+    const int64_t expected = model_budget_count(model).total;
+    if ((uint64_t)expected != d->elements)
+        return fail("%s: expected %lld weights for its config, found %llu", c->where, (long long)expected,
+                    (unsigned long long)d->elements);
+    if (d->elements <= memory_of_machine() / sizeof(float)) return STATUS_OK;
+    return fail("%s: its %llu weights need more memory than this machine's %llu bytes", c->where,
+                (unsigned long long)d->elements, (unsigned long long)memory_of_machine());
+}
+
+void directory_free(directory *d) {
+    free(d->tensors);
+    *d = (directory){0};
+}
+
+/* ---- the config ---- */
+
+static status read_config(artifact_config *config, const cJSON *root, const char *where) {
+    const cJSON *context = cJSON_GetObjectItemCaseSensitive(root, "context_tokens");
+    const cJSON *weights = cJSON_GetObjectItemCaseSensitive(root, "weights");
+    if (!root) return fail("%s: section config: expected JSON, found something else", where);
+    if (!cJSON_IsNumber(context) || !(context->valuedouble >= 1 && context->valuedouble <= INT32_MAX))
+        return fail("%s: section config: context_tokens: expected at least one token", where);
+    config->context_tokens = (int)context->valuedouble;
+    if (cJSON_IsString(weights) && strlen(weights->valuestring) < sizeof config->weights)
+        strcpy(config->weights, weights->valuestring);
+    TRY(model_config_from_json(&config->model, cJSON_GetObjectItemCaseSensitive(root, "model"), where));
+    return fail_in(model_config_check(&config->model), "%s", where);
+}
+
+status artifact_config_read(artifact_config *config, container *c) {
+    const uint8_t *bytes;
+    size_t count;
+    *config = (artifact_config){0};
+    TRY(container_section(c, SECTION_CONFIG, &bytes, &count));
+    cJSON *root = cJSON_ParseWithLength((const char *)bytes, count);
+    status s = read_config(config, root, c->where);
+    cJSON_Delete(root);
+    return s;
+}

@@ -1,0 +1,44 @@
+#include "train/choice.h"
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include "eval/bpb.h"
+#include <math.h>
+#include <stdlib.h>
+
+static void add_batch(bpb_score *score, const batch *b, const float *nll, const tokenizer *tok) {
+    for (int64_t i = 0; i < b->batch * b->length; i++) {
+        score->nll += nll[i];
+        score->bytes += tokenizer_token_bytes(tok, b->target_ids[i], b->input_ids[i]);
+        score->tokens++;
+    }
+}
+
+/* All rows that the loader kept, with the weights that the model has now. */
+static status score_kept(pass *p, loader *data, const tokenizer *tok, bpb_score *score) {
+    batch b;
+    *score = (bpb_score){0};
+    for (int64_t row = 0; loader_kept(data, row, &b); row += b.batch) {
+        if (interrupt_requested()) return STATUS_INTERRUPTED;
+        float *nll = xmalloc((size_t)(b.batch * b.length) * sizeof *nll);
+        status s = pass_evaluate(p, &b, nll);
+        if (s == STATUS_OK) add_batch(score, &b, nll, tok);
+        free(nll);
+        TRY(s);
+    }
+    return STATUS_OK;
+}
+
+status choose_weights(pass *p, average *e, loader *data, const tokenizer *tok, weights_choice *choice) {
+    bpb_score live, averaged;
+    *choice = (weights_choice){0};
+    TRY(score_kept(p, data, tok, &live));
+    if (live.bytes == 0 || !isfinite(live.nll)) return STATUS_OK;
+    TRY(average_swap(e, pass_model(p)));
+    status s = score_kept(p, data, tok, &averaged);
+    status back = average_swap(e, pass_model(p));
+    if (s != STATUS_OK || back != STATUS_OK) return s != STATUS_OK ? s : back;
+    if (!isfinite(averaged.nll)) return STATUS_OK;
+    *choice = (weights_choice){.tokens = live.tokens, .live_bpb = bpb(&live), .average_bpb = bpb(&averaged)};
+    return STATUS_OK;
+}
