@@ -315,5 +315,9 @@ static status run(int argc, char **argv) {
     return s;
 }
 
-const command command_eval = {
-    .name = "eval", .summary = "bits per byte of held-out text, by domain", .help = help, .run = run};
+const command command_eval = {.name = "eval",
+                              .summary = "bits per byte of held-out text, by domain",
+                              .help = help,
+                              .run = run,
+                              .takes = KINDS_OF_MODEL,
+                              .takes_noun = "a model (an artifact, a checkpoint or a run folder)"};

@@ -1,5 +1,4 @@
 #include "generate/generate.h"
-#include "base/file.h"
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/prompt.h"
@@ -58,15 +57,6 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
     return STATUS_OK;
 }
 
-/* `moec generate "In the beginning" model.moec` */
-static status check_order(const request *q) {
-    if (!q->argument || path_exists(q->model) || strcmp(q->argument, "-") == 0 || !path_exists(q->argument))
-        return STATUS_OK;
-    return fail_usage("generate: expected the model first and the prompt behind it: there is no file %.60s, but %s is "
-                      "one; usage: %s",
-                      q->model, q->argument, usage);
-}
-
 static status parse(int *argc, char **argv, request *q) {
     *q = (request){.tokens = 256, .texts = 1};
     TRY(cli_device(argc, argv, NULL, &q->k));
@@ -82,7 +72,7 @@ static status parse(int *argc, char **argv, request *q) {
     if (q->file && q->argument)
         return fail_usage("generate: PROMPT and --prompt-file exclude each other, found `%.60s` and %s", q->argument,
                           q->file);
-    return check_order(q);
+    return STATUS_OK;
 }
 
 /* *context, an int: errno of a write that failed. */
@@ -174,4 +164,10 @@ static status run(int argc, char **argv) {
 }
 
 const command command_generate = {
-    .name = "generate", .summary = "continue a prompt with an artifact or a checkpoint", .help = help, .run = run};
+    .name = "generate",
+    .summary = "continue a prompt with an artifact or a checkpoint",
+    .help = help,
+    .run = run,
+    .takes = KINDS_OF_MODEL,
+    .takes_noun = "a model (an artifact, a checkpoint or a run folder)",
+};

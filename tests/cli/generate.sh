@@ -39,7 +39,7 @@ says err "$work/text: expected a regular file, found a folder"
 expect 2 generate "$model" word --prompt-file "$work/prompt"
 says err 'PROMPT and --prompt-file exclude each other'
 expect 2 generate 'the cat sees' "$model"
-says err 'expected the model first and the prompt behind it'
+says err "first, found \`the cat sees\`, and $model behind it"
 head -c 17000000 /dev/zero | tr '\0' a | expect 1 generate "$model" -
 says err 'stdin: expected at most 16777216 bytes of prompt, found more'
 
