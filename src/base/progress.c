@@ -54,6 +54,12 @@ void progress_end(progress *p, const char *detail) {
     fprintf(stderr, "%s%s done  %s  %s\n", p->terminal ? "\r\033[K" : "", p->what, detail ? detail : "", elapsed_text);
 }
 
+void progress_clear(progress *p) {
+    if (!p->terminal || p->last_shown == p->started) return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+}
+
 static volatile sig_atomic_t interrupted;
 
 static void note_interrupt(int signal_number) {

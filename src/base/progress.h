@@ -17,6 +17,7 @@ progress progress_start(const char *what);
  * terminal and every ten seconds elsewhere, with elapsed time and time left. */
 void progress_show(progress *p, double fraction, const char *detail);
 void progress_end(progress *p, const char *detail); /* the last line stays */
+void progress_clear(progress *p);                   /* or goes from the terminal */
 
 double clock_seconds(void); /* monotonic */
 bool color_enabled(int fd); /* a terminal, and NO_COLOR is unset */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char usage[] = "moec bench train CONFIG [key=value ...] [options]";
+
 static const char help[] =
     "usage: moec bench train CONFIG [key=value ...] [options]\n"
     "\n"
@@ -21,7 +23,7 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the config's)\n"
     "  --json           one JSON object\n"
     "\n"
-    "example: moec bench train configs/upcycle-9l.yaml batch=4 seq=1024\n";
+    "example: moec bench train configs/demo.yaml --after-events --steps 3\n";
 
 static const profile *sorted; /* qsort's comparison has no context */
 
@@ -95,8 +97,12 @@ static status run(int argc, char **argv) {
     const kernels *k;
     bench_report report;
     TRY(cli_integer("--steps", cli_option(&argc, argv, "--steps"), 1, 1000, &steps));
-    TRY(cli_rest(argc, argv, 2, 1 << 10, "moec bench train CONFIG [key=value ...] [options]"));
-    if (strcmp(argv[1], "train") != 0) return fail_usage("bench: expected train, found %s", argv[1]);
+    if (argc > 1 && kind_of(argv[1]) == KIND_PRESET)
+        return fail_usage("bench: expected what to time first: moec bench train %s", argv[1]);
+    TRY(cli_rest(argc, argv, 2, 1 << 10, usage));
+    if (strcmp(argv[1], "train") != 0) return fail_usage("bench: expected train, found %s; usage: %s", argv[1], usage);
+    TRY(kind_expect("bench", argv[2], argc > 3 ? argv[3] : NULL, KIND_PRESET,
+                    "a preset (a YAML file as those in configs/)"));
     run_config config = run_config_default();
     status s = run_config_load(&config, argv[2], argv + 3, argc - 3);
     if (s == STATUS_OK && after) config.model = model_after_events(&config.events, &config.model);

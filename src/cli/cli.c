@@ -1,10 +1,19 @@
 #include "cli/cli.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "cli/hints.h"
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+static const command *running; /* whose options they are */
+
+status cli_run(const command *c, int argc, char **argv) {
+    running = c;
+    return c->run(argc, argv);
+}
 
 /* Take `count` arguments out of argv, whose end stays NULL. */
 static void remove_arguments(int *argc, char **argv, int at, int count) {
@@ -56,10 +65,14 @@ bool cli_flag(int *argc, char **argv, const char *name) {
     return found;
 }
 
+/* "-" is stdin, and "-5 degrees" a prompt. */
+static bool looks_like_option(const char *text) {
+    return text[0] == '-' && (text[1] == '-' || isalpha((unsigned char)text[1]));
+}
+
 status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage) {
     for (int i = 1; i < argc; i++)
-        if (argv[i][0] == '-' && argv[i][1] != '\0')
-            return fail_usage("%s: option %s is unknown, or its value is missing; usage: %s", argv[0], argv[i], usage);
+        if (looks_like_option(argv[i])) return hint_option(running, argc, argv, i);
     int found = argc - 1;
     if (found < at_least)
         return fail_usage("%s: expected at least %d argument%s, found %d; usage: %s", argv[0], at_least,
@@ -67,7 +80,8 @@ status cli_rest(int argc, char **argv, int at_least, int at_most, const char *us
     if (found > at_most)
         return fail_usage("%s: expected at most %d argument%s, found `%s` too; usage: %s", argv[0], at_most,
                           at_most == 1 ? "" : "s", argv[at_most + 1], usage);
-    return STATUS_OK;
+    if (found == 0) return STATUS_OK;
+    return kind_expect(argv[0], argv[1], found > 1 ? argv[2] : NULL, running->takes, running->takes_noun);
 }
 
 status cli_device(int *argc, char **argv, const char *type, const kernels **k) {

@@ -2,6 +2,7 @@
 #ifndef MOEC_CLI_CLI_H
 #define MOEC_CLI_CLI_H
 
+#include "cli/kinds.h"
 #include "kernel/kernel.h"
 #include "store/checkpoint.h"
 #include <stdbool.h>
@@ -11,13 +12,19 @@ typedef struct command {
     const char *summary;                  /* one line for `moec` */
     const char *help;                     /* whole text of `moec NAME --help`, with an example */
     status (*run)(int argc, char **argv); /* argv[0] is the command's name */
+    int takes;                            /* kinds (kinds.h) that the first argument may be of; 0: anything */
+    const char *takes_noun;               /* the same in words */
 } command;
 
 extern const command command_data, command_train, command_pack, command_eval, command_generate, command_inspect,
     command_verify, command_bench, command_sweep, command_upcycle, command_export;
 
+status cli_run(const command *c, int argc, char **argv);
+
 /* Options of the form --name VALUE, --name=VALUE and flags --name. Each parse removes what it understood from argv;
- * what is left over is positional (cli_rest refuses unknown options by name). */
+ * what is left over is positional. cli_rest refuses what still looks like an option, with what may have been meant: the names
+ * come from the command's help, from lines like "  --out DIR   what it is". And it refuses a first argument that is certainly
+ * of another kind than the command takes. */
 const char *cli_option(int *argc, char **argv, const char *name); /* NULL when absent */
 /* An option that may be given many times, in its order; *values is malloc'ed, the texts are argv's. */
 int cli_options(int *argc, char **argv, const char *name, const char ***values);

@@ -22,20 +22,20 @@ static const char help[] =
     "files are cut at blank lines or article titles.\n"
     "\n"
     "  --domain NAME=PATH  text of one domain; give it once for each\n"
-    "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text (4096); fewer where "
-    "the\n"
-    "                      text is small\n"
+    "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text, 300 to 1048576 "
+    "(4096);\n"
+    "                      fewer where the text is small. A model's vocab_size is at least that\n"
     "  --tokenizer FILE    use this SentencePiece .model instead\n"
     "  --heldout SHARE     of each domain's bytes to keep from training (0.05); 0: none, 1: all, for scoring only\n"
     "  --max-bytes N       of each domain at most (0: all); whole documents, drawn by the seed\n"
-    "  --field NAMES       members of a .jsonl row that make its text, with commas (text)\n"
+    "  --field NAMES       members of a .jsonl row that make its text, with commas (text); of GSM8K question,answer\n"
     "  --seed N            of the split and of the order (1)\n"
     "  --overwrite         replace OUT if an earlier run made it\n"
     "\n"
     "OUT gets tokenizer.model, OUT_train_000000.bin and OUT_val_000000.bin with their .docs.tsv, heldout.txt and\n"
     "data.json.\n"
     "\n"
-    "example: moec data data/mine --domain code=src --domain maths=gsm8k.jsonl --field question,answer --vocab 2048\n";
+    "example: moec data data/mine --domain code=src --domain prose=docs --vocab 2048\n";
 
 typedef struct settings {
     char *out;                               /* without a trailing slash */
@@ -63,7 +63,9 @@ static status take_domains(int *argc, char **argv, settings *s) {
             argv[kept++] = argv[i];
             continue;
         }
-        if (!strchr(value, '=')) return fail_usage("--domain: expected NAME=PATH, found `%s`", value);
+        const char *equals = strchr(value, '=');
+        if (!equals) return fail_usage("--domain: expected NAME=PATH, found `%s`; for example text=%s", value, value);
+        if (equals == value || !equals[1]) return fail_usage("--domain: expected NAME=PATH, found `%s`", value);
         if (s->domain_count == CORPUS_MAX_DOMAINS)
             return fail_usage("--domain: expected at most %d domains", CORPUS_MAX_DOMAINS);
         s->domains[s->domain_count++] = value;
@@ -83,6 +85,9 @@ static status parse(int argc, char **argv, settings *s) {
     TRY(cli_number("--heldout", cli_option(&argc, argv, "--heldout"), 0, 1, &s->corpus.heldout));
     TRY(cli_integer("--max-bytes", cli_option(&argc, argv, "--max-bytes"), 0, LLONG_MAX, &max_bytes));
     TRY(cli_integer("--seed", cli_option(&argc, argv, "--seed"), 0, LLONG_MAX, &seed));
+    if (argc > 2 && argv[2][0] != '-')
+        return fail_usage("data: expected only OUT, the folder to write, found `%s` too; --domain %s%s names a text",
+                          argv[2], strchr(argv[2], '=') ? "" : "NAME=", argv[2]);
     TRY(cli_rest(argc, argv, 1, 1, usage));
     if (vocab && s->tokenizer) return fail_usage("--vocab and --tokenizer exclude each other");
     if (s->domain_count == 0) return fail_usage("--domain: expected at least one; usage: %s", usage);
@@ -186,4 +191,5 @@ static status run(int argc, char **argv) {
     return result;
 }
 
-const command command_data = {"data", "text files to token shards: clean, split, tokenize", help, run};
+const command command_data = {
+    .name = "data", .summary = "text files to token shards: clean, split, tokenize", .help = help, .run = run};

@@ -266,5 +266,9 @@ static status run(int argc, char **argv) {
     return s;
 }
 
-const command command_eval = {
-    .name = "eval", .summary = "bits per byte of held-out or any other text", .help = help, .run = run};
+const command command_eval = {.name = "eval",
+                              .summary = "bits per byte of held-out or any other text",
+                              .help = help,
+                              .run = run,
+                              .takes = KINDS_OF_MODEL,
+                              .takes_noun = "a model (an artifact, a checkpoint or a run folder)"};

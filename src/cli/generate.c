@@ -1,32 +1,85 @@
 #include "generate/generate.h"
 #include "base/progress.h"
 #include "cli/cli.h"
-#include "store/artifact.h"
+#include "cli/prompt.h"
 #include "store/open.h"
-#include "text/corpus.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+static const char usage[] = "moec generate MODEL [PROMPT] [options]";
+
 static const char help[] =
     "usage: moec generate MODEL [PROMPT] [options]\n"
     "\n"
-    "Continues PROMPT with a model: an artifact (FILE.moec), a run folder or a checkpoint. Text "
-    "goes to stdout as it is\n"
-    "made, the speed to stderr. Of a run or a checkpoint it uses the live or the averaged weights, "
-    "whichever the\n"
-    "training found better when it ended (the averaged ones where it has not), and says which.\n"
+    "Continues PROMPT with a model: an artifact (FILE.moec), a checkpoint or a run folder, of which the newest "
+    "checkpoint\n"
+    "is taken (not the run's artifact), with its live or its averaged weights, whichever the training found better "
+    "when it\n"
+    "ended (the averaged ones where it has not), and says which. The prompt and what follows go to stdout as they are "
+    "made,\n"
+    "the speed to stderr.\n"
     "\n"
-    "  --tokens N        at most so many new tokens (256)\n"
-    "  --temperature X   0: always the likeliest token (0.8)\n"
-    "  --top-k N         only the N likeliest tokens (0: all)\n"
-    "  --top-p X         only the likeliest tokens that together have probability X (0.95)\n"
-    "  --seed N          the same seed gives the same text (1)\n"
-    "  --live, --ema     the live weights, the averaged ones, whatever the training found\n"
+    "  --prompt-file FILE  the prompt; a PROMPT of - is read from stdin. The last line end of either is left out\n"
+    "  --no-echo           only what follows, without the prompt\n"
+    "  --tokens N          at most so many new tokens (256)\n"
+    "  -n N                so many texts, with the seeds S, S + 1, ..., each behind a line === seed S (1)\n"
+    "  --context N         of a longer prompt read only the last N tokens (all). A model knows contexts as long as "
+    "those\n"
+    "                      that it was trained on; what goes beyond is noted on stderr\n"
+    "  --temperature X     0: always the likeliest token (0.8)\n"
+    "  --top-k N           only the N likeliest tokens (0: all)\n"
+    "  --top-p X           only the likeliest tokens that together have probability X (0.95)\n"
+    "  --seed S            the same seed gives the same text (1)\n"
+    "  --live, --ema       the live weights, the averaged ones, whatever the training found\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (by default the fastest)\n"
     "\n"
-    "example: moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n";
+    "examples:\n"
+    "  moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n"
+    "  moec generate runs/demo --prompt-file README.md --context 256 --no-echo -n 3\n"
+    "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n";
+
+typedef struct request {
+    const kernels *k;
+    sampler s;
+    long long tokens, texts, context;
+    bool echo;
+    const char *which;                   /* weights of a run or a checkpoint */
+    const char *model, *argument, *file; /* the prompt's; or NULL */
+} request;
+
+static status parse_sampler(int *argc, char **argv, sampler *s) {
+    long long top_k = 0, seed = 1;
+    double temperature = 0.8, top_p = 0.95;
+    TRY(cli_number("--temperature", cli_option(argc, argv, "--temperature"), 0, 100, &temperature));
+    TRY(cli_integer("--top-k", cli_option(argc, argv, "--top-k"), 0, 1 << 20, &top_k));
+    TRY(cli_number("--top-p", cli_option(argc, argv, "--top-p"), 0, 1, &top_p));
+    TRY(cli_integer("--seed", cli_option(argc, argv, "--seed"), 0, INT64_MAX, &seed));
+    *s = (sampler){
+        .temperature = (float)temperature, .top_k = (int)top_k, .top_p = (float)top_p, .seed = (uint64_t)seed};
+    return STATUS_OK;
+}
+
+static status parse(int *argc, char **argv, request *q) {
+    *q = (request){.tokens = 256, .texts = 1};
+    TRY(cli_device(argc, argv, NULL, &q->k));
+    TRY(cli_weights(argc, argv, &q->which));
+    TRY(parse_sampler(argc, argv, &q->s));
+    q->file = cli_option(argc, argv, "--prompt-file");
+    q->echo = !cli_flag(argc, argv, "--no-echo");
+    TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 1, 1 << 20, &q->tokens));
+    TRY(cli_integer("--context", cli_option(argc, argv, "--context"), 1, 1 << 24, &q->context));
+    TRY(cli_integer("-n", cli_option(argc, argv, "-n"), 1, 1 << 20, &q->texts));
+    TRY(cli_rest(*argc, argv, 1, 2, usage));
+    q->model = argv[1];
+    q->argument = *argc > 2 ? argv[2] : NULL;
+    if (q->file && q->argument)
+        return fail_usage("generate: PROMPT and --prompt-file exclude each other, found `%.60s` and %s", q->argument,
+                          q->file);
+    return STATUS_OK;
+}
 
 /* *context, an int: errno of a write that failed. */
 static bool print_text(void *context, const char *text, size_t bytes) {
@@ -37,17 +90,58 @@ static bool print_text(void *context, const char *text, size_t bytes) {
     return false;
 }
 
-static status options(int *argc, char **argv, sampler *s, long long *tokens) {
-    long long top_k = 0, seed = 1;
-    double temperature = 0.8, top_p = 0.95;
-    TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 1, 1 << 20, tokens));
-    TRY(cli_number("--temperature", cli_option(argc, argv, "--temperature"), 0, 100, &temperature));
-    TRY(cli_integer("--top-k", cli_option(argc, argv, "--top-k"), 0, 1 << 20, &top_k));
-    TRY(cli_number("--top-p", cli_option(argc, argv, "--top-p"), 0, 1, &top_p));
-    TRY(cli_integer("--seed", cli_option(argc, argv, "--seed"), 0, INT64_MAX, &seed));
-    *s = (sampler){
-        .temperature = (float)temperature, .top_k = (int)top_k, .top_p = (float)top_p, .seed = (uint64_t)seed};
-    return STATUS_OK;
+/* What the model was trained on, and what it is asked for. */
+static void note_context(const prompt_report *r, int64_t context, int64_t trained) {
+    if (r->read < r->tokens)
+        fprintf(stderr,
+                "the prompt has %" PRId64 " tokens; only the last %" PRId64 " are read (--context %" PRId64 ")\n",
+                r->tokens, r->read, context);
+    if (r->read > trained)
+        fprintf(stderr,
+                "note: the prompt has %" PRId64 " tokens, and the model was trained on sequences of %" PRId64
+                ": what follows may be poor; --context %" PRId64 " reads only the prompt's end\n",
+                r->read, trained, trained);
+}
+
+static void print_speed(const prompt_report *r, const generate_result *g, int64_t trained) {
+    int64_t beyond = r->read < trained ? r->read + g->new_tokens - trained : 0;
+    fprintf(stderr, "%" PRId64 " prompt tokens in %.2f s, %" PRId64 " new tokens at %.1f tokens/s", r->read, r->seconds,
+            g->new_tokens, g->seconds > 0 ? (double)g->new_tokens / g->seconds : 0);
+    if (beyond > 0)
+        fprintf(stderr, ", the last %" PRId64 " beyond the %" PRId64 " tokens of a sequence in training", beyond,
+                trained);
+    fputc('\n', stderr);
+}
+
+/* One text behind the prompt, and the line end behind it. */
+static status print_one(const request *q, generation *g, const prompt *p, sampler s, int64_t trained) {
+    int error = 0;
+    generate_result result = {0};
+    prompt_report report = generation_prompt(g);
+    status outcome = STATUS_OK;
+    if (q->texts > 1) printf("=== seed %" PRIu64 "\n", s.seed);
+    if (print_text(&error, p->text, q->echo ? p->bytes : 0))
+        outcome = generation_continue(g, &s, print_text, &error, &result);
+    if (!error) print_text(&error, "\n", 1);
+    if (error) return fail("stdout: cannot write: %s", strerror(error));
+    if (outcome == STATUS_OK) print_speed(&report, &result, trained);
+    return outcome;
+}
+
+static status print_texts(const request *q, pass *p, const tokenizer *tok, const prompt *text, int64_t trained) {
+    generation *g;
+    const prompt_options options = {.context = q->context, .show_progress = true};
+    TRY(generation_open(&g, p, tok, text->text, text->bytes, &options, q->tokens));
+    prompt_report report = generation_prompt(g);
+    note_context(&report, q->context, trained);
+    status s = generation_read(g);
+    for (long long i = 0; i < q->texts && s == STATUS_OK; i++) {
+        sampler one = q->s;
+        one.seed += (uint64_t)i;
+        s = print_one(q, g, text, one, trained);
+    }
+    generation_close(g);
+    return s;
 }
 
 static void say_weights(const checkpoint *saved, const char *which) {
@@ -57,46 +151,45 @@ static void say_weights(const checkpoint *saved, const char *which) {
     free(note);
 }
 
-static status run(int argc, char **argv) {
-    sampler s;
-    long long tokens = 256;
-    const kernels *k;
-    model *m;
-    pass *p = NULL;
-    tokenizer *tok;
-    generate_result result;
+static status open_asked(const request *q, model **m, tokenizer **tok, int *trained) {
     checkpoint *saved;
-    const char *which;
-    TRY(cli_device(&argc, argv, NULL, &k));
-    TRY(cli_weights(&argc, argv, &which));
-    TRY(options(&argc, argv, &s, &tokens));
-    TRY(cli_rest(argc, argv, 1, 2, "moec generate MODEL [PROMPT] [options]"));
-    const char *prompt = argc > 2 ? argv[2] : "";
-    size_t valid = utf8_valid_prefix(prompt, strlen(prompt));
-    if (valid < strlen(prompt))
-        return fail_usage("PROMPT: expected UTF-8 text, found the byte 0x%02X at byte offset %zu",
-                          (unsigned char)prompt[valid], valid);
-    TRY(cli_hold(&saved, argv[1], which));
-    status outcome = open_model(saved ? saved->path : argv[1], k, which, MODEL_RUN, &m, &tok, NULL);
-    if (outcome == STATUS_OK) say_weights(saved, which);
+    TRY(cli_hold(&saved, q->model, q->which));
+    status s = open_model(saved ? saved->path : q->model, q->k, q->which, MODEL_RUN, m, tok, trained);
+    if (s == STATUS_OK) say_weights(saved, q->which);
     checkpoint_close(saved);
-    TRY(outcome);
+    return s;
+}
+
+static status run_model(const request *q, const prompt *text) {
+    model *m;
+    tokenizer *tok;
+    pass *p = NULL;
+    int trained;
+    TRY(open_asked(q, &m, &tok, &trained));
     interrupt_catch();
-    int error = 0;
-    outcome = pass_create(&p, m);
-    if (outcome == STATUS_OK && print_text(&error, prompt, strlen(prompt)))
-        outcome = generate(p, tok, prompt, &s, tokens, print_text, &error, &result);
-    if (!error) print_text(&error, "\n", 1);
-    if (error) outcome = fail("stdout: cannot write: %s", strerror(error));
-    if (outcome == STATUS_OK)
-        fprintf(stderr, "%lld prompt tokens in %.2f s, %lld new tokens at %.1f tokens/s\n",
-                (long long)result.prompt_tokens, result.prompt_seconds, (long long)result.new_tokens,
-                result.seconds > 0 ? (double)result.new_tokens / result.seconds : 0);
+    status s = pass_create(&p, m);
+    if (s == STATUS_OK) s = print_texts(q, p, tok, text, trained);
     pass_destroy(p);
     model_destroy(m);
     tokenizer_close(tok);
-    return outcome;
+    return s;
+}
+
+static status run(int argc, char **argv) {
+    request q;
+    prompt text;
+    TRY(parse(&argc, argv, &q));
+    TRY(prompt_read(&text, q.argument, q.file));
+    status s = run_model(&q, &text);
+    prompt_free(&text);
+    return s;
 }
 
 const command command_generate = {
-    .name = "generate", .summary = "continue a prompt with an artifact or a checkpoint", .help = help, .run = run};
+    .name = "generate",
+    .summary = "continue a prompt with an artifact or a checkpoint",
+    .help = help,
+    .run = run,
+    .takes = KINDS_OF_MODEL,
+    .takes_noun = "a model (an artifact, a checkpoint or a run folder)",
+};

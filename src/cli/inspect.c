@@ -142,4 +142,6 @@ static status run(int argc, char **argv) {
 const command command_inspect = {.name = "inspect",
                                  .summary = "parameters, forward path and size of a preset, checkpoint or artifact",
                                  .help = help,
-                                 .run = run};
+                                 .run = run,
+                                 .takes = KIND_PRESET | KINDS_OF_MODEL,
+                                 .takes_noun = "a preset, a run folder, a checkpoint or an artifact"};

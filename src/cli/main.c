@@ -20,8 +20,8 @@ static void print_overview(FILE *out) {
           "usage: moec COMMAND [arguments]\n\n",
           out);
     for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\nmoec COMMAND --help tells more, moec --version what this machine runs.\n"
-          "example: moec train configs/demo.yaml run=runs/mine\n",
+    fputs("\nmoec help COMMAND tells more, with examples; moec --version what this machine runs.\n"
+          "example: moec inspect configs/demo.yaml\n",
           out);
 }
 
@@ -56,7 +56,19 @@ static status run_command(const command *c, int argc, char **argv) {
             return STATUS_OK;
         }
     TRY(kernels_check());
-    return c->run(argc, argv);
+    return cli_run(c, argc, argv);
+}
+
+/* moec help [COMMAND] */
+static status print_help(int argc, char **argv) {
+    if (argc > 2) return fail_usage("help: expected at most one command, found `%.60s` too", argv[2]);
+    const command *c = argc > 1 ? find_command(argv[1]) : NULL;
+    if (argc > 1 && !c) return unknown_command(argv[1]);
+    if (c)
+        fputs(c->help, stdout);
+    else
+        print_overview(stdout);
+    return STATUS_OK;
 }
 
 static status dispatch(int argc, char **argv) {
@@ -64,7 +76,8 @@ static status dispatch(int argc, char **argv) {
         print_overview(stdout);
         return STATUS_OK;
     }
-    if (strcmp(argv[1], "--version") == 0) return print_version();
+    if (strcmp(argv[1], "help") == 0) return print_help(argc - 1, argv + 1);
+    if (is_one_of(argv[1], "--version", "version")) return print_version();
     if (argv[1][0] == '-') return fail_usage("unknown option %.60s; moec --help lists what there is", argv[1]);
     const command *c = find_command(argv[1]);
     return c ? run_command(c, argc - 1, argv + 1) : unknown_command(argv[1]);

@@ -77,6 +77,9 @@ static status parse(int *argc, char **argv, request *q) {
     const bool fit = cli_flag(argc, argv, "--fit"), rounding = cli_flag(argc, argv, "--round");
     TRY(cli_weights(argc, argv, &q->which));
     TRY(cli_device(argc, argv, NULL, &q->k));
+    if (*argc > 2 && argv[2][0] != '-')
+        return fail_usage("pack: expected only the run, found `%s` too; -o %s says where the artifact goes", argv[2],
+                          argv[2]);
     TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
     TRY(read_run(q, argv[1]));
     long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits, bytes = q->run.pack.budget_bytes;
@@ -216,5 +219,9 @@ static status run(int argc, char **argv) {
     return s;
 }
 
-const command command_pack = {
-    .name = "pack", .summary = "quantise and code a model into one small file", .help = help, .run = run};
+const command command_pack = {.name = "pack",
+                              .summary = "quantise and code a model into one small file",
+                              .help = help,
+                              .run = run,
+                              .takes = KIND_RUN | KIND_CHECKPOINT,
+                              .takes_noun = "a run folder or a checkpoint"};

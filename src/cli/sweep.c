@@ -34,7 +34,7 @@ static const char help[] =
     "  --list       only show the runs, their parameters and how far they are\n"
     "  --report     only write the table and the plots anew\n"
     "\n"
-    "example: moec sweep configs/sweeps/routing.yaml\n";
+    "example: moec sweep configs/sweeps/b-loops-steps.yaml\n";
 
 /* runs/sweeps/NAME for .../NAME.yaml */
 static char *default_out(const char *path) {
@@ -60,6 +60,9 @@ static status run(int argc, char **argv) {
     const char *folder = cli_option(&argc, argv, "--out");
     bool list = cli_flag(&argc, argv, "--list"), report = cli_flag(&argc, argv, "--report");
     if (list && report) return fail_usage("--list and --report exclude each other");
+    if (argc > 2 && strchr(argv[2], '='))
+        return fail_usage("sweep: expected only FILE, found `%s` too; keys for every run stand there under common:",
+                          argv[2]);
     TRY(cli_rest(argc, argv, 1, 1, "moec sweep FILE [--out DIR] [--list | --report]"));
     char *out = folder ? xstrdup(folder) : default_out(argv[1]);
     sweep s;
@@ -71,5 +74,9 @@ static status run(int argc, char **argv) {
     return result;
 }
 
-const command command_sweep = {
-    .name = "sweep", .summary = "train and compare configurations x seeds", .help = help, .run = run};
+const command command_sweep = {.name = "sweep",
+                               .summary = "train and compare configurations x seeds",
+                               .help = help,
+                               .run = run,
+                               .takes = KIND_PRESET,
+                               .takes_noun = "a sweep (a YAML file as those in configs/sweeps)"};

@@ -26,9 +26,10 @@ static const char help[] =
     "the\n"
     "step, saves and exits with 130; a run that was killed is resumed from its last checkpoint.\n"
     "\n"
-    "examples:\n"
-    "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03\n"
-    "  moec train configs/demo.yaml run=runs/mine steps=500 matrix_lr=0.03 --resume\n";
+    "examples (the text is moec's own):\n"
+    "  moec data data/own --domain code=src --vocab 2048\n"
+    "  moec train configs/demo.yaml data=data/own run=runs/own steps=200 matrix_lr=0.03\n"
+    "  moec train configs/demo.yaml data=data/own run=runs/own steps=300 matrix_lr=0.03 --resume\n";
 
 static void print_summary(const run_config *c, const train_result *r) {
     printf("trained %" PRId64 " steps, %.2f M tokens in %.0f s (%.0f tokens/s)", r->state.step,
@@ -65,4 +66,9 @@ static status run(int argc, char **argv) {
     return result;
 }
 
-const command command_train = {.name = "train", .summary = "train a model from a preset", .help = help, .run = run};
+const command command_train = {.name = "train",
+                               .summary = "train a model from a preset",
+                               .help = help,
+                               .run = run,
+                               .takes = KIND_PRESET | KIND_RUN,
+                               .takes_noun = "a preset (a YAML file as those in configs/)"};

@@ -126,6 +126,8 @@ static status override_key(const config_schema *s, void *c, const char *where, c
 
 status config_apply_override(const config_schema *s, void *c, const char *override, int *texts, int number) {
     const char *equals = strchr(override, '=');
+    if (!equals && schema_find(s, override) >= 0)
+        return fail_usage("override %.60s: expected key=value, with nothing between: %.60s=VALUE", override, override);
     if (!equals || equals == override) return fail_usage("override %.60s: expected key=value", override);
     char *where = xasprintf("override %.80s", override), *key = xstrdup(override);
     key[equals - override] = '\0';

@@ -3,18 +3,112 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct generation {
+enum { CHUNK = 256 }; /* tokens of a prompt at a time: wide enough for products, short enough for Ctrl-C */
+
+struct generation {
     pass *p;
     const tokenizer *tok;
-    int32_t *ids; /* BOS, prompt, new tokens */
-    int64_t count;
-    detokenizer decoder;
-    generate_sink sink;
-    void *context;
-} generation;
+    int vocab; /* ids below it are drawn */
+    int32_t *ids;
+    int64_t max_tokens;
+    int64_t chunk;
+    bool show_progress;
+    prompt_report prompt; /* ids has prompt.read tokens */
+    bool read;            /* by the model */
+    kv_cache *cache;      /* marked behind the prompt */
+    float *logits;        /* [2 × the model's vocabulary]: of the last token; of the prompt's last one */
+};
+
+/* ---- the prompt ---- */
+
+/* BOS, where there is one or nothing else, and the prompt's tokens, or the last of them. */
+static status take_prompt(generation *g, const char *prompt, size_t bytes, int64_t context) {
+    int32_t *ids;
+    size_t count;
+    TRY(tokenizer_encode(g->tok, prompt, bytes, &ids, &count));
+    int32_t bos = tokenizer_bos(g->tok);
+    int64_t begin = bos >= 0 || count == 0, kept = (int64_t)count;
+    g->prompt.tokens = begin + (int64_t)count;
+    if (context > 0 && kept > context - begin) kept = context - begin;
+    g->ids = xmalloc((size_t)(begin + kept) * sizeof *g->ids);
+    if (begin) g->ids[0] = bos >= 0 ? bos : 0;
+    memcpy(g->ids + begin, ids + (int64_t)count - kept, (size_t)kept * sizeof *ids);
+    g->prompt.read = begin + kept;
+    free(ids);
+    return STATUS_OK;
+}
+
+static status interrupted(const generation *g, int64_t at) {
+    (void)fail("interrupted: %lld of the prompt's %lld tokens were read", (long long)at, (long long)g->prompt.read);
+    return STATUS_INTERRUPTED;
+}
+
+static status read_prompt(generation *g) {
+    progress shown = progress_start("reading the prompt");
+    status s = STATUS_OK;
+    for (int64_t at = 0; at < g->prompt.read && s == STATUS_OK; at += g->chunk) {
+        int64_t left = g->prompt.read - at, count = left < g->chunk ? left : g->chunk;
+        char detail[64];
+        snprintf(detail, sizeof detail, "%lld of %lld tokens", (long long)at, (long long)g->prompt.read);
+        if (g->show_progress) progress_show(&shown, (double)at / (double)g->prompt.read, detail);
+        s = interrupt_requested() ? interrupted(g, at) : pass_decode(g->p, g->cache, g->ids + at, count, g->logits);
+    }
+    progress_clear(&shown);
+    g->prompt.seconds = clock_seconds() - shown.started;
+    return s;
+}
+
+status generation_read(generation *g) {
+    size_t vocab = (size_t)pass_model(g->p)->config.vocab_size;
+    if (g->read) return STATUS_OK;
+    TRY(read_prompt(g));
+    kv_cache_mark(g->cache);
+    memcpy(g->logits + vocab, g->logits, vocab * sizeof *g->logits);
+    g->read = true;
+    return STATUS_OK;
+}
+
+static status prepare(generation *g, const char *prompt, size_t bytes, int64_t context) {
+    model *m = pass_model(g->p);
+    int vocab = m->config.vocab_size, pieces = tokenizer_vocab_size(g->tok);
+    /* A model's vocabulary may be padded beyond the tokenizer's: what has no piece is never drawn. */
+    g->vocab = pieces < vocab ? pieces : vocab;
+    TRY(take_prompt(g, prompt, bytes, context));
+    g->logits = xmalloc(2 * (size_t)vocab * sizeof *g->logits);
+    return kv_cache_create(&g->cache, m, 1, g->prompt.read + g->max_tokens);
+}
+
+status generation_open(generation **out, pass *p, const tokenizer *tok, const char *prompt, size_t bytes,
+                       const prompt_options *o, int64_t max_tokens) {
+    generation *g = xcalloc(1, sizeof *g);
+    *g = (generation){.p = p, .tok = tok, .max_tokens = max_tokens};
+    g->chunk = o->chunk > 0 ? o->chunk : CHUNK;
+    g->show_progress = o->show_progress;
+    status s = prepare(g, prompt, bytes, o->context);
+    if (s == STATUS_OK)
+        *out = g;
+    else
+        generation_close(g);
+    return s;
+}
+
+void generation_close(generation *g) {
+    if (!g) return;
+    kv_cache_destroy(g->cache);
+    free(g->logits);
+    free(g->ids);
+    free(g);
+}
+
+prompt_report generation_prompt(const generation *g) {
+    return g->prompt;
+}
+
+/* ---- what follows ---- */
 
 static bool all_finite(const float *values, int count) {
     for (int i = 0; i < count; i++)
@@ -23,64 +117,57 @@ static bool all_finite(const float *values, int count) {
 }
 
 /* Hand over what became readable with this token. */
-static bool show(generation *g, int32_t id) {
+static bool show(detokenizer *d, int32_t id, generate_sink sink, void *context) {
     size_t bytes;
-    const char *text = detokenizer_feed(&g->decoder, id, &bytes);
-    return bytes == 0 || g->sink(g->context, text, bytes);
+    const char *text = detokenizer_feed(d, id, &bytes);
+    return bytes == 0 || sink(context, text, bytes);
 }
 
-static status continue_text(generation *g, kv_cache *cache, float *logits, const sampler *s, int64_t max_tokens,
+static void go_back(generation *g) {
+    size_t vocab = (size_t)pass_model(g->p)->config.vocab_size;
+    kv_cache_rewind(g->cache);
+    memcpy(g->logits, g->logits + vocab, vocab * sizeof *g->logits);
+}
+
+static status continue_text(generation *g, detokenizer *d, const sampler *s, generate_sink sink, void *context,
                             generate_result *result) {
     rng r = rng_seed(s->seed);
-    /* A model's vocabulary may be padded beyond the tokenizer's: what has no piece is never drawn. */
-    int vocab = pass_model(g->p)->config.vocab_size, pieces = tokenizer_vocab_size(g->tok);
-    if (pieces < vocab) vocab = pieces;
     bool go_on = true;
-    double started = clock_seconds();
-    TRY(pass_decode(g->p, cache, g->ids, g->count, logits));
-    result->prompt_seconds = clock_seconds() - started;
-    started = clock_seconds();
-    for (int64_t i = 0; i < max_tokens && go_on && !interrupt_requested(); i++) {
-        if (!all_finite(logits, vocab))
-            return fail("the model's logits at token %lld are not finite", (long long)g->count);
-        int32_t next = sample(s, logits, vocab, &r);
+    for (int64_t i = 0; i < g->max_tokens && go_on && !interrupt_requested(); i++) {
+        if (!all_finite(g->logits, g->vocab))
+            return fail("the model's logits at token %lld are not finite", (long long)(g->prompt.read + i));
+        int32_t next = sample(s, g->logits, g->vocab, &r);
         if (tokenizer_is_end(g->tok, next)) break;
-        g->ids[g->count++] = next;
         result->new_tokens++;
-        go_on = show(g, next);
-        if (i + 1 < max_tokens) TRY(pass_decode(g->p, cache, &next, 1, logits));
+        go_on = show(d, next, sink, context);
+        if (i + 1 < g->max_tokens) TRY(pass_decode(g->p, g->cache, &next, 1, g->logits));
     }
-    result->seconds = clock_seconds() - started;
     return interrupt_requested() ? STATUS_INTERRUPTED : STATUS_OK;
+}
+
+status generation_continue(generation *g, const sampler *s, generate_sink sink, void *context,
+                           generate_result *result) {
+    *result = (generate_result){0};
+    TRY(generation_read(g));
+    double started = clock_seconds();
+    go_back(g);
+    detokenizer d = detokenizer_start(g->tok);
+    for (int64_t i = 0; i < g->prompt.read; i++) { /* the prompt's text is known; what follows depends on it */
+        size_t bytes;
+        detokenizer_feed(&d, g->ids[i], &bytes);
+    }
+    status outcome = continue_text(g, &d, s, sink, context, result);
+    detokenizer_free(&d);
+    result->seconds = clock_seconds() - started;
+    return outcome;
 }
 
 status generate(pass *p, const tokenizer *tok, const char *prompt, const sampler *s, int64_t max_tokens,
                 generate_sink sink, void *context, generate_result *result) {
-    int32_t *prompt_ids;
-    size_t prompt_count;
+    generation *g;
     *result = (generate_result){0};
-    TRY(tokenizer_encode(tok, prompt, strlen(prompt), &prompt_ids, &prompt_count));
-    generation g = {.p = p, .tok = tok, .sink = sink, .context = context};
-    int64_t capacity = (int64_t)prompt_count + 1 + max_tokens;
-    g.ids = xmalloc((size_t)capacity * sizeof *g.ids);
-    if (tokenizer_bos(tok) >= 0 || prompt_count == 0)
-        g.ids[g.count++] = tokenizer_bos(tok) >= 0 ? tokenizer_bos(tok) : 0;
-    memcpy(g.ids + g.count, prompt_ids, prompt_count * sizeof *prompt_ids);
-    free(prompt_ids);
-    g.count += (int64_t)prompt_count;
-    result->prompt_tokens = g.count;
-    float *logits = xmalloc((size_t)pass_model(p)->config.vocab_size * sizeof *logits);
-    kv_cache *cache = NULL;
-    g.decoder = detokenizer_start(tok);
-    for (int64_t i = 0; i < g.count; i++) { /* the prompt's text is known; what follows depends on it */
-        size_t bytes;
-        detokenizer_feed(&g.decoder, g.ids[i], &bytes);
-    }
-    status outcome = kv_cache_create(&cache, pass_model(p), 1, capacity);
-    if (outcome == STATUS_OK) outcome = continue_text(&g, cache, logits, s, max_tokens, result);
-    detokenizer_free(&g.decoder);
-    kv_cache_destroy(cache);
-    free(logits);
-    free(g.ids);
+    TRY(generation_open(&g, p, tok, prompt, strlen(prompt), &(prompt_options){0}, max_tokens));
+    status outcome = generation_continue(g, s, sink, context, result);
+    generation_close(g);
     return outcome;
 }

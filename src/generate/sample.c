@@ -4,15 +4,55 @@
 #include <stdlib.h>
 
 typedef struct candidate {
-    float logit;
+    float logit, weight;
     int32_t id;
 } candidate;
 
-/* Largest logit first; equal ones by id, so that the order is the same everywhere. */
-static int by_logit(const void *a, const void *b) {
-    const candidate *x = a, *y = b;
-    if (x->logit != y->logit) return x->logit < y->logit ? 1 : -1;
-    return (x->id > y->id) - (x->id < y->id);
+/* Largest logit first; equal ones by id, so that the order is the same everywhere and no two are equal. */
+static bool before(const candidate *a, const candidate *b) {
+    return a->logit != b->logit ? a->logit > b->logit : a->id < b->id;
+}
+
+static void swap(candidate *a, candidate *b) {
+    candidate c = *a;
+    *a = *b;
+    *b = c;
+}
+
+/* Puts what comes before c[pivot] in front of it and everything else behind; returns its new place. */
+static int partition(candidate *c, int count, int pivot, double *mass_before) {
+    int at = 0;
+    *mass_before = 0;
+    swap(&c[pivot], &c[count - 1]);
+    for (int i = 0; i < count - 1; i++)
+        if (before(&c[i], &c[count - 1])) {
+            *mass_before += c[i].weight;
+            swap(&c[i], &c[at++]);
+        }
+    swap(&c[at], &c[count - 1]);
+    return at;
+}
+
+/* The least n ≥ 1 for which the n candidates that come first weigh `mass` together, in time proportional to their number
+ * (quickselect, Hoare 1961). They are c[0 .. n) then, the last of them at c[n − 1], without order otherwise. The pivots are
+ * pseudo-random, so that no logits make it slow. */
+static int first_of_mass(candidate *c, int count, double mass) {
+    int low = 0, high = count; /* c[low .. high) is still to be divided */
+    uint32_t random = 1;
+    while (high - low > 1) {
+        double left;
+        random = random * 1664525 + 1013904223;
+        int at = low + partition(c + low, high - low, (int)((uint64_t)random * (uint32_t)(high - low) >> 32), &left);
+        if (left >= mass && at > low) {
+            high = at;
+        } else if (left + c[at].weight >= mass) {
+            return at + 1;
+        } else {
+            mass -= left + c[at].weight;
+            low = at + 1;
+        }
+    }
+    return low < high ? low + 1 : low; /* the latter where rounding kept the sum under `mass` */
 }
 
 static int32_t likeliest(const float *logits, int vocab_size) {
@@ -22,33 +62,33 @@ static int32_t likeliest(const float *logits, int vocab_size) {
     return best;
 }
 
-/* How many of the sorted candidates stay: top_k of them, and of those the fewest whose probabilities reach top_p. Turns
- * logits into weights exp((logit − largest) / temperature) and returns their sum over what stays. */
-static double keep(const sampler *s, candidate *c, int vocab_size, int *kept) {
-    int count = s->top_k > 0 && s->top_k < vocab_size ? s->top_k : vocab_size;
-    float largest = c[0].logit;
-    double sum = 0, reached = 0;
-    for (int i = 0; i < count; i++) {
-        c[i].logit = expf((c[i].logit - largest) / s->temperature);
-        sum += c[i].logit;
-    }
-    for (*kept = 0; *kept < count; (*kept)++) {
-        if (*kept > 0 && reached >= s->top_p * sum) break;
-        reached += c[*kept].logit;
-    }
-    return reached;
+/* weight = exp((logit − largest) / temperature); returns their sum. */
+static double weigh(candidate *c, int count, float largest, float temperature) {
+    double sum = 0;
+    for (int i = 0; i < count; i++) sum += c[i].weight = expf((c[i].logit - largest) / temperature);
+    return sum;
+}
+
+/* How many candidates stay, the first ones: top_k of them, and of those the fewest whose probabilities reach top_p. Returns
+ * what they weigh together. */
+static double keep(const sampler *s, candidate *c, int *count, float largest) {
+    if (s->top_k > 0 && s->top_k < *count) *count = first_of_mass(c, *count, s->top_k); /* each weighs 1 */
+    double sum = weigh(c, *count, largest, s->temperature);
+    if (s->top_p >= 1) return sum;
+    *count = first_of_mass(c, *count, s->top_p * sum);
+    sum = 0;
+    for (int i = 0; i < *count; i++) sum += c[i].weight;
+    return sum;
 }
 
 int32_t sample(const sampler *s, const float *logits, int vocab_size, rng *r) {
-    if (s->temperature <= 0) return likeliest(logits, vocab_size);
+    int32_t best = likeliest(logits, vocab_size);
+    if (s->temperature <= 0) return best;
     candidate *c = xmalloc((size_t)vocab_size * sizeof *c);
-    for (int32_t i = 0; i < vocab_size; i++) c[i] = (candidate){.logit = logits[i], .id = i};
-    qsort(c, (size_t)vocab_size, sizeof *c, by_logit);
-    int kept;
-    double draw = rng_uniform(r) * keep(s, c, vocab_size, &kept);
-    int at = 0;
-    while (at + 1 < kept && (draw -= c[at].logit) >= 0) at++;
-    int32_t id = c[at].id;
+    for (int32_t i = 0; i < vocab_size; i++) c[i] = (candidate){.logit = logits[i], .weight = 1, .id = i};
+    int count = vocab_size;
+    double sum = keep(s, c, &count, logits[best]);
+    int32_t id = c[first_of_mass(c, count, rng_uniform(r) * sum) - 1].id;
     free(c);
     return id;
 }

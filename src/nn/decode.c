@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What is not rows of keys and values has a second half that kv_cache_mark fills: lengths and stem.previous are [2B], a carry
+ * is [2B, width]. */
 struct kv_cache {
     const model *m;
     int64_t batch, capacity;
-    int64_t *lengths; /* [batch] */
-    int count;        /* passes of the forward path */
+    int64_t *lengths;
+    int count; /* passes of the forward path */
     pass_cache *passes;
     stem_cache stem;
 };
@@ -21,21 +23,21 @@ static status create_pass(pass_cache *p, const kv_cache *c, const block *b) {
     p->attention.lengths = c->lengths;
     TRY(k->alloc(&p->attention.k, bytes));
     TRY(k->alloc(&p->attention.v, bytes));
-    if (b->plan.smear_width > 0) TRY(k->alloc(&p->carry, (size_t)(c->batch * b->plan.smear_width) * act));
+    if (b->plan.smear_width > 0) TRY(k->alloc(&p->carry, (size_t)(2 * c->batch * b->plan.smear_width) * act));
     return STATUS_OK;
 }
 
 static status create_stem(kv_cache *c) {
-    c->stem.previous = xcalloc((size_t)c->batch, sizeof *c->stem.previous);
+    c->stem.previous = xcalloc((size_t)(2 * c->batch), sizeof *c->stem.previous);
     if (!c->m->config.stem.smear) return STATUS_OK;
-    return c->m->k->alloc(&c->stem.carry, (size_t)(c->batch * c->m->config.model_dim) * dtype_bytes(c->m->k->act));
+    return c->m->k->alloc(&c->stem.carry, (size_t)(2 * c->batch * c->m->config.model_dim) * dtype_bytes(c->m->k->act));
 }
 
 status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t capacity) {
     const forward_path *path = &m->parts->path;
     kv_cache *c = xcalloc(1, sizeof *c);
     *c = (kv_cache){.m = m, .batch = batch, .capacity = capacity, .count = path->length};
-    c->lengths = xcalloc((size_t)batch, sizeof *c->lengths);
+    c->lengths = xcalloc((size_t)(2 * batch), sizeof *c->lengths);
     c->passes = xcalloc((size_t)path->length, sizeof *c->passes);
     status s = create_stem(c);
     for (int i = 0; i < c->count && s == STATUS_OK; i++)
@@ -79,6 +81,31 @@ void kv_cache_reset(kv_cache *c, int64_t sequence) {
     clear_carry(c, c->stem.carry, c->m->config.model_dim, sequence);
     for (int i = 0; i < c->count; i++)
         clear_carry(c, c->passes[i].carry, s->blocks[s->path.layer[i]].plan.smear_width, sequence);
+}
+
+static void copy_half(const kv_cache *c, void *carry, int64_t width, bool back) {
+    size_t half = (size_t)(c->batch * width) * dtype_bytes(c->m->k->act);
+    char *now = carry, *marked = now + half;
+    if (carry) c->m->k->copy(back ? now : marked, back ? marked : now, half);
+}
+
+/* Between what is now and what is marked. */
+static void copy_halves(kv_cache *c, bool back) {
+    const model_parts *s = c->m->parts;
+    int64_t to = back ? 0 : c->batch, from = back ? c->batch : 0;
+    memcpy(c->lengths + to, c->lengths + from, (size_t)c->batch * sizeof *c->lengths);
+    memcpy(c->stem.previous + to, c->stem.previous + from, (size_t)c->batch * sizeof *c->stem.previous);
+    copy_half(c, c->stem.carry, c->m->config.model_dim, back);
+    for (int i = 0; i < c->count; i++)
+        copy_half(c, c->passes[i].carry, s->blocks[s->path.layer[i]].plan.smear_width, back);
+}
+
+void kv_cache_mark(kv_cache *c) {
+    copy_halves(c, false);
+}
+
+void kv_cache_rewind(kv_cache *c) {
+    copy_halves(c, true);
 }
 
 /* ---- decoding ---- */

@@ -79,6 +79,9 @@ status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t ca
 void kv_cache_destroy(kv_cache *c);
 int64_t kv_cache_length(const kv_cache *c, int64_t sequence);
 void kv_cache_reset(kv_cache *c, int64_t sequence);
+/* Remember where all sequences stand, and go back there; rewind needs an earlier mark. */
+void kv_cache_mark(kv_cache *c);
+void kv_cache_rewind(kv_cache *c);
 /* Append ids [B, count], `count` to each sequence, and return the logits of the last ones, host [B, V]. */
 status pass_decode(pass *p, kv_cache *c, const int32_t *ids, int64_t count, float *logits);
 

@@ -16,7 +16,8 @@ struct pass {
 
     /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router) */
     double *sums, *host_sums;
-    int64_t sum_count, *sum_of; /* [path.length] */
+    int64_t sum_count, *sum_of; /* [entries] */
+    int entries;                /* the path's length when they were laid out */
     int64_t batches;            /* since pass_clear */
     bool counts;                /* this pass adds to them */
     bool recompute;             /* blocks are run again in backward */

@@ -27,6 +27,7 @@ status pass_lay_out_statistics(pass *p) {
     p->sum_of = xcalloc((size_t)s->path.length, sizeof *p->sum_of);
     p->routing = xcalloc((size_t)s->path.length, sizeof *p->routing);
     p->sum_count = LOSS_SUMS;
+    p->entries = s->path.length;
     for (int i = 0; i < s->path.length; i++) {
         const block *b = &s->blocks[s->path.layer[i]];
         p->sum_of[i] = has_router(b) ? p->sum_count : -1;
@@ -39,15 +40,17 @@ status pass_lay_out_statistics(pass *p) {
     return STATUS_OK;
 }
 
-/* An event may have changed the path since. */
+/* An event may have changed the path since: its length, and where on it the routers are. */
 static bool fits(const pass *p) {
     const model_parts *s = p->m->parts;
     int64_t expected = LOSS_SUMS;
+    if (p->entries != s->path.length || !p->sums) return false;
     for (int i = 0; i < s->path.length; i++) {
         const block *b = &s->blocks[s->path.layer[i]];
+        if (p->sum_of[i] != (has_router(b) ? expected : -1)) return false;
         if (has_router(b)) expected += ROUTING_SUMS(b->plan.mlp.experts);
     }
-    return expected == p->sum_count && p->sums;
+    return expected == p->sum_count;
 }
 
 void pass_clear(pass *p) {

@@ -3,12 +3,9 @@
 #include <math.h>
 
 double schedule_fraction(const train_config *c, int64_t step, double seconds) {
-    double fraction = 1;
-    if (c->max_seconds > 0)
-        fraction = seconds / c->max_seconds;
-    else if (c->steps > 0)
-        fraction = (double)step / (double)c->steps;
-    return fmin(fraction, 1);
+    double by_steps = c->steps > 0 ? (double)step / (double)c->steps : 0;
+    double by_clock = c->max_seconds > 0 ? seconds / c->max_seconds : 0;
+    return c->steps > 0 || c->max_seconds > 0 ? fmin(fmax(by_steps, by_clock), 1) : 1;
 }
 
 double schedule_warmdown(const optimizer_config *c, double fraction) {
@@ -21,7 +18,7 @@ double schedule_lr_factor(const train_config *t, const optimizer_config *o, doub
     double warmup = 1;
     if (o->warmup_frac > 0) {
         /* Where steps are counted the warm-up is taken at the end of the step, so that the first one moves too. */
-        double step = t->max_seconds > 0 || t->steps <= 0 ? 0 : 1 / (double)t->steps;
+        double step = t->steps <= 0 ? 0 : 1 / (double)t->steps;
         warmup = fmin((fraction + step) / o->warmup_frac, 1);
     }
     return fmin(warmup, schedule_warmdown(o, fraction));

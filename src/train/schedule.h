@@ -7,7 +7,8 @@
 #include "train/optimizer_config.h"
 #include "train/train_config.h"
 
-/* Fraction of the training that is done: seconds / max_seconds where that is set, else step / steps; at most 1. */
+/* Fraction of the training that is done: the larger of step / steps and seconds / max_seconds, of those that are set; at most
+ * 1. So the schedule ends with whichever comes first, and as long as the steps are ahead the clock changes nothing. */
 double schedule_fraction(const train_config *c, int64_t step, double seconds);
 /* The warm-down alone (#2102): 1, then max(1 − progress, min_lr) over the last warmdown_frac of the training. */
 double schedule_warmdown(const optimizer_config *c, double fraction);

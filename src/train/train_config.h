@@ -10,7 +10,7 @@ typedef struct train_config {
     int64_t seq;        /* tokens a sequence */
     int64_t accumulate; /* micro-batches a step */
     int64_t steps;      /* the schedule's length, 0: max_seconds alone decides */
-    double max_seconds; /* > 0: schedules run on wall-clock (training time only) and training stops there */
+    double max_seconds; /* > 0: of training; where steps come later, schedules run on the clock and end here */
     uint64_t seed;
     bool shuffle;
     char *device;              /* "cpu" */

@@ -107,7 +107,8 @@ refuses 2 "num_heads: expected a divisor of model_dim 65" train new model_dim=65
 refuses 2 "num_kv_heads: expected a divisor of num_heads 2, found 3" train new num_kv_heads=3
 refuses 2 "rope_dims: expected an even number" train new rope_dims=7
 refuses 1 "$work/nowhere/tokenizer.model: cannot open" train new data="$work/nowhere"
-refuses 2 "not YAML" "$moec" train "$artifact"
+refuses 2 "not YAML" "$moec" train README.md
+refuses 1 "$artifact: expected a preset" "$moec" train "$artifact"
 absent "$work/new"
 
 # ---- artifacts ----

@@ -58,6 +58,10 @@ refuses 2 "given twice" "$work/new" --domain c=src --domain c=tests
 refuses 2 "exclude each other" "$work/new" --domain c=src --vocab 500 --tokenizer t.model
 refuses 2 "--vocab" "$work/new" --domain c=src --vocab many
 refuses 2 "--vocab: expected an integer from 300 to 1048576" "$work/new" --domain c=src --vocab 299
+refuses 2 "--vocab: expected an integer from 300 to 1048576" "$work/new" --domain c=src --vocab 1048577
+expect 0 data --help # the same limits, and the tokenizer trains at both
+says out 'trained on the text, 300 to 1048576 (4096)'
+for vocab in 300 1048576; do expect 0 data "$work/limit-$vocab" --domain c=src/base --vocab $vocab; done
 refuses 2 "--heldout" "$work/new" --domain c=src --heldout 1.1
 printf '{"text": "a row that is long enough"}\n{"text": "one"} {"text": "two"}\n' >"$work/two.jsonl"
 refuses 1 "two.jsonl:2: expected one JSON object and nothing else" "$work/new" --domain "x=$work/two.jsonl"

@@ -3,7 +3,7 @@
 
 one_line() { [ "$(wc -l <"$work/err")" -eq 1 ] || complain "not one line: $(cat "$work/err")"; }
 
-for form in "" --help -h; do
+for form in "" --help -h help; do
     expect 0 $form
     for name in data train pack eval generate inspect verify bench sweep; do says out "  $name "; done
     says out "example: moec "
@@ -12,7 +12,18 @@ done
 for name in data train pack eval generate inspect verify bench sweep; do
     expect 0 "$name" --help
     says out "moec $name"
+    grep -q '^example' "$work/out" || complain "$name --help has no example"
+    cp "$work/out" "$work/long"
+    for form in "$name -h" "help $name"; do
+        expect 0 $form
+        cmp -s "$work/long" "$work/out" || complain "moec $form is not moec $name --help"
+    done
 done
+expect 2 help trian
+one_line
+says err "unknown command trian; the nearest is train"
+expect 2 help train pack
+one_line
 expect 0 --version
 for word in moec oneDNN kernels threads activations; do says out "$word "; done
 

@@ -1,7 +1,9 @@
 #include "test.h"
 
+#include "base/progress.h"
 #include "generate/generate.h"
 #include "text/tokenizer_kind.h"
+#include <signal.h>
 #include <stdio.h>
 
 /* A vocabulary of the 26 letters behind BOS; a model of 64 tokens has room for more. */
@@ -29,6 +31,23 @@ static tokenizer *make_tokenizer(void) {
     return t;
 }
 
+/* What is zero at the start would let nothing that came before matter. */
+static void disturb(model *m) {
+    rng r = rng_seed(9);
+    for (int i = 0; i < m->param_count; i++) {
+        tensor *t = &m->params[i]->value;
+        size_t count = (size_t)tensor_count(t);
+        float *values = xmalloc(count * sizeof *values), *noise = xmalloc(count * sizeof *noise);
+        tensor_read(m->k, t, values);
+        rng_normal(&r, noise, count, 0.3f);
+        for (size_t j = 0; j < count; j++) values[j] += noise[j];
+        tensor_write(m->k, t, values);
+        free(values);
+        free(noise);
+    }
+    assert_ok(model_refresh(m));
+}
+
 static int create(void **state) {
     model_config c = model_config_default();
     c.vocab_size = VOCABULARY;
@@ -37,13 +56,15 @@ static int create(void **state) {
     c.attention.heads = c.attention.kv_heads = 1;
     c.mlp.mult = 1;
     c.rotary.dims = 8;
-    c.stem.bigram_buckets = 0;
+    c.stem.bigram_buckets = 32;
+    c.stem.bigram_dim = 8;
     c.residual.parallel_start_layer = 0;
     c.loop.extra_passes = 0;
     model *m;
     pass *p;
     assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_VALUES));
     assert_ok(model_init(m, 3));
+    disturb(m);
     assert_ok(pass_create(&p, m));
     *state = p;
     return 0;
@@ -97,10 +118,96 @@ static void any_end_token_ends_the_text(void **state) {
     tokenizer_close(t);
 }
 
+static const char long_prompt[] = "thequickbrownfoxjumpsoverthelazydogandthelazydogsleepson";
+
+static void open_prompt(generation **g, pass *p, const tokenizer *tok, int64_t context, int64_t chunk) {
+    const prompt_options options = {.context = context, .chunk = chunk};
+    assert_ok(generation_open(g, p, tok, long_prompt, strlen(long_prompt), &options, 40));
+}
+
+static void text_of(generation *g, uint64_t seed, char text[512]) {
+    generate_result result;
+    const sampler warm = {.temperature = 1, .top_p = 1, .seed = seed};
+    memset(text, 0, 512);
+    assert_ok(generation_continue(g, &warm, collect, text, &result));
+    assert_int_equal(strlen(text), result.new_tokens);
+}
+
+static void what_is_read_in_chunks_is_read_as_a_whole(void **state) {
+    tokenizer *t = make_tokenizer();
+    char whole[512], chunked[512];
+    for (int64_t chunk = 1; chunk < 60; chunk += 7) {
+        generation *g;
+        open_prompt(&g, *state, t, 0, 1000);
+        text_of(g, 5, whole);
+        generation_close(g);
+        open_prompt(&g, *state, t, 0, chunk);
+        text_of(g, 5, chunked);
+        assert_int_equal(generation_prompt(g).read, 1 + strlen(long_prompt));
+        generation_close(g);
+        assert_string_equal(chunked, whole);
+    }
+    tokenizer_close(t);
+}
+
+/* Also the first text once more, after others: keys, values and what SmearGate carries are those behind the prompt. */
+static void each_text_begins_behind_the_prompt(void **state) {
+    tokenizer *t = make_tokenizer();
+    char alone[512], text[512];
+    generation *one, *many;
+    open_prompt(&many, *state, t, 0, 16);
+    for (uint64_t i = 0; i < 8; i++) {
+        open_prompt(&one, *state, t, 0, 16);
+        text_of(one, i % 4, alone);
+        generation_close(one);
+        text_of(many, i % 4, text);
+        assert_string_equal(text, alone);
+    }
+    generation_close(many);
+    tokenizer_close(t);
+}
+
+static void a_prompt_is_cut_from_the_front(void **state) {
+    tokenizer *t = make_tokenizer();
+    char cut[512], text[512];
+    generate_result result;
+    const sampler warm = {.temperature = 1, .top_p = 1, .seed = 2};
+    for (int64_t context = 1; context < 80; context += 13) {
+        const size_t all = strlen(long_prompt), kept = context - 1 < (int64_t)all ? (size_t)context - 1 : all;
+        generation *g;
+        open_prompt(&g, *state, t, context, 0);
+        assert_int_equal(generation_prompt(g).tokens, 1 + all);
+        assert_int_equal(generation_prompt(g).read, 1 + kept); /* BOS stays */
+        text_of(g, 2, cut);
+        generation_close(g);
+        memset(text, 0, sizeof text);
+        assert_ok(generate(*state, t, long_prompt + all - kept, &warm, 40, collect, text, &result));
+        assert_string_equal(cut, text);
+    }
+    tokenizer_close(t);
+}
+
+/* The last test: the flag stays. */
+static void an_interruption_ends_the_reading(void **state) {
+    tokenizer *t = make_tokenizer();
+    generation *g;
+    open_prompt(&g, *state, t, 0, 16);
+    interrupt_catch();
+    raise(SIGINT);
+    assert_int_equal(generation_read(g), STATUS_INTERRUPTED);
+    assert_string_equal(error_message(), "interrupted: 0 of the prompt's 57 tokens were read");
+    generation_close(g);
+    tokenizer_close(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_has_no_piece_is_never_drawn),
         cmocka_unit_test(any_end_token_ends_the_text),
+        cmocka_unit_test(what_is_read_in_chunks_is_read_as_a_whole),
+        cmocka_unit_test(each_text_begins_behind_the_prompt),
+        cmocka_unit_test(a_prompt_is_cut_from_the_front),
+        cmocka_unit_test(an_interruption_ends_the_reading),
     };
     return cmocka_run_group_tests(tests, create, destroy);
 }

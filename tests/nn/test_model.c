@@ -202,6 +202,38 @@ static void test_init_is_deterministic_and_orthogonal(void **state) {
     model_destroy(again);
 }
 
+static const pass_statistics *train_and_read(pass *p) {
+    int32_t ids[LENGTH];
+    make_ids(ids, 4);
+    const batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids};
+    model_zero_grad(pass_model(p));
+    pass_clear(p);
+    assert_int_equal(pass_train(p, &b, 1), STATUS_OK);
+    return pass_read(p);
+}
+
+/* A loop that makes the path longer without another router in it: layers 1 and 2 of five, the mixture in the last one. */
+static void test_looping_moves_the_routers(void **state) {
+    (void)state;
+    model *m = make(small());
+    bool layers[MODEL_MAX_LAYERS] = {[4] = true};
+    pass *p = make_pass(m);
+    assert_int_equal(train_and_read(p)->routed, 0);
+    assert_int_equal(model_set_looping(m, true), STATUS_OK);
+    assert_int_equal(train_and_read(p)->routed, 0);
+    assert_int_equal(model_set_looping(m, false), STATUS_OK);
+    assert_int_equal(model_upcycle(m, layers, 2, 1, 5, NULL, NULL), STATUS_OK);
+    for (int looping = 0; looping < 2; looping++) {
+        assert_int_equal(model_set_looping(m, looping), STATUS_OK);
+        const pass_statistics *s = train_and_read(p);
+        assert_int_equal(s->routed, 1);
+        assert_int_equal(s->routing[0].layer, 4);
+        assert_float_equal(s->routing[0].share[0] + s->routing[0].share[1], 1, 1e-6);
+    }
+    pass_destroy(p);
+    model_destroy(m);
+}
+
 /* w ← w − rate · gradient, all at once: values and gradients lie alike in their arenas. */
 static void descend(model *m, float rate) {
     int64_t n = m->layout.trained;
@@ -279,6 +311,7 @@ int main(void) {
         cmocka_unit_test(test_causal),
         cmocka_unit_test(test_upcycle),
         cmocka_unit_test(test_init_is_deterministic_and_orthogonal),
+        cmocka_unit_test(test_looping_moves_the_routers),
         cmocka_unit_test(test_loss_falls),
         cmocka_unit_test(test_beyond_vocabulary),
     };

@@ -9,9 +9,13 @@ static void fraction_by_steps_or_by_seconds(void **state) {
     assert_true(schedule_fraction(&c, 0, 1e9) == 0);
     assert_true(schedule_fraction(&c, 50, 1e9) == 0.25);
     assert_true(schedule_fraction(&c, 400, 0) == 1);
-    c.max_seconds = 10; /* decides where it is set */
-    assert_true(schedule_fraction(&c, 100, 2.5) == 0.25);
+    c.max_seconds = 10; /* whichever comes first */
+    assert_true(schedule_fraction(&c, 50, 2.4) == 0.25);
+    assert_true(schedule_fraction(&c, 49, 2.5) == 0.25);
     assert_true(schedule_fraction(&c, 1, 11) == 1);
+    assert_true(schedule_fraction(&c, 200, 3) == 1);
+    c.steps = 0;
+    assert_true(schedule_fraction(&c, 50, 2.5) == 0.25);
 }
 
 static void lr_is_warmed_up_and_down(void **state) {
