@@ -187,10 +187,46 @@ char *field_text(const config_field *f, const void *base) {
     case FIELD_SET:
         return set_text(source, set_size(f));
     case FIELD_RECORDS:
+        return records_text(f->records, source);
     case FIELD_OWN:
         return NULL;
     }
     return NULL;
+}
+
+/* ---- copying ---- */
+
+static size_t value_bytes(const config_field *f) {
+    switch (f->type) {
+    case FIELD_INT:
+    case FIELD_CHOICE:
+        return sizeof(int);
+    case FIELD_INT64:
+    case FIELD_UINT64:
+        return sizeof(int64_t);
+    case FIELD_FLOAT:
+        return sizeof(float);
+    case FIELD_DOUBLE:
+        return sizeof(double);
+    case FIELD_BOOL:
+        return sizeof(bool);
+    case FIELD_SET:
+        return (size_t)set_size(f) * sizeof(bool);
+    default:
+        return 0;
+    }
+}
+
+void field_copy(const config_field *f, const void *from, void *to) {
+    const void *source = (const char *)from + f->offset;
+    void *target = (char *)to + f->offset;
+    if (f->type != FIELD_STRING) {
+        memcpy(target, source, value_bytes(f));
+        return;
+    }
+    const char *text = *(char *const *)source;
+    free(*(char **)target);
+    *(char **)target = text ? xstrdup(text) : NULL;
 }
 
 /* ---- describing ---- */

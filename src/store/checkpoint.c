@@ -216,15 +216,14 @@ char *checkpoint_weights_note(const checkpoint *c, const char *which) {
                      choice->tokens, other, average ? choice->live_bpb : choice->average_bpb);
 }
 
-status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out) {
+status checkpoint_load_model_as(const checkpoint *c, const kernels *k, const char *which, model_use use,
+                                const model_config *config, model **out) {
     *out = NULL;
     TRY(checkpoint_weights(c, which, &which));
     const char *weights = strcmp(which, "live") == 0 ? WEIGHTS_FILE : AVERAGE_FILE;
-    model_config config;
     model *m;
     TRY(checkpoint_verify_file(c, weights));
-    TRY(checkpoint_load_model_config(c, &config));
-    TRY(model_create(&m, &config, k, use));
+    TRY(model_create(&m, config, k, use));
     char *file = checkpoint_file(c, weights);
     status s = weights_load(m, file);
     free(file);
@@ -233,4 +232,11 @@ status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *
     else
         model_destroy(m);
     return s;
+}
+
+status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out) {
+    model_config config;
+    *out = NULL;
+    TRY(checkpoint_load_model_config(c, &config));
+    return checkpoint_load_model_as(c, k, which, use, &config, out);
 }

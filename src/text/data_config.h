@@ -11,6 +11,8 @@ typedef struct data_config {
 
 extern const config_section data_section;
 data_config data_config_default(void);
+/* That there is something at `path`, unless it is a pattern; else how one gets it. */
+status data_config_look(const data_config *c);
 /* The tokenizer's path; a new string. */
 char *data_config_tokenizer(const data_config *c);
 

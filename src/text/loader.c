@@ -291,6 +291,18 @@ static void read_domains(const loader *l, int64_t start, int64_t count, int32_t 
     }
 }
 
+uint64_t loader_fingerprint(const loader *l) {
+    enum { SAMPLES = 8192 };
+    const int64_t total = loader_tokens(l), count = total < SAMPLES ? total : SAMPLES;
+    uint64_t crc = crc64(0, &total, sizeof total);
+    for (int64_t i = 0; i < count; i++) {
+        int32_t token;
+        read_tokens(l, (int64_t)((double)total / (double)count * (double)i), 1, &token);
+        crc = crc64(crc, &token, sizeof token);
+    }
+    return crc ? crc : 1;
+}
+
 void document_starts(const int32_t *ids, int64_t length, int bos, int32_t *first) {
     int32_t start = 0;
     for (int64_t t = 0; t < length; t++) {

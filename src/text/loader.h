@@ -23,6 +23,8 @@ status loader_open(loader **out, const char *pattern, int vocab_size, int bos, i
                    uint64_t seed);
 void loader_close(loader *l);
 int64_t loader_tokens(const loader *l); /* in all shards */
+/* Tells this text from others: CRC-64 of the number of tokens and of some thousand of them, spread evenly; never 0. */
+uint64_t loader_fingerprint(const loader *l);
 /* What batch.domain counts: names in the order of first appearance over all shards; none where no shard has a table beside
  * it (documents.h), and then batch.domain is NULL. */
 const char *const *loader_domains(const loader *l, int *count);

@@ -1,7 +1,7 @@
 /* What a training keeps in a checkpoint beside the model (store/checkpoint.h), so that it goes on bit for bit:
  *   optimizer.safetensors  states
  *   config.yaml            the run's configuration
- *   checkpoint.json        "training": tokens, seconds, the loader's position, events that have fired */
+ *   checkpoint.json        "training": tokens, seconds, the loader's position and its text, events that have fired */
 #ifndef MOEC_TRAIN_CHECKPOINT_H
 #define MOEC_TRAIN_CHECKPOINT_H
 
@@ -11,11 +11,14 @@
 #include "train/config.h"
 #include "train/optimizer.h"
 
+#define RUN_CONFIG_FILE "config.yaml" /* in a run's folder, and as it was then in each checkpoint */
+
 typedef struct train_state {
     int64_t step;   /* steps done */
     int64_t tokens; /* tokens seen */
     double seconds; /* training time, without evaluation and saving */
     loader_position position;
+    uint64_t text; /* loader_fingerprint of what the position is in; 0: not known */
     bool fired[MAX_EVENTS];
 } train_state;
 

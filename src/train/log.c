@@ -201,12 +201,13 @@ status run_log_continue(run_log **out, const char *path, int64_t step, char **no
     return s == STATUS_OK ? open_log(out, path, 0) : s;
 }
 
-status run_log_find(const run_log *l, int64_t step, cJSON **record) {
+status run_log_find(const char *path, int64_t step, cJSON **record) {
     FILE *stream;
     char *line = NULL;
     size_t capacity = 0;
     *record = NULL;
-    TRY(file_open_stream(l->path, O_RDONLY, "r", &stream));
+    if (!path_exists(path)) return STATUS_OK;
+    TRY(file_open_stream(path, O_RDONLY, "r", &stream));
     for (ssize_t length; !*record && (length = getline(&line, &capacity, stream)) > 0;) {
         cJSON *found = parse_line(line, (size_t)length);
         if (is_record_of(found, step))

@@ -1,11 +1,13 @@
 /* log.jsonl: one JSON record a line. The first is {"record": "header", …}; every step has one {"record": "step", "step": n,
- * …}, n counted from 1; a resumed run puts {"record": "resume", "from_step": n} before step n + 1. A line is flushed when
+ * …}, n counted from 1; a resumed run puts {"record": "resume", "from_step": n, "changes": …} before step n + 1. A line is flushed when
  * it is written, and a step's line is on the disk before the checkpoint of that step is. */
 #ifndef MOEC_TRAIN_LOG_H
 #define MOEC_TRAIN_LOG_H
 
 #include "nn/pass.h"
 #include <stdint.h>
+
+#define RUN_LOG_FILE "log.jsonl" /* in a run's folder */
 
 /* One step of training. */
 typedef struct step_record {
@@ -38,8 +40,8 @@ void run_log_close(run_log *l);
 status run_log_write(run_log *l, cJSON *record); /* deletes the record */
 status run_log_step(run_log *l, step_record *s); /* deletes s->events */
 status run_log_sync(run_log *l);
-/* The record of `step`, to be cJSON_Delete'd; *record is NULL where there is none. */
-status run_log_find(const run_log *l, int64_t step, cJSON **record);
+/* The record of `step` in the log at `path`, to be cJSON_Delete'd; *record is NULL where there is none, or no log. */
+status run_log_find(const char *path, int64_t step, cJSON **record);
 /* What the record of the log's last step lacks: s's looks at held-out text. The file is written anew. */
 status run_log_amend(run_log *l, const step_record *s);
 

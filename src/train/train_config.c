@@ -6,24 +6,29 @@ static const char *const dtype_names[] = {"auto", "f32", "bf16", NULL};
 
 #define FIELD(type, member, least, most, choices, meaning)                                                             \
     CONFIG_FIELD(train_config, #member, type, member, least, most, choices, meaning)
+/* A run may be resumed with another value of these. */
+#define FREE(type, member, least, most, meaning)                                                                       \
+    CONFIG_FIELD_CHANGE(train_config, #member, type, member, least, most, NULL, CHANGE_HARMLESS, meaning)
+#define GROWS(type, member, least, most, meaning)                                                                      \
+    CONFIG_FIELD_CHANGE(train_config, #member, type, member, least, most, NULL, CHANGE_GROWS, meaning)
 
 static const config_field fields[] = {
-    FIELD(FIELD_STRING, run, 1, 0, NULL, "folder of the run: checkpoints, log.jsonl, config.yaml"),
+    FREE(FIELD_STRING, run, 1, 0, "folder of the run: checkpoints, log.jsonl, config.yaml"),
     FIELD(FIELD_INT64, batch, 1, 65536, NULL, "sequences a micro-batch"),
     FIELD(FIELD_INT64, seq, 1, 1 << 20, NULL, "tokens a sequence"),
     FIELD(FIELD_INT64, accumulate, 1, 65536, NULL, "micro-batches a step"),
-    FIELD(FIELD_INT64, steps, 0, 1e12, NULL, "length of the schedule; 0: max_seconds alone decides"),
-    FIELD(FIELD_DOUBLE, max_seconds, 0, 1e9, NULL, "> 0: the schedule runs on seconds of training and stops there"),
+    GROWS(FIELD_INT64, steps, 0, 1e12, "length of the schedule; 0: max_seconds alone decides"),
+    FREE(FIELD_DOUBLE, max_seconds, 0, 1e9, "> 0: the schedule runs on seconds of training and stops there"),
     FIELD(FIELD_UINT64, seed, 0, 1.8446744073709552e19, NULL, "of the weights and the order of the data"),
     FIELD(FIELD_BOOL, shuffle, 0, 0, NULL, "visit the data in a random order"),
     FIELD(FIELD_STRING, device, 1, 0, device_names, "what computes"),
     FIELD(FIELD_STRING, dtype, 1, 0, dtype_names, "of activations and products"),
-    FIELD(FIELD_INT64, checkpoint_every, 0, 1e12, NULL, "steps between checkpoints; 0: only at the end"),
-    FIELD(FIELD_DOUBLE, checkpoint_seconds, 0, 1e9, NULL, "and at least this often; 0: no"),
-    FIELD(FIELD_INT64, keep_checkpoints, 1, 1e6, NULL, "newest checkpoints that stay"),
-    FIELD(FIELD_INT64, val_every, 0, 1e12, NULL, "steps between looks at the held-out loss; 0: none"),
-    FIELD(FIELD_INT64, val_tokens, 1, 1e12, NULL, "held-out tokens of such a look, the same part of every domain"),
-    FIELD(FIELD_INT64, log_every, 1, 1e12, NULL, "steps between console lines"),
+    FREE(FIELD_INT64, checkpoint_every, 0, 1e12, "steps between checkpoints; 0: only at the end"),
+    FREE(FIELD_DOUBLE, checkpoint_seconds, 0, 1e9, "and at least this often; 0: no"),
+    FREE(FIELD_INT64, keep_checkpoints, 1, 1e6, "newest checkpoints that stay"),
+    FREE(FIELD_INT64, val_every, 0, 1e12, "steps between looks at the held-out loss; 0: none"),
+    FREE(FIELD_INT64, val_tokens, 1, 1e12, "held-out tokens of such a look, the same part of every domain"),
+    FREE(FIELD_INT64, log_every, 1, 1e12, "steps between console lines"),
 };
 
 #define NO_EPOCHS "moec does not count epochs; steps or max_seconds says how long it trains"
