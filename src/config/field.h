@@ -22,6 +22,7 @@ typedef enum field_type {
     FIELD_CHOICE,  /* an enum: index into choices */
     FIELD_STRING,  /* char *, owned by the struct; one of choices where there are any */
     FIELD_SET,     /* bool[most + 1]: a list of numbers from 0 to most */
+    FIELD_WEIGHTS, /* weight_list: a mapping from names to numbers (weights.h) */
     FIELD_RECORDS, /* a list of mappings (records.h) */
     FIELD_OWN      /* what `read` makes of the value; only in tables that read_mapping reads and nothing writes */
 } field_type;
@@ -62,6 +63,7 @@ bool field_parse(const config_field *f, void *base, const char *text);
 char *field_text(const config_field *f, const void *base);
 /* The value of one struct into another one of the same kind; not of records. */
 void field_copy(const config_field *f, const void *from, void *to);
+void field_free(const config_field *f, void *base); /* what the value owns; it is unset then */
 /* "an integer from 1 to 64"; a new string. */
 char *field_expected(const config_field *f);
 /* Whether the value satisfies the field's own range or choices. Sets and records always do. */

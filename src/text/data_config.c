@@ -9,6 +9,8 @@
 static const config_field fields[] = {
     FIELD(FIELD_STRING, "data", path, 1, "folder made by `moec data`, or a shard pattern"),
     FIELD(FIELD_STRING, "tokenizer", tokenizer, 0, "SentencePiece .model; empty: the one in data"),
+    CONFIG_FIELD(data_config, "mix", FIELD_WEIGHTS, mix, 0, 1e9, NULL,
+                 "share of the tokens of each domain; {}: as the text has them"),
 };
 
 static const foreign_key foreign[] = {
@@ -21,6 +23,13 @@ static const foreign_key foreign[] = {
     {"tokenizer_name*", "tokenizer", "a SentencePiece .model"},
     {"tokenizer_path", "tokenizer", "a SentencePiece .model"},
     {"vocab_file", "tokenizer", "a SentencePiece .model"},
+    {"data_mix*", "mix", "weights by domain"},
+    {"mixture*", "mix", "weights by domain"},
+    {"domain_weights", "mix", "weights by domain"},
+    {"data_weights", "mix", "weights by domain"},
+    {"sampling_weights", "mix", "weights by domain"},
+    {"interleave_probs", "mix", "weights by domain"},
+    {"probabilities", "mix", "weights by domain"},
 };
 
 const config_section data_section = {"data", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};

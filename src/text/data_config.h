@@ -3,10 +3,12 @@
 #define MOEC_TEXT_DATA_CONFIG_H
 
 #include "config/section.h"
+#include "config/weights.h"
 
 typedef struct data_config {
     char *path;      /* folder made by `moec data`, or a shard pattern */
     char *tokenizer; /* .model; NULL: the one in that folder */
+    weight_list mix; /* what part of the tokens each domain has (mix.h); empty: as they lie in the shards */
 } data_config;
 
 extern const config_section data_section;

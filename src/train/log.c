@@ -280,6 +280,7 @@ void step_record_free(step_record *r) {
     cJSON_Delete(r->events);
     cJSON_Delete(r->val_domains);
     cJSON_Delete(r->val_ema_domains);
+    cJSON_Delete(r->drawn);
     free(r->routing);
     *r = (step_record){0};
 }
@@ -314,7 +315,8 @@ status run_log_step(run_log *l, step_record *s) {
     add_short(record, "tokens_per_second", "%.1f", s->tokens_per_second);
     if (s->routed) cJSON_AddItemToObject(record, "experts", routing_record(s));
     if (s->events) cJSON_AddItemToObject(record, "events", s->events);
-    s->events = NULL;
+    if (s->drawn) cJSON_AddItemToObject(record, "drawn", s->drawn);
+    s->events = s->drawn = NULL;
     add_looks(record, s);
     return run_log_write(l, record);
 }

@@ -19,6 +19,7 @@ typedef struct step_record {
     routing_entry *routing;   /* [routed] means over the micro-batches, owned; `first` is not kept */
     int routed;
     cJSON *events; /* array of {"do", "what"}; NULL: none fired */
+    cJSON *drawn;  /* tokens by domain so far; NULL: without a mix */
     bool has_val, has_val_ema;
     double val_bpb, val_bpb_ema; /* held out: of the live and of the averaged weights */
     cJSON *val_domains,
@@ -38,7 +39,7 @@ status run_log_create(run_log **out, const char *path); /* empty, whatever was t
 status run_log_continue(run_log **out, const char *path, int64_t step, char **note);
 void run_log_close(run_log *l);
 status run_log_write(run_log *l, cJSON *record); /* deletes the record */
-status run_log_step(run_log *l, step_record *s); /* deletes s->events */
+status run_log_step(run_log *l, step_record *s); /* deletes s->events and s->drawn */
 status run_log_sync(run_log *l);
 /* The record of `step` in the log at `path`, to be cJSON_Delete'd; *record is NULL where there is none, or no log. */
 status run_log_find(const char *path, int64_t step, cJSON **record);

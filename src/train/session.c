@@ -3,6 +3,7 @@
 #include "store/checkpoint_folder.h"
 #include "train/choice.h"
 #include "train/events.h"
+#include "train/mix_report.h"
 #include "train/schedule.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -37,6 +38,7 @@ static status open_data(session *s) {
     const run_config *c = &s->config;
     TRY(loader_open(&s->data, c->data.path, c->model.vocab_size, tokenizer_bos(s->tok), c->train.batch, c->train.seq,
                     c->train.shuffle, c->train.seed));
+    if (c->data.mix.count > 0) TRY(loader_mix(s->data, &c->data.mix));
     if (average_is_kept(&c->average)) s->kept_rows = loader_keep(s->data, c->average.choice_tokens);
     if (c->train.val_every <= 0) return STATUS_OK;
     if (!path_is_folder(c->data.path))
@@ -152,6 +154,7 @@ static void header_data(cJSON *record, const session *s) {
     cJSON_AddItemToObject(record, "model", model_config_to_json(&s->m->config));
     cJSON_AddStringToObject(record, "data", c->data.path);
     cJSON_AddNumberToObject(record, "data_tokens", (double)loader_tokens(s->data));
+    if (loader_mixture(s->data)) cJSON_AddItemToObject(record, "mix", mix_shares(s->data));
     cJSON_AddNumberToObject(record, "tokens_per_step", (double)(c->train.batch * c->train.seq * c->train.accumulate));
     cJSON_AddNumberToObject(record, "steps", (double)c->train.steps);
     cJSON_AddNumberToObject(record, "max_seconds", c->train.max_seconds);
@@ -195,6 +198,9 @@ static void say_start(const session *s) {
                 c->train.run, (double)model_param_total(s->m) / 1e6,
                 c->train.batch * c->train.seq * c->train.accumulate, (double)loader_tokens(s->data) / 1e6,
                 dtype_name(s->k->act), kernels_isa(), kernels_threads(), s->state.step ? "" : ", from scratch");
+    char *mix = mix_describe(s->data);
+    if (mix) session_say(s, "mix: %s", mix);
+    free(mix);
     if (s->state.step)
         session_say(s, "resumed at step %" PRId64 " after %.0f s of training", s->state.step, s->state.seconds);
 }

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "train/events.h"
+#include "train/mix_report.h"
 #include "train/routing_watch.h"
 #include "train/schedule.h"
 #include "train/session.h"
@@ -76,6 +77,7 @@ static status train_step(session *s, step_record *record) {
     s->state.tokens += tokens;
     s->state.seconds += seconds;
     s->state.position = loader_tell(s->data);
+    record->drawn = mix_drawn_tokens(s->data);
     record->step = s->state.step;
     record->tokens = s->state.tokens;
     record->seconds = s->state.seconds;
@@ -240,6 +242,9 @@ static status train_session(session *s, bool look_owed, train_result *result) {
     snprintf(detail, sizeof detail, isnan(result->loss) ? "%" PRId64 " steps" : "%" PRId64 " steps  loss %.4f",
              s->state.step, result->loss);
     progress_end(&s->progress, detail);
+    char *drawn = mix_describe_drawn(s->data);
+    if (drawn) session_say(s, "drawn: %s", drawn);
+    free(drawn);
     return STATUS_OK;
 }
 
