@@ -19,6 +19,7 @@ static cJSON *state_to_json(const run_config *config, const train_state *state) 
     cJSON_AddItemToObject(json, "text", json_crc(state->text));
     for (int i = 0; i < config->events.count; i++) cJSON_AddItemToArray(fired, cJSON_CreateBool(state->fired[i]));
     cJSON_AddItemToObject(json, "fired", fired);
+    cJSON_AddItemToObject(json, "looks", looks_to_json(&state->looks));
     return json;
 }
 
@@ -61,6 +62,7 @@ status checkpoint_save(const char *run, const run_config *config, const model *m
     if (s == STATUS_OK) s = put_config(&w, config);
     if (s != STATUS_OK) return checkpoint_abandon(&w, s);
     if (choice) checkpoint_put_choice(&w, choice);
+    w.best = config->train.keep_best && state->step > 0 && state->looks.best_step == state->step;
     return checkpoint_commit(&w, state_to_json(config, state), (int)config->train.seq, config->train.keep_checkpoints);
 }
 
@@ -100,6 +102,8 @@ status checkpoint_load_state(const checkpoint *c, train_state *state) {
     if (epoch < 0 || window < 0) return fail("%s: expected a loader position of 0 or more, found one below", path);
     state->position = (loader_position){.epoch = (uint64_t)epoch, .window = (uint64_t)window};
     TRY(read_text(training, path, state));
+    const cJSON *looks = cJSON_GetObjectItemCaseSensitive(training, "looks"); /* older checkpoints have none */
+    if (looks) TRY(looks_from_json(&state->looks, looks, path));
     return read_fired(training, path, state);
 }
 

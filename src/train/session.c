@@ -216,7 +216,8 @@ static void say_changes(const session *s) {
 
 bool session_finished(const session *s) {
     const train_config *c = &s->config.train;
-    return (c->steps > 0 && s->state.step >= c->steps) || (c->max_seconds > 0 && s->state.seconds >= c->max_seconds);
+    return (c->steps > 0 && s->state.step >= c->steps) || (c->max_seconds > 0 && s->state.seconds >= c->max_seconds) ||
+           looks_say_stop(&s->state.looks, c);
 }
 
 status session_open(session *s, const run_config *config, train_start start) {
@@ -231,8 +232,20 @@ status session_open(session *s, const run_config *config, train_start start) {
     return STATUS_OK;
 }
 
+/* The name `best` as the state has it: a kill may have come before it was set, and a checkpoint may be gone. */
+static status restore_best(session *s) {
+    bool found = false;
+    if (s->state.step == 0 || !s->config.train.keep_best) return STATUS_OK;
+    char *checkpoints = path_join(s->config.train.run, "checkpoints");
+    const status result = checkpoint_mark_best(checkpoints, s->state.looks.best_step, &found);
+    free(checkpoints);
+    if (!found) s->state.looks.best_step = 0; /* the best of those to come */
+    return result;
+}
+
 status session_begin(session *s, train_start start) {
     TRY(open_log(s, start));
+    TRY(restore_best(s));
     TRY(write_config(s));
     s->progress = progress_start("train");
     s->progress.started -= s->state.seconds; /* elapsed and left are those of the whole training */

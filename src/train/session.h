@@ -38,7 +38,7 @@ status session_open(session *s, const run_config *config, train_start start);
 /* Log and configuration, up to the first step. What an older run left goes only here. */
 status session_begin(session *s, train_start start);
 void session_close(session *s); /* fine after a failure */
-/* Whether all steps or seconds that the configuration asks for are done. */
+/* Whether all steps or seconds that the configuration asks for are done, or the looks say that more are of no use. */
 bool session_finished(const session *s);
 /* Save a checkpoint of the state, unless this step has one that says the same. */
 status session_save(session *s);

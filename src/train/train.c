@@ -117,10 +117,20 @@ static bool look_due(const session *s) {
     return every > 0 && s->state.step > 0 && (s->state.step % every == 0 || session_finished(s));
 }
 
+static void say_stop(const session *s) {
+    const looks *l = &s->state.looks;
+    session_say(s,
+                "step %" PRId64 ": %" PRId64
+                " looks without a gain%s: the training ends here (best: %.4f at step %" PRId64 ")",
+                s->state.step, l->stale, s->config.train.early_stop_delta > 0 ? " of early_stop_delta" : "",
+                l->best_bits, l->best_step);
+}
+
 /* The held-out text, every val_every steps and at the end, where the average is looked at too. */
 static status look(session *s, step_record *record) {
     if (!look_due(s)) return STATUS_OK;
     TRY(look_at(s, false, &record->val_bpb, &record->val_domains, &record->has_val));
+    if (record->has_val) looks_add(&s->state.looks, &s->config.train, s->state.step, record->val_bpb);
     if (session_finished(s) && average_begun(s->e))
         TRY(look_at(s, true, &record->val_bpb_ema, &record->val_ema_domains, &record->has_val_ema));
     char averaged[64] = "", domains[DOMAIN_SUMMARY], routing[ROUTING_SUMMARY];
@@ -130,6 +140,7 @@ static status look(session *s, step_record *record) {
     if (record->has_val)
         session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s%s%s%s", s->state.step, record->val_bpb, domains,
                     averaged, routing[0] ? "; " : "", routing);
+    if (record->has_val && looks_say_stop(&s->state.looks, &s->config.train)) say_stop(s);
     return STATUS_OK;
 }
 
@@ -146,16 +157,6 @@ static status look_is_owed(const session *s, bool *owed) {
                        (session_finished(s) && average_begun(s->e) && !cJSON_HasObjectItem(logged, "val_bpb_ema")));
     cJSON_Delete(logged);
     return STATUS_OK;
-}
-
-static status make_up_for_look(session *s) {
-    step_record *record = xcalloc(1, sizeof *record);
-    record->step = s->state.step;
-    status outcome = look(s, record);
-    if (outcome == STATUS_OK && !s->look_cut) outcome = run_log_amend(s->log, record);
-    step_record_free(record);
-    free(record);
-    return outcome;
 }
 
 static void say_warning(void *context, const char *line) {
@@ -176,7 +177,8 @@ static void show(session *s, const step_record *record, double smooth_loss) {
 
 static bool checkpoint_due(const session *s) {
     const train_config *c = &s->config.train;
-    return session_finished(s) || interrupt_requested() ||
+    const bool best = c->keep_best && s->state.looks.best_step == s->state.step;
+    return session_finished(s) || interrupt_requested() || best ||
            (c->checkpoint_every > 0 && s->state.step % c->checkpoint_every == 0) ||
            (c->checkpoint_seconds > 0 && clock_seconds() - s->saved_at >= c->checkpoint_seconds);
 }
@@ -200,6 +202,19 @@ static status save(session *s) {
     s->look_cut |= chosen == STATUS_INTERRUPTED;
     if (chosen != STATUS_INTERRUPTED) TRY(explain(s, s->state.step, chosen));
     return explain(s, s->state.step, session_save(s));
+}
+
+static status make_up_for_look(session *s) {
+    step_record *record = xcalloc(1, sizeof *record);
+    record->step = s->state.step;
+    const int64_t looked = s->state.looks.step;
+    status outcome = look(s, record);
+    if (outcome == STATUS_OK && !s->look_cut) outcome = run_log_amend(s->log, record);
+    step_record_free(record);
+    free(record);
+    if (s->state.looks.step == looked) return outcome;
+    s->saved_step = -1; /* the checkpoint of this step does not know of the look */
+    return outcome == STATUS_OK ? save(s) : outcome;
 }
 
 static status train_loop(session *s, train_result *result) {

@@ -28,6 +28,9 @@ static const config_field fields[] = {
     FREE(FIELD_INT64, keep_checkpoints, 1, 1e6, "newest checkpoints that stay"),
     FREE(FIELD_INT64, val_every, 0, 1e12, "steps between looks at the held-out loss; 0: none"),
     FREE(FIELD_INT64, val_tokens, 1, 1e12, "held-out tokens of such a look, the same part of every domain"),
+    FREE(FIELD_BOOL, keep_best, 0, 0, "save at each look that is the best so far, and keep it as checkpoints/best"),
+    FREE(FIELD_INT64, early_stop, 0, 1e6, "end after so many looks in a row without a gain; 0: no"),
+    FREE(FIELD_DOUBLE, early_stop_delta, 0, 100, "what a gain is at least, in bits per byte"),
     FREE(FIELD_INT64, log_every, 1, 1e12, "steps between console lines"),
 };
 
@@ -99,6 +102,16 @@ static const foreign_key foreign[] = {
     {"val_check_interval", "val_every", "steps"},
     {"eval_iters", "val_tokens", "tokens, not batches"},
     {"limit_val_batches", "val_tokens", "tokens, not batches"},
+    {"load_best_model_at_end", "keep_best", "the best checkpoint is checkpoints/best then"},
+    {"save_best*", "keep_best", NULL},
+    {"save_top_k", "keep_best", "and keep_checkpoints, of the newest"},
+    {"metric_for_best_model", "keep_best", "by bits per byte of held-out text"},
+    {"greater_is_better", "keep_best", "by bits per byte of held-out text"},
+    {"patience", "early_stop", "looks, each after val_every steps"},
+    {"early_stopping_patience", "early_stop", "looks, each after val_every steps"},
+    {"early_stopping_threshold", "early_stop_delta", "bits per byte"},
+    {"early_stopping*", "early_stop", "looks, each after val_every steps"},
+    {"min_delta", "early_stop_delta", "bits per byte"},
     {"logging_steps", "log_every", NULL},
     {"log_interval", "log_every", NULL},
     {"log_steps", "log_every", NULL},
@@ -136,6 +149,9 @@ train_config train_config_default(void) {
 
 status train_config_check(const train_config *c) {
     TRY(section_check(&train_section, c));
+    if (c->val_every == 0 && (c->keep_best || c->early_stop > 0))
+        return fail_usage("val_every: expected at least 1, for the looks of %s, found 0",
+                          c->keep_best ? "keep_best" : "early_stop");
     if (c->steps == 0 && c->max_seconds == 0)
         return fail_usage("steps: expected at least 1 where max_seconds is 0, found 0");
     return STATUS_OK;

@@ -45,6 +45,17 @@ expect 0 train "$work/run" matrix_lr=0.01 steps=7 --resume --allow-changes
 says err "changed, another run from here on: matrix_lr 0.022 -> 0.01"
 grep -q 'matrix_lr: 0.01$' "$work/run/config.yaml" || complain "config.yaml is not the changed one"
 
+# ---- the best checkpoint, as a name that all commands take ----
+train 0 run="$work/best" steps=4 keep_best=true val_every=1 keep_checkpoints=1
+best=$(readlink "$work/best/checkpoints/best")
+[ -d "$work/best/checkpoints/$best" ] || complain "checkpoints/best leads nowhere: $best"
+for command in "inspect" "eval" "pack"; do expect 0 $command "$work/best/checkpoints/best"; done
+says out "written to $work/best/model.moec"
+says out "$work/best/checkpoints/$best: "
+expect 0 generate "$work/best/checkpoints/best" cat --tokens 3
+train 2 run="$work/best" val_every=0 early_stop=2
+says err "val_every: expected at least 1, for the looks of early_stop, found 0"
+
 # ---- without data ----
 expect 1 train configs/cpu/dense-9l.yaml data="$work/nowhere" run="$work/new"
 says err "moec data $work/nowhere --domain NAME=PATH"
