@@ -19,6 +19,7 @@ void progress_show(progress *p, double fraction, const char *detail);
 void progress_end(progress *p, const char *detail); /* the last line stays */
 
 double clock_seconds(void); /* monotonic */
+double time_of_day(void);   /* seconds since 1970 */
 bool color_enabled(int fd); /* a terminal, and NO_COLOR is unset */
 
 /* Ctrl-C and SIGTERM set a flag that long loops look at; a second one kills as usual. */

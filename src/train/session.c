@@ -140,6 +140,7 @@ static status take_folder(session *s, train_start start) {
 static status clear_folder(session *s) {
     char *checkpoints = path_join(s->config.train.run, "checkpoints"), *kept;
     status result = checkpoint_clear(checkpoints, &kept);
+    if (result == STATUS_OK) result = mirrors_remove(s->config.train.run);
     if (kept) session_say(s, "kept, since moec train did not make it: %s", kept);
     free(kept);
     free(checkpoints);
@@ -166,6 +167,7 @@ static status write_header(session *s) {
     cJSON_AddStringToObject(record, "record", s->state.step ? "resume" : "header");
     if (s->state.step) cJSON_AddNumberToObject(record, "from_step", (double)s->state.step);
     cJSON_AddStringToObject(record, "moec", MOEC_VERSION);
+    cJSON_AddNumberToObject(record, "time", time_of_day());
     cJSON_AddStringToObject(record, "isa", kernels_isa());
     cJSON_AddNumberToObject(record, "threads", kernels_threads());
     cJSON_AddStringToObject(record, "dtype", dtype_name(s->k->act));
@@ -255,6 +257,7 @@ status session_begin(session *s, train_start start) {
 }
 
 void session_close(session *s) {
+    mirrors_close(&s->mirrors);
     run_log_close(s->log);
     average_destroy(s->e);
     optimizer_destroy(s->o);

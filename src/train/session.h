@@ -7,6 +7,7 @@
 #include "eval/scored_text.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
+#include "train/mirrors.h"
 #include "train/resume.h"
 #include "train/train.h"
 
@@ -21,6 +22,7 @@ typedef struct session {
     optimizer *o;
     average *e; /* NULL: none is kept */
     run_log *log;
+    log_mirrors mirrors;
     lock lock;           /* of the run's folder */
     run_changes changes; /* what is not as the run that is resumed had it */
     progress progress;

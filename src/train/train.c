@@ -67,6 +67,7 @@ static status train_step(session *s, step_record *record) {
     const train_config *c = &s->config.train;
     double fraction = schedule_fraction(c, s->state.step, s->state.seconds);
     record->lr_factor = schedule_lr_factor(c, &s->config.optimizer, fraction);
+    record->lr = record->lr_factor * s->config.optimizer.matrix_lr;
     TRY(fire_events(s, fraction, record));
     TRY(accumulate_gradients(s));
     TRY(update(s, fraction, record));
@@ -249,6 +250,7 @@ static status interrupted(session *s) {
 
 static status train_session(session *s, bool look_owed, train_result *result) {
     if (look_owed) TRY(make_up_for_look(s));
+    TRY(mirrors_open(&s->mirrors, &s->config.train, s->log, &s->held_out.documents, s->data));
     if (!s->look_cut) TRY(train_loop(s, result));
     if (!session_finished(s) || s->look_cut) return interrupted(s);
     TRY(save(s));

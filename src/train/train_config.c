@@ -31,6 +31,8 @@ static const config_field fields[] = {
     FREE(FIELD_BOOL, keep_best, 0, 0, "save at each look that is the best so far, and keep it as checkpoints/best"),
     FREE(FIELD_INT64, early_stop, 0, 1e6, "end after so many looks in a row without a gain; 0: no"),
     FREE(FIELD_DOUBLE, early_stop_delta, 0, 100, "what a gain is at least, in bits per byte"),
+    FREE(FIELD_BOOL, tensorboard, 0, 0, "write the log for TensorBoard too: tensorboard --logdir RUN"),
+    FREE(FIELD_BOOL, log_csv, 0, 0, "write the log as a table too: RUN/log.csv"),
     FREE(FIELD_INT64, log_every, 1, 1e12, "steps between console lines"),
 };
 
@@ -112,6 +114,14 @@ static const foreign_key foreign[] = {
     {"early_stopping_threshold", "early_stop_delta", "bits per byte"},
     {"early_stopping*", "early_stop", "looks, each after val_every steps"},
     {"min_delta", "early_stop_delta", "bits per byte"},
+    {"report_to", "tensorboard", "or log_csv; log.jsonl is always written"},
+    {"log_to_tensorboard", "tensorboard", NULL},
+    {"tensorboard_dir", "tensorboard", "true or false; events lie in the run's folder"},
+    {"logging_dir", "tensorboard", "true or false; events lie in the run's folder"},
+    {"use_tensorboard", "tensorboard", NULL},
+    {"wandb*", NULL, "moec writes log.jsonl, and with tensorboard: true or log_csv: true what other programs read"},
+    {"use_wandb", NULL, "moec writes log.jsonl, and with tensorboard: true or log_csv: true what other programs read"},
+    {"csv", "log_csv", NULL},
     {"logging_steps", "log_every", NULL},
     {"log_interval", "log_every", NULL},
     {"log_steps", "log_every", NULL},

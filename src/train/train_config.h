@@ -23,6 +23,8 @@ typedef struct train_config {
     bool keep_best;          /* the checkpoint of the best look is kept, and is checkpoints/best */
     int64_t early_stop;      /* looks in a row without a gain that end the training; 0: none do */
     double early_stop_delta; /* bits per byte that are a gain */
+    bool tensorboard;        /* events for TensorBoard in the run's folder (tensorboard.h) */
+    bool log_csv;            /* the log as a table beside it (log_csv.h) */
     int64_t log_every;       /* console lines; the JSONL log has every step */
 } train_config;
 
