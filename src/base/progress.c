@@ -7,6 +7,12 @@
 
 static const double SECONDS_BETWEEN_LINES_ON_A_TERMINAL = 0.1, SECONDS_BETWEEN_LINES_ELSEWHERE = 10;
 
+double time_of_day(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
 double clock_seconds(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);

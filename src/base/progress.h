@@ -20,6 +20,7 @@ void progress_end(progress *p, const char *detail); /* the last line stays */
 void progress_clear(progress *p);                   /* or goes from the terminal */
 
 double clock_seconds(void); /* monotonic */
+double time_of_day(void);   /* seconds since 1970 */
 bool color_enabled(int fd); /* a terminal, and NO_COLOR is unset */
 
 /* Ctrl-C and SIGTERM set a flag that long loops look at; a second one kills as usual. */

@@ -103,6 +103,7 @@ static status parse(int *argc, char **argv, request *q) {
     if (data) {
         free(q->run.data.path);
         q->run.data.path = xstrdup(data);
+        weights_free(&q->run.data.mix); /* of the run's own domains */
     }
     q->output = output ? xstrdup(output) : default_output(q->saved->path);
     return STATUS_OK;

@@ -1,6 +1,7 @@
 #include "config/field.h"
 #include "base/memory.h"
 #include "config/records.h"
+#include "config/weights.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -122,6 +123,7 @@ bool field_parse(const config_field *f, void *base, const char *text) {
     case FIELD_STRING:
         return parse_string(f, target, text);
     case FIELD_SET:
+    case FIELD_WEIGHTS:
     case FIELD_RECORDS:
     case FIELD_OWN:
         return false; /* not scalars */
@@ -186,11 +188,57 @@ char *field_text(const config_field *f, const void *base) {
         return *(char *const *)source ? xstrdup(*(char *const *)source) : NULL;
     case FIELD_SET:
         return set_text(source, set_size(f));
+    case FIELD_WEIGHTS:
+        return weights_text(source);
     case FIELD_RECORDS:
+        return records_text(f->records, source);
     case FIELD_OWN:
         return NULL;
     }
     return NULL;
+}
+
+/* ---- copying ---- */
+
+static size_t value_bytes(const config_field *f) {
+    switch (f->type) {
+    case FIELD_INT:
+    case FIELD_CHOICE:
+        return sizeof(int);
+    case FIELD_INT64:
+    case FIELD_UINT64:
+        return sizeof(int64_t);
+    case FIELD_FLOAT:
+        return sizeof(float);
+    case FIELD_DOUBLE:
+        return sizeof(double);
+    case FIELD_BOOL:
+        return sizeof(bool);
+    case FIELD_SET:
+        return (size_t)set_size(f) * sizeof(bool);
+    default:
+        return 0;
+    }
+}
+
+void field_copy(const config_field *f, const void *from, void *to) {
+    const void *source = (const char *)from + f->offset;
+    void *target = (char *)to + f->offset;
+    field_free(f, to);
+    if (f->type == FIELD_STRING)
+        *(char **)target = *(char *const *)source ? xstrdup(*(char *const *)source) : NULL;
+    else if (f->type == FIELD_WEIGHTS)
+        *(weight_list *)target = weights_copy(source);
+    else
+        memcpy(target, source, value_bytes(f));
+}
+
+void field_free(const config_field *f, void *base) {
+    void *value = (char *)base + f->offset;
+    if (f->type == FIELD_WEIGHTS) weights_free(value);
+    if (f->type != FIELD_STRING) return;
+    free(*(char **)value);
+    *(char **)value = NULL;
 }
 
 /* ---- describing ---- */
@@ -225,6 +273,8 @@ char *field_expected(const config_field *f) {
         return xstrdup("true or false");
     case FIELD_SET:
         return xasprintf("a list of numbers from 0 to %d, such as [4, 5]", (int)f->most);
+    case FIELD_WEIGHTS:
+        return xasprintf("numbers from %g to %g by name, such as {a: 0.4, b: 0.6}", f->least, f->most);
     case FIELD_RECORDS:
         return xasprintf("a list of %ss, such as [%s]", f->records->one, f->records->example);
     default:
@@ -253,6 +303,8 @@ bool field_in_range(const config_field *f, const void *base) {
         if (!text || !*text) return f->least == 0 && !f->choices;
         return !f->choices || choice_index(f, text) >= 0;
     }
+    case FIELD_WEIGHTS:
+        return weights_in_range(f, source);
     default:
         return true;
     }

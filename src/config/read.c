@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/nearest.h"
 #include "config/records.h"
+#include "config/weights.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +37,8 @@ status read_value(const yaml_document *d, const yaml_node *value, const config_f
     if (f->type == FIELD_OWN) return f->read(d, value, f, base);
     if (f->type == FIELD_RECORDS && value->kind == YAML_LIST)
         return records_read(f->records, d, value, f->key, (char *)base + f->offset);
+    if (f->type == FIELD_WEIGHTS && value->kind == YAML_MAPPING)
+        return weights_read(f, d, value, (weight_list *)((char *)base + f->offset));
     if (f->type == FIELD_STRING && value->kind == YAML_SCALAR && strlen(value->text) > READ_MAX_TEXT)
         return yaml_fail(d, value, "%s: expected a text of at most %d bytes, found %zu", f->key, READ_MAX_TEXT,
                          strlen(value->text));

@@ -160,20 +160,40 @@ status records_check(const record_list *l, const char *key, const void *list) {
 
 /* ---- writing ---- */
 
+static void write_record(const record_list *l, FILE *out, const void *record) {
+    const unsigned used = used_keys(l, record);
+    const char *separator = "{";
+    for (int i = 0; i < l->field_count; i++) {
+        if (!(used >> i & 1)) continue;
+        char *text = field_text(&l->fields[i], record);
+        fprintf(out, "%s%s: %s", separator, l->fields[i].key, text);
+        free(text);
+        separator = ", ";
+    }
+    fputs("}", out);
+}
+
 void records_write(const record_list *l, FILE *out, const void *list) {
     for (int n = 0; n < records_count(l, list); n++) {
-        const void *record = record_at(l, list, n);
-        const unsigned used = used_keys(l, record);
-        const char *separator = "  - {";
-        for (int i = 0; i < l->field_count; i++) {
-            if (!(used >> i & 1)) continue;
-            char *text = field_text(&l->fields[i], record);
-            fprintf(out, "%s%s: %s", separator, l->fields[i].key, text);
-            free(text);
-            separator = ", ";
-        }
-        fputs("}\n", out);
+        fputs("  - ", out);
+        write_record(l, out, record_at(l, list, n));
+        fputc('\n', out);
     }
+}
+
+char *records_text(const record_list *l, const void *list) {
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (!out) memory_out(bytes);
+    fputc('[', out);
+    for (int n = 0; n < records_count(l, list); n++) {
+        if (n > 0) fputs(", ", out);
+        write_record(l, out, record_at(l, list, n));
+    }
+    fputc(']', out);
+    if (fclose(out) != 0) memory_out(bytes);
+    return text;
 }
 
 void records_describe(const record_list *l, const char *key, FILE *out) {

@@ -36,6 +36,8 @@ status records_read(const record_list *l, const yaml_document *d, const yaml_nod
 status records_check(const record_list *l, const char *key, const void *list);
 /* A line "  - {…}" for each. */
 void records_write(const record_list *l, FILE *out, const void *list);
+/* On one line, "[{…}, {…}]", which records_read takes; a new string. */
+char *records_text(const record_list *l, const void *list);
 void records_describe(const record_list *l, const char *key, FILE *out);
 
 #endif

@@ -29,6 +29,6 @@ int schema_find_section(const config_schema *s, const char *name); /* of parts; 
 char *schema_unknown_key(const config_schema *s, const char *name);
 char *schema_unknown_section(const config_schema *s, const char *name);
 
-void schema_free(const config_schema *s, void *c); /* the strings, which become NULL */
+void schema_free(const config_schema *s, void *c); /* what the values own; they are unset then */
 
 #endif

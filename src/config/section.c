@@ -2,7 +2,6 @@
 #include "base/nearest.h"
 #include "config/records.h"
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 int section_find(const config_section *s, const char *key) {
@@ -42,10 +41,5 @@ status section_check(const config_section *s, const void *base) {
 }
 
 void section_free(const config_section *s, void *base) {
-    for (int i = 0; i < s->count; i++) {
-        if (s->fields[i].type != FIELD_STRING) continue;
-        char **text = (char **)((char *)base + s->fields[i].offset);
-        free(*text);
-        *text = NULL;
-    }
+    for (int i = 0; i < s->count; i++) field_free(&s->fields[i], base);
 }

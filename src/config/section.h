@@ -30,7 +30,7 @@ const char *section_nearest(const config_section *s, const char *key);
 const foreign_key *section_foreign(const config_section *s, const char *key);
 /* The range of every key. */
 status section_check(const config_section *s, const void *base);
-/* Frees the strings and makes them NULL. */
+/* Frees what the values own, and unsets them. */
 void section_free(const config_section *s, void *base);
 
 #endif

@@ -1,7 +1,8 @@
 #include "eval/eval_config.h"
 
+/* None of these has to do with training. */
 #define FIELD(type, key, member, least, most, meaning)                                                                 \
-    CONFIG_FIELD(eval_config, key, type, member, least, most, NULL, meaning)
+    CONFIG_FIELD_CHANGE(eval_config, key, type, member, least, most, NULL, CHANGE_HARMLESS, meaning)
 
 static const config_field fields[] = {
     FIELD(FIELD_INT64, "eval_stride", stride, 1, 1 << 20, "new tokens a window; the rest of seq is context"),

@@ -7,6 +7,7 @@
 #include "store/checkpoint_folder.h"
 #include "store/tensor_file.h"
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,11 +87,31 @@ static status look_in(const char *folder, const char *name, path_kind *kind) {
     return s;
 }
 
+/* Where a link such as `best` leads at the moment; the path itself where it is no link. A new string. */
+static char *follow_link(const char *path) {
+    char target[PATH_MAX];
+    const ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0) return xstrdup(path);
+    target[length] = '\0';
+    if (*target == '/') return xstrdup(target);
+    char *parent = path_parent(path), *place = path_join(parent, target);
+    free(parent);
+    return place;
+}
+
+/* What a link leads to may be removed between its being looked at and its being held: then it leads elsewhere. */
 static status open_itself(checkpoint **out, const char *path) {
-    int lock;
-    TRY(checkpoint_hold(path, &lock));
-    if (lock < 0) return fail("%s: the checkpoint is being removed", path);
-    return open_at(out, xstrdup(path), lock);
+    for (int i = 0; i < OPEN_TRIES; i++) {
+        char *place = follow_link(path);
+        const bool link = strcmp(place, path) != 0;
+        int lock;
+        status s = checkpoint_hold(place, &lock);
+        if (lock >= 0) return open_at(out, place, lock);
+        free(place);
+        TRY(s);
+        if (!link) break;
+    }
+    return fail("%s: the checkpoint is being removed", path);
 }
 
 status checkpoint_open(checkpoint **out, const char *run_or_checkpoint) {
@@ -216,15 +237,14 @@ char *checkpoint_weights_note(const checkpoint *c, const char *which) {
                      choice->tokens, other, average ? choice->live_bpb : choice->average_bpb);
 }
 
-status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out) {
+status checkpoint_load_model_as(const checkpoint *c, const kernels *k, const char *which, model_use use,
+                                const model_config *config, model **out) {
     *out = NULL;
     TRY(checkpoint_weights(c, which, &which));
     const char *weights = strcmp(which, "live") == 0 ? WEIGHTS_FILE : AVERAGE_FILE;
-    model_config config;
     model *m;
     TRY(checkpoint_verify_file(c, weights));
-    TRY(checkpoint_load_model_config(c, &config));
-    TRY(model_create(&m, &config, k, use));
+    TRY(model_create(&m, config, k, use));
     char *file = checkpoint_file(c, weights);
     status s = weights_load(m, file);
     free(file);
@@ -233,4 +253,11 @@ status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *
     else
         model_destroy(m);
     return s;
+}
+
+status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out) {
+    model_config config;
+    *out = NULL;
+    TRY(checkpoint_load_model_config(c, &config));
+    return checkpoint_load_model_as(c, k, which, use, &config, out);
 }

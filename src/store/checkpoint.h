@@ -7,6 +7,9 @@
  *                          where the training found that out); its own CRC-64
  * and whatever else the trainer keeps there (train/checkpoint.h). docs/formats.md has it to the byte.
  *
+ * RUN/checkpoints/best, where it is, is a link to the one that was best at a look at held-out text; it's never removed in favour
+ * of newer ones.
+ *
  * A reader holds the checkpoint while it reads: a training that runs beside it removes old checkpoints, but none that is
  * held (a shared lock on the folder, which ends with the process). */
 #ifndef MOEC_STORE_CHECKPOINT_H
@@ -60,6 +63,9 @@ status checkpoint_weights(const checkpoint *c, const char *which, const char **o
 char *checkpoint_weights_note(const checkpoint *c, const char *which);
 /* Parts of it, each file checked against its CRC-64 first. which: as for checkpoint_weights. */
 status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out);
+/* The same weights in the model that `config` describes, where they have the shapes for it. */
+status checkpoint_load_model_as(const checkpoint *c, const kernels *k, const char *which, model_use use,
+                                const model_config *config, model **out);
 status checkpoint_load_model_config(const checkpoint *c, model_config *config);
 status checkpoint_open_tokenizer(const checkpoint *c, tokenizer **tok);
 
@@ -72,6 +78,7 @@ typedef struct checkpoint_writer {
     cJSON *files;        /* name → CRC-64 */
     weights_choice choice;
     int64_t step;
+    bool best; /* RUN/checkpoints/best is to lead to it: false after checkpoint_begin */
 } checkpoint_writer;
 
 status checkpoint_begin(checkpoint_writer *w, const char *run, int64_t step);
@@ -83,7 +90,7 @@ status checkpoint_put_model(checkpoint_writer *w, const model *m, const tokenize
 /* What checkpoint.json says of the weights; not called: nothing. */
 void checkpoint_put_choice(checkpoint_writer *w, const weights_choice *choice);
 /* Write checkpoint.json with `training` (taken over) in it, let the folder appear under its name, and remove all but the
- * newest `keep` checkpoints that nobody holds. A failure leaves the checkpoints that were there untouched. */
+ * newest `keep` and the best of the checkpoints that nobody holds. A failure leaves the checkpoints that were there untouched. */
 status checkpoint_commit(checkpoint_writer *w, cJSON *training, int context_tokens, int64_t keep);
 /* After a failure in between: what is there of it goes, and the message names the checkpoint. Returns s. */
 status checkpoint_abandon(checkpoint_writer *w, status s);

@@ -111,6 +111,48 @@ status checkpoint_put(const char *folder, const char *name, const char *partial)
     return s;
 }
 
+/* ---- the best one ---- */
+
+/* What `best` leads to; NULL: it is not there, or moec did not make it. A new string. */
+static char *best_name(const char *folder) {
+    char *link = path_join(folder, BEST_NAME), target[64];
+    const ssize_t length = readlink(link, target, sizeof target - 1);
+    free(link);
+    if (length < 0) return NULL;
+    target[length] = '\0';
+    return step_of(target) >= 0 ? xstrdup(target) : NULL;
+}
+
+static status link_best(const char *folder, const char *name) {
+    char *link = path_join(folder, BEST_NAME), *partial = xasprintf("%s/" PARTIAL_PREFIX BEST_NAME, folder);
+    status s = STATUS_OK;
+    unlink(partial);
+    if (symlink(name, partial) != 0 || rename(partial, link) != 0) {
+        s = fail("%s: cannot lead it to %s: %s", link, name, strerror(errno));
+        unlink(partial);
+    }
+    free(partial);
+    free(link);
+    return s;
+}
+
+static status unlink_best(const char *folder) {
+    char *name = best_name(folder), *link = path_join(folder, BEST_NAME);
+    status s = STATUS_OK;
+    if (name && unlink(link) != 0) s = fail("%s: cannot be removed: %s", link, strerror(errno));
+    free(link);
+    free(name);
+    return s;
+}
+
+status checkpoint_mark_best(const char *folder, int64_t step, bool *found) {
+    char *name = xasprintf(STEP_FORMAT, step);
+    *found = step > 0 && is_checkpoint(folder, name);
+    const status s = *found ? link_best(folder, name) : unlink_best(folder);
+    free(name);
+    return s;
+}
+
 static int by_step(const void *a, const void *b) {
     int64_t x = step_of(*(char *const *)a), y = step_of(*(char *const *)b);
     return (x > y) - (x < y);
@@ -124,19 +166,20 @@ static status list_by_step(const char *folder, char ***names, size_t *count) {
 }
 
 status checkpoint_prune(const char *folder, int64_t keep) {
-    char **names;
+    char **names, *best = best_name(folder);
     size_t count;
-    TRY(list_by_step(folder, &names, &count));
+    status s = list_by_step(folder, &names, &count);
+    if (s != STATUS_OK) count = 0;
     int64_t surplus = -(keep > 0 ? keep : 1);
     for (size_t i = 0; i < count; i++) surplus += is_checkpoint(folder, names[i]);
-    status s = STATUS_OK;
     for (size_t i = 0; i < count && s == STATUS_OK; i++) {
         if (is_partial(names[i]))
             s = remove_partial(folder, names[i]);
-        else if (is_checkpoint(folder, names[i]) && surplus-- > 0)
+        else if (is_checkpoint(folder, names[i]) && surplus-- > 0 && (!best || strcmp(names[i], best) != 0))
             s = remove_unless_held(folder, names[i]);
     }
     free_names(names, count);
+    free(best);
     return s;
 }
 
@@ -155,15 +198,19 @@ status checkpoint_clear(const char *folder, char **kept) {
     *kept = NULL;
     if (!path_is_folder(folder)) return STATUS_OK;
     TRY(list_by_step(folder, &names, &count));
+    char *best = best_name(folder);
     status s = check_all(folder, names, count);
     for (size_t i = 0; i < count && s == STATUS_OK; i++) {
         if (is_partial(names[i]))
             s = remove_partial(folder, names[i]);
         else if (step_of(names[i]) >= 0)
             s = remove_checkpoint(folder, names[i]);
+        else if (best && strcmp(names[i], BEST_NAME) == 0)
+            s = unlink_best(folder);
         else
             path_note(kept, folder, names[i]);
     }
     free_names(names, count);
+    free(best);
     return s;
 }

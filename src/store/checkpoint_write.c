@@ -18,7 +18,7 @@ static void release(checkpoint_writer *w) {
 }
 
 status checkpoint_begin(checkpoint_writer *w, const char *run, int64_t step) {
-    char *folder = path_join(run, "checkpoints"), *name = xasprintf("step-%08" PRId64, step);
+    char *folder = path_join(run, "checkpoints"), *name = xasprintf(STEP_FORMAT, step);
     *w = (checkpoint_writer){.folder = folder,
                              .name = name,
                              .partial = xasprintf("%s/" PARTIAL_PREFIX "%s", folder, name),
@@ -107,7 +107,9 @@ status checkpoint_commit(checkpoint_writer *w, cJSON *training, int context_toke
     status s = write_manifest(w, training, context_tokens);
     if (s == STATUS_OK) s = checkpoint_put(w->folder, w->name, w->partial);
     if (s != STATUS_OK) return checkpoint_abandon(w, s);
-    s = checkpoint_prune(w->folder, keep);
+    bool found;
+    if (w->best) s = checkpoint_mark_best(w->folder, w->step, &found);
+    if (s == STATUS_OK) s = checkpoint_prune(w->folder, keep);
     release(w);
     return s;
 }

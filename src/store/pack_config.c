@@ -1,7 +1,8 @@
 #include "store/pack_config.h"
 
+/* None of these has to do with training. */
 #define FIELD(type, key, member, least, most, meaning)                                                                 \
-    CONFIG_FIELD(pack_config, key, type, member, least, most, NULL, meaning)
+    CONFIG_FIELD_CHANGE(pack_config, key, type, member, least, most, NULL, CHANGE_HARMLESS, meaning)
 
 static const config_field fields[] = {
     FIELD(FIELD_INT64, "budget_bytes", budget_bytes, 0, 1e15, "the artifact must not be larger; 0: any size"),

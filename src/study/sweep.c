@@ -42,9 +42,9 @@ status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const
 
 /* The tokenizer and the held-out text are there and fit the model. */
 static status check_data(const run_config *c) {
-    if (!c->data.path || !path_is_folder(c->data.path))
-        return fail("data: expected a folder made by `moec data`, found none at %s",
-                    c->data.path ? c->data.path : "(no path)");
+    TRY(data_config_look(&c->data));
+    if (!path_is_folder(c->data.path))
+        return fail("data: expected a folder made by `moec data`, found none at %s", c->data.path);
     char *path = data_config_tokenizer(&c->data);
     tokenizer *tok;
     status s = tokenizer_open(&tok, path);

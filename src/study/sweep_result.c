@@ -35,7 +35,7 @@ static status open_present(const char *path, FILE **stream) {
 /* ---- logs ---- */
 
 status sweep_read_log(const char *run, log_reader read, void *context) {
-    char *path = path_join(run, "log.jsonl"), *line = NULL;
+    char *path = path_join(run, RUN_LOG_FILE), *line = NULL;
     size_t capacity = 0;
     FILE *stream;
     status s = open_present(path, &stream);

@@ -3,8 +3,10 @@
  * once, in order or through a pseudo-random permutation; a batch may begin in one epoch and end in the next. */
 #include "text/loader.h"
 #include "base/memory.h"
-#include "base/random.h"
 #include "text/checksums.h"
+#include "text/kept_rows.h"
+#include "text/mix.h"
+#include "text/permutation.h"
 #include <glob.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,60 +20,23 @@ struct loader {
     int domain_count;
     int bos;
     int64_t B, T, rows; /* rows of an epoch */
-    int64_t kept;       /* rows among them that are kept aside */
+    kept_rows kept;     /* rows among them that are kept aside; a mix keeps its own */
     bool shuffle;
     uint64_t seed;
     loader_position position;
+    char *where; /* the pattern, for messages */
+    mix *mix;    /* draws the rows by domain; NULL: they come in the order of the shards */
     int32_t *input_ids, *target_ids, *first, *domain; /* [B, T] */
     int32_t *row;                                     /* [T + 1] */
 };
 
-/* ---- a permutation of 0 … rows − 1 that needs no memory ----
- * A Feistel network of four rounds permutes the smallest power of four that holds all rows; numbers beyond the last row
- * are sent through it again until they fall inside (cycle walking), which keeps it one-to-one. */
-
-static uint64_t mix(uint64_t x) { /* splitmix64's finaliser */
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
-static uint64_t feistel(uint64_t value, int half_bits, const uint64_t keys[4]) {
-    uint64_t mask = (UINT64_C(1) << half_bits) - 1, left = value >> half_bits, right = value & mask;
-    for (int round = 0; round < 4; round++) {
-        uint64_t next = left ^ (mix(right ^ keys[round]) & mask);
-        left = right;
-        right = next;
-    }
-    return left << half_bits | right;
-}
-
-static int64_t shuffled_row(const loader *l, loader_position p) {
-    rng r = rng_seed(l->seed ^ mix(p.epoch + 1));
-    uint64_t keys[4], row = p.window;
-    for (int i = 0; i < 4; i++) keys[i] = rng_next(&r);
-    int half_bits = 1;
-    while ((UINT64_C(1) << 2 * half_bits) < (uint64_t)l->rows) half_bits++;
-    do row = feistel(row, half_bits, keys);
-    while (row >= (uint64_t)l->rows);
-    return (int64_t)row;
-}
-
 /* ---- rows that are kept aside ---- */
 
-/* The middle of the i-th of `kept` equal parts of the rows. */
-static int64_t kept_row(const loader *l, int64_t i) {
-    return (int64_t)((__int128)(2 * i + 1) * l->rows / (2 * l->kept));
-}
-
-static bool is_kept(const loader *l, int64_t row) {
-    return l->kept > 0 && kept_row(l, (int64_t)((__int128)row * l->kept / l->rows)) == row;
-}
-
 int64_t loader_keep(loader *l, int64_t tokens) {
-    const int64_t wanted = tokens > 0 ? (tokens + l->T - 1) / l->T : 0, most = l->rows / LOADER_KEPT_SHARE;
-    l->kept = wanted < most ? wanted : most;
-    return l->kept;
+    const int64_t wanted = tokens > 0 ? (tokens + l->T - 1) / l->T : 0;
+    if (l->mix) return mix_keep(l->mix, wanted);
+    l->kept = kept_rows_of(l->rows, wanted);
+    return l->kept.kept;
 }
 
 /* ---- opening ---- */
@@ -193,6 +158,7 @@ status loader_open(loader **out, const char *pattern, int vocab_size, int bos, i
     l->T = T;
     l->shuffle = shuffle;
     l->seed = seed;
+    l->where = xstrdup(pattern);
     status s = open_pattern(l, pattern, vocab_size);
     if (s == STATUS_OK) {
         l->rows = (loader_tokens(l) - 1) / T;
@@ -214,8 +180,24 @@ status loader_open(loader **out, const char *pattern, int vocab_size, int bos, i
     return STATUS_OK;
 }
 
+status loader_mix(loader *l, const weight_list *weights) {
+    const mix_source source = {.where = l->where,
+                               .shards = l->shards,
+                               .documents = l->documents,
+                               .shard_count = l->shard_count,
+                               .domains = l->domains,
+                               .domain_count = l->domain_count};
+    return mix_create(&l->mix, &source, weights, l->T, l->shuffle, l->seed);
+}
+
+const mix *loader_mixture(const loader *l) {
+    return l->mix;
+}
+
 void loader_close(loader *l) {
     if (!l) return;
+    mix_destroy(l->mix);
+    free(l->where);
     for (int i = 0; i < l->shard_count; i++) {
         shard_close(&l->shards[i]);
         document_table_free(&l->documents[i]);
@@ -291,6 +273,18 @@ static void read_domains(const loader *l, int64_t start, int64_t count, int32_t 
     }
 }
 
+uint64_t loader_fingerprint(const loader *l) {
+    enum { SAMPLES = 8192 };
+    const int64_t total = loader_tokens(l), count = total < SAMPLES ? total : SAMPLES;
+    uint64_t crc = crc64(0, &total, sizeof total);
+    for (int64_t i = 0; i < count; i++) {
+        int32_t token;
+        read_tokens(l, (int64_t)((double)total / (double)count * (double)i), 1, &token);
+        crc = crc64(crc, &token, sizeof token);
+    }
+    return crc ? crc : 1;
+}
+
 void document_starts(const int32_t *ids, int64_t length, int bos, int32_t *first) {
     int32_t start = 0;
     for (int64_t t = 0; t < length; t++) {
@@ -299,13 +293,24 @@ void document_starts(const int32_t *ids, int64_t length, int bos, int32_t *first
     }
 }
 
-/* Row `row` of the text becomes row i of the batch. */
-static void read_row(loader *l, int64_t row, int64_t i) {
-    read_tokens(l, row * l->T, l->T + 1, l->row);
+/* What l->row holds becomes row i of the batch. */
+static void put_row(loader *l, int64_t i) {
     memcpy(l->input_ids + i * l->T, l->row, (size_t)l->T * sizeof(int32_t));
     memcpy(l->target_ids + i * l->T, l->row + 1, (size_t)l->T * sizeof(int32_t));
     document_starts(l->row, l->T, l->bos, l->first + i * l->T);
+}
+
+/* Row `row` of the text becomes row i of the batch. */
+static void read_row(loader *l, int64_t row, int64_t i) {
+    read_tokens(l, row * l->T, l->T + 1, l->row);
+    put_row(l, i);
     if (l->domain_count > 0) read_domains(l, row * l->T + 1, l->T, l->domain + i * l->T);
+}
+
+/* The same of a row that the mix has put into l->row. */
+static void take_mixed_row(loader *l, int domain, int64_t i) {
+    put_row(l, i);
+    for (int64_t t = 0; t < l->T; t++) l->domain[i * l->T + t] = domain;
 }
 
 static batch batch_of(const loader *l, int64_t rows) {
@@ -319,36 +324,52 @@ static batch batch_of(const loader *l, int64_t rows) {
 
 /* The row whose turn it is. */
 static int64_t next_row(loader *l) {
-    int64_t row = l->shuffle ? shuffled_row(l, l->position) : (int64_t)l->position.window;
-    if (++l->position.window == (uint64_t)l->rows)
-        l->position = (loader_position){.epoch = l->position.epoch + 1, .window = 0};
+    loader_position *p = &l->position;
+    const int64_t row = l->shuffle ? permuted(l->seed, p->epoch, l->rows, p->window) : (int64_t)p->window;
+    if (++p->window == (uint64_t)l->rows) *p = (loader_position){.epoch = p->epoch + 1};
     return row;
+}
+
+static void next_unkept_row(loader *l, int64_t i) {
+    int64_t row = next_row(l);
+    while (row_is_kept(&l->kept, row)) row = next_row(l);
+    read_row(l, row, i);
 }
 
 status loader_next(loader *l, batch *b) {
     for (int64_t i = 0; i < l->B; i++) {
-        int64_t row = next_row(l);
-        while (is_kept(l, row)) row = next_row(l);
-        read_row(l, row, i);
+        if (l->mix)
+            take_mixed_row(l, mix_next(l->mix, l->row), i);
+        else
+            next_unkept_row(l, i);
     }
     *b = batch_of(l, l->B);
     return STATUS_OK;
 }
 
 bool loader_kept(loader *l, int64_t first, batch *b) {
-    int64_t count = l->kept - first;
+    int64_t count = (l->mix ? mix_kept(l->mix) : l->kept.kept) - first;
     if (count <= 0) return false;
     if (count > l->B) count = l->B;
-    for (int64_t i = 0; i < count; i++) read_row(l, kept_row(l, first + i), i);
+    for (int64_t i = 0; i < count; i++) {
+        if (l->mix)
+            take_mixed_row(l, mix_read_kept(l->mix, first + i, l->row), i);
+        else
+            read_row(l, kept_row(&l->kept, first + i), i);
+    }
     *b = batch_of(l, count);
     return true;
 }
 
 loader_position loader_tell(const loader *l) {
-    return l->position;
+    return l->mix ? (loader_position){.window = mix_tell(l->mix)} : l->position;
 }
 
 void loader_seek(loader *l, loader_position p) {
+    if (l->mix) { /* a position from before the mix counts the rows of its last epoch */
+        mix_seek(l->mix, p.window);
+        return;
+    }
     /* A position from other data may lie beyond this epoch's end. */
     p.epoch += p.window / (uint64_t)l->rows;
     p.window %= (uint64_t)l->rows;

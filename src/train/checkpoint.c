@@ -2,11 +2,11 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/json_seal.h"
 #include <stdlib.h>
 
 #define OPTIMIZER_FILE "optimizer.safetensors"
 #define AVERAGE_FILE "ema.safetensors"
-#define RUN_FILE "config.yaml"
 
 /* ---- writing ---- */
 
@@ -16,8 +16,10 @@ static cJSON *state_to_json(const run_config *config, const train_state *state) 
     cJSON_AddNumberToObject(json, "seconds", state->seconds);
     cJSON_AddNumberToObject(json, "loader_epoch", (double)state->position.epoch);
     cJSON_AddNumberToObject(json, "loader_window", (double)state->position.window);
+    cJSON_AddItemToObject(json, "text", json_crc(state->text));
     for (int i = 0; i < config->events.count; i++) cJSON_AddItemToArray(fired, cJSON_CreateBool(state->fired[i]));
     cJSON_AddItemToObject(json, "fired", fired);
+    cJSON_AddItemToObject(json, "looks", looks_to_json(&state->looks));
     return json;
 }
 
@@ -41,11 +43,11 @@ static status put_average(checkpoint_writer *w, average *e) {
 }
 
 static status put_config(checkpoint_writer *w, const run_config *config) {
-    char *path = checkpoint_place(w, RUN_FILE);
+    char *path = checkpoint_place(w, RUN_CONFIG_FILE);
     uint64_t crc;
     status s = run_config_write(config, path);
     if (s == STATUS_OK) s = file_crc64(path, &crc);
-    if (s == STATUS_OK) checkpoint_wrote(w, RUN_FILE, crc);
+    if (s == STATUS_OK) checkpoint_wrote(w, RUN_CONFIG_FILE, crc);
     free(path);
     return s;
 }
@@ -60,10 +62,20 @@ status checkpoint_save(const char *run, const run_config *config, const model *m
     if (s == STATUS_OK) s = put_config(&w, config);
     if (s != STATUS_OK) return checkpoint_abandon(&w, s);
     if (choice) checkpoint_put_choice(&w, choice);
+    w.best = config->train.keep_best && state->step > 0 && state->looks.best_step == state->step;
     return checkpoint_commit(&w, state_to_json(config, state), (int)config->train.seq, config->train.keep_checkpoints);
 }
 
 /* ---- reading ---- */
+
+/* Checkpoints of older versions do not say what text they were trained on. */
+static status read_text(const cJSON *training, const char *path, train_state *state) {
+    const char *text, *end = NULL;
+    if (!cJSON_HasObjectItem(training, "text")) return STATUS_OK;
+    TRY(json_get_string(training, path, "text", &text));
+    state->text = strtoull(text, (char **)&end, 16);
+    return *text && !*end ? STATUS_OK : fail("%s: text: expected a number of 16 hexadecimal digits", path);
+}
 
 static status read_fired(const cJSON *training, const char *path, train_state *state) {
     const cJSON *fired = cJSON_GetObjectItemCaseSensitive(training, "fired");
@@ -89,12 +101,15 @@ status checkpoint_load_state(const checkpoint *c, train_state *state) {
     TRY(json_get_int(training, path, "loader_window", &window));
     if (epoch < 0 || window < 0) return fail("%s: expected a loader position of 0 or more, found one below", path);
     state->position = (loader_position){.epoch = (uint64_t)epoch, .window = (uint64_t)window};
+    TRY(read_text(training, path, state));
+    const cJSON *looks = cJSON_GetObjectItemCaseSensitive(training, "looks"); /* older checkpoints have none */
+    if (looks) TRY(looks_from_json(&state->looks, looks, path));
     return read_fired(training, path, state);
 }
 
 status checkpoint_load_config(const checkpoint *c, run_config *config) {
-    TRY(checkpoint_verify_file(c, RUN_FILE));
-    char *file = checkpoint_file(c, RUN_FILE);
+    TRY(checkpoint_verify_file(c, RUN_CONFIG_FILE));
+    char *file = checkpoint_file(c, RUN_CONFIG_FILE);
     status s = run_config_load(config, file, NULL, 0);
     free(file);
     return s;

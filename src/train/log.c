@@ -1,6 +1,7 @@
 #include "train/log.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +12,11 @@
 struct run_log {
     char *path;
     FILE *stream;
+    struct {
+        run_log_listener tell;
+        void *context;
+    } listeners[RUN_LOG_LISTENERS];
+    int listener_count;
 };
 
 static status open_log(run_log **out, const char *path, int flags) {
@@ -201,12 +207,13 @@ status run_log_continue(run_log **out, const char *path, int64_t step, char **no
     return s == STATUS_OK ? open_log(out, path, 0) : s;
 }
 
-status run_log_find(const run_log *l, int64_t step, cJSON **record) {
+status run_log_find(const char *path, int64_t step, cJSON **record) {
     FILE *stream;
     char *line = NULL;
     size_t capacity = 0;
     *record = NULL;
-    TRY(file_open_stream(l->path, O_RDONLY, "r", &stream));
+    if (!path_exists(path)) return STATUS_OK;
+    TRY(file_open_stream(path, O_RDONLY, "r", &stream));
     for (ssize_t length; !*record && (length = getline(&line, &capacity, stream)) > 0;) {
         cJSON *found = parse_line(line, (size_t)length);
         if (is_record_of(found, step))
@@ -237,23 +244,53 @@ void run_log_close(run_log *l) {
     free(l);
 }
 
-status run_log_write(run_log *l, cJSON *record) {
-    char *text = cJSON_PrintUnformatted(record);
-    cJSON_Delete(record);
-    bool written = fprintf(l->stream, "%s\n", text) >= 0 && fflush(l->stream) == 0;
-    cJSON_free(text);
-    return written ? STATUS_OK : fail("%s: cannot write: %s", l->path, strerror(errno));
-}
-
-status run_log_sync(run_log *l) {
-    return fdatasync(fileno(l->stream)) == 0 ? STATUS_OK : fail("%s: cannot sync: %s", l->path, strerror(errno));
-}
-
 /* Numbers that are read by people and plots, not compared bit by bit. */
 static void add_short(cJSON *object, const char *key, const char *format, double value) {
     char text[64];
     snprintf(text, sizeof text, format, value);
     cJSON_AddRawToObject(object, key, text);
+}
+
+static status tell(const run_log *l, const char *text) {
+    cJSON *record = l->listener_count > 0 ? cJSON_Parse(text) : NULL;
+    status s = STATUS_OK;
+    for (int i = 0; i < l->listener_count && record && s == STATUS_OK; i++)
+        s = l->listeners[i].tell(l->listeners[i].context, record);
+    cJSON_Delete(record);
+    return s;
+}
+
+status run_log_write(run_log *l, cJSON *record) {
+    char *text = cJSON_PrintUnformatted(record);
+    cJSON_Delete(record);
+    bool written = fprintf(l->stream, "%s\n", text) >= 0 && fflush(l->stream) == 0;
+    status s = written ? STATUS_OK : fail("%s: cannot write: %s", l->path, strerror(errno));
+    if (s == STATUS_OK) s = tell(l, text);
+    cJSON_free(text);
+    return s;
+}
+
+status run_log_listen(run_log *l, run_log_listener listener, void *context) {
+    FILE *stream;
+    char *line = NULL;
+    size_t capacity = 0;
+    status s = STATUS_OK;
+    TRY(file_open_stream(l->path, O_RDONLY, "r", &stream));
+    for (ssize_t length; s == STATUS_OK && (length = getline(&line, &capacity, stream)) > 0;) {
+        cJSON *record = parse_line(line, (size_t)length);
+        if (record) s = listener(context, record);
+        cJSON_Delete(record);
+    }
+    free(line);
+    fclose(stream);
+    TRY(s);
+    l->listeners[l->listener_count].tell = listener;
+    l->listeners[l->listener_count++].context = context;
+    return STATUS_OK;
+}
+
+status run_log_sync(run_log *l) {
+    return fdatasync(fileno(l->stream)) == 0 ? STATUS_OK : fail("%s: cannot sync: %s", l->path, strerror(errno));
 }
 
 /* The shares lie behind the entries that point at them. */
@@ -279,6 +316,7 @@ void step_record_free(step_record *r) {
     cJSON_Delete(r->events);
     cJSON_Delete(r->val_domains);
     cJSON_Delete(r->val_ema_domains);
+    cJSON_Delete(r->drawn);
     free(r->routing);
     *r = (step_record){0};
 }
@@ -307,13 +345,16 @@ status run_log_step(run_log *l, step_record *s) {
     add_short(record, "loss", "%.9g", s->ce);
     add_short(record, "aux", "%.9g", s->aux);
     cJSON_AddNumberToObject(record, "lr_factor", s->lr_factor);
+    cJSON_AddNumberToObject(record, "lr", s->lr);
     cJSON_AddNumberToObject(record, "grad_norm", s->grad_norm);
     cJSON_AddNumberToObject(record, "tokens", (double)s->tokens);
     add_short(record, "seconds", "%.4f", s->seconds);
     add_short(record, "tokens_per_second", "%.1f", s->tokens_per_second);
+    add_short(record, "time", "%.3f", time_of_day());
     if (s->routed) cJSON_AddItemToObject(record, "experts", routing_record(s));
     if (s->events) cJSON_AddItemToObject(record, "events", s->events);
-    s->events = NULL;
+    if (s->drawn) cJSON_AddItemToObject(record, "drawn", s->drawn);
+    s->events = s->drawn = NULL;
     add_looks(record, s);
     return run_log_write(l, record);
 }

@@ -12,7 +12,7 @@ status pack_model(const char *path, const run_config *c, model *m, const tokeniz
         if (!c->data.path) return fail_usage("data: expected shards to calibrate with, found none");
         TRY(pass_create(&p, m));
         h = hessians_create(p, HESSIANS_MEMORY);
-        s = hessians_calibrate(h, m, tok, c->data.path, c->train.batch, c->train.seq, c->train.seed,
+        s = hessians_calibrate(h, m, tok, &c->data, c->train.batch, c->train.seq, c->train.seed,
                                c->pack.calibration_batches);
     }
     if (s == STATUS_OK) s = artifact_write(path, m, tok, h, options, report);

@@ -3,12 +3,12 @@
 #include "store/checkpoint_folder.h"
 #include "train/choice.h"
 #include "train/events.h"
+#include "train/mix_report.h"
 #include "train/schedule.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 void session_say(const session *s, const char *format, ...) {
     va_list arguments;
@@ -23,8 +23,7 @@ void session_say(const session *s, const char *format, ...) {
 
 static status open_tokenizer(session *s) {
     run_config *c = &s->config;
-    if (!c->data.path || !*c->data.path)
-        return fail_usage("data: expected a folder made by `moec data`, found nothing");
+    TRY(data_config_look(&c->data));
     char *path = data_config_tokenizer(&c->data);
     status result = tokenizer_open(&s->tok, path);
     if (result == STATUS_OK && c->model.vocab_size == 0) c->model.vocab_size = tokenizer_vocab_size(s->tok);
@@ -39,7 +38,8 @@ static status open_data(session *s) {
     const run_config *c = &s->config;
     TRY(loader_open(&s->data, c->data.path, c->model.vocab_size, tokenizer_bos(s->tok), c->train.batch, c->train.seq,
                     c->train.shuffle, c->train.seed));
-    if (average_is_kept(&c->average)) loader_keep(s->data, c->average.choice_tokens);
+    if (c->data.mix.count > 0) TRY(loader_mix(s->data, &c->data.mix));
+    if (average_is_kept(&c->average)) s->kept_rows = loader_keep(s->data, c->average.choice_tokens);
     if (c->train.val_every <= 0) return STATUS_OK;
     if (!path_is_folder(c->data.path))
         return fail_usage("val_every: data is no folder with held-out text: %s", c->data.path);
@@ -58,48 +58,30 @@ static status create_states(session *s) {
 static status start_fresh(session *s) {
     TRY(model_create(&s->m, &s->config.model, s->k, MODEL_TRAIN));
     TRY(model_init(s->m, s->config.train.seed));
+    s->state.text = loader_fingerprint(s->data);
     return create_states(s);
 }
 
-/* Events change these; everything else must be as the configuration has it. */
-static bool evolves(const char *key) {
-    static const char *const keys[] = {"looping", "moe_layers", "moe_num_experts", "moe_top_k"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strcmp(key, keys[i]) == 0) return true;
-    return false;
-}
-
-static status same_model(const model_config *saved, const model_config *wanted, const char *checkpoint) {
-    cJSON *a = model_config_to_json(saved), *b = model_config_to_json(wanted);
-    const cJSON *item;
-    status result = STATUS_OK;
-    cJSON_ArrayForEach(item, a) {
-        const cJSON *other = cJSON_GetObjectItemCaseSensitive(b, item->string);
-        if (result != STATUS_OK || evolves(item->string) || cJSON_Compare(item, other, true)) continue;
-        char *found = cJSON_PrintUnformatted(item), *expected = cJSON_PrintUnformatted(other);
-        result =
-            fail_usage("%s: %s is %s there, but %s in the configuration", checkpoint, item->string, found, expected);
-        cJSON_free(found);
-        cJSON_free(expected);
-    }
-    cJSON_Delete(a);
-    cJSON_Delete(b);
+/* That the configuration is the run's own, or what of it may change. */
+static status check_changes(session *s, const checkpoint *c, bool allowed) {
+    const uint64_t text = loader_fingerprint(s->data);
+    TRY(resume_compare(&s->changes, c, &s->state, &s->config, text, s->tok));
+    s->state.text = text;
+    if (allowed || !run_changes_make_another(&s->changes)) return STATUS_OK;
+    char *others = run_changes_text(&s->changes, false);
+    const status result =
+        fail_usage("%s: resuming it like this would make another run of it: %s; --allow-changes does it all the same",
+                   s->config.train.run, others);
+    free(others);
     return result;
 }
 
-/* The events that already happened must still be in the list, or `fired` would speak of others. */
-static status same_fired_events(const session *s, const checkpoint *c) {
-    run_config saved = run_config_default();
-    status result = checkpoint_load_config(c, &saved);
-    for (int i = 0; i < saved.events.count && result == STATUS_OK; i++) {
-        const event *then = &saved.events.items[i], *now = &s->config.events.items[i];
-        if (s->state.fired[i] && (i >= s->config.events.count || then->kind != now->kind))
-            result = fail_usage(
-                "events: the run to be resumed has fired %s as event %d, but the configuration has %s there",
-                event_kind_name(then->kind), i + 1, i < s->config.events.count ? event_kind_name(now->kind) : "none");
-    }
-    run_config_free(&saved);
-    return result;
+static status load_model(session *s, const checkpoint *c) {
+    model_config saved;
+    TRY(checkpoint_load_model_config(c, &saved));
+    const model_config as = run_changes_model(&s->changes, &saved, &s->config);
+    TRY(model_config_check(&as));
+    return checkpoint_load_model_as(c, s->k, "live", MODEL_TRAIN, &as, &s->m);
 }
 
 /* A checkpoint from before the average's start has none; an average from the first step on must be there. */
@@ -108,12 +90,11 @@ static status load_average(session *s, const checkpoint *c) {
     return checkpoint_load_average(c, s->e);
 }
 
-static status load_checkpoint(session *s, const checkpoint *c) {
+static status load_checkpoint(session *s, const checkpoint *c, bool allow_changes) {
     TRY(checkpoint_verify(c));
     TRY(checkpoint_load_state(c, &s->state));
-    TRY(same_fired_events(s, c));
-    TRY(checkpoint_load_model(c, s->k, "live", MODEL_TRAIN, &s->m));
-    TRY(same_model(&s->m->config, &s->config.model, c->path));
+    TRY(check_changes(s, c, allow_changes));
+    TRY(load_model(s, c));
     TRY(create_states(s));
     TRY(checkpoint_load_optimizer(c, s->o));
     TRY(load_average(s, c));
@@ -135,7 +116,7 @@ static status open_model(session *s, train_start start) {
         result = fail_usage("%s already holds checkpoints: --resume goes on from them, --overwrite begins anew",
                             s->config.train.run);
     else
-        result = c ? load_checkpoint(s, c) : start_fresh(s);
+        result = c ? load_checkpoint(s, c, start == TRAIN_RESUME_CHANGED) : start_fresh(s);
     checkpoint_close(c);
     return result;
 }
@@ -146,7 +127,8 @@ static status take_folder(session *s, train_start start) {
     const char *run = s->config.train.run;
     path_kind kind;
     TRY(path_look(run, &kind));
-    if (start == TRAIN_RESUME && kind != PATH_FOLDER) return fail("%s: no run to resume there", run);
+    if ((start == TRAIN_RESUME || start == TRAIN_RESUME_CHANGED) && kind != PATH_FOLDER)
+        return fail("%s: no run to resume there", run);
     TRY(folder_create(run));
     char *path = path_join(run, "lock");
     status result = lock_take(&s->lock, path, "moec train");
@@ -158,6 +140,7 @@ static status take_folder(session *s, train_start start) {
 static status clear_folder(session *s) {
     char *checkpoints = path_join(s->config.train.run, "checkpoints"), *kept;
     status result = checkpoint_clear(checkpoints, &kept);
+    if (result == STATUS_OK) result = mirrors_remove(s->config.train.run);
     if (kept) session_say(s, "kept, since moec train did not make it: %s", kept);
     free(kept);
     free(checkpoints);
@@ -172,6 +155,7 @@ static void header_data(cJSON *record, const session *s) {
     cJSON_AddItemToObject(record, "model", model_config_to_json(&s->m->config));
     cJSON_AddStringToObject(record, "data", c->data.path);
     cJSON_AddNumberToObject(record, "data_tokens", (double)loader_tokens(s->data));
+    if (loader_mixture(s->data)) cJSON_AddItemToObject(record, "mix", mix_shares(s->data));
     cJSON_AddNumberToObject(record, "tokens_per_step", (double)(c->train.batch * c->train.seq * c->train.accumulate));
     cJSON_AddNumberToObject(record, "steps", (double)c->train.steps);
     cJSON_AddNumberToObject(record, "max_seconds", c->train.max_seconds);
@@ -183,15 +167,17 @@ static status write_header(session *s) {
     cJSON_AddStringToObject(record, "record", s->state.step ? "resume" : "header");
     if (s->state.step) cJSON_AddNumberToObject(record, "from_step", (double)s->state.step);
     cJSON_AddStringToObject(record, "moec", MOEC_VERSION);
+    cJSON_AddNumberToObject(record, "time", time_of_day());
     cJSON_AddStringToObject(record, "isa", kernels_isa());
     cJSON_AddNumberToObject(record, "threads", kernels_threads());
     cJSON_AddStringToObject(record, "dtype", dtype_name(s->k->act));
+    if (s->state.step) cJSON_AddItemToObject(record, "changes", run_changes_json(&s->changes));
     if (!s->state.step) header_data(record, s);
     return run_log_write(s->log, record);
 }
 
 static status open_log(session *s, train_start start) {
-    char *path = path_join(s->config.train.run, "log.jsonl"), *note = NULL;
+    char *path = path_join(s->config.train.run, RUN_LOG_FILE), *note = NULL;
     status result = s->state.step ? run_log_continue(&s->log, path, s->state.step, &note) : run_log_check(path);
     if (result == STATUS_OK && start == TRAIN_OVERWRITE) result = clear_folder(s);
     if (result == STATUS_OK && !s->state.step) result = run_log_create(&s->log, path);
@@ -202,7 +188,7 @@ static status open_log(session *s, train_start start) {
 }
 
 static status write_config(const session *s) {
-    char *path = path_join(s->config.train.run, "config.yaml");
+    char *path = path_join(s->config.train.run, RUN_CONFIG_FILE);
     status result = run_config_write(&s->config, path);
     free(path);
     return result;
@@ -214,8 +200,26 @@ static void say_start(const session *s) {
                 c->train.run, (double)model_param_total(s->m) / 1e6,
                 c->train.batch * c->train.seq * c->train.accumulate, (double)loader_tokens(s->data) / 1e6,
                 dtype_name(s->k->act), kernels_isa(), kernels_threads(), s->state.step ? "" : ", from scratch");
+    char *mix = mix_describe(s->data);
+    if (mix) session_say(s, "mix: %s", mix);
+    free(mix);
     if (s->state.step)
         session_say(s, "resumed at step %" PRId64 " after %.0f s of training", s->state.step, s->state.seconds);
+}
+
+/* What is different now, whether work is left to do or not. */
+static void say_changes(const session *s) {
+    for (int harmless = 0; harmless < 2; harmless++) {
+        char *text = run_changes_text(&s->changes, harmless);
+        if (*text) session_say(s, "%s: %s", harmless ? "changed" : "changed, another run from here on", text);
+        free(text);
+    }
+}
+
+bool session_finished(const session *s) {
+    const train_config *c = &s->config.train;
+    return (c->steps > 0 && s->state.step >= c->steps) || (c->max_seconds > 0 && s->state.seconds >= c->max_seconds) ||
+           looks_say_stop(&s->state.looks, c);
 }
 
 status session_open(session *s, const run_config *config, train_start start) {
@@ -226,7 +230,24 @@ status session_open(session *s, const run_config *config, train_start start) {
     TRY(model_config_check(&s->config.model));
     TRY(take_folder(s, start));
     TRY(open_model(s, start));
+    say_changes(s);
+    return STATUS_OK;
+}
+
+/* The name `best` as the state has it: a kill may have come before it was set, and a checkpoint may be gone. */
+static status restore_best(session *s) {
+    bool found = false;
+    if (s->state.step == 0 || !s->config.train.keep_best) return STATUS_OK;
+    char *checkpoints = path_join(s->config.train.run, "checkpoints");
+    const status result = checkpoint_mark_best(checkpoints, s->state.looks.best_step, &found);
+    free(checkpoints);
+    if (!found) s->state.looks.best_step = 0; /* the best of those to come */
+    return result;
+}
+
+status session_begin(session *s, train_start start) {
     TRY(open_log(s, start));
+    TRY(restore_best(s));
     TRY(write_config(s));
     s->progress = progress_start("train");
     s->progress.started -= s->state.seconds; /* elapsed and left are those of the whole training */
@@ -236,6 +257,7 @@ status session_open(session *s, const run_config *config, train_start start) {
 }
 
 void session_close(session *s) {
+    mirrors_close(&s->mirrors);
     run_log_close(s->log);
     average_destroy(s->e);
     optimizer_destroy(s->o);
@@ -245,6 +267,7 @@ void session_close(session *s) {
     if (s->data) loader_close(s->data);
     if (s->tok) tokenizer_close(s->tok);
     lock_release(&s->lock);
+    run_changes_free(&s->changes);
     *s = (session){0};
 }
 
@@ -262,8 +285,12 @@ status session_save(session *s) {
     return STATUS_OK;
 }
 
+bool session_choice_owed(const session *s) {
+    return average_begun(s->e) && s->kept_rows > 0 && s->choice.tokens == 0;
+}
+
 status session_choose(session *s) {
-    if (!average_begun(s->e) || s->choice.tokens > 0) return STATUS_OK;
+    if (!session_choice_owed(s)) return STATUS_OK;
     TRY(choose_weights(s->p, s->e, s->data, s->tok, &s->choice));
     const weights_choice *c = &s->choice;
     if (c->tokens == 0) return STATUS_OK;

@@ -7,6 +7,8 @@
 #include "eval/scored_text.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
+#include "train/mirrors.h"
+#include "train/resume.h"
 #include "train/train.h"
 
 typedef struct session {
@@ -20,7 +22,9 @@ typedef struct session {
     optimizer *o;
     average *e; /* NULL: none is kept */
     run_log *log;
-    lock lock; /* of the run's folder */
+    log_mirrors mirrors;
+    lock lock;           /* of the run's folder */
+    run_changes changes; /* what is not as the run that is resumed had it */
     progress progress;
     train_state state;
     int64_t saved_step;    /* of the newest checkpoint, −1: there is none */
@@ -28,15 +32,21 @@ typedef struct session {
     bool look_cut;         /* Ctrl-C ended a look at held-out text, which is to be made when the run is resumed */
     weights_choice choice; /* of this step's weights; made when the training has ended */
     bool choice_unsaved;
+    int64_t kept_rows; /* of the training text, for that choice */
 } session;
 
-/* Everything up to the first step. What an older run left goes only when nothing else can be wrong any more. */
+/* Everything that can be wrong, and the model. In the run's folder there is a lock then, and nothing else has changed. */
 status session_open(session *s, const run_config *config, train_start start);
-void session_close(session *s); /* fine after a failed session_open */
+/* Log and configuration, up to the first step. What an older run left goes only here. */
+status session_begin(session *s, train_start start);
+void session_close(session *s); /* fine after a failure */
+/* Whether all steps or seconds that the configuration asks for are done, or the looks say that more are of no use. */
+bool session_finished(const session *s);
 /* Save a checkpoint of the state, unless this step has one that says the same. */
 status session_save(session *s);
 /* Find out whether the live or the averaged weights are better, where that is not known. */
 status session_choose(session *s);
+bool session_choice_owed(const session *s);
 /* Bits per byte of a sample of config.val_tokens tokens of the held-out text (eval/sample.h), of the live or of the averaged
  * weights; *domains: a new object of the same by domain, NULL where the text has no table of documents. */
 status session_look(session *s, bool averaged, double *bits, cJSON **domains);

@@ -2,8 +2,10 @@
  * micro-batches, clipping and the optimisers, the average; then, outside the training's seconds, a look at held-out text,
  * the log and a checkpoint. */
 #include "train/train.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "train/events.h"
+#include "train/mix_report.h"
 #include "train/routing_watch.h"
 #include "train/schedule.h"
 #include "train/session.h"
@@ -11,11 +13,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static bool finished(const session *s) {
-    const train_config *c = &s->config.train;
-    return (c->steps > 0 && s->state.step >= c->steps) || (c->max_seconds > 0 && s->state.seconds >= c->max_seconds);
-}
 
 /* Fire what is due, in the order of the configuration, each event once. */
 static status fire_events(session *s, double fraction, step_record *record) {
@@ -70,6 +67,7 @@ static status train_step(session *s, step_record *record) {
     const train_config *c = &s->config.train;
     double fraction = schedule_fraction(c, s->state.step, s->state.seconds);
     record->lr_factor = schedule_lr_factor(c, &s->config.optimizer, fraction);
+    record->lr = record->lr_factor * s->config.optimizer.matrix_lr;
     TRY(fire_events(s, fraction, record));
     TRY(accumulate_gradients(s));
     TRY(update(s, fraction, record));
@@ -80,6 +78,7 @@ static status train_step(session *s, step_record *record) {
     s->state.tokens += tokens;
     s->state.seconds += seconds;
     s->state.position = loader_tell(s->data);
+    record->drawn = mix_drawn_tokens(s->data);
     record->step = s->state.step;
     record->tokens = s->state.tokens;
     record->seconds = s->state.seconds;
@@ -116,14 +115,24 @@ static void domain_summary(const cJSON *domains, char text[DOMAIN_SUMMARY]) {
 
 static bool look_due(const session *s) {
     const int64_t every = s->config.train.val_every;
-    return every > 0 && s->state.step > 0 && (s->state.step % every == 0 || finished(s));
+    return every > 0 && s->state.step > 0 && (s->state.step % every == 0 || session_finished(s));
+}
+
+static void say_stop(const session *s) {
+    const looks *l = &s->state.looks;
+    session_say(s,
+                "step %" PRId64 ": %" PRId64
+                " looks without a gain%s: the training ends here (best: %.4f at step %" PRId64 ")",
+                s->state.step, l->stale, s->config.train.early_stop_delta > 0 ? " of early_stop_delta" : "",
+                l->best_bits, l->best_step);
 }
 
 /* The held-out text, every val_every steps and at the end, where the average is looked at too. */
 static status look(session *s, step_record *record) {
     if (!look_due(s)) return STATUS_OK;
     TRY(look_at(s, false, &record->val_bpb, &record->val_domains, &record->has_val));
-    if (finished(s) && average_begun(s->e))
+    if (record->has_val) looks_add(&s->state.looks, &s->config.train, s->state.step, record->val_bpb);
+    if (session_finished(s) && average_begun(s->e))
         TRY(look_at(s, true, &record->val_bpb_ema, &record->val_ema_domains, &record->has_val_ema));
     char averaged[64] = "", domains[DOMAIN_SUMMARY], routing[ROUTING_SUMMARY];
     domain_summary(record->val_domains, domains);
@@ -132,25 +141,23 @@ static status look(session *s, step_record *record) {
     if (record->has_val)
         session_say(s, "step %" PRId64 ": %.4f bits per byte held out%s%s%s%s", s->state.step, record->val_bpb, domains,
                     averaged, routing[0] ? "; " : "", routing);
+    if (record->has_val && looks_say_stop(&s->state.looks, &s->config.train)) say_stop(s);
     return STATUS_OK;
 }
 
 /* A look that was due at the step that the run is resumed from, and that Ctrl-C ended: its record goes without it. */
-static status make_up_for_look(session *s) {
+static status look_is_owed(const session *s, bool *owed) {
     cJSON *logged;
+    *owed = false;
     if (!look_due(s)) return STATUS_OK;
-    TRY(run_log_find(s->log, s->state.step, &logged));
-    bool complete = !logged || (cJSON_HasObjectItem(logged, "val_bpb") &&
-                                (!finished(s) || !average_begun(s->e) || cJSON_HasObjectItem(logged, "val_bpb_ema")));
+    char *path = path_join(s->config.train.run, RUN_LOG_FILE);
+    const status found = run_log_find(path, s->state.step, &logged);
+    free(path);
+    TRY(found);
+    *owed = logged && (!cJSON_HasObjectItem(logged, "val_bpb") ||
+                       (session_finished(s) && average_begun(s->e) && !cJSON_HasObjectItem(logged, "val_bpb_ema")));
     cJSON_Delete(logged);
-    if (complete) return STATUS_OK;
-    step_record *record = xcalloc(1, sizeof *record);
-    record->step = s->state.step;
-    status outcome = look(s, record);
-    if (outcome == STATUS_OK && !s->look_cut) outcome = run_log_amend(s->log, record);
-    step_record_free(record);
-    free(record);
-    return outcome;
+    return STATUS_OK;
 }
 
 static void say_warning(void *context, const char *line) {
@@ -160,7 +167,7 @@ static void say_warning(void *context, const char *line) {
 
 static void show(session *s, const step_record *record, double smooth_loss) {
     const train_config *c = &s->config.train;
-    if (c->log_every <= 0 || (s->state.step % c->log_every != 0 && !finished(s))) return;
+    if (c->log_every <= 0 || (s->state.step % c->log_every != 0 && !session_finished(s))) return;
     char detail[128];
     double by_time = c->max_seconds > 0 ? s->state.seconds / c->max_seconds : 0;
     double by_steps = c->steps > 0 ? (double)s->state.step / (double)c->steps : 0;
@@ -171,7 +178,8 @@ static void show(session *s, const step_record *record, double smooth_loss) {
 
 static bool checkpoint_due(const session *s) {
     const train_config *c = &s->config.train;
-    return finished(s) || interrupt_requested() ||
+    const bool best = c->keep_best && s->state.looks.best_step == s->state.step;
+    return session_finished(s) || interrupt_requested() || best ||
            (c->checkpoint_every > 0 && s->state.step % c->checkpoint_every == 0) ||
            (c->checkpoint_seconds > 0 && clock_seconds() - s->saved_at >= c->checkpoint_seconds);
 }
@@ -191,10 +199,23 @@ static status explain(const session *s, int64_t step, status failure) {
 
 /* At the end with what is known of the weights then; Ctrl-C while that is found out leaves it to the run that is resumed. */
 static status save(session *s) {
-    status chosen = finished(s) && !s->look_cut ? session_choose(s) : STATUS_OK;
+    status chosen = session_finished(s) && !s->look_cut ? session_choose(s) : STATUS_OK;
     s->look_cut |= chosen == STATUS_INTERRUPTED;
     if (chosen != STATUS_INTERRUPTED) TRY(explain(s, s->state.step, chosen));
     return explain(s, s->state.step, session_save(s));
+}
+
+static status make_up_for_look(session *s) {
+    step_record *record = xcalloc(1, sizeof *record);
+    record->step = s->state.step;
+    const int64_t looked = s->state.looks.step;
+    status outcome = look(s, record);
+    if (outcome == STATUS_OK && !s->look_cut) outcome = run_log_amend(s->log, record);
+    step_record_free(record);
+    free(record);
+    if (s->state.looks.step == looked) return outcome;
+    s->saved_step = -1; /* the checkpoint of this step does not know of the look */
+    return outcome == STATUS_OK ? save(s) : outcome;
 }
 
 static status train_loop(session *s, train_result *result) {
@@ -202,7 +223,7 @@ static status train_loop(session *s, train_result *result) {
     routing_watch watch = {0};
     double smooth_loss = -1; /* for the console: the log has every step's own */
     status outcome = STATUS_OK;
-    while (outcome == STATUS_OK && !finished(s) && !interrupt_requested()) {
+    while (outcome == STATUS_OK && !session_finished(s) && !interrupt_requested()) {
         step_record_free(&record);
         outcome = explain(s, s->state.step + 1, train_step(s, &record));
         if (outcome != STATUS_OK) break;
@@ -227,27 +248,40 @@ static status interrupted(session *s) {
     return STATUS_INTERRUPTED;
 }
 
-static status train_session(session *s, train_result *result) {
-    TRY(make_up_for_look(s));
+static status train_session(session *s, bool look_owed, train_result *result) {
+    if (look_owed) TRY(make_up_for_look(s));
+    TRY(mirrors_open(&s->mirrors, &s->config.train, s->log, &s->held_out.documents, s->data));
     if (!s->look_cut) TRY(train_loop(s, result));
-    if (!finished(s) || s->look_cut) return interrupted(s);
+    if (!session_finished(s) || s->look_cut) return interrupted(s);
     TRY(save(s));
     if (s->look_cut) return interrupted(s);
     char detail[128];
     snprintf(detail, sizeof detail, isnan(result->loss) ? "%" PRId64 " steps" : "%" PRId64 " steps  loss %.4f",
              s->state.step, result->loss);
     progress_end(&s->progress, detail);
+    char *drawn = mix_describe_drawn(s->data);
+    if (drawn) session_say(s, "drawn: %s", drawn);
+    free(drawn);
     return STATUS_OK;
+}
+
+/* A finished run that is resumed stays as it is, to the byte. */
+static status run_session(session *s, train_start start, train_result *result) {
+    bool look_owed = false;
+    const bool resumed = s->saved_step >= 0;
+    if (resumed) TRY(look_is_owed(s, &look_owed));
+    result->idle = resumed && session_finished(s) && !look_owed && !session_choice_owed(s);
+    if (result->idle) return STATUS_OK;
+    TRY(session_begin(s, start));
+    interrupt_catch();
+    return train_session(s, look_owed, result);
 }
 
 status train_run(const run_config *config, train_start start, train_result *result) {
     session s;
     *result = (train_result){.loss = NAN};
     status outcome = session_open(&s, config, start);
-    if (outcome == STATUS_OK) {
-        interrupt_catch();
-        outcome = train_session(&s, result);
-    }
+    if (outcome == STATUS_OK) outcome = run_session(&s, start, result);
     result->state = s.state;
     if (s.state.seconds > 0) result->tokens_per_second = (double)s.state.tokens / s.state.seconds;
     session_close(&s);

@@ -6,14 +6,17 @@
 
 /* How a training begins. */
 typedef enum train_start {
-    TRAIN_NEW,      /* from scratch; a run folder that holds checkpoints is refused */
-    TRAIN_RESUME,   /* from its newest checkpoint, from scratch where there is none yet */
-    TRAIN_OVERWRITE /* from scratch: its checkpoints and its log go */
+    TRAIN_NEW,    /* from scratch; a run folder that holds checkpoints is refused */
+    TRAIN_RESUME, /* from its newest checkpoint, from scratch where there is none yet; what would make another run of it
+                       is refused (resume.h) */
+    TRAIN_RESUME_CHANGED, /* the same, whatever has changed */
+    TRAIN_OVERWRITE       /* from scratch: its checkpoints and its log go */
 } train_start;
 
 typedef struct train_result {
     train_state state;
-    double loss;              /* of the last step; NaN when none was made */
+    double loss; /* of the last step; NaN when none was made */
+    bool idle;   /* resumed when it had finished already: nothing was done, and nothing has changed on the disk */
     double tokens_per_second; /* over the training time */
 } train_result;
 

@@ -6,25 +6,34 @@ static const char *const dtype_names[] = {"auto", "f32", "bf16", NULL};
 
 #define FIELD(type, member, least, most, choices, meaning)                                                             \
     CONFIG_FIELD(train_config, #member, type, member, least, most, choices, meaning)
+/* A run may be resumed with another value of these. */
+#define FREE(type, member, least, most, meaning)                                                                       \
+    CONFIG_FIELD_CHANGE(train_config, #member, type, member, least, most, NULL, CHANGE_HARMLESS, meaning)
+#define GROWS(type, member, least, most, meaning)                                                                      \
+    CONFIG_FIELD_CHANGE(train_config, #member, type, member, least, most, NULL, CHANGE_GROWS, meaning)
 
 static const config_field fields[] = {
-    FIELD(FIELD_STRING, run, 1, 0, NULL, "folder of the run: checkpoints, log.jsonl, config.yaml"),
+    FREE(FIELD_STRING, run, 1, 0, "folder of the run: checkpoints, log.jsonl, config.yaml"),
     FIELD(FIELD_INT64, batch, 1, 65536, NULL, "sequences a micro-batch"),
     FIELD(FIELD_INT64, seq, 1, 1 << 20, NULL, "tokens a sequence"),
     FIELD(FIELD_INT64, accumulate, 1, 65536, NULL, "micro-batches a step"),
-    FIELD(FIELD_INT64, steps, 0, 1e12, NULL, "length of the schedule and the training; 0: max_seconds alone decides"),
-    FIELD(FIELD_DOUBLE, max_seconds, 0, 1e9, NULL,
-          "> 0: where this comes before the steps, schedule and training end here"),
+    GROWS(FIELD_INT64, steps, 0, 1e12, "length of the schedule and the training; 0: max_seconds alone decides"),
+    FREE(FIELD_DOUBLE, max_seconds, 0, 1e9, "> 0: where this comes before the steps, schedule and training end here"),
     FIELD(FIELD_UINT64, seed, 0, 1.8446744073709552e19, NULL, "of the weights and the order of the data"),
     FIELD(FIELD_BOOL, shuffle, 0, 0, NULL, "visit the data in a random order"),
     FIELD(FIELD_STRING, device, 1, 0, device_names, "what computes"),
     FIELD(FIELD_STRING, dtype, 1, 0, dtype_names, "of activations and products"),
-    FIELD(FIELD_INT64, checkpoint_every, 0, 1e12, NULL, "steps between checkpoints; 0: only at the end"),
-    FIELD(FIELD_DOUBLE, checkpoint_seconds, 0, 1e9, NULL, "and at least this often; 0: no"),
-    FIELD(FIELD_INT64, keep_checkpoints, 1, 1e6, NULL, "newest checkpoints that stay"),
-    FIELD(FIELD_INT64, val_every, 0, 1e12, NULL, "steps between looks at the held-out loss; 0: none"),
-    FIELD(FIELD_INT64, val_tokens, 1, 1e12, NULL, "held-out tokens of such a look, the same part of every domain"),
-    FIELD(FIELD_INT64, log_every, 1, 1e12, NULL, "steps between console lines"),
+    FREE(FIELD_INT64, checkpoint_every, 0, 1e12, "steps between checkpoints; 0: only at the end"),
+    FREE(FIELD_DOUBLE, checkpoint_seconds, 0, 1e9, "and at least this often; 0: no"),
+    FREE(FIELD_INT64, keep_checkpoints, 1, 1e6, "newest checkpoints that stay"),
+    FREE(FIELD_INT64, val_every, 0, 1e12, "steps between looks at the held-out loss; 0: none"),
+    FREE(FIELD_INT64, val_tokens, 1, 1e12, "held-out tokens of such a look, the same part of every domain"),
+    FREE(FIELD_BOOL, keep_best, 0, 0, "save at each look that is the best so far, and keep it as checkpoints/best"),
+    FREE(FIELD_INT64, early_stop, 0, 1e6, "end after so many looks in a row without a gain; 0: no"),
+    FREE(FIELD_DOUBLE, early_stop_delta, 0, 100, "what a gain is at least, in bits per byte"),
+    FREE(FIELD_BOOL, tensorboard, 0, 0, "write the log for TensorBoard too: tensorboard --logdir RUN"),
+    FREE(FIELD_BOOL, log_csv, 0, 0, "write the log as a table too: RUN/log.csv"),
+    FREE(FIELD_INT64, log_every, 1, 1e12, "steps between console lines"),
 };
 
 #define NO_EPOCHS "moec does not count epochs; steps or max_seconds says how long it trains"
@@ -95,6 +104,24 @@ static const foreign_key foreign[] = {
     {"val_check_interval", "val_every", "steps"},
     {"eval_iters", "val_tokens", "tokens, not batches"},
     {"limit_val_batches", "val_tokens", "tokens, not batches"},
+    {"load_best_model_at_end", "keep_best", "the best checkpoint is checkpoints/best then"},
+    {"save_best*", "keep_best", NULL},
+    {"save_top_k", "keep_best", "and keep_checkpoints, of the newest"},
+    {"metric_for_best_model", "keep_best", "by bits per byte of held-out text"},
+    {"greater_is_better", "keep_best", "by bits per byte of held-out text"},
+    {"patience", "early_stop", "looks, each after val_every steps"},
+    {"early_stopping_patience", "early_stop", "looks, each after val_every steps"},
+    {"early_stopping_threshold", "early_stop_delta", "bits per byte"},
+    {"early_stopping*", "early_stop", "looks, each after val_every steps"},
+    {"min_delta", "early_stop_delta", "bits per byte"},
+    {"report_to", "tensorboard", "or log_csv; log.jsonl is always written"},
+    {"log_to_tensorboard", "tensorboard", NULL},
+    {"tensorboard_dir", "tensorboard", "true or false; events lie in the run's folder"},
+    {"logging_dir", "tensorboard", "true or false; events lie in the run's folder"},
+    {"use_tensorboard", "tensorboard", NULL},
+    {"wandb*", NULL, "moec writes log.jsonl, and with tensorboard: true or log_csv: true what other programs read"},
+    {"use_wandb", NULL, "moec writes log.jsonl, and with tensorboard: true or log_csv: true what other programs read"},
+    {"csv", "log_csv", NULL},
     {"logging_steps", "log_every", NULL},
     {"log_interval", "log_every", NULL},
     {"log_steps", "log_every", NULL},
@@ -132,6 +159,9 @@ train_config train_config_default(void) {
 
 status train_config_check(const train_config *c) {
     TRY(section_check(&train_section, c));
+    if (c->val_every == 0 && (c->keep_best || c->early_stop > 0))
+        return fail_usage("val_every: expected at least 1, for the looks of %s, found 0",
+                          c->keep_best ? "keep_best" : "early_stop");
     if (c->steps == 0 && c->max_seconds == 0)
         return fail_usage("steps: expected at least 1 where max_seconds is 0, found 0");
     return STATUS_OK;

@@ -18,9 +18,14 @@ typedef struct train_config {
     int64_t checkpoint_every;  /* steps; 0: only at the end */
     double checkpoint_seconds; /* and at least this often; 0: no */
     int64_t keep_checkpoints;
-    int64_t val_every;  /* steps between looks at the held-out loss; 0: none */
-    int64_t val_tokens; /* of those */
-    int64_t log_every;  /* console lines; the JSONL log has every step */
+    int64_t val_every;       /* steps between looks at the held-out loss; 0: none */
+    int64_t val_tokens;      /* of those */
+    bool keep_best;          /* the checkpoint of the best look is kept, and is checkpoints/best */
+    int64_t early_stop;      /* looks in a row without a gain that end the training; 0: none do */
+    double early_stop_delta; /* bits per byte that are a gain */
+    bool tensorboard;        /* events for TensorBoard in the run's folder (tensorboard.h) */
+    bool log_csv;            /* the log as a table beside it (log_csv.h) */
+    int64_t log_every;       /* console lines; the JSONL log has every step */
 } train_config;
 
 extern const config_section train_section;

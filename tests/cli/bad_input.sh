@@ -106,7 +106,9 @@ refuses 2 "matrix_lr: expected a number from 0 to 10, found \`nan\`" train new m
 refuses 2 "num_heads: expected a divisor of model_dim 65" train new model_dim=65
 refuses 2 "num_kv_heads: expected a divisor of num_heads 2, found 3" train new num_kv_heads=3
 refuses 2 "rope_dims: expected an even number" train new rope_dims=7
-refuses 1 "$work/nowhere/tokenizer.model: cannot open" train new data="$work/nowhere"
+refuses 1 "found nothing at $work/nowhere: \`moec data $work/nowhere --domain" train new data="$work/nowhere"
+grep -q '`./run demo`' "$work/err" || complain "no word of ./run demo: $(cat "$work/err")"
+refuses 1 "$work/empty-folder/tokenizer.model: cannot open" train new data="$work/empty-folder"
 refuses 2 "not YAML" "$moec" train README.md
 refuses 1 "$artifact: expected a preset" "$moec" train "$artifact"
 absent "$work/new"
@@ -147,7 +149,7 @@ sed -i 's/\("format_version":[^0-9]*\)3/\14/' "$checkpoint/checkpoint.json"
 for command in eval generate pack inspect; do
     refuses 1 "checkpoint.json: format version 4, but this moec reads version 3" "$moec" $command "$work/copy"
 done
-refuses 2 "model_dim is 32 there, but 64 in the configuration" train run --resume model_dim=64
+refuses 2 "model_dim 32 -> 64; --allow-changes" train run --resume model_dim=64
 works train run --resume # finished already
 
 # ---- a weight that is not a number, under checksums that hold: what moec says it found is put in their place ----
@@ -163,7 +165,7 @@ for file in model ema checkpoint; do
     sums=$(sed -n 's/.*expected CRC-64 \([0-9a-f]*\), found \([0-9a-f]*\)$/s\/\1\/\2\//p' "$work/err")
     [ -z "$sums" ] || sed -i "$sums" "$checkpoint/checkpoint.json"
 done
-refuses 1 "the loss is not finite" train copy --resume steps=8
+refuses 1 "the loss is not finite" train copy --resume steps=8 # more steps are no other run
 grep -q "the checkpoint of step 4 .* is whole" "$work/err" || complain "no word of the checkpoint: $(cat "$work/err")"
 [ "$(ls "$work/copy/checkpoints")" = step-00000004 ] || complain "a loss of NaN changed the checkpoints"
 refuses 1 "weight: row " "$moec" pack "$work/copy"

@@ -42,7 +42,7 @@ typedef struct toy {
 static const config_field toy_animal_fields[] = {
     CONFIG_FIELD(toy_animals, "lions", FIELD_INT, lions, 0, 9, NULL, "how many"),
     CONFIG_FIELD(toy_animals, "hunger", FIELD_FLOAT, hunger, 0, 1, NULL, "of the lions"),
-    CONFIG_FIELD(toy_animals, "keeper", FIELD_STRING, keeper, 0, 0, NULL, "who feeds them"),
+    CONFIG_FIELD_CHANGE(toy_animals, "keeper", FIELD_STRING, keeper, 0, 0, NULL, CHANGE_HARMLESS, "who feeds them"),
     CONFIG_FIELD(toy_animals, "cages", FIELD_SET, cages, 0, TOY_CAGES - 1, NULL, "that are used"),
 };
 static const foreign_key toy_foreign[] = {
@@ -55,7 +55,7 @@ static const config_section toy_animal_section = {"animals", TABLE_AND_COUNT(toy
 
 static const config_field toy_door_fields[] = {
     CONFIG_FIELD(toy_doors, "doors", FIELD_BOOL, doors, 0, 0, NULL, "whether there are any"),
-    CONFIG_FIELD(toy_doors, "width", FIELD_INT64, width, 1, 4, NULL, "metres"),
+    CONFIG_FIELD_CHANGE(toy_doors, "width", FIELD_INT64, width, 1, 4, NULL, CHANGE_GROWS, "metres"),
 };
 static const config_section toy_door_section = {"doors", TABLE_AND_COUNT(toy_door_fields), NULL, 0};
 

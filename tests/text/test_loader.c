@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include "text/kept_rows.h"
 #include "text/loader.h"
 
 enum { T = 4, BOS = 1 };
@@ -220,8 +221,8 @@ static void seeking_passes_over_kept_rows_too(void **state) {
     loader *l, *resumed;
     assert_ok(loader_open(&l, path, LONG, -1, 7, LONG_T, true, 2));
     assert_ok(loader_open(&resumed, path, LONG, -1, 7, LONG_T, true, 2));
-    assert_int_equal(loader_keep(l, 10000), ROWS / LOADER_KEPT_SHARE);
-    assert_int_equal(loader_keep(resumed, 10000), ROWS / LOADER_KEPT_SHARE);
+    assert_int_equal(loader_keep(l, 10000), ROWS / KEPT_ROWS_SHARE);
+    assert_int_equal(loader_keep(resumed, 10000), ROWS / KEPT_ROWS_SHARE);
     for (int i = 0; i < 300; i++) {
         batch a, b;
         loader_seek(resumed, loader_tell(l));

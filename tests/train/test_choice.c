@@ -170,7 +170,7 @@ static void a_choice_that_is_missing_is_made_when_the_run_is_resumed(void **stat
     /* Longer than it was: what was chosen was said of other weights. */
     c.train.steps = 7;
     c.average.choice_tokens = 32;
-    assert_ok(train_run(&c, TRAIN_RESUME, &result));
+    assert_ok(train_run(&c, TRAIN_RESUME_CHANGED, &result));
     saved = newest(&c);
     assert_true(saved->step == 7 && saved->choice.live_bpb != before.live_bpb);
     checkpoint_close(saved);

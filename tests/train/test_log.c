@@ -94,9 +94,9 @@ static void a_record_gets_its_look(void **state) {
     cJSON *found;
     put(path, text, strlen(text));
     assert_ok(run_log_continue(&log, path, 2, &note));
-    assert_ok(run_log_find(log, 3, &found));
+    assert_ok(run_log_find(path, 3, &found));
     assert_null(found);
-    assert_ok(run_log_find(log, 2, &found));
+    assert_ok(run_log_find(path, 2, &found));
     assert_true(cJSON_GetObjectItem(found, "loss")->valuedouble == 0.25);
     cJSON_Delete(found);
     *s = (step_record){.step = 2, .has_val = true, .val_bpb = 1.5, .has_val_ema = true, .val_bpb_ema = 1.25};

@@ -196,11 +196,11 @@ static void seconds_are_carried_on(void **state) {
     assert_true(first.state.seconds > 0);
     c.train.steps = 0;
     c.train.max_seconds = first.state.seconds / 2; /* were spent before the resume */
-    assert_ok(train_run(&c, TRAIN_RESUME, &second));
+    assert_ok(train_run(&c, TRAIN_RESUME_CHANGED, &second));
     assert_int_equal(second.state.step, 3);
     assert_float_equal(second.state.seconds, first.state.seconds, 1e-12);
     c.train.max_seconds = first.state.seconds * (1 + 1e-9); /* one more step is enough */
-    assert_ok(train_run(&c, TRAIN_RESUME, &second));
+    assert_ok(train_run(&c, TRAIN_RESUME_CHANGED, &second));
     assert_int_equal(second.state.step, 4);
     assert_true(second.state.seconds > first.state.seconds);
     run_config_free(&c);
@@ -336,7 +336,8 @@ static void a_run_is_not_overwritten(void **state) {
     assert_ok(train_run(&c, TRAIN_NEW, &result));
     assert_fails(train_run(&c, TRAIN_NEW, &result), "--resume");
     c.model.mlp.mult = 3;
-    assert_fails(train_run(&c, TRAIN_RESUME, &result), "mlp_mult is 2");
+    assert_fails(train_run(&c, TRAIN_RESUME, &result), "mlp_mult 2 -> 3");
+    assert_fails(train_run(&c, TRAIN_RESUME_CHANGED, &result), "blocks.0.mlp.fc.weight");
     c.model.mlp.mult = 2;
     c.train.steps = 4;
     c.events.items[0].kind = EVENT_LOOP; /* upcycling fired before step 2 */
