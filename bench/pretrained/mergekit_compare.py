@@ -10,7 +10,7 @@ states in bfloat16; here it is given float32, so that rounding hides nothing. Ex
 import glob, json, os, subprocess, sys, tempfile
 import torch, transformers, yaml
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 import mergekit.moe.router as router
 from mergekit.moe.config import MoEMergeConfig
 from mergekit.options import MergeOptions
@@ -30,6 +30,8 @@ def make_tokenizer(folder):
     trainer = trainers.BpeTrainer(vocab_size=384, special_tokens=["<s>", "</s>"], show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tok.train_from_iterator(PROMPTS * 4 + NEGATIVE * 4, trainer)
+    # mergekit puts BOS before prompts whatever the tokenizer says, moec where the tokenizer does.
+    tok.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tok.token_to_id("<s>"))])
     transformers.PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
     return tok.get_vocab_size()
 
