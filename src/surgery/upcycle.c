@@ -224,6 +224,7 @@ static status read(void *context, const param_spec *spec, int64_t first, int64_t
 static status same_shape(const model_config *first, const model_config *other, int number) {
     char what[64];
     snprintf(what, sizeof what, "parent %d, beside the first", number);
+    if (model_config_has_moe(other)) return fail("%s: it is a mixture already", what);
     if (first->rotary.style != other->rotary.style)
         return fail("%s: rope_style: expected the same, found another", what);
     return config_same(other, first, what);
