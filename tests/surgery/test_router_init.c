@@ -1,7 +1,7 @@
 /* What routers know at first: from prompts, against computations by hand, and from clusters that were planted. */
 #include "parents.h"
 
-#include "byte_tokenizer.h"
+#include "letters_tokenizer.h"
 #include "surgery/router_init.h"
 
 static char *const cooking[] = {(char *)"eggs", (char *)"flour"}, *const code[] = {(char *)"main"},
@@ -61,7 +61,7 @@ static void cheap_embed(void **state) {
     const int d = c.model_dim;
     model *parent = random_model(&c);
     const weight_source w = weight_source_of(parent);
-    tokenizer *tok = letters_tokenizer();
+    tokenizer *tok = letters_tokenizer(256);
     router_rows r = rows_for(&c, 2, true);
     double first[64], second[64], without[64], gate[64];
     assert_int_equal(router_rows_count(&r), 3);
@@ -122,7 +122,7 @@ static void hidden(void **state) {
     const model_config c = qwen2();
     model *parent = random_model(&c);
     const weight_source w = weight_source_of(parent);
-    tokenizer *tok = letters_tokenizer();
+    tokenizer *tok = letters_tokenizer(256);
     for (int average = 0; average < 2; average++) {
         router_rows r = rows_for(&c, 3, false);
         double sums[3][3][64] = {0};
@@ -148,7 +148,7 @@ static void hidden_of_the_first_layer_is_the_embedding(void **state) {
     const model_config c = llama();
     model *parent = random_model(&c);
     const weight_source w = weight_source_of(parent);
-    tokenizer *tok = letters_tokenizer();
+    tokenizer *tok = letters_tokenizer(256);
     const expert_prompts one = {.positive = (char **)code, .positive_count = 1};
     router_rows r = rows_for(&c, 1, false);
     double expected[64];
@@ -169,7 +169,7 @@ static void prompts_that_cannot_be(void **state) {
     const model_config c = llama();
     model *parent = random_model(&c);
     const weight_source w = weight_source_of(parent);
-    tokenizer *tok = letters_tokenizer();
+    tokenizer *tok = letters_tokenizer(256);
     expert_prompts wrong[3];
     router_rows r = rows_for(&c, 3, false);
     for (int mode = PROMPTS_HIDDEN; mode <= PROMPTS_CHEAP_EMBED; mode++) {
