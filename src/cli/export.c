@@ -22,7 +22,7 @@ static const char help[] =
     "                  a file for llama.cpp: gguf\n"
     "  --family NAME   with gguf: as which of these (by default the one that fits)\n"
     "  --type T        f32, f16, bf16, or with gguf q8_0 (f32)\n"
-    "  --ema, --live   of a run: its averaged or its live weights (averaged where there are some)\n"
+    "  --live, --ema   of a run: the live weights, the averaged ones, whatever the training found\n"
     "\n"
     "example: moec export smol-moe -o smol-moe.gguf --to gguf --type q8_0\n";
 
@@ -36,10 +36,9 @@ typedef struct request {
 static status parse(request *q, int argc, char **argv) {
     const char *to = cli_option(&argc, argv, "--to"), *family = cli_option(&argc, argv, "--family");
     const char *type = cli_option(&argc, argv, "--type");
-    const bool live = cli_flag(&argc, argv, "--live");
     char list[256];
-    (void)cli_flag(&argc, argv, "--ema");
-    *q = (request){.out = cli_option(&argc, argv, "-o"), .which = live ? "live" : "ema", .type = STORAGE_F32};
+    *q = (request){.out = cli_option(&argc, argv, "-o"), .type = STORAGE_F32};
+    TRY(cli_weights(&argc, argv, &q->which));
     TRY(cli_rest(argc, argv, 1, 1, "moec export MODEL -o OUT --to FORMAT"));
     q->path = argv[1];
     if (!to) return fail_usage("--to: expected gguf or one of %s, found none", family_list(list, sizeof list));

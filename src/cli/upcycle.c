@@ -70,7 +70,7 @@ static status open_parents(request *q, char **paths, int count) {
     q->parents = xcalloc((size_t)count, sizeof *q->parents);
     q->weights = xcalloc((size_t)count, sizeof *q->weights);
     for (int i = 0; i < count; i++) {
-        TRY(model_source_open(&q->parents[i], paths[i], "ema"));
+        TRY(model_source_open(&q->parents[i], paths[i], "chosen"));
         q->weights[i] = model_source_weights(q->parents[i]);
         q->parent_count++;
     }

@@ -39,11 +39,18 @@ const naming naming_records = {"records", records_rules, true, ROTARY_RECORD};
 static const name_rule llama_rules[] = {HF_COMMON, {0, NULL, PART_ALL}};
 const naming naming_llama = {"llama", llama_rules, false, ROTARY_HALVES};
 
+/* As transformers 5 holds experts in memory, and mergekit writes them: all of a layer in one tensor, gate and up in one. */
+#define HF_STACKED                                                                                                     \
+    {ROLE_EXPERT_FC, HF "mlp.experts.gate_up_proj", PART_ALL}, {                                                       \
+        ROLE_EXPERT_PROJ, HF "mlp.experts.down_proj", PART_ALL                                                         \
+    }
+
 static const name_rule qwen_moe_rules[] = {HF_COMMON,
                                            {ROLE_ROUTER, HF "mlp.gate.weight", PART_ALL},
                                            {ROLE_EXPERT_FC, HF "mlp.experts.@.gate_proj.weight", PART_GATE},
                                            {ROLE_EXPERT_FC, HF "mlp.experts.@.up_proj.weight", PART_UP},
                                            {ROLE_EXPERT_PROJ, HF "mlp.experts.@.down_proj.weight", PART_ALL},
+                                           HF_STACKED,
                                            {ROLE_SHARED_FC, HF "mlp.shared_expert.gate_proj.weight", PART_GATE},
                                            {ROLE_SHARED_FC, HF "mlp.shared_expert.up_proj.weight", PART_UP},
                                            {ROLE_SHARED_PROJ, HF "mlp.shared_expert.down_proj.weight", PART_ALL},
@@ -53,9 +60,11 @@ const naming naming_qwen_moe = {"qwen_moe", qwen_moe_rules, false, ROTARY_HALVES
 
 static const name_rule mixtral_rules[] = {HF_COMMON,
                                           {ROLE_ROUTER, HF "block_sparse_moe.gate.weight", PART_ALL},
+                                          {ROLE_ROUTER, HF "mlp.gate.weight", PART_ALL},
                                           {ROLE_EXPERT_FC, HF "block_sparse_moe.experts.@.w1.weight", PART_GATE},
                                           {ROLE_EXPERT_FC, HF "block_sparse_moe.experts.@.w3.weight", PART_UP},
                                           {ROLE_EXPERT_PROJ, HF "block_sparse_moe.experts.@.w2.weight", PART_ALL},
+                                          HF_STACKED,
                                           {0, NULL, PART_ALL}};
 const naming naming_mixtral = {"mixtral", mixtral_rules, false, ROTARY_HALVES};
 
@@ -123,9 +132,12 @@ int naming_parts(const naming *n, param_role role, name_part parts[MOST_PARTS]) 
     int count = 0;
     for (const name_rule *r = n->rules; r->pattern; r++)
         if (r->role == role) has[r->part] = true;
-    if (has[PART_ALL] || (n->moec && !has[PART_GATE])) parts[count++] = PART_ALL;
-    if (has[PART_GATE]) parts[count++] = PART_GATE;
-    if (has[PART_UP]) parts[count++] = PART_UP;
+    if (has[PART_GATE] && has[PART_UP]) {
+        parts[count++] = PART_GATE;
+        parts[count++] = PART_UP;
+    } else if (has[PART_ALL] || n->moec) {
+        parts[count++] = PART_ALL;
+    }
     return count;
 }
 

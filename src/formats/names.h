@@ -48,7 +48,8 @@ typedef struct named_tensor {
 enum { MOST_PARTS = 2, MOST_SPELLINGS = 3 };
 /* The part's possible names, the one that is written first; returns how many: 0 where the naming has none for the role. */
 int naming_spellings(const naming *n, const param_spec *spec, name_part part, named_tensor out[MOST_SPELLINGS]);
-/* How the naming cuts the role: PART_ALL alone, or PART_GATE and PART_UP; returns how many parts. 0: it has no such role. */
+/* How the naming cuts the role where it is written: PART_ALL alone, or PART_GATE and PART_UP; returns how many parts. 0: it has
+ * no such role. A role that is cut may have names for PART_ALL too, of files that keep it whole. */
 int naming_parts(const naming *n, param_role role, name_part parts[MOST_PARTS]);
 /* Which rows of the parameter a part is. */
 void part_rows(const param_spec *spec, name_part part, int64_t *first, int64_t *rows);

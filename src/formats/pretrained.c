@@ -36,6 +36,13 @@ static const stored_tensor *find_part(const pretrained *p, const param_spec *spe
     return NULL;
 }
 
+/* How the files cut the parameter: whole where there is such a tensor, else as the naming has it. */
+static int find_parts(const pretrained *p, const param_spec *spec, name_part parts[MOST_PARTS]) {
+    bool stacked;
+    parts[0] = PART_ALL;
+    return find_part(p, spec, PART_ALL, &stacked) ? 1 : naming_parts(p->names, spec->role, parts);
+}
+
 /* Row r of the parameter (element r of a vector) stands where in its part's tensor. */
 static int64_t place_of(const pretrained *p, const param_spec *spec, int64_t row) {
     const rotary_style mine = p->config.rotary.style, theirs = p->names->rotary;
@@ -69,7 +76,7 @@ static void read_vector(const pretrained *p, const param_spec *spec, const store
 static status read(void *context, const param_spec *spec, int64_t first, int64_t rows, float *out) {
     const pretrained *p = context;
     name_part parts[MOST_PARTS];
-    const int count = naming_parts(p->names, spec->role, parts);
+    const int count = find_parts(p, spec, parts);
     for (int i = 0; i < count; i++) {
         int64_t begin, size;
         bool stacked;
@@ -100,9 +107,11 @@ static status check_shape(const pretrained *p, const param_spec *spec, name_part
     part_rows(spec, part, &first, &size);
     const int64_t rows = (spec->ndim == 2 ? size : 1) * (stacked ? p->config.moe.experts : 1);
     const int64_t cols = spec->ndim == 2 ? spec_cols(spec) : size;
-    if (stored_rows(t) == rows && stored_cols(t) == cols) return STATUS_OK;
-    return fail("%s: tensor %s: expected %lld x %lld for its configuration, found %s", t->file, t->name,
-                (long long)rows, (long long)cols, stored_shape(t, shape, sizeof shape));
+    const bool in_order = !stacked || t->ndim < 3 || t->shape[0] == p->config.moe.experts;
+    if (stored_rows(t) == rows && stored_cols(t) == cols && in_order) return STATUS_OK;
+    return fail("%s: tensor %s: expected %lld x %lld for its configuration%s, found %s", t->file, t->name,
+                (long long)rows, (long long)cols, stacked ? ", expert after expert" : "",
+                stored_shape(t, shape, sizeof shape));
 }
 
 typedef struct check {
@@ -124,7 +133,7 @@ static void check_param(void *context, const param_spec *spec) {
     check *c = context;
     name_part parts[MOST_PARTS];
     if (c->result != STATUS_OK) return;
-    const int count = naming_parts(c->p->names, spec->role, parts);
+    const int count = find_parts(c->p, spec, parts);
     if (count == 0) c->result = missing(c->p, spec, PART_ALL);
     for (int i = 0; i < count && c->result == STATUS_OK; i++) {
         bool stacked;

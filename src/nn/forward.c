@@ -128,9 +128,13 @@ static var *run_entry(pass *p, const block *b, var *x, var *x0, const layout *l,
     return tape_recompute(p->tape, run_part, &part, sizeof part, (var *[]){x, x0}, 2);
 }
 
-static void enter_layer(pass *p, int layer) {
+/* False: the source failed, and so does the pass. */
+static bool enter_layer(pass *p, int layer) {
     const status s = model_enter_layer(p->m, layer);
-    if (s != STATUS_OK) tape_fail(p->tape, s);
+    if (s == STATUS_OK) return true;
+    model_leave_layer(p->m, layer);
+    tape_fail(p->tape, s);
+    return false;
 }
 
 static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
@@ -145,7 +149,7 @@ static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
         if (path->skip[i] >= 0) x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, path->skip[i]);
         if (p->stream_observer && x)
             p->stream_observer(p->stream_context, path->layer[i], path->pass[i], x->value.data, tensor_rows(&x->value));
-        if (p->m->layers) enter_layer(p, path->layer[i]);
+        if (p->m->layers && !enter_layer(p, path->layer[i])) return NULL;
         x = run_entry(p, &s->blocks[path->layer[i]], x, x0, l, in);
         if (p->m->layers) model_leave_layer(p->m, path->layer[i]);
         if (path->skip[i] == PATH_PUSH) skips[pushed++] = x;

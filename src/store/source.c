@@ -33,7 +33,8 @@ static status read_saved(void *context, const param_spec *spec, int64_t first, i
 
 static status open_saved(model_source *s, const char *which) {
     TRY(checkpoint_require(&s->saved, s->path));
-    const char *name = strcmp(which, "ema") == 0 && checkpoint_has_average(s->saved) ? AVERAGE_FILE : WEIGHTS_FILE;
+    TRY(checkpoint_weights(s->saved, which, &which));
+    const char *name = strcmp(which, "ema") == 0 ? AVERAGE_FILE : WEIGHTS_FILE;
     TRY(checkpoint_load_model_config(s->saved, &s->weights.config));
     TRY(checkpoint_verify_file(s->saved, name));
     if (checkpoint_has(s->saved, TOKENIZER_FILE)) TRY(checkpoint_open_tokenizer(s->saved, &s->tok));
@@ -71,8 +72,12 @@ static status open_any(model_source *s, const char *which) {
     path_kind kind;
     TRY(path_look(s->path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", s->path);
-    if (pretrained_is(s->path)) return open_foreign(s);
-    return kind == PATH_FOLDER ? open_saved(s, which) : open_artifact(s);
+    const bool foreign = pretrained_is(s->path);
+    if (kind == PATH_FOLDER && !foreign) return open_saved(s, which);
+    if (strcmp(which, "chosen") != 0)
+        return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", s->path,
+                          which);
+    return foreign ? open_foreign(s) : open_artifact(s);
 }
 
 status model_source_open(model_source **out, const char *path, const char *which) {

@@ -8,7 +8,7 @@
 
 typedef struct model_source model_source;
 
-/* which: "live" or "ema" weights of a checkpoint (ema falls back to live). */
+/* which: "chosen", "live" or "ema" weights of a checkpoint (checkpoint.h); what is none has only "chosen" ones. */
 status model_source_open(model_source **out, const char *path, const char *which);
 void model_source_close(model_source *s); /* NULL is fine */
 

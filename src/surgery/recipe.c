@@ -19,7 +19,8 @@ static const char *const type_names[] = {"f32", "f16", "bf16", NULL};
 
 static const config_field fields[] = {
     FIELD(FIELD_INT, "experts", options.experts, 1, MODEL_MAX_EXPERTS, NULL, "routed experts of each layer"),
-    FIELD(FIELD_INT, "shared", options.shared, 0, 64, NULL, "experts beside them that every token goes to"),
+    FIELD(FIELD_INT, "shared", options.shared, 0, UPCYCLE_MAX_SHARED, NULL,
+          "experts beside them that every token goes to"),
     FIELD(FIELD_INT, "top_k", options.top_k, 1, MODEL_MAX_EXPERTS, NULL, "experts a token goes to"),
     FIELD(FIELD_SET, "layers", options.layers, 0, MODEL_MAX_LAYERS - 1, NULL, "whose MLPs become experts; []: all"),
     FIELD(FIELD_CHOICE, "gates", gates, 0, 0, gate_names,

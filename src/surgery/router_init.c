@@ -30,8 +30,8 @@ static void observe(void *context, int layer, int pass, const void *x, int64_t N
         for (int64_t i = 0; i < d; i++) sum[i] += c->weight / (c->average ? (double)N : 1) * (double)c->host[n * d + i];
 }
 
-/* BOS and the prompt's tokens, as mergekit has them. */
-static status encode(const tokenizer *tok, const char *text, int32_t **ids, int64_t *count) {
+/* BOS and the prompt's tokens, as mergekit has them; all of them in the model's vocabulary. */
+static status encode(const tokenizer *tok, int vocabulary, const char *text, int32_t **ids, int64_t *count) {
     size_t found;
     TRY(tokenizer_encode(tok, text, strlen(text), ids, &found));
     const int bos = tokenizer_bos(tok);
@@ -41,9 +41,12 @@ static status encode(const tokenizer *tok, const char *text, int32_t **ids, int6
         (*ids)[0] = bos;
     }
     *count = (int64_t)found + (bos >= 0);
-    if (*count > 0) return STATUS_OK;
+    int32_t largest = -1;
+    for (int64_t i = 0; i < *count; i++) largest = (*ids)[i] > largest ? (*ids)[i] : largest;
+    if (largest >= 0 && largest < vocabulary) return STATUS_OK;
     free(*ids);
-    return fail("a prompt is empty: expected at least one token");
+    if (largest < 0) return fail("a prompt is empty: expected at least one token");
+    return fail("a prompt has token %d: expected tokens below the model's vocab_size %d", largest, vocabulary);
 }
 
 /* ---- hidden ---- */
@@ -64,7 +67,7 @@ static status run_prompts(collector *c, pass *p, const tokenizer *tok, char *con
         int32_t *ids;
         int64_t tokens;
         if (interrupt_requested()) return STATUS_INTERRUPTED;
-        TRY(encode(tok, prompts[i], &ids, &tokens));
+        TRY(encode(tok, c->m->config.vocab_size, prompts[i], &ids, &tokens));
         c->weight = sign / count;
         const status s = run_prompt(c, p, ids, tokens);
         free(ids);
@@ -75,33 +78,47 @@ static status run_prompts(collector *c, pass *p, const tokenizer *tok, char *con
 
 /* ---- cheap_embed ---- */
 
-static status add_embeddings(const weight_source *parent, const tokenizer *tok, char *const *prompts, int count,
-                             double sign, double *sum) {
+static double norm_of(const double *vector, int64_t d) {
+    double squares = 0;
+    for (int64_t i = 0; i < d; i++) squares += vector[i] * vector[i];
+    return fmax(sqrt(squares), 1e-8);
+}
+
+static status add_tokens(const weight_source *parent, const tokenizer *tok, const char *prompt, float *row,
+                         double *sum) {
     const model_config *c = &parent->config;
     const param_spec table = {ROLE_TOK_EMB, -1, -1, 2, {c->vocab_size, c->model_dim}};
-    float *row = xmalloc((size_t)c->model_dim * sizeof *row);
+    int32_t *ids;
+    int64_t tokens;
     status s = STATUS_OK;
-    for (int i = 0; i < count && s == STATUS_OK; i++) {
-        int32_t *ids;
-        int64_t tokens;
-        s = encode(tok, prompts[i], &ids, &tokens);
-        if (s != STATUS_OK) break;
-        for (int64_t t = 0; t < tokens && s == STATUS_OK; t++) {
-            s = parent->read(parent->context, &table, ids[t], 1, row);
-            for (int j = 0; j < c->model_dim; j++) sum[j] += sign * (double)row[j];
-        }
-        free(ids);
+    TRY(encode(tok, c->vocab_size, prompt, &ids, &tokens));
+    for (int64_t t = 0; t < tokens && s == STATUS_OK; t++) {
+        s = parent->read(parent->context, &table, ids[t], 1, row);
+        for (int j = 0; j < c->model_dim && s == STATUS_OK; j++) sum[j] += (double)row[j];
     }
+    free(ids);
+    return s;
+}
+
+/* Adds sign · the unit vector along the sum of the prompts' embeddings. */
+static status add_embeddings(const weight_source *parent, const tokenizer *tok, char *const *prompts, int count,
+                             double sign, double *vector) {
+    const int d = parent->config.model_dim;
+    float *row = xmalloc((size_t)d * sizeof *row);
+    double *sum = xcalloc((size_t)d, sizeof *sum);
+    status s = STATUS_OK;
+    for (int i = 0; i < count && s == STATUS_OK; i++) s = add_tokens(parent, tok, prompts[i], row, sum);
+    const double norm = norm_of(sum, d);
+    for (int j = 0; j < d; j++) vector[j] += sign * sum[j] / norm;
     free(row);
+    free(sum);
     return s;
 }
 
 /* ---- rows ---- */
 
 static void put_unit(float *row, const double *vector, int64_t d) {
-    double squares = 0;
-    for (int64_t i = 0; i < d; i++) squares += vector[i] * vector[i];
-    const double factor = 1 / fmax(sqrt(squares), 1e-8);
+    const double factor = 1 / norm_of(vector, d);
     for (int64_t i = 0; i < d; i++) row[i] = (float)(vector[i] * factor);
 }
 

@@ -2,7 +2,8 @@
  *
  *   hidden       the stream that a layer gets at the last token of each prompt of the expert, mean over prompts, minus the
  *                same of its negative prompts, to unit length (mergekit-moe's gate_mode hidden); hidden_avg: mean over tokens
- *   cheap_embed  the sum of the prompts' token embeddings, to unit length, the same for every layer
+ *   cheap_embed  the sum of the prompts' token embeddings, to unit length, minus the same of its negative prompts, to unit
+ *                length again; the same for every layer (mergekit-moe's)
  *   cluster      k-means (k-means++ seeds, Lloyd's steps) of what the layer's MLP reads on calibration text; each centre
  *                less the mean of all, to unit length */
 #ifndef MOEC_SURGERY_ROUTER_INIT_H

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "formats/family.h"
 #include "surgery/drop.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,31 +28,34 @@ static bool is_chosen(const upcycle_options *o, int layer) {
     return !any || o->layers[layer];
 }
 
-static status check(const model_config *parent, const upcycle_options *o) {
+static status check(const upcycle_options *o) {
     if (o->experts < 1 || o->experts > MODEL_MAX_EXPERTS)
         return fail_usage("experts: expected 1 to %d, found %d", MODEL_MAX_EXPERTS, o->experts);
     if (o->top_k < 1 || o->top_k > o->experts)
         return fail_usage("top_k: expected 1 to experts %d, found %d", o->experts, o->top_k);
-    if (o->shared < 0 || o->shared > MODEL_MAX_EXPERTS)
-        return fail_usage("shared: expected 0 to %d, found %d", MODEL_MAX_EXPERTS, o->shared);
+    if (o->shared < 0 || o->shared > UPCYCLE_MAX_SHARED)
+        return fail_usage("shared: expected 0 to %d, found %d", UPCYCLE_MAX_SHARED, o->shared);
     if (!(o->drop >= 0 && o->drop <= 1)) return fail_usage("drop: expected a part from 0 to 1, found %g", o->drop);
     if (o->gate != GATE_NORMALIZED && o->gate != GATE_RENORMALIZED && o->gate != GATE_PROBABILITY)
         return fail_usage("gates: expected normalized, renormalized or probability, found another");
-    if (parent->mlp.bias) return fail("mlp_bias: experts have no biases, and the parent's MLPs have");
-    for (int i = 0; i < parent->num_layers; i++) {
-        if (!is_chosen(o, i)) continue;
-        if (model_plan(parent, i).mlp.kind != MLP_DENSE)
-            return fail("layers: layer %d of the parent is no dense MLP that could become experts", i);
-    }
-    for (int i = parent->num_layers; i < MODEL_MAX_LAYERS; i++)
-        if (o->layers[i])
-            return fail_usage("layers: expected layers below the parent's %d, found %d", parent->num_layers, i);
+    return STATUS_OK;
+}
+
+static status check_parent(const model_config *parent, const upcycle_options *o) {
     if (model_config_has_moe(parent)) return fail("the parent is a mixture already");
+    if (parent->mlp.bias) return fail("mlp_bias: experts have no biases, and the parent's MLPs have");
+    for (int i = 0; i < MODEL_MAX_LAYERS; i++) {
+        if (i >= parent->num_layers && o->layers[i])
+            return fail_usage("layers: expected layers below the parent's %d, found %d", parent->num_layers, i);
+        if (i < parent->num_layers && is_chosen(o, i) && parent->random_up.layers[i])
+            return fail("layers: layer %d of the parent has a random up-projection, which cannot become experts", i);
+    }
     return STATUS_OK;
 }
 
 status upcycle_config_of(model_config *out, const model_config *parent, const upcycle_options *o) {
-    TRY(check(parent, o));
+    TRY(check(o));
+    TRY(check_parent(parent, o));
     model_config c = *parent;
     const int hidden = model_config_hidden(parent);
     c.moe.experts = o->experts;
@@ -109,14 +113,9 @@ static double gate_sum(const upcycle_options *o) {
 static float routed_scale(const upcycle_options *o) {
     return o->scaled ? (float)((o->shared > 0 ? 0.5 : 1) / gate_sum(o)) : 1;
 }
+/* The gate that knows nothing yet is σ(0) = ½. */
 static float shared_scale(const upcycle_options *o) {
-    return o->scaled ? (float)(0.5 / o->shared) : 1;
-}
-
-static status read_of(const weight_source *w, param_role role, const param_spec *like, int64_t rows_of, int64_t cols_of,
-                      int64_t first, int64_t rows, float *out) {
-    const param_spec spec = {role, like->layer, -1, 2, {rows_of, cols_of}};
-    return w->read(w->context, &spec, first, rows, out);
+    return o->scaled ? (float)((o->shared_gate ? 1 : 0.5) / o->shared) : 1;
 }
 
 static void forget_drops(upcycled *u) {
@@ -138,7 +137,8 @@ static status drop_of(upcycled *u, const weight_source *parent, const param_spec
 static status read_expert(upcycled *u, const param_spec *spec, int64_t first, int64_t rows, float *out) {
     const weight_source *parent = u->parents[spec->expert % u->parent_count];
     const bool proj = spec->role == ROLE_EXPERT_PROJ;
-    TRY(read_of(parent, proj ? ROLE_MLP_PROJ : ROLE_MLP_FC, spec, spec->shape[0], spec->shape[1], first, rows, out));
+    const param_spec dense = {proj ? ROLE_MLP_PROJ : ROLE_MLP_FC, spec->layer, -1, 2, {spec->shape[0], spec->shape[1]}};
+    TRY(parent->read(parent->context, &dense, first, rows, out));
     if (u->options.drop > 0) {
         const dropped *d;
         TRY(drop_of(u, parent, spec, &d));
@@ -149,33 +149,7 @@ static status read_expert(upcycled *u, const param_spec *spec, int64_t first, in
     return STATUS_OK;
 }
 
-/* fc of S copies side by side: the gates of all, then what they are multiplied with. */
-static status read_shared_fc(upcycled *u, const param_spec *spec, int64_t first, int64_t rows, float *out) {
-    const weight_source *parent = u->parents[0];
-    const layer_plan plan = model_plan(&parent->config, spec->layer);
-    const int64_t hidden = plan.mlp.hidden, half = hidden * u->options.shared, cols = spec_cols(spec);
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t row = first + r, within = row % half % hidden;
-        const int64_t from = row < half ? within : hidden + within;
-        TRY(read_of(parent, ROLE_MLP_FC, spec, plan.mlp.fc_rows, cols, from, 1, out + r * cols));
-    }
-    return STATUS_OK;
-}
-
-static status read_shared_proj(upcycled *u, const param_spec *spec, int64_t first, int64_t rows, float *out) {
-    const weight_source *parent = u->parents[0];
-    const int64_t hidden = model_plan(&parent->config, spec->layer).mlp.hidden, cols = spec_cols(spec);
-    const float scale = shared_scale(&u->options);
-    for (int64_t r = 0; r < rows; r++) {
-        float *at = out + r * cols;
-        TRY(read_of(parent, ROLE_MLP_PROJ, spec, spec->shape[0], hidden, first + r, 1, at));
-        for (int64_t i = 0; i < hidden; i++) at[i] *= scale;
-        for (int s = 1; s < u->options.shared; s++) memcpy(at + s * hidden, at, (size_t)hidden * sizeof *at);
-    }
-    return STATUS_OK;
-}
-
-/* What all parents have: the first one's, or the mean. */
+/* What all parents have, and the shared MLP: the first one's, or the mean. */
 static status read_common(upcycled *u, const param_spec *spec, int64_t first, int64_t rows, float *out) {
     const int64_t count = rows * spec_cols(spec);
     TRY(u->parents[0]->read(u->parents[0]->context, spec, first, rows, out));
@@ -189,6 +163,32 @@ static status read_common(upcycled *u, const param_spec *spec, int64_t first, in
         for (int64_t i = 0; i < count; i++) out[i] += u->other[i];
     }
     for (int64_t i = 0; i < count; i++) out[i] /= (float)u->parent_count;
+    return STATUS_OK;
+}
+
+/* fc of S copies side by side: the gates of all, then what they are multiplied with. */
+static status read_shared_fc(upcycled *u, const param_spec *spec, int64_t first, int64_t rows, float *out) {
+    const layer_plan plan = model_plan(&u->parents[0]->config, spec->layer);
+    const int64_t hidden = plan.mlp.hidden, half = hidden * u->options.shared, cols = spec_cols(spec);
+    const param_spec dense = {ROLE_MLP_FC, spec->layer, -1, 2, {plan.mlp.fc_rows, cols}};
+    for (int64_t done = 0, run; done < rows; done += run) {
+        const int64_t row = first + done, within = row % hidden;
+        run = rows - done < hidden - within ? rows - done : hidden - within;
+        TRY(read_common(u, &dense, row < half ? within : hidden + within, run, out + done * cols));
+    }
+    return STATUS_OK;
+}
+
+/* The dense rows come close together and move apart, the last one first. */
+static status read_shared_proj(upcycled *u, const param_spec *spec, int64_t first, int64_t rows, float *out) {
+    const int64_t hidden = model_plan(&u->parents[0]->config, spec->layer).mlp.hidden, cols = spec_cols(spec);
+    const param_spec dense = {ROLE_MLP_PROJ, spec->layer, -1, 2, {spec->shape[0], hidden}};
+    const float scale = shared_scale(&u->options);
+    TRY(read_common(u, &dense, first, rows, out));
+    for (int64_t i = 0; i < rows * hidden; i++) out[i] *= scale;
+    for (int64_t r = rows - 1; r >= 0; r--)
+        for (int s = u->options.shared - 1; s >= 0; s--)
+            memmove(out + r * cols + s * hidden, out + r * hidden, (size_t)hidden * sizeof *out);
     return STATUS_OK;
 }
 
@@ -222,20 +222,12 @@ static status read(void *context, const param_spec *spec, int64_t first, int64_t
 
 /* Parents may differ in what only training asks for; their rotated rows must stand in one order. */
 static status same_shape(const model_config *first, const model_config *other, int number) {
-    cJSON *a = model_config_to_json(first), *b = model_config_to_json(other);
-    status s = STATUS_OK;
-    for (const cJSON *i = a->child, *j = b->child; i && j && s == STATUS_OK; i = i->next, j = j->next) {
-        const bool training = strstr(i->string, "init") || strncmp(i->string, "moe_", 4) == 0;
-        if (training || cJSON_Compare(i, j, true)) continue;
-        char *expected = cJSON_PrintUnformatted(i), *found = cJSON_PrintUnformatted(j);
-        s = fail("parent %d: %s: expected %s, as the first parent has it, found %s", number, i->string, expected,
-                 found);
-        cJSON_free(expected);
-        cJSON_free(found);
-    }
-    cJSON_Delete(a);
-    cJSON_Delete(b);
-    return s;
+    char what[64];
+    snprintf(what, sizeof what, "parent %d, beside the first", number);
+    if (model_config_has_moe(other)) return fail("%s: it is a mixture already", what);
+    if (first->rotary.style != other->rotary.style)
+        return fail("%s: rope_style: expected the same, found another", what);
+    return config_same(other, first, what);
 }
 
 status upcycle_begin(upcycled **out, const weight_source *const *parents, int parent_count,

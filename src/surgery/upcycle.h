@@ -4,6 +4,7 @@
  * In each chosen layer the MLP f becomes E routed experts and S always-on ones beside them, all copies of f, whose output
  * projections are scaled so that with gates g and k experts chosen
  *     routed · Σ_{e chosen} g_e f(x) + shared · S f(x) = f(x),   routed = ½ / Σ g,  shared = ½ / S   (routed = 1 / Σ g without S).
+ * and shared = 1 / S where the shared ones have a gate σ(w · x), which is ½ before it knows anything.
  * Σ g is 1 where gates are divided by their sum, and k / E where they are probabilities and the router knows nothing yet: where
  * E / k and S are powers of two nothing is rounded, whatever the type.
  *
@@ -17,9 +18,11 @@
 
 #include "nn/weight_source.h"
 
+enum { UPCYCLE_MAX_SHARED = 64 };
+
 typedef struct upcycle_options {
     bool layers[MODEL_MAX_LAYERS]; /* which MLPs; none: all */
-    int experts, shared;           /* E ≥ 1, S ≥ 0 */
+    int experts, shared;           /* E ≥ 1, S from 0 to UPCYCLE_MAX_SHARED */
     int top_k;                     /* k */
     gate_kind gate;                /* GATE_NORMALIZED, GATE_RENORMALIZED (top-1 keeps p) or GATE_PROBABILITY */
     double drop;                   /* part of each routed expert's hidden units that is drawn anew, 0 … 1 */

@@ -1,122 +1,12 @@
 /* Other people's models out and in again: every family by Hugging Face's folder and by GGUF, what cannot be held, and files
  * that are not what they claim. transformers' own cases: ../shared/parity/hf_* (tests/eval/test_parity.c). */
-#include "test.h"
+#include "foreign.h"
 
 #include "base/json.h"
-#include "base/random.h"
 #include "formats/gguf_write.h"
 #include "formats/hf_write.h"
 #include "formats/pretrained.h"
-#include "nn/pass.h"
-#include <math.h>
-
-enum { VOCAB = 96, LENGTH = 20 };
-
-static model_config base(void) {
-    model_config c = family_base();
-    c.vocab_size = VOCAB;
-    c.num_layers = 3;
-    c.model_dim = 64;
-    c.residual.parallel_start_layer = 3;
-    c.attention.heads = 4;
-    c.attention.kv_heads = 2;
-    c.mlp.hidden = 96;
-    return c;
-}
-
-static model_config llama(void) {
-    model_config c = base();
-    c.rotary.scaling = ROTARY_LLAMA3;
-    c.rotary.factor = 8;
-    c.rotary.original_context = 8192;
-    c.head.tied = true;
-    return c;
-}
-static model_config mistral(void) {
-    model_config c = base();
-    c.attention.head_dim = 32;
-    return c;
-}
-static model_config qwen2(void) {
-    model_config c = base();
-    c.attention.qkv_bias = true;
-    c.rotary.scaling = ROTARY_YARN;
-    c.rotary.factor = 4;
-    c.rotary.original_context = 64;
-    return c;
-}
-static model_config qwen3(void) {
-    model_config c = base();
-    c.attention.qk_norm = QK_NORM_WEIGHT;
-    c.attention.head_dim = 24;
-    c.head.tied = true;
-    return c;
-}
-static model_config mixture(model_config c, int experts, int top_k, gate_kind gate) {
-    c.moe.experts = experts;
-    c.moe.top_k = top_k;
-    c.moe.gate = gate;
-    c.moe.expert_hidden = 32;
-    for (int i = 0; i < c.num_layers; i++) c.moe.layers[i] = true;
-    return c;
-}
-static model_config mixtral(void) {
-    model_config c = mixture(base(), 4, 2, GATE_RENORMALIZED);
-    c.moe.expert_hidden = 96;
-    return c;
-}
-static model_config qwen2_moe(void) {
-    model_config c = mixture(qwen2(), 4, 2, GATE_PROBABILITY);
-    c.rotary = base().rotary;
-    c.moe.shared_hidden = 64;
-    c.moe.shared_gate = true;
-    return c;
-}
-static model_config qwen3_moe(void) {
-    return mixture(qwen3(), 5, 3, GATE_NORMALIZED);
-}
-
-static const struct {
-    const char *family;
-    model_config (*make)(void);
-} families[] = {{"llama", llama},     {"mistral", mistral},     {"qwen2", qwen2},        {"qwen3", qwen3},
-                {"mixtral", mixtral}, {"qwen2-moe", qwen2_moe}, {"qwen3_moe", qwen3_moe}};
-enum { FAMILIES = sizeof families / sizeof *families };
-
-/* ---- models ---- */
-
-static model *random_model(const model_config *c) {
-    model *m;
-    assert_ok(model_create(&m, c, kernels_for(DTYPE_F32), MODEL_VALUES));
-    for (int i = 0; i < m->param_count; i++) {
-        param *p = m->params[i];
-        float *values = xmalloc(tensor_bytes(&p->value));
-        rng r = rng_named(5, p->name);
-        rng_normal(&r, values, (size_t)param_count(p), p->role == ROLE_ROUTER ? 1 : 0.1f);
-        for (int64_t j = 0; j < param_count(p) && !p->is_matrix && p->role != ROLE_ROUTER; j++)
-            values[j] += strstr(p->name, "norm") ? 1 : 0;
-        assert_ok(param_set(p, m->k, values));
-        free(values);
-    }
-    return m;
-}
-
-static void logits_of(model *m, float *logits) {
-    int32_t ids[LENGTH];
-    rng r = rng_seed(9);
-    for (int i = 0; i < LENGTH; i++) ids[i] = (int32_t)rng_below(&r, VOCAB);
-    const batch b = {.batch = 1, .length = LENGTH, .input_ids = ids};
-    pass *p;
-    assert_ok(pass_create(&p, m));
-    assert_ok(pass_logits(p, &b, logits));
-    pass_destroy(p);
-}
-
-static double difference(const float *a, const float *b) {
-    double most = 0;
-    for (int i = 0; i < LENGTH * VOCAB; i++) most = fmax(most, fabs((double)a[i] - (double)b[i]));
-    return most;
-}
+#include "formats/safetensors.h"
 
 static model *read_model(const char *path, pretrained **source) {
     model *m;
@@ -232,6 +122,101 @@ static void what_cannot_be_held_is_refused(void **state) {
     model_destroy(m);
     free(folder);
     free(file);
+}
+
+/* ---- experts of a layer in one tensor ---- */
+
+/* Of all experts of a layer, one after the other. */
+static safetensor stack_of(const model *m, param_role role, int layer, const char *name) {
+    const weight_source w = weight_source_of(m);
+    const param *first = model_param(m, role, layer, 0);
+    const int E = m->config.moe.experts;
+    const int64_t rows = first->value.shape[0], cols = first->value.shape[1];
+    float *values = xmalloc((size_t)(E * rows * cols) * sizeof *values);
+    for (int e = 0; e < E; e++) {
+        const param_spec spec = {role, layer, e, 2, {rows, cols}};
+        assert_ok(w.read(w.context, &spec, 0, rows, values + e * rows * cols));
+    }
+    return (safetensor){.name = xasprintf("model.layers.%d.mlp.experts.%s", layer, name),
+                        .type = DTYPE_F32,
+                        .ndim = 3,
+                        .shape = {E, rows, cols},
+                        .data = values,
+                        .bytes = (size_t)(E * rows * cols) * sizeof *values};
+}
+
+/* The folder's weights as mergekit writes them; `turned`: the stack's first two dimensions change places. */
+static void stack_experts(const char *folder, const model *m, bool turned) {
+    char *path = path_join(folder, "model.safetensors");
+    safetensors s;
+    assert_ok(safetensors_open(&s, path));
+    safetensor *all = xcalloc((size_t)s.count + 1, sizeof *all);
+    int count = 0;
+    for (int i = 0; i < s.count; i++) {
+        const char *gate = strstr(s.tensors[i].name, "block_sparse_moe.gate.");
+        if (strstr(s.tensors[i].name, ".experts.")) continue;
+        all[count] = s.tensors[i];
+        all[count++].name = gate ? xasprintf("%.*smlp.gate.weight", (int)(gate - s.tensors[i].name), s.tensors[i].name)
+                                 : xstrdup(s.tensors[i].name);
+    }
+    const int others = count;
+    for (int i = 0; i < m->config.num_layers; i++) {
+        all[count++] = stack_of(m, ROLE_EXPERT_FC, i, "gate_up_proj");
+        all[count++] = stack_of(m, ROLE_EXPERT_PROJ, i, "down_proj");
+    }
+    if (turned) {
+        const int64_t experts = all[others].shape[0];
+        all[others].shape[0] = all[others].shape[1];
+        all[others].shape[1] = experts;
+    }
+    assert_ok(safetensors_write(path, all, count, NULL));
+    for (int i = 0; i < count; i++) {
+        free(all[i].name);
+        if (i >= others) free((void *)all[i].data);
+    }
+    free(all);
+    safetensors_close(&s);
+    free(path);
+}
+
+static void experts_in_one_tensor(void **state) {
+    char *folder = path_join(*state, "hf");
+    for (int i = 0; i < FAMILIES; i++) {
+        const model_config c = families[i].make();
+        if (!model_config_has_moe(&c)) continue;
+        model *m = random_model(&c);
+        pretrained *p;
+        write_hf(folder, m, families[i].family, STORAGE_F32, 0);
+        stack_experts(folder, m, false);
+        assert_same_model(m, folder, 0);
+        stack_experts(folder, m, true);
+        assert_fails(pretrained_open(&p, folder), "tensor model.layers.0.mlp.experts.gate_up_proj: expected");
+        model_destroy(m);
+    }
+    free(folder);
+}
+
+/* A file that has both has one too many. */
+static void experts_both_ways(void **state) {
+    char *folder = path_join(*state, "hf"), *path = path_join(folder, "model.safetensors");
+    const model_config c = qwen3_moe();
+    model *m = random_model(&c);
+    pretrained *p;
+    safetensors s;
+    write_hf(folder, m, "qwen3_moe", STORAGE_F32, 0);
+    assert_ok(safetensors_open(&s, path));
+    safetensor *all = xcalloc((size_t)s.count + 1, sizeof *all);
+    memcpy(all, s.tensors, (size_t)s.count * sizeof *all);
+    all[s.count] = stack_of(m, ROLE_EXPERT_FC, 1, "gate_up_proj");
+    assert_ok(safetensors_write(path, all, s.count + 1, NULL));
+    assert_fails(pretrained_open(&p, folder), "tensor model.layers.1.mlp.experts.0.gate_proj.weight");
+    free(all[s.count].name);
+    free((void *)all[s.count].data);
+    free(all);
+    safetensors_close(&s);
+    model_destroy(m);
+    free(folder);
+    free(path);
 }
 
 /* ---- files that are not what they claim ---- */
@@ -402,21 +387,18 @@ static void blocks(void **state) {
     assert_true(x[0] == 3 * 15 - 2 && x[1] == -2 && x[40] == 0);
 }
 
-static int setup(void **state) {
-    *state = scratch_create();
-    return 0;
-}
-static int teardown(void **state) {
-    scratch_remove(*state);
-    return 0;
-}
-
-#define CASE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        CASE(every_family_comes_back), CASE(what_is_missing_is_added), CASE(what_cannot_be_held_is_refused),
-        CASE(configurations_that_lie), CASE(sliding_windows),          CASE(missing_files_are_named),
-        CASE(damaged_ggufs),           cmocka_unit_test(blocks),
+        in_scratch(every_family_comes_back),
+        in_scratch(what_is_missing_is_added),
+        in_scratch(what_cannot_be_held_is_refused),
+        in_scratch(configurations_that_lie),
+        in_scratch(sliding_windows),
+        in_scratch(missing_files_are_named),
+        in_scratch(damaged_ggufs),
+        in_scratch(experts_in_one_tensor),
+        in_scratch(experts_both_ways),
+        cmocka_unit_test(blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
