@@ -4,8 +4,8 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "text/corpus.h"
-#include "text/sentencepiece.h"
 #include "text/data_folder.h"
+#include "text/sentencepiece.h"
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
@@ -22,7 +22,8 @@ static const char help[] =
     "files are cut at blank lines or article titles.\n"
     "\n"
     "  --domain NAME=PATH  text of one domain; give it once for each\n"
-    "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text (4096); fewer where the\n"
+    "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text (4096); fewer where "
+    "the\n"
     "                      text is small\n"
     "  --tokenizer FILE    use this SentencePiece .model instead\n"
     "  --heldout SHARE     of each domain's bytes to keep from training (0.05); 0: none, 1: all, for scoring only\n"

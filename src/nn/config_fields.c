@@ -21,7 +21,8 @@ _Static_assert(sizeof(activation) == sizeof(int) && sizeof(bigram_hash) == sizeo
     CONFIG_FIELD(model_config, key, type, member, least, most, choices, meaning)
 
 static const config_field fields[] = {
-    FIELD(FIELD_INT, "vocab_size", vocab_size, 2, 1 << 24, NULL, "tokens of the vocabulary; a tokenizer may have fewer"),
+    FIELD(FIELD_INT, "vocab_size", vocab_size, 2, 1 << 24, NULL,
+          "tokens of the vocabulary; a tokenizer may have fewer"),
     FIELD(FIELD_INT, "num_layers", num_layers, 1, MODEL_MAX_LAYERS, NULL, "blocks"),
     FIELD(FIELD_INT, "model_dim", model_dim, 1, 65536, NULL, "channels d of the residual stream"),
     FIELD(FIELD_BOOL, "stem_norm", stem.norm, 0, 0, NULL, "the embedding is normalised"),
