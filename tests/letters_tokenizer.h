@@ -22,7 +22,7 @@ static inline status letters_encode(const tokenizer *t, const char *text, size_t
 
 static inline status letters_parse(tokenizer **out, const void *bytes, size_t count, const char *where);
 
-static const tokenizer_kind letters_kind = {"letters", letters_recognise, letters_parse, letters_encode, free};
+static const tokenizer_kind letters_kind = {"letters", letters_recognise, letters_parse, letters_encode, NULL, free};
 
 static inline status letters_parse(tokenizer **out, const void *bytes, size_t count, const char *where) {
     const int ids = ((const uint8_t *)bytes)[count - 1] + 1;

@@ -56,7 +56,8 @@ bool memory_allows(void) {
     pthread_once(&budget_once, read_budget);
     int64_t left = __atomic_load_n(&budget, __ATOMIC_RELAXED);
     while (left > 0)
-        if (__atomic_compare_exchange_n(&budget, &left, left - 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) return true;
+        if (__atomic_compare_exchange_n(&budget, &left, left - 1, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+            return true;
     return left == EVERY;
 }
 

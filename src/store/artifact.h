@@ -60,6 +60,8 @@ status artifact_read(const char *path, const kernels *k, model_use use, model **
  * that is only run keeps its grids as they are stored. */
 status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model_use use, model **m,
                       tokenizer **tok, int *context_tokens);
+/* The tokenizer alone: the weights are not looked at. */
+status artifact_read_tokenizer(const char *path, tokenizer **tok);
 bool artifact_is(const char *path); /* the magic is there */
 
 #endif

@@ -148,6 +148,19 @@ status artifact_read(const char *path, const kernels *k, model_use use, model **
     return s;
 }
 
+status artifact_read_tokenizer(const char *path, tokenizer **tok) {
+    file_map map;
+    container c;
+    TRY(file_map_open(&map, path));
+    status s = container_open(&c, map.bytes, map.count, path, true);
+    if (s == STATUS_OK) {
+        s = read_tokenizer(&c, tok);
+        container_close(&c);
+    }
+    file_map_close(&map);
+    return s;
+}
+
 bool artifact_is(const char *path) {
     char magic[4];
     int fd;

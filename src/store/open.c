@@ -30,3 +30,16 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
     checkpoint_close(c);
     return s;
 }
+
+status open_tokenizer(const char *path, tokenizer **tok) {
+    path_kind kind;
+    checkpoint *c;
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    if (kind != PATH_FOLDER) return artifact_is(path) ? artifact_read_tokenizer(path, tok) : tokenizer_open(tok, path);
+    TRY(checkpoint_open(&c, path));
+    if (!c) return tokenizer_open(tok, path);
+    status s = checkpoint_open_tokenizer(c, tok);
+    checkpoint_close(c);
+    return s;
+}

@@ -10,4 +10,7 @@
 status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens);
 
+/* Its tokenizer alone; also of what is no model but a tokenizer (text/tokenizer.h). */
+status open_tokenizer(const char *path, tokenizer **tok);
+
 #endif

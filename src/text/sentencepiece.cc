@@ -176,4 +176,4 @@ static void release(void *own) {
     delete static_cast<model *>(own);
 }
 
-extern "C" const tokenizer_kind sentencepiece_kind = {"SentencePiece", nullptr, parse, encode, release};
+extern "C" const tokenizer_kind sentencepiece_kind = {"SentencePiece", nullptr, parse, encode, nullptr, release};

@@ -1,9 +1,13 @@
 #include "text/tokenizer.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "text/added_tokens.h"
+#include "text/bpe_tokenizer.h"
 #include "text/checksums.h"
 #include "text/sentencepiece.h"
+#include "text/text_buffer.h"
 #include "text/tokenizer_kind.h"
+#include "text/tokenizer_settings.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +26,7 @@ void tokenizer_add_kind(const tokenizer_kind *kind) {
 static const tokenizer_kind *kind_of(const void *bytes, size_t count) {
     for (int i = 0; i < added_kind_count; i++)
         if (added_kinds[i]->recognises(bytes, count)) return added_kinds[i];
+    if (bpe_tokenizer_kind.recognises(bytes, count)) return &bpe_tokenizer_kind;
     return &sentencepiece_kind;
 }
 
@@ -29,7 +34,9 @@ static const tokenizer_kind *kind_of(const void *bytes, size_t count) {
 
 tokenizer *tokenizer_create(const tokenizer_kind *kind, void *own, const void *serialized, size_t count) {
     tokenizer *t = xcalloc(1, sizeof *t);
-    *t = (tokenizer){.kind = kind, .own = own, .bos = -1, .serialized = xmalloc(count), .serialized_bytes = count};
+    *t = (tokenizer){.kind = kind, .own = own, .bos = -1, .adds_bos = true};
+    t->serialized = xmalloc(count);
+    t->serialized_bytes = count;
     if (count) memcpy(t->serialized, serialized, count);
     return t;
 }
@@ -77,7 +84,7 @@ status tokenizer_parse(tokenizer **out, const void *bytes, size_t count, const c
     return kind_of(bytes, count)->parse(out, bytes, count, where);
 }
 
-status tokenizer_open(tokenizer **out, const char *path) {
+static status open_file(tokenizer **out, const char *path) {
     uint8_t *bytes;
     size_t count;
     TRY(file_read(path, TOKENIZER_MAX_BYTES, &bytes, &count));
@@ -87,6 +94,32 @@ status tokenizer_open(tokenizer **out, const char *path) {
     return s;
 }
 
+static status open_folder(tokenizer **out, const char *folder) {
+    char *json = path_join(folder, "tokenizer.json"), *model = path_join(folder, "tokenizer.model");
+    text_buffer bundle = {0};
+    path_kind kind, model_kind;
+    status s = path_look(json, &kind);
+    if (s == STATUS_OK) s = path_look(model, &model_kind);
+    if (s == STATUS_OK && kind != PATH_ABSENT) {
+        s = tokenizer_bundle_folder(folder, &bundle);
+        if (s == STATUS_OK) s = tokenizer_parse(out, bundle.text, bundle.bytes, folder);
+    } else if (s == STATUS_OK && model_kind != PATH_ABSENT) {
+        s = open_file(out, model);
+    } else if (s == STATUS_OK) {
+        s = fail("%s: expected a folder with a tokenizer.json or a tokenizer.model, found neither", folder);
+    }
+    text_free(&bundle);
+    free(json);
+    free(model);
+    return s;
+}
+
+status tokenizer_open(tokenizer **out, const char *path) {
+    path_kind kind;
+    TRY(path_look(path, &kind));
+    return kind == PATH_FOLDER ? open_folder(out, path) : open_file(out, path);
+}
+
 void tokenizer_close(tokenizer *t) {
     if (!t) return;
     t->kind->release(t->own);
@@ -94,6 +127,9 @@ void tokenizer_close(tokenizer *t) {
     free(t->ends);
     free(t->strings);
     free(t->serialized);
+    free(t->chat_template);
+    free(t->bos_text);
+    free(t->eos_text);
     free(t);
 }
 
@@ -110,6 +146,26 @@ int tokenizer_vocab_size(const tokenizer *t) {
 
 int tokenizer_bos(const tokenizer *t) {
     return t->bos;
+}
+
+bool tokenizer_adds_bos(const tokenizer *t) {
+    return t->adds_bos && t->bos >= 0;
+}
+
+bool tokenizer_cuts_lines(const tokenizer *t) {
+    return t->cuts_lines;
+}
+
+const char *tokenizer_chat_template(const tokenizer *t) {
+    return t->chat_template;
+}
+
+const char *tokenizer_bos_text(const tokenizer *t) {
+    return t->bos_text ? t->bos_text : "";
+}
+
+const char *tokenizer_eos_text(const tokenizer *t) {
+    return t->eos_text ? t->eos_text : "";
 }
 
 bool tokenizer_is_end(const tokenizer *t, int32_t id) {
@@ -148,6 +204,61 @@ int tokenizer_token_bytes(const tokenizer *t, int32_t id, int32_t prev) {
 
 status tokenizer_encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count) {
     return t->kind->encode(t, text, bytes, ids, count);
+}
+
+/* ---- control tokens of kinds that know nothing of them ---- */
+
+typedef struct joined_ids {
+    const tokenizer *t;
+    const char *text;
+    int32_t *ids;
+    size_t count, capacity;
+} joined_ids;
+
+static void append_ids(joined_ids *j, const int32_t *ids, size_t count) {
+    if (j->count + count + 1 > j->capacity) {
+        j->capacity = 2 * (j->count + count + 1);
+        j->ids = xrealloc(j->ids, j->capacity * sizeof *j->ids);
+    }
+    if (count) memcpy(j->ids + j->count, ids, count * sizeof *ids);
+    j->count += count;
+}
+
+static status encode_part(void *context, int32_t id, size_t begin, size_t end) {
+    joined_ids *j = context;
+    int32_t *ids = &id;
+    size_t count = 1;
+    if (id < 0) TRY(j->t->kind->encode(j->t, j->text + begin, end - begin, &ids, &count));
+    append_ids(j, ids, count);
+    if (id < 0) free(ids);
+    return STATUS_OK;
+}
+
+static status encode_between_controls(const tokenizer *t, const char *text, size_t bytes, int32_t **ids,
+                                      size_t *count) {
+    added_tokens controls = {0};
+    for (int id = 0; id < t->size; id++) {
+        char *piece = t->strings + t->tokens[id].piece;
+        if (t->tokens[id].boundary && strlen(piece) <= ADDED_TOKEN_MAX_BYTES)
+            added_tokens_add(&controls, (added_token){.content = piece, .bytes = strlen(piece), .id = id});
+    }
+    added_tokens_ready(&controls);
+    joined_ids j = {.t = t, .text = text};
+    append_ids(&j, NULL, 0);
+    status s = added_tokens_split(&controls, text, bytes, true, encode_part, &j);
+    added_tokens_free(&controls);
+    if (s != STATUS_OK) {
+        free(j.ids);
+        return s;
+    }
+    *ids = j.ids;
+    *count = j.count;
+    return STATUS_OK;
+}
+
+status tokenizer_encode_special(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count) {
+    if (t->kind->encode_special) return t->kind->encode_special(t, text, bytes, ids, count);
+    return encode_between_controls(t, text, bytes, ids, count);
 }
 
 /* ---- decoding ---- */
@@ -212,33 +323,19 @@ void detokenizer_free(detokenizer *d) {
 
 /* ---- whole texts ---- */
 
-typedef struct growing_text {
-    char *text;
-    size_t bytes, capacity;
-} growing_text;
-
-static void append(growing_text *g, const char *text, size_t bytes) {
-    if (g->bytes + bytes + 1 > g->capacity) {
-        g->capacity = 2 * (g->bytes + bytes + 1);
-        g->text = xrealloc(g->text, g->capacity);
-    }
-    memcpy(g->text + g->bytes, text, bytes + 1);
-    g->bytes += bytes;
-}
-
 status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text, size_t *bytes) {
     for (size_t i = 0; i < count; i++)
         if (ids[i] < 0)
             return fail("tokenizer: expected token ids of 0 or more, found %d at position %zu", (int)ids[i], i);
     detokenizer d = detokenizer_start(t);
-    growing_text g = {0};
+    text_buffer g = {0};
     size_t got;
     for (size_t i = 0; i < count; i++) {
         const char *part = detokenizer_feed(&d, ids[i], &got);
-        append(&g, part, got);
+        text_append(&g, part, got);
     }
     const char *rest = detokenizer_end(&d, &got);
-    append(&g, rest, got);
+    text_append(&g, rest, got);
     detokenizer_free(&d);
     *text = g.text;
     *bytes = g.bytes;

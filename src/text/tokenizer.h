@@ -17,15 +17,20 @@
 typedef struct tokenizer tokenizer;
 
 enum { TOKENIZER_MAX_BYTES = 64 << 20 }; /* of a file */
-/* The kind is chosen by what the file holds. */
+/* The kind is chosen by what the file holds: a SentencePiece model, a Hugging Face tokenizer.json, or a kind that was added. A
+ * model's folder has a tokenizer.json, with tokenizer_config.json, generation_config.json, config.json and chat_template.jinja
+ * beside it as far as they are there, or else a tokenizer.model. */
 status tokenizer_open(tokenizer **out, const char *path);
 status tokenizer_parse(tokenizer **out, const void *bytes, size_t count, const char *where);
 void tokenizer_close(tokenizer *t); /* NULL is fine */
-/* The file that it came from, to be stored in checkpoints and artifacts; lives as long as t. */
+/* What it is made again from, to be stored in checkpoints and artifacts: the file that it came from, of a folder all that belongs
+ * to it (tokenizer_settings.h). Lives as long as t. */
 void tokenizer_bytes(const tokenizer *t, const void **bytes, size_t *count);
 
 int tokenizer_vocab_size(const tokenizer *t); /* ids below it have a piece; a model's vocabulary may be larger */
 int tokenizer_bos(const tokenizer *t);        /* what every document begins with; < 0: there is none */
+/* Whether a prompt, and a text that is scored, begin with BOS as they did in training. Where not, BOS only separates documents. */
+bool tokenizer_adds_bos(const tokenizer *t);
 bool tokenizer_is_end(const tokenizer *t, int32_t id); /* a text ends here: BOS, end of text, end of turn … */
 bool tokenizer_is_boundary(const tokenizer *t, int32_t id);
 /* How the vocabulary writes a token, for display ("▁" may stand for a space); lives as long as t. */
@@ -39,6 +44,16 @@ int tokenizer_token_bytes(const tokenizer *t, int32_t id, int32_t prev);
 status tokenizer_encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
 /* Whether a text and its tokens say the same: they decode to it, and their bytes add up to its bytes. */
 bool tokenizer_is_exact(const tokenizer *t, const int32_t *ids, size_t count, const char *text, size_t bytes);
+/* The same, but the names of control tokens in the text become these tokens: for texts that a chat template made. */
+status tokenizer_encode_special(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
+/* Whether a text may be encoded in parts that end behind a newline between a visible ASCII character and an ASCII letter. */
+bool tokenizer_cuts_lines(const tokenizer *t);
+
+/* For chat.h. The template in Jinja, NULL: none; and what it calls bos_token and eos_token, "" where there are none. */
+const char *tokenizer_chat_template(const tokenizer *t);
+const char *tokenizer_bos_text(const tokenizer *t);
+const char *tokenizer_eos_text(const tokenizer *t);
+
 /* *text is malloc'ed, NUL-terminated, and UTF-8: what a detokenizer gives for these tokens. Ids are ≥ 0. */
 status tokenizer_decode(const tokenizer *t, const int32_t *ids, size_t count, char **text, size_t *bytes);
 

@@ -13,6 +13,8 @@ typedef struct tokenizer_kind {
     /* Makes *out with tokenizer_create and the functions below; `where` names the file in messages. */
     status (*parse)(tokenizer **out, const void *bytes, size_t count, const char *where);
     status (*encode)(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
+    /* Control tokens in the text become their ids. NULL: what lies between the names of boundary tokens is encoded part by part. */
+    status (*encode_special)(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
     void (*release)(void *own); /* NULL is fine */
 } tokenizer_kind;
 
@@ -28,8 +30,12 @@ struct tokenizer {
     void *own;     /* the kind's */
     token *tokens; /* [size] */
     int size, capacity;
-    int longest; /* bytes of the longest token */
-    int32_t bos; /* −1: none. A vocabulary without one begins documents with its end of text: name that here */
+    int longest;     /* bytes of the longest token */
+    int32_t bos;     /* −1: none. A vocabulary without one begins documents with its end of text: name that here */
+    bool adds_bos;   /* set by tokenizer_create; see tokenizer_adds_bos */
+    bool cuts_lines; /* see tokenizer_cuts_lines */
+    char *chat_template;       /* Jinja; NULL: none */
+    char *bos_text, *eos_text; /* what chat templates call bos_token and eos_token; NULL: none */
     int32_t *ends;
     int end_count;
     char *strings;

@@ -26,7 +26,7 @@ static status encode(const tokenizer *t, const char *text, size_t bytes, int32_t
     return STATUS_OK;
 }
 
-static const tokenizer_kind bytes_kind = {"bytes", recognises, parse, encode, release};
+static const tokenizer_kind bytes_kind = {"bytes", recognises, parse, encode, NULL, release};
 
 static status parse(tokenizer **out, const void *bytes, size_t count, const char *where) {
     if (count != sizeof mark) return fail("%s: expected %zu bytes, found %zu", where, sizeof mark, count);
