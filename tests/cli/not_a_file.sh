@@ -64,7 +64,7 @@ done
 # A folder where a file is expected.
 refuses 'a folder' "$work/text" limited train "$work/text"
 refuses 'a folder' "$work/text" limited sweep "$work/text"
-expect 1 train configs/test-tiny.yaml run="$work/new" tokenizer="$work/text"
+expect 1 train configs/test-tiny.yaml data="$work/data" run="$work/new" tokenizer="$work/text"
 says err "$work/text: expected a folder with a tokenizer.json or a tokenizer.model, found neither"
 
 [ "$failures" -eq 0 ]
