@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,4 +123,11 @@ status cli_number(const char *option, const char *text, double least, double mos
         return fail_usage("%s: expected a number from %g to %g, found `%s`", option, least, most, text);
     *value = parsed;
     return STATUS_OK;
+}
+
+void cli_print_json(cJSON *json) {
+    char *text = cJSON_Print(json);
+    puts(text);
+    cJSON_free(text);
+    cJSON_Delete(json);
 }

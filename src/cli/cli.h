@@ -40,4 +40,7 @@ status cli_weights(int *argc, char **argv, const char **which);
 status cli_hold(checkpoint **saved, const char *path, const char *which);
 status cli_number(const char *option, const char *text, double least, double most, double *value);
 
+/* For --json: on stdout; json is freed. */
+void cli_print_json(cJSON *json);
+
 #endif

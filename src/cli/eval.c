@@ -3,7 +3,9 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/eval_chunks.h"
 #include "cli/eval_run.h"
+#include "formats/pretrained.h"
 #include "store/open.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +15,9 @@ static const char help[] =
     "usage: moec eval MODEL [top_k=N] [options]\n"
     "\n"
     "Bits per byte of text, by domain and in all, over sliding windows. MODEL is an artifact (FILE.moec), a "
-    "checkpoint, or a\n"
-    "run folder: then its live weights, its averaged weights and its artifact model.moec are scored on the text that "
+    "checkpoint, a\n"
+    "Hugging Face folder, a GGUF file, or a run folder: then its live weights, its averaged weights and its artifact "
+    "model.moec are scored on the text that "
     "the\n"
     "run held out, with and without the causal bigram blend, beside xz -9e of the same text, and RUN/summary.json is\n"
     "written. Of a checkpoint the live or the averaged weights are scored, whichever the training found better.\n"
@@ -25,19 +28,25 @@ static const char help[] =
     "  --text FILE      any file of text, instead of held-out text; may be given many times. Shows perplexity too\n"
     "  --data PATH      a folder made by moec data, or a shard (by default that of the run that MODEL is or lies in)\n"
     "  --live, --ema    only the live weights, only the averaged ones, of a run or a checkpoint\n"
-    "  --seq N          window length in tokens (by default as trained)\n"
+    "  --seq N          window length in tokens (by default as trained, of pretrained models at most 2048)\n"
     "  --stride N       new tokens a window; the others are context (by default the run's eval_stride, else seq / 2)\n"
     "  --blend X        weight of the bigram blend (0.03)\n"
     "  --tokens N       score a sample of N tokens, the same part of every domain (0: all); then without xz, and "
     "without\n"
     "                   the summary\n"
+    "  --protocol P     windows, or llama.cpp: perplexity of one --text FILE as its llama-perplexity counts it, in "
+    "chunks of\n"
+    "                   --seq tokens (512) whose second halves are scored\n"
     "  --device D       cpu\n"
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
     "examples:\n"
     "  moec eval runs/demo\n"
-    "  moec eval runs/demo/model.moec --text README.md --text CHANGELOG.md\n";
+    "  moec eval runs/demo/model.moec --text README.md --text CHANGELOG.md\n"
+    "  moec eval runs/demo/model.moec --text CHANGELOG.md --protocol llama.cpp --seq 256\n";
+
+enum { FOREIGN_SEQ = 2048 };
 
 typedef struct request {
     const char *path, *data, *trace;
@@ -49,6 +58,7 @@ typedef struct request {
     double blend;
     const kernels *k;
     bool json;
+    bool chunks; /* llama.cpp's protocol */
     eval_run run;
 } request;
 
@@ -73,6 +83,15 @@ static status parse_override(const char *text, request *q) {
     return STATUS_OK;
 }
 
+static status parse_protocol(const char *name, request *q) {
+    q->chunks = name && strcmp(name, "llama.cpp") == 0;
+    if (name && !q->chunks && strcmp(name, "windows") != 0)
+        return fail_usage("--protocol: expected windows or llama.cpp, found %.60s", name);
+    if (q->chunks && q->file_count != 1)
+        return fail_usage("--protocol llama.cpp: expected one --text FILE, found %d", q->file_count);
+    return STATUS_OK;
+}
+
 static status parse(int *argc, char **argv, request *q) {
     TRY(cli_device(argc, argv, NULL, &q->k));
     TRY(cli_weights(argc, argv, &q->which));
@@ -80,6 +99,7 @@ static status parse(int *argc, char **argv, request *q) {
     q->data = cli_option(argc, argv, "--data");
     q->json = cli_flag(argc, argv, "--json");
     q->trace = cli_option(argc, argv, "--trace");
+    const char *protocol = cli_option(argc, argv, "--protocol");
     TRY(cli_integer("--seq", cli_option(argc, argv, "--seq"), 1, 1 << 20, &q->seq));
     TRY(cli_integer("--stride", cli_option(argc, argv, "--stride"), 1, 1 << 20, &q->stride));
     TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 0, INT64_MAX, &q->tokens));
@@ -87,6 +107,7 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(cli_rest(*argc, argv, 1, 2, "moec eval MODEL [top_k=N] [options]"));
     q->path = argv[1];
     if (q->data && q->file_count) return fail_usage("--data and --text exclude each other");
+    TRY(parse_protocol(protocol, q));
     return *argc > 2 ? parse_override(argv[2], q) : STATUS_OK;
 }
 
@@ -114,18 +135,6 @@ static status open_text(const request *q, const tokenizer *tok, const model *m, 
 
 /* ---- scoring ---- */
 
-static status set_top_k(model *m, const char *path, int top_k) {
-    const model_config *c = &m->config;
-    if (top_k == 0) return STATUS_OK;
-    if (!model_config_has_moe(c)) return fail_usage("%s: top_k=%d: the model has no router", path, top_k);
-    if (c->moe.gate == GATE_SOFT || c->moe.gate == GATE_STRAIGHT_THROUGH)
-        return fail_usage("%s: top_k=%d: its gates (moe_gate: %s) do not use a number of experts", path, top_k,
-                          c->moe.gate == GATE_SOFT ? "soft" : "straight_through");
-    if (top_k > c->moe.experts)
-        return fail_usage("%s: top_k: expected 1 to %d, the number of experts, found %d", path, c->moe.experts, top_k);
-    return model_set_top_k(m, top_k);
-}
-
 static status open_probe(const request *q, const model *m, const tokenizer *tok, const char *name, eval_table *t) {
     if (q->trace && !model_config_has_moe(&m->config))
         return fail_usage("--trace: the model has no router whose choices could be written");
@@ -141,7 +150,8 @@ static status close_probe(const request *q, const eval_table *t) {
 
 /* context: the sequence length that the model was trained with. */
 static status choose_windows(const request *q, int context, bpb_options *o) {
-    const int64_t seq = q->seq ? q->seq : context;
+    const bool foreign = pretrained_is(q->path); /* which may be made for contexts that no memory holds */
+    const int64_t seq = q->seq ? q->seq : foreign && context > FOREIGN_SEQ ? FOREIGN_SEQ : context;
     if (q->stride > seq)
         return fail_usage("--stride: expected at most %lld, the window's length (%s), found %lld", (long long)seq,
                           q->seq ? "--seq" : "as trained; --seq changes it", (long long)q->stride);
@@ -180,7 +190,7 @@ static status score(const request *q, const subject *s, scored_text *text, eval_
     tokenizer *tok;
     int context = 0;
     TRY(open_model(s->path, q->k, s->which, MODEL_RUN, &m, &tok, &context));
-    status outcome = set_top_k(m, s->path, q->top_k);
+    status outcome = eval_set_top_k(m, s->path, q->top_k);
     if (outcome == STATUS_OK) outcome = pass_create(&p, m);
     if (outcome == STATUS_OK) outcome = score_opened(q, s, p, tok, context, text, t);
     pass_destroy(p);
@@ -204,11 +214,10 @@ static status score_run(const request *q, scored_text *text, eval_table *t) {
     return s;
 }
 
-/* An artifact, or one kind of a checkpoint's weights. */
+/* An artifact or a pretrained model, or one kind of a checkpoint's weights. */
 static status score_one(const request *q, scored_text *text, eval_table *t) {
-    const bool artifact = !path_is_folder(q->path);
     const char *which = "chosen";
-    if (artifact) {
+    if (!open_is_saved(q->path)) {
         const subject s = {q->path, which, "model", "model", "model + blend", "model_blend", true};
         return score(q, &s, text, t);
     }
@@ -230,20 +239,31 @@ static status score_one(const request *q, scored_text *text, eval_table *t) {
 
 /* Which of the training's weights others use. */
 static status note_choice(const request *q, eval_table *t) {
-    if (!path_is_folder(q->path)) return STATUS_OK;
+    if (!open_is_saved(q->path)) return STATUS_OK;
     TRY(checkpoint_weights(q->run.saved, "chosen", &t->chosen));
     t->note = checkpoint_weights_note(q->run.saved, q->which);
     return STATUS_OK;
 }
 
+static status score_chunks(const request *q) {
+    return eval_chunks(&(chunks_request){.path = q->path,
+                                         .which = q->which,
+                                         .k = q->k,
+                                         .text = q->files[0],
+                                         .top_k = q->top_k,
+                                         .length = q->seq,
+                                         .tokens = q->tokens,
+                                         .json = q->json});
+}
+
 static status evaluate(request *q, scored_text *text, eval_table *t) {
     status found = eval_run_find(&q->run, q->path);
     const bool text_is_given = q->data || q->file_count; /* what an artifact's run has is not asked for then */
-    if (found != STATUS_OK && (path_is_folder(q->path) || !text_is_given)) return found;
-    if (!path_is_folder(q->path) && strcmp(q->which, "chosen") != 0)
+    if (found != STATUS_OK && (open_is_saved(q->path) || !text_is_given)) return found;
+    if (!open_is_saved(q->path) && strcmp(q->which, "chosen") != 0)
         return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", q->path,
                           q->which);
-    const bool run = q->run.folder && path_is_folder(q->path), everything = run && strcmp(q->which, "chosen") == 0;
+    const bool run = q->run.folder && open_is_saved(q->path), everything = run && strcmp(q->which, "chosen") == 0;
     TRY(everything ? score_run(q, text, t) : score_one(q, text, t));
     TRY(eval_table_add_xz(t));
     TRY(note_choice(q, t));
@@ -258,7 +278,7 @@ static status run(int argc, char **argv) {
     eval_table t = {0};
     status s = parse(&argc, argv, &q);
     interrupt_catch();
-    if (s == STATUS_OK) s = evaluate(&q, &text, &t);
+    if (s == STATUS_OK) s = q.chunks ? score_chunks(&q) : evaluate(&q, &text, &t);
     scored_text_close(&text);
     eval_table_free(&t);
     eval_run_free(&q.run);
@@ -271,4 +291,4 @@ const command command_eval = {.name = "eval",
                               .help = help,
                               .run = run,
                               .takes = KINDS_OF_MODEL,
-                              .takes_noun = "a model (an artifact, a checkpoint or a run folder)"};
+                              .takes_noun = NOUN_OF_MODEL};

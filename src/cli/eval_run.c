@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "store/artifact_contents.h"
+#include "store/open.h"
 #include "train/checkpoint.h"
 #include <math.h>
 #include <stdio.h>
@@ -35,7 +36,7 @@ static status read_config(eval_run *r) {
 
 status eval_run_find(eval_run *r, const char *model) {
     *r = (eval_run){.average_name = "EMA"};
-    const bool folder = path_is_folder(model);
+    const bool folder = open_is_saved(model);
     char *around = folder ? xstrdup(model) : path_parent(model);
     status s = STATUS_OK;
     if (is_run(around)) r->folder = xstrdup(around);
@@ -43,7 +44,7 @@ status eval_run_find(eval_run *r, const char *model) {
         s = checkpoint_require(&r->saved, model);
     else if (r->folder)
         s = checkpoint_open(&r->saved, around);
-    if (s == STATUS_OK && r->saved) s = read_config(r);
+    if (s == STATUS_OK && r->saved && checkpoint_is_of_run(r->saved)) s = read_config(r);
     free(around);
     return s;
 }

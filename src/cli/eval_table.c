@@ -1,6 +1,7 @@
 #include "cli/eval_table.h"
 
 #include "base/memory.h"
+#include "cli/cli.h"
 #include "cli/routing_print.h"
 #include <math.h>
 #include <stdio.h>
@@ -151,8 +152,5 @@ void eval_table_print_json(const eval_table *t) {
         if (!isnan(t->rows[r]->perplexity))
             add_figures(t, perplexities, t->rows[r]->key, t->rows[r]->perplexity, t->rows[r]->domain_perplexity);
     if (t->probe) routing_to_json(t->probe, root);
-    char *text = cJSON_Print(root);
-    puts(text);
-    cJSON_free(text);
-    cJSON_Delete(root);
+    cli_print_json(root);
 }

@@ -14,7 +14,8 @@ static const char usage[] = "moec generate MODEL [PROMPT] [options]";
 static const char help[] =
     "usage: moec generate MODEL [PROMPT] [options]\n"
     "\n"
-    "Continues PROMPT with a model: an artifact (FILE.moec), a checkpoint or a run folder, of which the newest "
+    "Continues PROMPT with a model: an artifact (FILE.moec), a Hugging Face folder, a GGUF file, a checkpoint or a run "
+    "folder, of which the newest "
     "checkpoint\n"
     "is taken (not the run's artifact), with its live or its averaged weights, whichever the training found better "
     "when it\n"
@@ -191,5 +192,5 @@ const command command_generate = {
     .help = help,
     .run = run,
     .takes = KINDS_OF_MODEL,
-    .takes_noun = "a model (an artifact, a checkpoint or a run folder)",
+    .takes_noun = NOUN_OF_MODEL,
 };

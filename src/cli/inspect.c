@@ -5,7 +5,9 @@
 #include "base/memory.h"
 #include "cli/cli.h"
 #include "eval/bpb.h"
+#include "formats/pretrained.h"
 #include "store/artifact.h"
+#include "store/source.h"
 #include "train/checkpoint.h"
 #include <limits.h>
 #include <math.h>
@@ -21,7 +23,8 @@ static const char help[] =
     "Show what a model is made of: parameters by component before and after the events of its training, parameters "
     "that\n"
     "one token uses, the forward path, arithmetic per token and the size that its artifact will have.\n"
-    "CONFIG is a YAML preset; PATH a run folder (its newest checkpoint), a checkpoint or an artifact.\n"
+    "CONFIG is a YAML preset; PATH a run folder (its newest checkpoint), a checkpoint, an artifact,\n"
+    "a Hugging Face folder or a GGUF file.\n"
     "\n"
     "  --json  the same as one JSON object\n"
     "\n"
@@ -51,14 +54,14 @@ static status read_preset(inspected *i, char **overrides, int count) {
 
 static status read_checkpoint(inspected *i) {
     i->kind = "checkpoint";
-    i->has_run = true;
     checkpoint *c;
     TRY(checkpoint_require(&c, i->path));
     i->checkpoint = xstrdup(c->path);
+    i->has_run = checkpoint_is_of_run(c);
     train_state state = {0};
     status s = checkpoint_load_model_config(c, &i->now);
-    if (s == STATUS_OK) s = checkpoint_load_state(c, &state);
-    if (s == STATUS_OK) s = checkpoint_load_config(c, &i->run);
+    if (s == STATUS_OK && i->has_run) s = checkpoint_load_state(c, &state);
+    if (s == STATUS_OK && i->has_run) s = checkpoint_load_config(c, &i->run);
     i->step = state.step;
     i->tokens = state.tokens;
     i->context = c->context_tokens;
@@ -94,6 +97,16 @@ static status read_artifact(inspected *i) {
     return STATUS_OK;
 }
 
+static status read_pretrained(inspected *i) {
+    model_source *source;
+    TRY(model_source_open(&source, i->path, "chosen"));
+    i->kind = model_source_kind(source);
+    i->now = model_source_weights(source)->config;
+    i->context = model_source_context(source);
+    model_source_close(source);
+    return STATUS_OK;
+}
+
 static void count_up(inspected *i) {
     i->after = i->has_run ? model_after_events(&i->run.events, &i->now) : i->now;
     i->budget_now = model_budget_count(&i->now);
@@ -118,9 +131,11 @@ static status read_any(inspected *i, char **overrides, int count) {
     path_kind kind;
     TRY(path_look(i->path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", i->path);
-    bool is_folder = kind == PATH_FOLDER, is_preset = !is_folder && !is_artifact(i->path);
+    bool is_folder = kind == PATH_FOLDER, is_foreign = pretrained_is(i->path);
+    bool is_preset = !is_folder && !is_foreign && !is_artifact(i->path);
     if (!is_preset && count > 0)
         return fail_usage("inspect: `%s`: only a preset can be overridden, and %s is none", overrides[0], i->path);
+    if (is_foreign) return read_pretrained(i);
     if (is_folder) return read_checkpoint(i);
     return is_preset ? read_preset(i, overrides, count) : read_artifact(i);
 }
@@ -144,4 +159,4 @@ const command command_inspect = {.name = "inspect",
                                  .help = help,
                                  .run = run,
                                  .takes = KIND_PRESET | KINDS_OF_MODEL,
-                                 .takes_noun = "a preset, a run folder, a checkpoint or an artifact"};
+                                 .takes_noun = "a preset or " NOUN_OF_MODEL};

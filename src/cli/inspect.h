@@ -9,7 +9,7 @@
 
 typedef struct inspected {
     const char *path;
-    const char *kind;        /* "preset", "checkpoint" or "artifact" */
+    const char *kind;        /* "preset", "checkpoint", "artifact", "Hugging Face folder" or "GGUF file" */
     char *checkpoint;        /* the folder that was read; NULL: none */
     int64_t step, tokens;    /* of a checkpoint */
     run_config run;          /* of a preset or a checkpoint */

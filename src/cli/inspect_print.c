@@ -1,3 +1,4 @@
+#include "cli/cli.h"
 #include "cli/inspect.h"
 #include "config/field.h"
 #include "nn/plan.h"
@@ -113,10 +114,8 @@ static void print_contents(const inspected *i) {
 
 static void print_size(const inspected *i) {
     char a[32], b[32], c[32], d[32];
-    if (!i->has_run) {
-        print_contents(i);
-        return;
-    }
+    if (i->contents.file_bytes > 0) print_contents(i);
+    if (!i->has_run) return;
     int64_t weights = (int64_t)i->estimate.total;
     printf("artifact, estimated\n  %s bytes of weights: %.2f bits a weight on the %d-bit grid, %.2f for embeddings\n",
            grouped(weights, a), i->bits, i->run.pack.bits, i->embed_bits);
@@ -253,8 +252,5 @@ void inspect_print_json(const inspected *i) {
     } else {
         add_contents(json, &i->contents);
     }
-    char *text = cJSON_Print(json);
-    puts(text);
-    cJSON_free(text);
-    cJSON_Delete(json);
+    cli_print_json(json);
 }

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/nearest.h"
+#include "formats/pretrained.h"
 #include "store/artifact.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@ static kind kind_of_folder(const char *path) {
     if (holds(path, "data.json")) return KIND_DATA;
     if (holds(path, "checkpoint.json")) return KIND_CHECKPOINT;
     if (holds(path, "checkpoints")) return KIND_RUN;
+    if (pretrained_is(path)) return KIND_PRETRAINED;
     return ends_with(path, "checkpoints") || ends_with(path, "checkpoints/") ? KIND_CHECKPOINTS : KIND_OTHER;
 }
 
@@ -47,6 +49,7 @@ kind kind_of(const char *path) {
     if (found == PATH_FOLDER) return kind_of_folder(path);
     if (found != PATH_FILE) return KIND_OTHER;
     if (artifact_is(path)) return KIND_ARTIFACT;
+    if (pretrained_is(path)) return KIND_PRETRAINED;
     if (is_shard(path)) return KIND_SHARD;
     if (ends_with(path, ".yaml") || ends_with(path, ".yml")) return KIND_PRESET;
     return ends_with(path, ".model") ? KIND_TOKENIZER : KIND_OTHER;
@@ -68,6 +71,8 @@ static const char *noun_of(kind k) {
         return "a folder made by moec data";
     case KIND_SHARD:
         return "a token shard";
+    case KIND_PRETRAINED:
+        return "a pretrained model";
     case KIND_TOKENIZER:
         return "a tokenizer";
     default:
@@ -89,6 +94,7 @@ static const struct {
     {"pack", KIND_ARTIFACT, "it is packed already; moec inspect %s shows what is in it"},
     {"inspect", KIND_DATA, "what is in it stands in %s/data.json"},
     {"sweep", KIND_RUN, "moec eval %s scores it"},
+    {"train", KIND_PRETRAINED, "it goes behind the preset: moec train configs/finetune.yaml init=%s"},
     {NULL, KIND_PRESET, "moec train %s makes a model as it describes"},
     {NULL, KIND_DATA | KIND_SHARD,
      "that is text to train on: moec train configs/demo.yaml data=%s makes a model of it"},

@@ -14,10 +14,12 @@ typedef enum kind {
     KIND_ARTIFACT = 32,
     KIND_DATA = 64, /* a folder with data.json */
     KIND_SHARD = 128,
-    KIND_TOKENIZER = 256, /* FILE.model */
-    KIND_OTHER = 512
+    KIND_TOKENIZER = 256,  /* FILE.model */
+    KIND_PRETRAINED = 512, /* a Hugging Face folder, a GGUF file */
+    KIND_OTHER = 1024
 } kind;
-enum { KINDS_OF_MODEL = KIND_RUN | KIND_CHECKPOINT | KIND_ARTIFACT };
+enum { KINDS_OF_MODEL = KIND_RUN | KIND_CHECKPOINT | KIND_ARTIFACT | KIND_PRETRAINED };
+#define NOUN_OF_MODEL "a model (an artifact, a checkpoint, a run folder, a Hugging Face folder or a GGUF file)"
 
 kind kind_of(const char *path);
 

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "formats/pretrained.h"
 #include "store/open.h"
 #include "train/checkpoint.h"
 #include <stdio.h>
@@ -10,13 +11,14 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: moec pack RUN_OR_CHECKPOINT [options]\n"
+    "usage: moec pack MODEL [options]\n"
     "\n"
-    "Quantises and entropy-codes a trained model into one self-contained file with config, tokenizer and weights: the\n"
-    "live or the averaged weights, whichever the training found better when it ended (the averaged ones where it has "
+    "Quantises and entropy-codes a trained model (a run, a checkpoint, a Hugging Face folder or a GGUF file) into one\n"
+    "self-contained file with config, tokenizer and weights: of a run the live or the averaged weights, whichever the "
+    "training found better when it ended (the averaged ones where it has "
     "not).\n"
     "GPTQ's Hessians come from batches of the run's training data.\n"
-    "What an option does not say comes from the run's config.yaml.\n"
+    "What an option does not say comes from the run's config.yaml; other models take -o, and --data or --round.\n"
     "\n"
     "  -o FILE            the artifact (RUN/model.moec)\n"
     "  --bits N           of the matrices in blocks, 2 to 8 (the run's pack_bits, 6). They decide only where their "
@@ -39,8 +41,11 @@ static const char help[] =
     "\n"
     "example: moec pack runs/demo --bits 6 --embed-bits 8\n";
 
+enum { PLAIN_SEQ = 1024 }; /* tokens of a calibration sequence of models that no run trained */
+
 typedef struct request {
-    checkpoint *saved;
+    const char *path;  /* of the model */
+    checkpoint *saved; /* NULL: a pretrained model */
     char *output;
     const char *which; /* weights: "chosen", "live", "ema" */
     const kernels *k;
@@ -62,10 +67,31 @@ static char *default_output(const char *checkpoint) {
                : path_join(checkpoint, "model.moec");
 }
 
+/* What no training of moec made has its packing from the command line alone. */
 static status read_run(request *q, const char *path) {
+    q->path = path;
+    if (pretrained_is(path)) {
+        q->run.train.seq = PLAIN_SEQ;
+        return STATUS_OK;
+    }
     TRY(checkpoint_require(&q->saved, path));
     TRY(checkpoint_verify(q->saved));
-    return checkpoint_load_config(q->saved, &q->run);
+    q->path = q->saved->path;
+    if (checkpoint_is_of_run(q->saved)) return checkpoint_load_config(q->saved, &q->run);
+    q->run.train.seq = q->saved->context_tokens < PLAIN_SEQ ? q->saved->context_tokens : PLAIN_SEQ;
+    return STATUS_OK;
+}
+
+/* Data to calibrate with, and where the artifact goes. */
+static status check_request(const request *q, bool output) {
+    if (!q->saved && !output)
+        return fail_usage("pack: %s lies in no run: expected -o FILE, where the artifact goes, found none", q->path);
+    if (q->options.quant.gptq && !q->run.data.path)
+        return fail_usage(
+            "pack: %s is of no run whose data it could calibrate with: expected --data FOLDER (`moec data FOLDER "
+            "--tokenizer %s --domain NAME=PATH` makes one) or --round, found neither",
+            q->path, q->path);
+    return STATUS_OK;
 }
 
 static status parse(int *argc, char **argv, request *q) {
@@ -80,12 +106,12 @@ static status parse(int *argc, char **argv, request *q) {
     if (*argc > 2 && argv[2][0] != '-')
         return fail_usage("pack: expected only the run, found `%s` too; -o %s says where the artifact goes", argv[2],
                           argv[2]);
-    TRY(cli_rest(*argc, argv, 1, 1, "moec pack RUN_OR_CHECKPOINT [options]"));
+    TRY(cli_rest(*argc, argv, 1, 1, "moec pack MODEL [options]"));
     TRY(read_run(q, argv[1]));
     long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits, bytes = q->run.pack.budget_bytes;
     long long batches = q->run.pack.calibration_batches;
     q->options = pack_options_of(&q->run.pack, q->run.train.seq);
-    TRY(checkpoint_weights(q->saved, q->which, &q->options.weights));
+    if (q->saved) TRY(checkpoint_weights(q->saved, q->which, &q->options.weights));
     quant_options *quant = &q->options.quant;
     TRY(cli_integer("--bits", bits, 2, 8, &matrix));
     TRY(cli_integer("--embed-bits", embed_bits, 0, 8, &embedding));
@@ -105,7 +131,8 @@ static status parse(int *argc, char **argv, request *q) {
         q->run.data.path = xstrdup(data);
         weights_free(&q->run.data.mix); /* of the run's own domains */
     }
-    q->output = output ? xstrdup(output) : default_output(q->saved->path);
+    TRY(check_request(q, output));
+    q->output = output ? xstrdup(output) : default_output(q->path);
     return STATUS_OK;
 }
 
@@ -165,8 +192,8 @@ static void print_idle_bits(const request *q, const pack_report *r) {
 
 static void print_report(const request *q, const pack_report *r) {
     int tensors = 0;
-    char *weights = checkpoint_weights_note(q->saved, q->which);
-    printf("%s: %s\n%s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->saved->path, weights,
+    char *weights = q->saved ? checkpoint_weights_note(q->saved, q->which) : xstrdup("its weights");
+    printf("%s: %s\n%s, steps of at least %.3g (embeddings %.3g) of a row's deviation\n", q->path, weights,
            q->options.quant.gptq ? "GPTQ" : "rounding", r->least_step, r->embed_least_step);
     free(weights);
     printf("  component      tensors      weights  bits/weight        bytes   relative error   grid decided by\n");
@@ -189,7 +216,7 @@ static void print_report(const request *q, const pack_report *r) {
 
 static status pack(request *q, model *m, const tokenizer *tok) {
     pack_report report;
-    status s = fail_in(pack_model(q->output, &q->run, m, tok, &q->options, &report), "%s", q->saved->path);
+    status s = fail_in(pack_model(q->output, &q->run, m, tok, &q->options, &report), "%s", q->path);
     if (report.artifact_bytes > 0) print_report(q, &report);
     if (s == STATUS_OK) printf("written to %s\n", q->output);
     return s;
@@ -210,7 +237,7 @@ static status run(int argc, char **argv) {
     interrupt_catch();
     status s = parse(&argc, argv, &q);
     if (s == STATUS_OK) s = check_output(q.output);
-    if (s == STATUS_OK) s = open_model(q.saved->path, q.k, q.which, MODEL_VALUES, &m, &tok, NULL);
+    if (s == STATUS_OK) s = open_model(q.path, q.k, q.which, MODEL_VALUES, &m, &tok, &q.options.context_tokens);
     if (s == STATUS_OK) {
         s = pack(&q, m, tok);
         model_destroy(m);
@@ -224,5 +251,5 @@ const command command_pack = {.name = "pack",
                               .summary = "quantise and code a model into one small file",
                               .help = help,
                               .run = run,
-                              .takes = KIND_RUN | KIND_CHECKPOINT,
-                              .takes_noun = "a run folder or a checkpoint"};
+                              .takes = KINDS_OF_MODEL & ~KIND_ARTIFACT,
+                              .takes_noun = "a run folder, a checkpoint, a Hugging Face folder or a GGUF file"};

@@ -119,7 +119,7 @@ static status read_tokens(request *q, int32_t **ids, int64_t *count) {
     const status s = tokenizer_encode(tok, text ? (const char *)text : own_text, bytes, ids, &found);
     free(text);
     TRY(s);
-    const int bos = tokenizer_bos(tok);
+    const int bos = tokenizer_adds_bos(tok) ? tokenizer_bos(tok) : -1;
     *ids = xrealloc(*ids, (found + 1) * sizeof **ids);
     memmove(*ids + 1, *ids, found * sizeof **ids);
     if (bos >= 0) (*ids)[0] = bos;
@@ -256,10 +256,7 @@ static void print_json(const request *q) {
     }
     cJSON_AddNumberToObject(json, "seconds", clock_seconds() - q->started);
     cJSON_AddNumberToObject(json, "peak_memory_bytes", peak_bytes());
-    char *text = cJSON_Print(json);
-    puts(text);
-    cJSON_free(text);
-    cJSON_Delete(json);
+    cli_print_json(json);
 }
 
 static status run(int argc, char **argv) {

@@ -1,21 +1,58 @@
 #include "store/open.h"
 
 #include "base/file.h"
+#include "formats/pretrained.h"
 #include "store/artifact.h"
 #include "store/checkpoint.h"
+#include "store/source.h"
+
+/* Pieces of the tokenizer beyond the model's vocabulary would be ids without an embedding. */
+static status check_vocabulary(const char *path, const tokenizer *tok, const model *m) {
+    if (tokenizer_vocab_size(tok) <= m->config.vocab_size) return STATUS_OK;
+    return fail("%s: expected at most %d pieces in its tokenizer, found %d", path, m->config.vocab_size,
+                tokenizer_vocab_size(tok));
+}
 
 static status open_checkpoint(const checkpoint *c, const kernels *k, const char *which, model_use use, model **m,
                               tokenizer **tok, int *context_tokens) {
     if (context_tokens) *context_tokens = c->context_tokens;
     TRY(checkpoint_open_tokenizer(c, tok));
     status s = checkpoint_load_model(c, k, which, use, m);
-    if (s == STATUS_OK && tokenizer_vocab_size(*tok) > (*m)->config.vocab_size) {
-        s = fail("%s: expected at most %d pieces in its tokenizer, found %d", c->path, (*m)->config.vocab_size,
-                 tokenizer_vocab_size(*tok));
-        model_destroy(*m);
+    if (s == STATUS_OK) {
+        s = check_vocabulary(c->path, *tok, *m);
+        if (s != STATUS_OK) model_destroy(*m);
     }
     if (s != STATUS_OK) tokenizer_close(*tok);
     return s;
+}
+
+static status open_pretrained(const model_source *source, const kernels *k, model_use use, const tokenizer *tok,
+                              model **m) {
+    const weight_source *weights = model_source_weights(source);
+    TRY(fail_in(model_create(m, &weights->config, k, use), "%s", model_source_path(source)));
+    status s = check_vocabulary(model_source_path(source), tok, *m);
+    if (s == STATUS_OK) s = weight_source_fill(weights, *m);
+    if (s == STATUS_OK) s = model_refresh(*m);
+    if (s != STATUS_OK) model_destroy(*m);
+    return s;
+}
+
+static status open_source(const char *path, const kernels *k, const char *which, model_use use, model **m,
+                          tokenizer **tok, int *context_tokens) {
+    model_source *source;
+    TRY(model_source_open(&source, path, which));
+    if (context_tokens) *context_tokens = model_source_context(source);
+    status s = model_source_take_tokenizer(source, tok);
+    if (s == STATUS_OK) {
+        s = open_pretrained(source, k, use, *tok, m);
+        if (s != STATUS_OK) tokenizer_close(*tok);
+    }
+    model_source_close(source);
+    return s;
+}
+
+bool open_is_saved(const char *path) {
+    return path_is_folder(path) && !pretrained_is(path);
 }
 
 status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
@@ -23,6 +60,7 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
     path_kind kind;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    if (pretrained_is(path)) return open_source(path, k, which, use, m, tok, context_tokens);
     if (kind != PATH_FOLDER) return artifact_read(path, k, use, m, tok, context_tokens);
     checkpoint *c;
     TRY(checkpoint_require(&c, path));
@@ -31,11 +69,20 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
     return s;
 }
 
+static status open_pretrained_tokenizer(const char *path, tokenizer **tok) {
+    model_source *source;
+    TRY(model_source_open(&source, path, "chosen"));
+    status s = model_source_take_tokenizer(source, tok);
+    model_source_close(source);
+    return s;
+}
+
 status open_tokenizer(const char *path, tokenizer **tok) {
     path_kind kind;
     checkpoint *c;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    if (kind == PATH_FILE && pretrained_is(path)) return open_pretrained_tokenizer(path, tok);
     if (kind != PATH_FOLDER) return artifact_is(path) ? artifact_read_tokenizer(path, tok) : tokenizer_open(tok, path);
     TRY(checkpoint_open(&c, path));
     if (!c) return tokenizer_open(tok, path);

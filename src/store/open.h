@@ -1,14 +1,18 @@
-/* Opening whatever a user names as a model: an artifact, a checkpoint folder, or a run folder (its newest checkpoint). */
+/* Opening whatever a user names as a model: an artifact, a checkpoint folder, a run folder (its newest checkpoint), a Hugging
+ * Face folder or a GGUF file. */
 #ifndef MOEC_STORE_OPEN_H
 #define MOEC_STORE_OPEN_H
 
 #include "nn/model.h"
 #include "text/tokenizer.h"
 
-/* which: "chosen", "live" or "ema" weights of a checkpoint (checkpoint.h); an artifact has only one kind. context_tokens (may
- * be NULL): the sequence length that the model was trained with. */
+/* which: "chosen", "live" or "ema" weights of a checkpoint (checkpoint.h); all others have only "chosen" ones. context_tokens (may
+ * be NULL): the sequence length that the model was trained with, of pretrained ones the longest that it is made for. */
 status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens);
+
+/* Whether path is to be a run or a checkpoint: a folder that is no Hugging Face model's. */
+bool open_is_saved(const char *path);
 
 /* Its tokenizer alone; also of what is no model but a tokenizer (text/tokenizer.h). */
 status open_tokenizer(const char *path, tokenizer **tok);

@@ -51,8 +51,21 @@ static status open_saved(model_source *s, const char *which) {
 
 /* ---- the others ---- */
 
+/* Whether a folder has what tokenizer_open reads. */
+static bool has_tokenizer(const char *folder) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
+    bool found = false;
+    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) {
+        char *path = path_join(folder, names[i]);
+        found = path_exists(path);
+        free(path);
+    }
+    return found;
+}
+
 static status open_foreign(model_source *s) {
     TRY(pretrained_open(&s->foreign, s->path));
+    if (!pretrained_gguf(s->foreign) && has_tokenizer(s->path)) TRY(tokenizer_open(&s->tok, s->path));
     s->kind = pretrained_gguf(s->foreign) ? "GGUF file" : "Hugging Face folder";
     s->context = pretrained_context(s->foreign);
     s->weights = pretrained_weights(s->foreign);
@@ -113,6 +126,12 @@ int model_source_context(const model_source *s) {
 }
 tokenizer *model_source_tokenizer(const model_source *s) {
     return s->tok;
+}
+status model_source_take_tokenizer(model_source *s, tokenizer **tok) {
+    if (!s->tok) return fail("%s: expected a model with a tokenizer, found none in the %s", s->path, s->kind);
+    *tok = s->tok;
+    s->tok = NULL;
+    return STATUS_OK;
 }
 const char *model_source_path(const model_source *s) {
     return s->path;

@@ -16,6 +16,8 @@ const weight_source *model_source_weights(const model_source *s);
 const char *model_source_kind(const model_source *s); /* "artifact", "checkpoint", "Hugging Face folder", "GGUF file" */
 int model_source_context(const model_source *s);      /* the longest context that the model is made for */
 tokenizer *model_source_tokenizer(const model_source *s); /* owned by s; NULL: it has none */
+/* The same, or one line that says that there is none; from now on the caller's to close. */
+status model_source_take_tokenizer(model_source *s, tokenizer **tok);
 const char *model_source_path(const model_source *s);
 
 #endif

@@ -90,6 +90,10 @@ static status read_fired(const cJSON *training, const char *path, train_state *s
     return STATUS_OK;
 }
 
+bool checkpoint_is_of_run(const checkpoint *c) {
+    return checkpoint_has(c, RUN_CONFIG_FILE);
+}
+
 status checkpoint_load_state(const checkpoint *c, train_state *state) {
     const cJSON *training = cJSON_GetObjectItemCaseSensitive(c->manifest, "training");
     const char *path = c->manifest_path;

@@ -29,6 +29,8 @@ typedef struct train_state {
  * checkpoints that were there are untouched. */
 status checkpoint_save(const char *run, const run_config *config, const model *m, average *e, optimizer *o,
                        const tokenizer *tok, const train_state *state, const weights_choice *choice);
+/* Whether a training wrote it, and there are a state and a run's configuration; moec upcycle writes a model alone. */
+bool checkpoint_is_of_run(const checkpoint *c);
 status checkpoint_load_state(const checkpoint *c, train_state *state);
 /* config: of run_config_default(), to be freed either way. */
 status checkpoint_load_config(const checkpoint *c, run_config *config);

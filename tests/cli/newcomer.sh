@@ -44,7 +44,7 @@ expect 0 generate "$artifact" '-5 degrees' --tokens 1 # no option
 expect 0 generate "$artifact" '- item' --tokens 1
 
 # ---- the order of arguments ----
-told 2 "generate: expected a model (an artifact, a checkpoint or a run folder) first, found \`hello\`, and $artifact behind it" \
+told 2 "generate: expected a model (an artifact, a checkpoint, a run folder, a Hugging Face folder or a GGUF file) first, found \`hello\`, and $artifact behind it" \
     generate hello "$artifact"
 told 2 'train: expected a preset (a YAML file as those in configs/) first' train run="$work/x" configs/demo.yaml
 told 2 'bench: expected what to time first: moec bench train configs/demo.yaml' bench configs/demo.yaml
@@ -59,7 +59,7 @@ told 2 'keys for every run stand there under common:' sweep configs/sweeps/a-tim
 # ---- another kind of thing than the command takes ----
 told 1 "found a folder made by moec data; the text goes behind the preset: moec train configs/demo.yaml data=$work/data" \
     train "$work/data"
-told 1 "expected a run folder or a checkpoint, found an artifact; it is packed already" pack "$artifact"
+told 1 "expected a run folder, a checkpoint, a Hugging Face folder or a GGUF file, found an artifact; it is packed already" pack "$artifact"
 for command in eval generate pack; do
     told 1 "found a YAML file; moec train configs/demo.yaml makes a model" $command configs/demo.yaml
     told 1 "found a folder made by moec data; that is text to train on: moec train configs/demo.yaml data=$work/data" \

@@ -1,0 +1,73 @@
+#include "cli/eval_chunks.h"
+
+#include "base/file.h"
+#include "cli/cli.h"
+#include "eval/chunks.h"
+#include "store/open.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { LLAMA_CPP_LENGTH = 512 };
+
+status eval_set_top_k(model *m, const char *path, int top_k) {
+    const model_config *c = &m->config;
+    if (top_k == 0) return STATUS_OK;
+    if (!model_config_has_moe(c)) return fail_usage("%s: top_k=%d: the model has no router", path, top_k);
+    if (c->moe.gate == GATE_SOFT || c->moe.gate == GATE_STRAIGHT_THROUGH)
+        return fail_usage("%s: top_k=%d: its gates (moe_gate: %s) do not use a number of experts", path, top_k,
+                          c->moe.gate == GATE_SOFT ? "soft" : "straight_through");
+    if (top_k > c->moe.experts)
+        return fail_usage("%s: top_k: expected 1 to %d, the number of experts, found %d", path, c->moe.experts, top_k);
+    return model_set_top_k(m, top_k);
+}
+
+static void print_json(const chunks_request *q, const chunk_score *score, int64_t length) {
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "protocol", "llama.cpp");
+    cJSON_AddStringToObject(json, "text", q->text);
+    cJSON_AddNumberToObject(json, "perplexity", chunks_perplexity(score));
+    cJSON_AddNumberToObject(json, "standard_error", chunks_error(score));
+    cJSON_AddNumberToObject(json, "chunk_tokens", (double)length);
+    cJSON_AddNumberToObject(json, "chunks", (double)score->chunks);
+    cJSON_AddNumberToObject(json, "scored_tokens", (double)score->tokens);
+    cli_print_json(json);
+}
+
+static status score(const chunks_request *q, model *m, const tokenizer *tok) {
+    const chunk_options options = {.length = q->length ? q->length : LLAMA_CPP_LENGTH,
+                                   .batch = q->length > 1024 ? 1 : 4,
+                                   .tokens = q->tokens,
+                                   .show = true};
+    chunk_score found;
+    uint8_t *text;
+    size_t bytes;
+    pass *p;
+    TRY(file_read(q->text, FILE_ANY_SIZE, &text, &bytes));
+    status s = eval_set_top_k(m, q->path, q->top_k);
+    if (s == STATUS_OK) s = pass_create(&p, m);
+    if (s == STATUS_OK) {
+        s = fail_in(chunks_score(p, tok, (const char *)text, bytes, &options, &found), "%s", q->text);
+        pass_destroy(p);
+    }
+    free(text);
+    TRY(s);
+    if (q->json)
+        print_json(q, &found, options.length);
+    else
+        printf("perplexity %.4f +/- %.4f a token by llama.cpp's protocol: %lld chunks of %lld tokens, the last %lld of "
+               "each "
+               "scored\n",
+               chunks_perplexity(&found), chunks_error(&found), (long long)found.chunks, (long long)options.length,
+               (long long)(options.length - 1 - options.length / 2));
+    return STATUS_OK;
+}
+
+status eval_chunks(const chunks_request *q) {
+    model *m;
+    tokenizer *tok;
+    TRY(open_model(q->path, q->k, q->which, MODEL_RUN, &m, &tok, NULL));
+    const status s = score(q, m, tok);
+    model_destroy(m);
+    tokenizer_close(tok);
+    return s;
+}

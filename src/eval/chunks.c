@@ -1,0 +1,107 @@
+#include "eval/chunks.h"
+
+#include "base/memory.h"
+#include "base/progress.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct scoring {
+    pass *p;
+    const chunk_options *options;
+    int32_t *ids; /* of the text */
+    int64_t count;
+    int32_t bos;               /* < 0: chunks begin as the text has them */
+    int32_t *inputs, *targets; /* [batch, length] */
+    float *nll;
+    chunk_score *score;
+} scoring;
+
+double chunks_perplexity(const chunk_score *s) {
+    return exp(s->nll / (double)s->tokens);
+}
+
+double chunks_error(const chunk_score *s) {
+    const double mean = s->nll / (double)s->tokens, square = s->squares / (double)s->tokens - mean * mean;
+    return s->tokens > 1 && square > 0 ? sqrt(square / (double)(s->tokens - 1)) * chunks_perplexity(s) : 0;
+}
+
+static status read_ids(scoring *c, const tokenizer *tok, const char *text, size_t bytes) {
+    int32_t *ids;
+    size_t count;
+    TRY(tokenizer_encode(tok, text, bytes, &ids, &count));
+    const bool begins = c->bos >= 0;
+    c->count = (int64_t)count + begins;
+    c->ids = xmalloc((size_t)(c->count + 1) * sizeof *c->ids);
+    if (begins) c->ids[0] = c->bos;
+    memcpy(c->ids + begins, ids, count * sizeof *ids);
+    free(ids);
+    return STATUS_OK;
+}
+
+/* The target of a chunk's last token is the next chunk's, and is not scored. */
+static void fill(const scoring *c, int64_t chunk, int64_t count) {
+    const int64_t length = c->options->length;
+    memcpy(c->inputs, c->ids + chunk * length, (size_t)(count * length) * sizeof *c->ids);
+    for (int64_t i = 0; i < count; i++) {
+        int32_t *input = c->inputs + i * length, *target = c->targets + i * length;
+        memcpy(target, input + 1, (size_t)(length - 1) * sizeof *target);
+        target[length - 1] = 0;
+        if (c->bos >= 0) input[0] = c->bos;
+    }
+}
+
+static status add(const scoring *c, const float *nll) {
+    const int64_t length = c->options->length;
+    for (int64_t t = length / 2; t < length - 1; t++) {
+        if (!isfinite(nll[t])) return fail("chunk %lld: the model's loss is not finite", (long long)c->score->chunks);
+        c->score->nll += nll[t];
+        c->score->squares += (double)nll[t] * nll[t];
+        c->score->tokens++;
+    }
+    c->score->chunks++;
+    return STATUS_OK;
+}
+
+static bool is_enough(const scoring *c) {
+    return c->options->tokens > 0 && c->score->tokens >= c->options->tokens;
+}
+
+static status run_chunks(scoring *c) {
+    const int64_t length = c->options->length, all = c->count / length;
+    progress shown = progress_start("evaluate");
+    for (int64_t chunk = 0; chunk < all && !is_enough(c); chunk += c->options->batch) {
+        if (interrupt_requested()) return STATUS_INTERRUPTED;
+        const int64_t count = all - chunk < c->options->batch ? all - chunk : c->options->batch;
+        const batch b = {.batch = count, .length = length, .input_ids = c->inputs, .target_ids = c->targets};
+        fill(c, chunk, count);
+        TRY(pass_evaluate(c->p, &b, c->nll));
+        for (int64_t i = 0; i < count && !is_enough(c); i++) TRY(add(c, c->nll + i * length));
+        char detail[64];
+        snprintf(detail, sizeof detail, "perplexity %.4f", chunks_perplexity(c->score));
+        if (c->options->show) progress_show(&shown, (double)(chunk + count) / (double)all, detail);
+    }
+    if (c->options->show) progress_end(&shown, "");
+    return STATUS_OK;
+}
+
+status chunks_score(pass *p, const tokenizer *tok, const char *text, size_t bytes, const chunk_options *options,
+                    chunk_score *score) {
+    const size_t size = (size_t)(options->length * options->batch);
+    scoring c = {.p = p, .options = options, .bos = tokenizer_adds_bos(tok) ? tokenizer_bos(tok) : -1, .score = score};
+    *score = (chunk_score){0};
+    TRY(read_ids(&c, tok, text, bytes));
+    c.inputs = xmalloc(2 * size * sizeof *c.inputs);
+    c.targets = c.inputs + size;
+    c.nll = xmalloc(size * sizeof *c.nll);
+    status s = STATUS_OK;
+    if (c.count < 2 * options->length)
+        s = fail_usage("expected a text of at least two chunks, %lld tokens, found %lld",
+                       (long long)(2 * options->length), (long long)c.count);
+    if (s == STATUS_OK) s = run_chunks(&c);
+    free(c.ids);
+    free(c.inputs);
+    free(c.nll);
+    return s;
+}
