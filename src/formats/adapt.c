@@ -49,8 +49,20 @@ static status read(void *context, const param_spec *spec, int64_t first, int64_t
     return STATUS_OK;
 }
 
+static status check_mixture(const family *f, const model_config *c) {
+    const bool mixture = model_config_has_moe(c);
+    if (mixture && f->mixture == MIXTURE_NONE)
+        return fail("what %s can hold: experts: expected none, found layers of %d", f->name, c->moe.experts);
+    if (!mixture && f->mixture != MIXTURE_NONE)
+        return fail("what %s can hold: experts: expected some, found a dense model", f->name);
+    if (f->mixture == MIXTURE_QWEN2 && c->moe.shared_hidden == 0)
+        return fail("what %s can hold: moe_shared_hidden: expected shared experts, found none", f->name);
+    return STATUS_OK;
+}
+
 /* Whether the family says the same of the config: by writing it in the family's words and reading that. */
 static status check(const adapted *a) {
+    TRY(check_mixture(a->family, &a->weights.config));
     char what[64];
     const family *f;
     model_config back;
