@@ -105,6 +105,10 @@ static status check_gguf(const family *f, const model_config *c) {
             return refuse(f, "every layer has to be a mixture there, and some are dense");
     if (f->mixture == MIXTURE_QWEN2 && c->moe.gate != GATE_PROBABILITY)
         return refuse(f, "its gates are not divided by their sum: such a mixture is made with gates=probability");
+    if (f->mixture == MIXTURE_QWEN3 && c->moe.gate != GATE_NORMALIZED)
+        return refuse(f, "its gates are always divided by their sum: such a mixture is made with gates=normalized");
+    if (c->rotary.scaling == ROTARY_YARN && (c->rotary.beta_fast != 32 || c->rotary.beta_slow != 1))
+        return refuse(f, "it does not read yarn's beta_fast and beta_slow, which are 32 and 1 there");
     if (narrow && c->attention.heads * model_config_head_dim(c) != c->model_dim)
         return refuse(f, "all heads together have to be as wide as the stream");
     if (c->attention.proj_bias && f->qk_norm) return refuse(f, "it reads no bias of attention's output");

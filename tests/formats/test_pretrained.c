@@ -25,6 +25,33 @@ static void every_family_comes_back(void **state) {
     free(file);
 }
 
+static void rotary_scalings_come_back(void **state) {
+    static const rotary_config scalings[] = {
+        {.scaling = ROTARY_LINEAR, .factor = 3},
+        {.scaling = ROTARY_LLAMA3, .factor = 8, .original_context = 32},
+        {.scaling = ROTARY_YARN, .factor = 4, .original_context = 64},
+        {.scaling = ROTARY_YARN, .factor = 4, .original_context = 64, .attention_factor = 1.5f}};
+    char *folder = path_join(*state, "hf"), *file = path_join(*state, "x.gguf");
+    for (size_t i = 0; i < sizeof scalings / sizeof *scalings; i++) {
+        model_config c = mistral();
+        c.rotary = scalings[i];
+        c.rotary.base = 10000;
+        c.rotary.style = ROTARY_HALVES;
+        c.rotary.low_freq_factor = 1;
+        c.rotary.high_freq_factor = 4;
+        c.rotary.beta_fast = 32;
+        c.rotary.beta_slow = 1;
+        model *m = random_model(&c);
+        write_hf(folder, m, "llama", STORAGE_F32, 0);
+        assert_same_model(m, folder, 0);
+        assert_ok(write_gguf(file, m, "llama", STORAGE_F32));
+        assert_same_model(m, file, 1e-5);
+        model_destroy(m);
+    }
+    free(folder);
+    free(file);
+}
+
 /* A model trained with the records' rotary convention, norms without weights and a shared MLP without a gate. */
 static void what_is_missing_is_added(void **state) {
     char *folder = path_join(*state, "hf"), *file = path_join(*state, "x.gguf");
@@ -68,6 +95,20 @@ static void what_cannot_be_held_is_refused(void **state) {
     write_hf(folder, m, "qwen2_moe", STORAGE_F32, 0); /* but transformers can */
     assert_same_model(m, folder, 0);
     model_destroy(m);
+    c = qwen3_moe();
+    c.moe.gate = GATE_PROBABILITY;
+    m = random_model(&c);
+    assert_fails(write_gguf(file, m, "qwen3_moe", STORAGE_F32), "gates=normalized");
+    write_hf(folder, m, "qwen3_moe", STORAGE_F32, 0);
+    assert_same_model(m, folder, 0);
+    model_destroy(m);
+    c = qwen2();
+    c.rotary.beta_fast = 16;
+    m = random_model(&c);
+    assert_fails(write_gguf(file, m, "qwen2", STORAGE_F32), "beta_fast");
+    write_hf(folder, m, "qwen2", STORAGE_F32, 0);
+    assert_same_model(m, folder, 0);
+    model_destroy(m);
     free(folder);
     free(file);
 }
@@ -105,9 +146,8 @@ static void families_that_do_not_fit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        in_scratch(every_family_comes_back),
-        in_scratch(what_is_missing_is_added),
-        in_scratch(what_cannot_be_held_is_refused),
+        in_scratch(every_family_comes_back),        in_scratch(rotary_scalings_come_back),
+        in_scratch(what_is_missing_is_added),       in_scratch(what_cannot_be_held_is_refused),
         cmocka_unit_test(families_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
