@@ -35,15 +35,26 @@ static status read_own(const adapted *a, const param_spec *spec, int64_t first, 
     return a->from->read(a->from->context, &own, first, rows, out);
 }
 
+static void fill(float *out, int64_t count, float value) {
+    for (int64_t i = 0; i < count; i++) out[i] = value;
+}
+
+static bool is_zero(const float *values, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (values[i] != 0) return false;
+    return true;
+}
+
 static status read(void *context, const param_spec *spec, int64_t first, int64_t rows, float *out) {
     const adapted *a = context;
     const int64_t count = rows * spec_cols(spec);
     const float factor = factor_of(a, spec);
     float value;
     if (constant_of(a, spec, &value))
-        for (int64_t i = 0; i < count; i++) out[i] = value;
+        fill(out, count, value);
     else
         TRY(read_own(a, spec, first, rows, out));
+    if (spec->role == ROLE_SHARED_GATE && is_zero(out, count)) fill(out, count, a->gate);
     if (factor != 1)
         for (int64_t i = 0; i < count; i++) out[i] *= factor;
     return STATUS_OK;

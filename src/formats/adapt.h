@@ -12,7 +12,7 @@ typedef struct adapted {
     const family *family;
     bool gated;  /* the shared MLP got a gate */
     bool untied; /* the head is a copy of the embedding */
-    float gate;  /* the gate's weights: 0, or next to it */
+    float gate;  /* the weights of a gate that knows nothing: 0, or next to it */
 } adapted;
 
 /* As transformers has the family. *a must stay where it is, and `from` outlive it. */

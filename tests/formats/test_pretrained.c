@@ -74,6 +74,30 @@ static void what_is_missing_is_added(void **state) {
     free(file);
 }
 
+/* llama.cpp computes sigma(x) as silu(x) / x: a gate that knows nothing must not be 0 there, whoever made it. */
+static void no_gate_is_zero_in_a_gguf(void **state) {
+    char *file = path_join(*state, "x.gguf");
+    for (int own = 0; own < 2; own++) {
+        static const float zeros[64];
+        model_config c = qwen2_moe();
+        c.moe.shared_gate = own;
+        model *m = random_model(&c);
+        if (own) assert_ok(param_set(model_param(m, ROLE_SHARED_GATE, 1, -1), m->k, zeros));
+        assert_ok(write_gguf(file, m, "qwen2_moe", STORAGE_F32));
+        assert_same_model(m, file, 1e-5);
+        gguf g;
+        float gate[64];
+        assert_ok(gguf_open(&g, file));
+        const stored_tensor *t = tensor_set_find(&g.tensors, "blk.1.ffn_gate_inp_shexp.weight");
+        assert_int_equal(stored_rows(t) * stored_cols(t), 64);
+        stored_read(t, 0, 1, gate);
+        for (int i = 0; i < 64; i++) assert_true(gate[i] != 0);
+        gguf_close(&g);
+        model_destroy(m);
+    }
+    free(file);
+}
+
 static void what_cannot_be_held_is_refused(void **state) {
     char *folder = path_join(*state, "hf"), *file = path_join(*state, "x.gguf");
     model_config c = llama();
@@ -146,9 +170,9 @@ static void families_that_do_not_fit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        in_scratch(every_family_comes_back),        in_scratch(rotary_scalings_come_back),
-        in_scratch(what_is_missing_is_added),       in_scratch(what_cannot_be_held_is_refused),
-        cmocka_unit_test(families_that_do_not_fit),
+        in_scratch(every_family_comes_back),   in_scratch(rotary_scalings_come_back),
+        in_scratch(what_is_missing_is_added),  in_scratch(what_cannot_be_held_is_refused),
+        in_scratch(no_gate_is_zero_in_a_gguf), cmocka_unit_test(families_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
