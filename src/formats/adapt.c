@@ -35,22 +35,45 @@ static status read_own(const adapted *a, const param_spec *spec, int64_t first, 
     return a->from->read(a->from->context, &own, first, rows, out);
 }
 
+static void fill(float *out, int64_t count, float value) {
+    for (int64_t i = 0; i < count; i++) out[i] = value;
+}
+
+static bool is_zero(const float *values, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (values[i] != 0) return false;
+    return true;
+}
+
 static status read(void *context, const param_spec *spec, int64_t first, int64_t rows, float *out) {
     const adapted *a = context;
     const int64_t count = rows * spec_cols(spec);
     const float factor = factor_of(a, spec);
     float value;
     if (constant_of(a, spec, &value))
-        for (int64_t i = 0; i < count; i++) out[i] = value;
+        fill(out, count, value);
     else
         TRY(read_own(a, spec, first, rows, out));
+    if (spec->role == ROLE_SHARED_GATE && is_zero(out, count)) fill(out, count, a->gate);
     if (factor != 1)
         for (int64_t i = 0; i < count; i++) out[i] *= factor;
     return STATUS_OK;
 }
 
+static status check_mixture(const family *f, const model_config *c) {
+    const bool mixture = model_config_has_moe(c);
+    if (mixture && f->mixture == MIXTURE_NONE)
+        return fail("what %s can hold: experts: expected none, found layers of %d", f->name, c->moe.experts);
+    if (!mixture && f->mixture != MIXTURE_NONE)
+        return fail("what %s can hold: experts: expected some, found a dense model", f->name);
+    if (f->mixture == MIXTURE_QWEN2 && c->moe.shared_hidden == 0)
+        return fail("what %s can hold: moe_shared_hidden: expected shared experts, found none", f->name);
+    return STATUS_OK;
+}
+
 /* Whether the family says the same of the config: by writing it in the family's words and reading that. */
 static status check(const adapted *a) {
+    TRY(check_mixture(a->family, &a->weights.config));
     char what[64];
     const family *f;
     model_config back;
@@ -93,6 +116,10 @@ static status check_gguf(const family *f, const model_config *c) {
             return refuse(f, "every layer has to be a mixture there, and some are dense");
     if (f->mixture == MIXTURE_QWEN2 && c->moe.gate != GATE_PROBABILITY)
         return refuse(f, "its gates are not divided by their sum: such a mixture is made with gates=probability");
+    if (f->mixture == MIXTURE_QWEN3 && c->moe.gate != GATE_NORMALIZED)
+        return refuse(f, "its gates are always divided by their sum: such a mixture is made with gates=normalized");
+    if (c->rotary.scaling == ROTARY_YARN && (c->rotary.beta_fast != 32 || c->rotary.beta_slow != 1))
+        return refuse(f, "it does not read yarn's beta_fast and beta_slow, which are 32 and 1 there");
     if (narrow && c->attention.heads * model_config_head_dim(c) != c->model_dim)
         return refuse(f, "all heads together have to be as wide as the stream");
     if (c->attention.proj_bias && f->qk_norm) return refuse(f, "it reads no bias of attention's output");

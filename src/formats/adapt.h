@@ -12,13 +12,14 @@ typedef struct adapted {
     const family *family;
     bool gated;  /* the shared MLP got a gate */
     bool untied; /* the head is a copy of the embedding */
-    float gate;  /* the gate's weights: 0, or next to it */
+    float gate;  /* the weights of a gate that knows nothing: 0, or next to it */
 } adapted;
 
 /* As transformers has the family. *a must stay where it is, and `from` outlive it. */
 status adapt_to_hf(adapted *a, const weight_source *from, const family *f);
 /* As llama.cpp has it, which can do less: every layer is a mixture or none, Qwen2-MoE's gates are not normalised and its head
- * is its own, some biases are not read. It computes σ(x) as silu(x) / x, so a gate of zero is one of 10⁻²⁰ there. */
+ * is its own, Qwen3-MoE's gates are normalised, yarn's ramp is fixed, some biases are not read. It computes σ(x) as
+ * silu(x) / x, so a gate of zero is one of 10⁻²⁰ there. */
 status adapt_to_gguf(adapted *a, const weight_source *from, const family *f);
 
 #endif

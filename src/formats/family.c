@@ -141,6 +141,22 @@ static void canonical_mixture(model_config *to, const model_config *from) {
     for (int i = 0; i < from->num_layers; i++) to->moe.layers[i] = model_config_is_moe(from, i);
 }
 
+/* Only what the scaling reads means anything. */
+static void canonical_rotary(rotary_config *to, const rotary_config *base) {
+    const bool low_high = to->scaling == ROTARY_LLAMA3, betas = to->scaling == ROTARY_YARN;
+    if (to->scaling == ROTARY_UNSCALED) to->factor = base->factor;
+    if (!low_high && !betas) to->original_context = base->original_context;
+    if (!low_high) {
+        to->low_freq_factor = base->low_freq_factor;
+        to->high_freq_factor = base->high_freq_factor;
+    }
+    if (!betas) {
+        to->beta_fast = base->beta_fast;
+        to->beta_slow = base->beta_slow;
+        to->attention_factor = base->attention_factor;
+    }
+}
+
 static bool has_dense_layers(const model_config *c) {
     for (int i = 0; i < c->num_layers; i++)
         if (!model_config_is_moe(c, i) && !c->random_up.layers[i]) return true;
@@ -154,6 +170,7 @@ model_config config_canonical(const model_config *c) {
     to.attention.within_document = base.attention.within_document;
     to.rotary.dims = c->rotary.dims ? c->rotary.dims : to.attention.head_dim;
     to.rotary.style = base.rotary.style;
+    canonical_rotary(&to.rotary, &base.rotary);
     to.mlp.mult = base.mlp.mult;
     to.mlp.hidden = has_dense_layers(c) ? model_config_hidden(c) : 0;
     to.init = base.init;

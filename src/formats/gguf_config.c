@@ -38,7 +38,7 @@ static bool has_tensor(const gguf *g, const char *name) {
 
 /* ---- rotary embedding ---- */
 
-enum { LLAMA3_CONTEXT = 8192 }; /* of Llama 3.1 and 3.2: the file does not say */
+enum { LLAMA3_CONTEXT = 8192 }; /* of Llama 3.1 and 3.2: their files do not say */
 
 /* Llama 3.1's scaling comes as a tensor of what each frequency is divided by. The formula's factor is the largest; the rest must
  * be what moec computes. */
@@ -51,14 +51,15 @@ static status read_factors(const reader *r, model_config *c) {
     if (count != dims / 2)
         return fail("%s: tensor rope_freqs.weight: expected %d factors, found %lld", r->g->path, dims / 2,
                     (long long)count);
+    rotary_config scaled = *to, plain = *to;
+    scaled.scaling = ROTARY_LLAMA3;
+    scaled.original_context = LLAMA3_CONTEXT;
+    TRY(get_int(r, "rope.scaling.original_context_length", false, 1, INT32_MAX, &scaled.original_context));
+    plain.scaling = ROTARY_UNSCALED;
     float *factors = xmalloc((size_t)count * sizeof *factors), most = 1;
     stored_read(t, 0, stored_rows(t), factors);
     for (int64_t i = 0; i < count; i++) most = factors[i] > most ? factors[i] : most;
-    rotary_config scaled = *to, plain = *to;
-    scaled.scaling = ROTARY_LLAMA3;
     scaled.factor = most;
-    scaled.original_context = LLAMA3_CONTEXT;
-    plain.scaling = ROTARY_UNSCALED;
     status s = STATUS_OK;
     for (int i = 0; i < count && s == STATUS_OK && most > 1; i++) {
         const float wanted = rotary_frequency(&plain, dims, i) / rotary_frequency(&scaled, dims, i);
@@ -96,7 +97,9 @@ static status read_rope(const reader *r, model_config *c, int context) {
     TRY(get_int(r, "rope.scaling.original_context_length", false, 1, INT32_MAX, &to->original_context));
     TRY(get_float(r, "rope.scaling.yarn_beta_fast", &to->beta_fast));
     TRY(get_float(r, "rope.scaling.yarn_beta_slow", &to->beta_slow));
-    return get_float(r, "rope.scaling.attn_factor", &to->attention_factor);
+    TRY(get_float(r, "rope.scaling.attn_factor", &to->attention_factor));
+    to->attention_factor *= rotary_yarn_amplitude(to->factor); /* llama.cpp multiplies the two */
+    return STATUS_OK;
 }
 
 /* ---- the rest ---- */

@@ -52,6 +52,7 @@ static void add_rope(const keys *k, const model_config *c) {
     char key[96];
     add_float(k, "rope.freq_base", r->base);
     add_number(k, "rope.dimension_count", r->dims ? r->dims : model_config_head_dim(c));
+    if (r->scaling == ROTARY_LLAMA3) add_number(k, "rope.scaling.original_context_length", r->original_context);
     if (r->scaling != ROTARY_LINEAR && r->scaling != ROTARY_YARN) return;
     snprintf(key, sizeof key, "%s.rope.scaling.type", k->prefix);
     gguf_add_text(k->b, key, r->scaling == ROTARY_YARN ? "yarn" : "linear");
@@ -60,7 +61,8 @@ static void add_rope(const keys *k, const model_config *c) {
     add_number(k, "rope.scaling.original_context_length", r->original_context);
     add_float(k, "rope.scaling.yarn_beta_fast", r->beta_fast);
     add_float(k, "rope.scaling.yarn_beta_slow", r->beta_slow);
-    if (r->attention_factor > 0) add_float(k, "rope.scaling.attn_factor", r->attention_factor);
+    if (r->attention_factor > 0)
+        add_float(k, "rope.scaling.attn_factor", r->attention_factor / rotary_yarn_amplitude(r->factor));
 }
 
 static void add_mixture(const keys *k, const family *f, const model_config *c) {
@@ -210,6 +212,7 @@ static status write_file(writing *w, const char *path, const gguf_builder *metad
     int factor_count;
     float *factors = rope_factors(&w->w->config, &factor_count);
     add_architecture(&architecture, o, &w->w->config);
+    if (metadata->values == 0) gguf_add_text(&architecture, "tokenizer.ggml.model", "none"); /* else it does not load */
     put_infos(w, &infos, factor_count);
     status s = file_create(&w->file, path);
     if (s == STATUS_OK) {

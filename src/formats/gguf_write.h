@@ -12,7 +12,8 @@ typedef struct gguf_write_options {
     const char *name; /* general.name; NULL: none */
 } gguf_write_options;
 
-/* metadata: what is to be there beside the architecture's (the tokenizer's keys); may be empty. Nothing of w is held in
+/* metadata: what is to be there beside the architecture's (the tokenizer's keys); may be empty, and the file
+ * says that there is no tokenizer. Nothing of w is held in
  * memory but pieces. */
 status gguf_write(const char *path, const weight_source *w, const gguf_builder *metadata,
                   const gguf_write_options *options);

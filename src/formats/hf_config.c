@@ -1,6 +1,7 @@
 /* Hugging Face's config.json: the keys of configuration_NAME.py of transformers, with their defaults there. */
 #include "base/json.h"
 #include "formats/family.h"
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -32,7 +33,7 @@ static status get_int(const reader *r, const char *key, bool required, int64_t l
 static status get_float(const cJSON *object, const char *where, const char *key, float *value) {
     const cJSON *item = member(object, key);
     if (!item) return STATUS_OK;
-    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble) || item->valuedouble < 0)
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= FLT_MAX))
         return fail("%s: %s: expected a number of at least 0, found something else", where, key);
     *value = (float)item->valuedouble;
     return STATUS_OK;
@@ -101,20 +102,27 @@ static status read_scaling(const reader *r, const cJSON *rope, model_config *c, 
     return STATUS_OK;
 }
 
+/* transformers' models of these families rotate whole heads: without a scaling they pass over partial_rotary_factor, and with one
+ * they cannot run. */
+static status check_partial(const reader *r, const cJSON *rope, const model_config *c) {
+    float partial = 1;
+    TRY(get_float(r->json, r->where, "partial_rotary_factor", &partial));
+    if (rope) TRY(get_float(rope, r->where, "partial_rotary_factor", &partial));
+    if (partial == 1 || c->rotary.scaling == ROTARY_UNSCALED) return STATUS_OK;
+    return fail("%s: partial_rotary_factor: expected 1, as %s has it, found %g", r->where, r->family->name,
+                (double)partial);
+}
+
 /* Today's rope_parameters, or the older rope_theta beside rope_scaling. */
 static status read_rope(const reader *r, model_config *c, int context) {
     const cJSON *rope = member(r->json, "rope_parameters"), *scaling = member(r->json, "rope_scaling");
-    float partial = 1;
     TRY(get_float(r->json, r->where, "rope_theta", &c->rotary.base));
-    TRY(get_float(r->json, r->where, "partial_rotary_factor", &partial));
     if (rope && !member(rope, "rope_type") && !member(rope, "type") && !member(rope, "rope_theta"))
         return fail("%s: rope_parameters: expected one set for all layers, found several", r->where);
     if (rope) TRY(get_float(rope, r->where, "rope_theta", &c->rotary.base));
-    if (rope) TRY(get_float(rope, r->where, "partial_rotary_factor", &partial));
     if (rope && (member(rope, "rope_type") || member(rope, "type"))) TRY(read_scaling(r, rope, c, context));
     if (!rope && scaling) TRY(read_scaling(r, scaling, c, context));
-    if (partial != 1) c->rotary.dims = (int)(partial * (float)model_config_head_dim(c));
-    return STATUS_OK;
+    return check_partial(r, rope, c);
 }
 
 /* ---- windows ---- */

@@ -50,17 +50,22 @@ static void add_windows(cJSON *json, const family *f) {
     if (f->switched_window) cJSON_AddBoolToObject(json, "use_sliding_window", false);
 }
 
+/* Where all layers are dense the widths of experts are not used; they have to be some numbers. */
+static int some_width(int width) {
+    return width > 0 ? width : 1;
+}
+
 static void add_qwen_mixture(cJSON *json, const family *f, const model_config *c) {
     cJSON_AddNumberToObject(json, "num_experts", c->moe.experts);
     cJSON_AddNumberToObject(json, "num_experts_per_tok", c->moe.top_k);
-    cJSON_AddNumberToObject(json, "moe_intermediate_size", c->moe.expert_hidden);
+    cJSON_AddNumberToObject(json, "moe_intermediate_size", some_width(c->moe.expert_hidden));
     cJSON_AddBoolToObject(json, "norm_topk_prob", c->moe.gate == GATE_NORMALIZED);
     cJSON_AddNumberToObject(json, "decoder_sparse_step", 1);
     cJSON *dense = cJSON_AddArrayToObject(json, "mlp_only_layers");
     for (int i = 0; i < c->num_layers; i++)
         if (!c->moe.layers[i]) cJSON_AddItemToArray(dense, cJSON_CreateNumber(i));
     if (f->mixture == MIXTURE_QWEN2)
-        cJSON_AddNumberToObject(json, "shared_expert_intermediate_size", c->moe.shared_hidden);
+        cJSON_AddNumberToObject(json, "shared_expert_intermediate_size", some_width(c->moe.shared_hidden));
 }
 
 static void add_mixture(cJSON *json, const family *f, const model_config *c) {

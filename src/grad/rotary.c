@@ -63,10 +63,13 @@ float rotary_frequency(const rotary_config *c, int dims, int i) {
     }
 }
 
+float rotary_yarn_amplitude(float factor) {
+    return factor > 1 ? (float)(0.1 * log((double)factor) + 1) : 1;
+}
+
 static float amplitude_of(const rotary_config *c) {
     if (c->scaling != ROTARY_YARN) return 1;
-    if (c->attention_factor > 0) return c->attention_factor;
-    return c->factor > 1 ? (float)(0.1 * log((double)c->factor) + 1) : 1;
+    return c->attention_factor > 0 ? c->attention_factor : rotary_yarn_amplitude(c->factor);
 }
 
 status rotary_create(rotary **out, const kernels *k, const rotary_config *config, int head_dim) {

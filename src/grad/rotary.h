@@ -33,6 +33,8 @@ typedef struct rotary_config {
 
 /* What pair i of `dims` rotated channels turns by from one position to the next. */
 float rotary_frequency(const rotary_config *c, int dims, int i);
+/* yarn's attention factor where the configuration does not say it. */
+float rotary_yarn_amplitude(float factor);
 
 typedef struct rotary rotary;
 status rotary_create(rotary **out, const kernels *k, const rotary_config *config, int head_dim);
