@@ -33,10 +33,15 @@ static const char help[] =
     "keep_best=true checkpoints/best too, which every command takes. Ctrl-C finishes the step, saves and exits with\n"
     "130; a run that was killed is resumed from its last checkpoint.\n"
     "\n"
+    "init=MODEL begins with the weights of another model: a run, a checkpoint, an artifact, a Hugging Face folder or a\n"
+    "GGUF file. The model's keys are MODEL's then; a preset that gives other ones is refused, and an override is a\n"
+    "change that is meant. The data have to be of its tokenizer.\n"
+    "\n"
     "examples (the text is moec's own):\n"
     "  moec data data/own --domain code=src --vocab 2048\n"
     "  moec train configs/demo.yaml data=data/own run=runs/own steps=200 matrix_lr=0.03\n"
-    "  moec train runs/own --resume steps=300\n";
+    "  moec train runs/own --resume steps=300\n"
+    "  moec train configs/continue.yaml init=runs/own data=data/own run=runs/more steps=100\n";
 
 static void print_summary(const run_config *c, const train_result *r) {
     if (r->idle) {
