@@ -5,6 +5,8 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,4 +124,14 @@ status cli_number(const char *option, const char *text, double least, double mos
         return fail_usage("%s: expected a number from %g to %g, found `%s`", option, least, most, text);
     *value = parsed;
     return STATUS_OK;
+}
+
+void cli_results(const char *format, ...) {
+    va_list arguments;
+    fflush(stdout);
+    fputs("results in ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
 }

@@ -40,4 +40,7 @@ status cli_weights(int *argc, char **argv, const char **which);
 status cli_hold(checkpoint **saved, const char *path, const char *which);
 status cli_number(const char *option, const char *text, double least, double most, double *value);
 
+/* The last line of a command that left files, "results in …", on stderr and behind what went to stdout. */
+void cli_results(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 #endif
