@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,4 +131,14 @@ void cli_print_json(cJSON *json) {
     puts(text);
     cJSON_free(text);
     cJSON_Delete(json);
+}
+
+void cli_results(const char *format, ...) {
+    va_list arguments;
+    fflush(stdout);
+    fputs("results in ", stderr);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
 }

@@ -42,5 +42,7 @@ status cli_number(const char *option, const char *text, double least, double mos
 
 /* For --json: on stdout; json is freed. */
 void cli_print_json(cJSON *json);
+/* The last line of a command that left files, "results in …", on stderr and behind what went to stdout. */
+void cli_results(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -146,7 +146,6 @@ static void print_table(const settings *s, const corpus *c, const char *kept) {
                "counted token by token, by the record scripts' formula\n",
                c->inexact, c->heldout_count, s->tokenizer);
     if (kept) printf("kept, since moec data did not make it: %s\n", kept);
-    printf("written to %s\n", s->out);
 }
 
 /* Everything is made beside OUT and takes its place at the end. */
@@ -176,6 +175,7 @@ static status make_data(const settings *s) {
         result = build(s, c, &f);
         if (result == STATUS_INTERRUPTED) (void)fail("interrupted; %s is as it was", s->out);
         if (result == STATUS_OK) print_table(s, c, f.kept);
+        if (result == STATUS_OK) cli_results("%s (data.json lists them)", s->out);
         data_folder_end(&f);
     }
     corpus_destroy(c);

@@ -142,12 +142,6 @@ static status open_probe(const request *q, const model *m, const tokenizer *tok,
     return routing_probe_create(&t->probe, tok, q->trace);
 }
 
-static status close_probe(const request *q, const eval_table *t) {
-    TRY(routing_probe_finish(t->probe));
-    if (q->trace && !q->json) printf("choices written to %s\n", q->trace);
-    return STATUS_OK;
-}
-
 /* context: the sequence length that the model was trained with. */
 static status choose_windows(const request *q, int context, bpb_options *o) {
     const bool foreign = pretrained_is(q->path); /* which may be made for contexts that no memory holds */
@@ -175,7 +169,7 @@ static status score_opened(const request *q, const subject *s, pass *p, const to
     status outcome = bpb_evaluate(p, tok, &text->s, scored_text_documents(text), &options, &result);
     if (outcome == STATUS_INTERRUPTED)
         (void)fail("interrupted while the weights \"%s\" were scored; nothing was written", s->name);
-    if (outcome == STATUS_OK && s->probed) outcome = close_probe(q, t);
+    if (outcome == STATUS_OK && s->probed) outcome = routing_probe_finish(t->probe);
     if (outcome == STATUS_OK) {
         scored_text_count_bytes(text, &result);
         eval_table_add(t, &result, s->name, s->key, blend ? s->blend_name : NULL, s->blend_key);
@@ -256,6 +250,16 @@ static status score_chunks(const request *q) {
                                          .json = q->json});
 }
 
+/* What lies on the disk now; without a trace the rest is on stdout only. */
+static void say_results(const request *q, bool summary) {
+    char *file = summary ? path_join(q->run.folder, "summary.json") : NULL;
+    if (file && q->trace)
+        cli_results("%s and %s", file, q->trace);
+    else if (file || q->trace)
+        cli_results("%s", file ? file : q->trace);
+    free(file);
+}
+
 static status evaluate(request *q, scored_text *text, eval_table *t) {
     status found = eval_run_find(&q->run, q->path);
     const bool text_is_given = q->data || q->file_count; /* what an artifact's run has is not asked for then */
@@ -269,7 +273,10 @@ static status evaluate(request *q, scored_text *text, eval_table *t) {
     TRY(note_choice(q, t));
     q->json ? eval_table_print_json(t) : eval_table_print(t);
     const bool own = strcmp(t->kind, "held_out") == 0;
-    return everything && own && t->whole && q->top_k == 0 ? eval_run_summarize(&q->run, t, !q->json) : STATUS_OK;
+    const bool summary = everything && own && t->whole && q->top_k == 0;
+    if (summary) TRY(eval_run_summarize(&q->run, t, !q->json));
+    say_results(q, summary);
+    return STATUS_OK;
 }
 
 static status run(int argc, char **argv) {

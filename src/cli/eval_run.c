@@ -104,13 +104,11 @@ static cJSON *summary(const eval_table *t, const artifact_contents *artifact, co
     return root;
 }
 
-static void say_summary(const eval_table *t, const artifact_contents *artifact, const char *path) {
+static void say_gap(const eval_table *t, const artifact_contents *artifact) {
     const eval_row *packed = eval_table_find(t, "packed"), *from = packed_from(t, artifact);
-    putchar('\n');
     if (packed && from)
-        printf("quantisation gap (packed - %s) %+.4f bits/byte, artifact %lld bytes\n", from->name,
+        printf("\nquantisation gap (packed - %s) %+.4f bits/byte, artifact %lld bytes\n", from->name,
                packed->total - from->total, (long long)artifact->file_bytes);
-    printf("summary written to %s\n", path);
 }
 
 status eval_run_summarize(const eval_run *r, const eval_table *t, bool say) {
@@ -121,7 +119,7 @@ status eval_run_summarize(const eval_run *r, const eval_table *t, bool say) {
     if (s == STATUS_OK && eval_table_find(t, "packed")) s = artifact_examine_config(&artifact, file);
     cJSON *root = summary(t, &artifact, &state);
     if (s == STATUS_OK) s = json_write_file(path, root);
-    if (s == STATUS_OK && say) say_summary(t, &artifact, path);
+    if (s == STATUS_OK && say) say_gap(t, &artifact);
     cJSON_Delete(root);
     free(path);
     free(file);

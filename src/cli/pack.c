@@ -218,7 +218,7 @@ static status pack(request *q, model *m, const tokenizer *tok) {
     pack_report report;
     status s = fail_in(pack_model(q->output, &q->run, m, tok, &q->options, &report), "%s", q->path);
     if (report.artifact_bytes > 0) print_report(q, &report);
-    if (s == STATUS_OK) printf("written to %s\n", q->output);
+    if (s == STATUS_OK) cli_results("%s", q->output);
     return s;
 }
 

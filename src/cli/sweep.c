@@ -49,11 +49,16 @@ static status print_table(const char *out) {
     status s = file_read(path, FILE_ANY_SIZE, &text, &count);
     if (s == STATUS_OK) {
         fwrite(text, 1, count, stdout);
-        printf("\nwritten to %s\n", path);
         free(text);
     }
     free(path);
     return s;
+}
+
+static void say_results(const char *out) {
+    char *plots = path_join(out, "plots");
+    cli_results("%s: results.md, results.jsonl, %sa folder for each run", out, path_is_folder(plots) ? "plots, " : "");
+    free(plots);
 }
 
 static status run(int argc, char **argv) {
@@ -69,6 +74,7 @@ static status run(int argc, char **argv) {
     status result = sweep_load(&s, argv[1]);
     if (result == STATUS_OK) result = list ? sweep_list(&s, out) : report ? sweep_report(&s, out) : sweep_run(&s, out);
     if (result == STATUS_OK && !list) result = print_table(out);
+    if (result == STATUS_OK && !list) say_results(out);
     sweep_free(&s);
     free(out);
     return result;

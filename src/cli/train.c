@@ -33,12 +33,18 @@ static const char help[] =
     "keep_best=true checkpoints/best too, which every command takes. Ctrl-C finishes the step, saves and exits with\n"
     "130; a run that was killed is resumed from its last checkpoint.\n"
     "\n"
+    "init=MODEL begins with the weights of another model: a run, a checkpoint, an artifact, a Hugging Face folder or "
+    "a\n"
+    "GGUF file. The model's keys are MODEL's then; a preset that gives other ones is refused, and an override is a\n"
+    "change that is meant. The data have to be of its tokenizer.\n"
+    "\n"
     "examples (the text is moec's own):\n"
     "  moec data data/own --domain code=src --vocab 2048\n"
     "  moec train configs/demo.yaml data=data/own run=runs/own steps=200 matrix_lr=0.03\n"
-    "  moec train runs/own --resume steps=300\n";
+    "  moec train runs/own --resume steps=300\n"
+    "  moec train configs/continue.yaml init=runs/own data=data/own run=runs/more steps=100\n";
 
-static void print_summary(const run_config *c, const train_result *r) {
+static void print_summary(const train_result *r) {
     if (r->idle) {
         printf("finished at step %" PRId64 " already: nothing is left to do, and nothing was changed\n", r->state.step);
         return;
@@ -49,15 +55,22 @@ static void print_summary(const run_config *c, const train_result *r) {
         printf(", and no step was left to do\n");
     else
         printf(", last loss %.4f\n", r->loss);
-    printf("checkpoint %s/checkpoints/step-%08" PRId64 "\n", c->train.run, r->state.step);
-    printf("log        %s/log.jsonl\n", c->train.run);
+}
+
+static void say_results(const run_config *c, const train_result *r) {
+    char best[64] = "";
+    const int64_t best_step = c->train.keep_best ? r->state.looks.best_step : 0;
+    if (best_step > 0) snprintf(best, sizeof best, ", checkpoints/best (step %" PRId64 ")", best_step);
+    cli_results("%s: checkpoints/step-%08" PRId64 "%s, log.jsonl, config.yaml%s%s", c->train.run, r->state.step, best,
+                c->train.log_csv ? ", log.csv" : "", c->train.tensorboard ? ", events for TensorBoard" : "");
 }
 
 static status train(const run_config *c, train_start start) {
     if (!c->train.run || !*c->train.run) return fail_usage("run: expected a folder for the run, found nothing");
     train_result result;
     TRY(train_run(c, start, &result));
-    print_summary(c, &result);
+    print_summary(&result);
+    say_results(c, &result);
     return STATUS_OK;
 }
 

@@ -31,6 +31,7 @@ typedef enum field_type {
 typedef enum config_change {
     CHANGE_ANOTHER,       /* it becomes another one: what holds for a key of which nobody said anything else */
     CHANGE_ANOTHER_PLACE, /* the same of a path, where it leads elsewhere; however it is written */
+    CHANGE_TRAINING,      /* as CHANGE_ANOTHER; but what is trained already, and begins anew with it, is what it was */
     CHANGE_GROWS,         /* nothing, where the number grows; else as CHANGE_ANOTHER */
     CHANGE_HARMLESS       /* nothing */
 } config_change;

@@ -19,6 +19,9 @@ _Static_assert(sizeof(activation) == sizeof(int) && sizeof(bigram_hash) == sizeo
 
 #define FIELD(type, key, member, least, most, choices, meaning)                                                        \
     CONFIG_FIELD(model_config, key, type, member, least, most, choices, meaning)
+/* What a model computes does not depend on these: they are of losses, of noise and of first values. */
+#define TRAINING(type, key, member, least, most, choices, meaning)                                                     \
+    CONFIG_FIELD_CHANGE(model_config, key, type, member, least, most, choices, CHANGE_TRAINING, meaning)
 
 static const config_field fields[] = {
     FIELD(FIELD_INT, "vocab_size", vocab_size, 2, 1 << 24, NULL,
@@ -81,14 +84,14 @@ static const config_field fields[] = {
     FIELD(FIELD_INT, "moe_shared_hidden", moe.shared_hidden, 0, 1 << 24, NULL,
           "width of that MLP, instead of moe_shared_mult; 0: by that"),
     FIELD(FIELD_BOOL, "moe_shared_gate", moe.shared_gate, 0, 0, NULL, "its output x sigmoid of a learned product"),
-    FIELD(FIELD_FLOAT, "moe_aux_weight", moe.aux_weight, 0, 100, NULL, "weight of the load-balance loss; 0: none"),
-    FIELD(FIELD_BOOL, "moe_aux_mean", moe.aux_mean, 0, 0, NULL,
-          "router losses are averaged over the mixture layers, else summed"),
-    FIELD(FIELD_FLOAT, "moe_z_weight", moe.z_weight, 0, 100, NULL, "weight of the router z-loss; 0: none"),
-    FIELD(FIELD_FLOAT, "moe_noise_std", moe.noise_std, 0, 100, NULL,
-          "noise on the router's logits in training; 0: none"),
-    FIELD(FIELD_FLOAT, "moe_bias_rate", moe.bias_rate, 0, 1, NULL,
-          "step of the selection bias that balances without a loss; 0: none"),
+    TRAINING(FIELD_FLOAT, "moe_aux_weight", moe.aux_weight, 0, 100, NULL, "weight of the load-balance loss; 0: none"),
+    TRAINING(FIELD_BOOL, "moe_aux_mean", moe.aux_mean, 0, 0, NULL,
+             "router losses are averaged over the mixture layers, else summed"),
+    TRAINING(FIELD_FLOAT, "moe_z_weight", moe.z_weight, 0, 100, NULL, "weight of the router z-loss; 0: none"),
+    TRAINING(FIELD_FLOAT, "moe_noise_std", moe.noise_std, 0, 100, NULL,
+             "noise on the router's logits in training; 0: none"),
+    TRAINING(FIELD_FLOAT, "moe_bias_rate", moe.bias_rate, 0, 1, NULL,
+             "step of the selection bias that balances without a loss; 0: none"),
     FIELD(FIELD_SET, "moe_layers", moe.layers, 0, MODEL_MAX_LAYERS - 1, NULL,
           "mixture layers (the upcycle event adds to them)"),
     FIELD(FIELD_INT, "moe_start_layer", moe.start_layer, -1, MODEL_MAX_LAYERS - 1, NULL,
@@ -117,16 +120,16 @@ static const config_field fields[] = {
     FIELD(FIELD_BOOL, "looping", loop.on, 0, 0, NULL, "loops are on (the loop event turns them on)"),
     FIELD(FIELD_BOOL, "tie_embeddings", head.tied, 0, 0, NULL, "the head is the embedding"),
     FIELD(FIELD_FLOAT, "logit_softcap", head.softcap, 0, 1000, NULL, "logits = c tanh(z / c); 0: none"),
-    FIELD(FIELD_FLOAT, "tied_embed_init_std", init.embed_std, 1e-6, 10, NULL,
-          "standard deviation of the embedding at first"),
-    FIELD(FIELD_FLOAT, "qk_gain_init", init.q_gain, 0, 100, NULL, "gain of normalised queries at first"),
-    FIELD(FIELD_CHOICE, "hash_init", init.hash, 0, 0, hash_init_names,
-          "which factor of a hash embedding starts at zero"),
-    FIELD(FIELD_CHOICE, "matrix_init", init.matrix, 0, 0, matrix_init_names, "matrices at first"),
-    FIELD(FIELD_CHOICE, "projection_init", init.projection, 0, 0, projection_init_names,
-          "projections to the residual stream at first"),
-    FIELD(FIELD_FLOAT, "router_init_std", init.router_std, 0, 10, NULL,
-          "standard deviation of routers at first; 0: they are zero"),
+    TRAINING(FIELD_FLOAT, "tied_embed_init_std", init.embed_std, 1e-6, 10, NULL,
+             "standard deviation of the embedding at first"),
+    TRAINING(FIELD_FLOAT, "qk_gain_init", init.q_gain, 0, 100, NULL, "gain of normalised queries at first"),
+    TRAINING(FIELD_CHOICE, "hash_init", init.hash, 0, 0, hash_init_names,
+             "which factor of a hash embedding starts at zero"),
+    TRAINING(FIELD_CHOICE, "matrix_init", init.matrix, 0, 0, matrix_init_names, "matrices at first"),
+    TRAINING(FIELD_CHOICE, "projection_init", init.projection, 0, 0, projection_init_names,
+             "projections to the residual stream at first"),
+    TRAINING(FIELD_FLOAT, "router_init_std", init.router_std, 0, 10, NULL,
+             "standard deviation of routers at first; 0: they are zero"),
 };
 
 #define NO_DROPOUT "moec has no dropout; what it has against overfitting is weight decay (muon_wd, embed_wd)"
@@ -195,10 +198,15 @@ static const foreign_key foreign[] = {
     {"shared_expert_intermediate_size", "moe_shared_hidden", "or moe_shared_mult, as a multiple of model_dim"},
     {"n_shared_experts", "moe_shared_mult", "one MLP that is as wide as all of them"},
     {"router_aux_loss_coef", "moe_aux_weight", NULL},
-    {"moe_aux_loss_coeff", "moe_aux_weight", NULL},
-    {"aux_loss_coef", "moe_aux_weight", NULL},
+    {"moe_aux_loss*", "moe_aux_weight", NULL},
+    {"aux_loss*", "moe_aux_weight", NULL},
+    {"load_balanc*", "moe_aux_weight", "or moe_bias_rate"},
     {"router_z_loss_coef", "moe_z_weight", NULL},
-    {"moe_z_loss_coeff", "moe_z_weight", NULL},
+    {"moe_z_loss*", "moe_z_weight", NULL},
+    {"z_loss*", "moe_z_weight", NULL},
+    {"capacity_factor", NULL, "an expert takes all tokens that are sent to it: none is dropped"},
+    {"expert_capacity*", NULL, "an expert takes all tokens that are sent to it: none is dropped"},
+    {"token_drop*", NULL, "an expert takes all tokens that are sent to it: none is dropped"},
     {"router_jitter_noise", "moe_noise_std", "a standard deviation"},
     {"tie_word_embeddings", "tie_embeddings", NULL},
     {"weight_tying", "tie_embeddings", NULL},

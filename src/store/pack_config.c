@@ -18,7 +18,8 @@ static const foreign_key foreign[] = {
     {"bits", "pack_bits", NULL},
     {"wbits", "pack_bits", NULL},
     {"quant_bits", "pack_bits", NULL},
-    {"quantization", "pack_bits", NULL},
+    {"quantiz*", "pack_bits", "of the file that `moec pack` writes"},
+    {"bnb_*", "pack_bits", "of the file that `moec pack` writes"},
     {"load_in_*", "pack_bits", "of the file that `moec pack` writes"},
     {"nsamples", "calibration_batches", NULL},
     {"num_calibration_samples", "calibration_batches", "batches, not sequences"},
@@ -26,6 +27,8 @@ static const foreign_key foreign[] = {
     {"damp_percent", "gptq_damp", NULL},
     {"percdamp", "gptq_damp", NULL},
     {"sparsity", "prune_fraction", NULL},
+    {"prune", "prune_fraction", NULL},
+    {"gptq", NULL, "`moec pack` does it; --round packs without"},
 };
 
 const config_section pack_section = {"pack", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};

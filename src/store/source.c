@@ -13,6 +13,7 @@
 struct model_source {
     char *path;
     const char *kind;
+    char *note;
     weight_source weights;
     tokenizer *tok;
     int context;
@@ -33,6 +34,7 @@ static status read_saved(void *context, const param_spec *spec, int64_t first, i
 
 static status open_saved(model_source *s, const char *which) {
     TRY(checkpoint_require(&s->saved, s->path));
+    s->note = checkpoint_weights_note(s->saved, which);
     TRY(checkpoint_weights(s->saved, which, &which));
     const char *name = strcmp(which, "ema") == 0 ? AVERAGE_FILE : WEIGHTS_FILE;
     TRY(checkpoint_load_model_config(s->saved, &s->weights.config));
@@ -111,6 +113,7 @@ void model_source_close(model_source *s) {
     model_destroy(s->m);
     if (s->file.path) safetensors_close(&s->file);
     tokenizer_close(s->tok);
+    free(s->note);
     free(s->path);
     free(s);
 }
@@ -120,6 +123,9 @@ const weight_source *model_source_weights(const model_source *s) {
 }
 const char *model_source_kind(const model_source *s) {
     return s->kind;
+}
+const char *model_source_note(const model_source *s) {
+    return s->note;
 }
 int model_source_context(const model_source *s) {
     return s->context;

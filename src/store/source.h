@@ -14,7 +14,9 @@ void model_source_close(model_source *s); /* NULL is fine */
 
 const weight_source *model_source_weights(const model_source *s);
 const char *model_source_kind(const model_source *s); /* "artifact", "checkpoint", "Hugging Face folder", "GGUF file" */
-int model_source_context(const model_source *s);      /* the longest context that the model is made for */
+const char *
+model_source_note(const model_source *s);        /* which weights of a checkpoint, and why; NULL: there are no others */
+int model_source_context(const model_source *s); /* the longest context that the model is made for */
 tokenizer *model_source_tokenizer(const model_source *s); /* owned by s; NULL: it has none */
 /* The same, or one line that says that there is none; from now on the caller's to close. */
 status model_source_take_tokenizer(model_source *s, tokenizer **tok);

@@ -14,6 +14,11 @@ static const config_field fields[] = {
 };
 
 static const foreign_key foreign[] = {
+    {"dataset_text_field", NULL, "`moec data --field NAMES` says which members of a row are its text"},
+    {"text_column*", NULL, "`moec data --field NAMES` says which members of a row are its text"},
+    {"text_field", NULL, "`moec data --field NAMES` says which members of a row are its text"},
+    {"max_train_samples", "data", "and `moec data --max-bytes` takes a part of the text"},
+    {"num_train_samples", "data", "and `moec data --max-bytes` takes a part of the text"},
     {"dataset*", "data", "a folder that `moec data` makes of text"},
     {"data_path", "data", "a folder that `moec data` makes of text"},
     {"data_dir", "data", "a folder that `moec data` makes of text"},

@@ -114,7 +114,7 @@ status checkpoint_load_state(const checkpoint *c, train_state *state) {
 status checkpoint_load_config(const checkpoint *c, run_config *config) {
     TRY(checkpoint_verify_file(c, RUN_CONFIG_FILE));
     char *file = checkpoint_file(c, RUN_CONFIG_FILE);
-    status s = run_config_load(config, file, NULL, 0);
+    status s = run_config_load_begun(config, file, NULL, 0);
     free(file);
     return s;
 }

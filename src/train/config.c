@@ -3,6 +3,7 @@
 #include "config/load.h"
 #include "config/write.h"
 #include "nn/config_fields.h"
+#include "train/init.h"
 #include "train/schedule.h"
 #include <stdlib.h>
 
@@ -70,15 +71,44 @@ static void shorten_stride(run_config *c, const int *texts) {
     if (!meant && c->eval.stride > c->train.seq) c->eval.stride = c->train.seq;
 }
 
-status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count) {
+/* Of which kind the text is that gave a key last; `overrides`: the number of the overrides' text. */
+static key_given given_by(int text, int overrides) {
+    return text == 0 ? KEY_NOT_GIVEN : text == overrides ? KEY_OVERRIDDEN : KEY_IN_FILE;
+}
+
+/* What the model is of a run that begins with another one's weights. */
+static status take_over_model(run_config *c, const int *texts, bool overridden) {
+    int overrides = 0;
+    if (!c->train.init || !*c->train.init) return STATUS_OK;
+    for (int i = 0; i < schema_size(&run_schema) && overridden; i++)
+        if (texts[i] > overrides) overrides = texts[i];
+    key_given *given = xcalloc((size_t)model_section.count, sizeof *given);
+    for (int i = 0; i < model_section.count; i++)
+        given[i] = given_by(texts[schema_find(&run_schema, model_section.fields[i].key)], overrides);
+    if (texts[schema_find(&run_schema, "events")] == 0) c->events.count = 0;
+    const status s = init_model_config(c->train.init, given, &c->model);
+    free(given);
+    return s;
+}
+
+static status load(run_config *c, const char *path, char *const *overrides, int override_count, bool begins) {
     int *texts = xcalloc((size_t)schema_size(&run_schema), sizeof *texts);
     status s = config_load(&run_schema, c, path, overrides, override_count, texts);
+    if (s == STATUS_OK && begins) s = take_over_model(c, texts, override_count > 0);
     if (s == STATUS_OK) {
         shorten_stride(c, texts);
         s = fail_in(run_config_check(c), "%s", path ? path : "configuration");
     }
     free(texts);
     return s;
+}
+
+status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count) {
+    return load(c, path, overrides, override_count, true);
+}
+
+status run_config_load_begun(run_config *c, const char *path, char *const *overrides, int override_count) {
+    return load(c, path, overrides, override_count, false);
 }
 
 status run_config_parse(run_config *c, const char *where, const char *yaml, size_t bytes) {

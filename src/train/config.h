@@ -31,8 +31,11 @@ run_config run_config_default(void); /* #2102's, events included; run_config_fre
 void run_config_free(run_config *c);
 /* Read a YAML file over *c (the presets that its key `base` names before it), then apply overrides ("key=value"), then check
  * everything. An unknown key is an error that names what may be meant; a wrong type says what was expected and what was
- * found. path may be NULL. */
+ * found. path may be NULL. Where `init` names a model, the section `model` is that model's (init.h), and events that nobody
+ * gives are none. */
 status run_config_load(run_config *c, const char *path, char *const *overrides, int override_count);
+/* The same of a run that has begun: what it began with (init) need not be there any more. */
+status run_config_load_begun(run_config *c, const char *path, char *const *overrides, int override_count);
 status run_config_parse(run_config *c, const char *where, const char *yaml, size_t bytes); /* no overrides, no check */
 /* The rules of every section, and those between sections. */
 status run_config_check(const run_config *c);

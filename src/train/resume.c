@@ -18,40 +18,48 @@ bool resume_is_run(const char *folder) {
     return path_is_folder(folder) && (has(folder, "checkpoints") || has(folder, RUN_CONFIG_FILE));
 }
 
-static status read_own_config(run_config *c, const char *folder) {
+/* Where the run's own configuration lies; a new string. */
+static status own_config_path(const char *folder, char **path) {
+    *path = NULL;
     if (has(folder, RUN_CONFIG_FILE)) {
-        char *path = path_join(folder, RUN_CONFIG_FILE);
-        const status s = run_config_load(c, path, NULL, 0);
-        free(path);
-        return s;
+        *path = path_join(folder, RUN_CONFIG_FILE);
+        return STATUS_OK;
     }
     checkpoint *saved;
     TRY(checkpoint_require(&saved, folder));
-    const status s = checkpoint_load_config(saved, c);
+    const status s = checkpoint_verify_file(saved, RUN_CONFIG_FILE);
+    if (s == STATUS_OK) *path = checkpoint_file(saved, RUN_CONFIG_FILE);
     checkpoint_close(saved);
     return s;
 }
 
-static status apply(run_config *c, const char *folder, char *const *overrides, int count) {
-    free(c->train.run);
-    c->train.run = xstrdup(folder);
-    TRY(run_config_load(c, NULL, overrides, count));
-    if (c->train.run && strcmp(c->train.run, folder) == 0) return STATUS_OK;
-    return fail_usage("run: %s says already which run is resumed; the key would name another one, %s", folder,
-                      c->train.run ? c->train.run : "nothing");
+/* Overrides behind run=FOLDER, which no other one may change. */
+static status load_own(run_config *c, const char *path, const char *folder, char *const *overrides, int count) {
+    char **all = xcalloc((size_t)count + 1, sizeof *all);
+    all[0] = xasprintf("run=%s", folder);
+    for (int i = 0; i < count; i++) all[i + 1] = overrides[i];
+    status s = run_config_load_begun(c, path, all, count + 1);
+    if (s == STATUS_OK && strcmp(c->train.run, folder) != 0)
+        s = fail_usage("run: %s says already which run is resumed; the key would name another one, %s", folder,
+                       c->train.run);
+    free(all[0]);
+    free(all);
+    return s;
 }
 
 status resume_config(run_config *c, const char *folder, char *const *overrides, int count) {
+    char *path;
     if (!resume_is_run(folder))
         return fail_usage("%s: expected a preset, or a run's folder with checkpoints or a " RUN_CONFIG_FILE
                           ", found neither",
                           folder);
-    TRY(read_own_config(c, folder));
+    TRY(own_config_path(folder, &path));
     size_t length = strlen(folder);
     while (length > 1 && folder[length - 1] == '/') length--;
     char *plain = xasprintf("%.*s", (int)length, folder);
-    const status s = apply(c, plain, overrides, count);
+    const status s = load_own(c, path, plain, overrides, count);
     free(plain);
+    free(path);
     return s;
 }
 

@@ -3,6 +3,7 @@
 #include "store/checkpoint_folder.h"
 #include "train/choice.h"
 #include "train/events.h"
+#include "train/init.h"
 #include "train/mix_report.h"
 #include "train/schedule.h"
 #include <inttypes.h>
@@ -21,15 +22,21 @@ void session_say(const session *s, const char *format, ...) {
 
 /* ---- device, tokenizer, data ---- */
 
+static bool begins_with_model(const train_config *c) {
+    return c->init && *c->init;
+}
+
 static status open_tokenizer(session *s) {
     run_config *c = &s->config;
+    const bool begun = begins_with_model(&c->train);
     TRY(data_config_look(&c->data));
     char *path = data_config_tokenizer(&c->data);
     status result = tokenizer_open(&s->tok, path);
     if (result == STATUS_OK && c->model.vocab_size == 0) c->model.vocab_size = tokenizer_vocab_size(s->tok);
     if (result == STATUS_OK && c->model.vocab_size < tokenizer_vocab_size(s->tok))
-        result = fail_usage("vocab_size: expected at least %d, the tokens of %s, found %d",
-                            tokenizer_vocab_size(s->tok), path, c->model.vocab_size);
+        result =
+            fail_usage("vocab_size: expected at least %d, the tokens of %s, found %d%s%s", tokenizer_vocab_size(s->tok),
+                       path, c->model.vocab_size, begun ? ", that of init " : "", begun ? c->train.init : "");
     free(path);
     return result;
 }
@@ -55,9 +62,29 @@ static status create_states(session *s) {
     return average_create(&s->e, &c->average, schedule_average_start(&c->average, &c->optimizer), s->m);
 }
 
+static void say_init(const session *s, const init_report *r) {
+    const train_config *c = &s->config.train;
+    session_say(s, "weights from the %s %s%s%s", r->kind, c->init, r->note ? ": " : "", r->note ? r->note : "");
+    if (*r->changed) session_say(s, "not as there: %s", r->changed);
+    if (!r->tokenizer)
+        session_say(s, "%s has no tokenizer that moec could compare: the data must be made with its own", c->init);
+    if (c->seq > r->context)
+        session_say(s, "seq %" PRId64 " is longer than the %d tokens that %s is made for", c->seq, r->context, c->init);
+}
+
+static status init_model(session *s) {
+    const char *from = s->config.train.init;
+    init_report report;
+    if (!begins_with_model(&s->config.train)) return model_init(s->m, s->config.train.seed);
+    TRY(init_weights(from, s->m, s->tok, &report));
+    say_init(s, &report);
+    init_report_free(&report);
+    return STATUS_OK;
+}
+
 static status start_fresh(session *s) {
     TRY(model_create(&s->m, &s->config.model, s->k, MODEL_TRAIN));
-    TRY(model_init(s->m, s->config.train.seed));
+    TRY(init_model(s));
     s->state.text = loader_fingerprint(s->data);
     return create_states(s);
 }
@@ -153,6 +180,7 @@ static void header_data(cJSON *record, const session *s) {
     const run_config *c = &s->config;
     cJSON_AddNumberToObject(record, "params", (double)model_param_total(s->m));
     cJSON_AddItemToObject(record, "model", model_config_to_json(&s->m->config));
+    if (begins_with_model(&c->train)) cJSON_AddStringToObject(record, "init", c->train.init);
     cJSON_AddStringToObject(record, "data", c->data.path);
     cJSON_AddNumberToObject(record, "data_tokens", (double)loader_tokens(s->data));
     if (loader_mixture(s->data)) cJSON_AddItemToObject(record, "mix", mix_shares(s->data));
@@ -199,7 +227,8 @@ static void say_start(const session *s) {
     session_say(s, "%s: %.2f M parameters, %" PRId64 " tokens a step, %.1f M tokens of text, %s, %s, %d threads%s",
                 c->train.run, (double)model_param_total(s->m) / 1e6,
                 c->train.batch * c->train.seq * c->train.accumulate, (double)loader_tokens(s->data) / 1e6,
-                dtype_name(s->k->act), kernels_isa(), kernels_threads(), s->state.step ? "" : ", from scratch");
+                dtype_name(s->k->act), kernels_isa(), kernels_threads(),
+                s->state.step || begins_with_model(&c->train) ? "" : ", from scratch");
     char *mix = mix_describe(s->data);
     if (mix) session_say(s, "mix: %s", mix);
     free(mix);

@@ -6,6 +6,7 @@
 
 typedef struct train_config {
     char *run;          /* folder of the run: checkpoints, log.jsonl, config.yaml */
+    char *init;         /* a model whose weights it begins with (init.h); NULL: random ones */
     int64_t batch;      /* sequences a micro-batch */
     int64_t seq;        /* tokens a sequence */
     int64_t accumulate; /* micro-batches a step */

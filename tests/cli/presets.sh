@@ -8,7 +8,7 @@ for preset in configs/*.yaml; do
     name=$(basename "$preset" .yaml)
     expect 0 "$moec" inspect "$preset"
     grep -q '^  total  *[1-9]' "$work/out" || die "$preset: no parameters are counted"
-    case $name in demo* | test-*) continue ;; esac
+    case $name in demo* | test-* | continue) continue ;; esac
     layers() { "$moec" inspect "$1" --json | sed -n '/"now"/,/"after_events"/s/"\(num_layers\|moe_gate\|moe_start_layer\)":/&/p'; }
     [ -f "configs/cpu/$name.yaml" ] || die "$name has no CPU twin"
     [ "$(layers "$preset")" = "$(layers "configs/cpu/$name.yaml")" ] || die "configs/cpu/$name.yaml has another structure"
@@ -41,4 +41,10 @@ for name in soft-2e-9l explore-standard-9l explore-shared-routed-9l explore-soft
     expect 0 "$moec" pack "$work/$name" -o "$work/$name.moec"
     expect 0 "$moec" eval "$work/$name.moec" --data "$work/data"
     rm -r "$work/again"
+
+    # the preset that begins with another model, of each family
+    expect 0 "$moec" train configs/continue.yaml init="$work/$name" data="$work/data" run="$work/more" batch=2 seq=32 \
+        eval_stride=16 steps=2 val_every=1 dtype=f32
+    grep -q "^weights from the checkpoint $work/$name" "$work/err" || die "$name: continue.yaml says nothing of its weights"
+    rm -r "$work/more"
 done

@@ -50,7 +50,7 @@ train 0 run="$work/best" steps=4 keep_best=true val_every=1 keep_checkpoints=1
 best=$(readlink "$work/best/checkpoints/best")
 [ -d "$work/best/checkpoints/$best" ] || complain "checkpoints/best leads nowhere: $best"
 for command in "inspect" "eval" "pack"; do expect 0 $command "$work/best/checkpoints/best"; done
-says out "written to $work/best/model.moec"
+says err "results in $work/best/model.moec"
 says out "$work/best/checkpoints/$best: "
 expect 0 generate "$work/best/checkpoints/best" cat --tokens 3
 train 2 run="$work/best" val_every=0 early_stop=2
