@@ -1,5 +1,6 @@
 #include "config/field.h"
 #include "base/memory.h"
+#include "config/names.h"
 #include "config/records.h"
 #include "config/weights.h"
 #include <ctype.h>
@@ -124,6 +125,7 @@ bool field_parse(const config_field *f, void *base, const char *text) {
         return parse_string(f, target, text);
     case FIELD_SET:
     case FIELD_WEIGHTS:
+    case FIELD_NAMES:
     case FIELD_RECORDS:
     case FIELD_OWN:
         return false; /* not scalars */
@@ -190,6 +192,8 @@ char *field_text(const config_field *f, const void *base) {
         return set_text(source, set_size(f));
     case FIELD_WEIGHTS:
         return weights_text(source);
+    case FIELD_NAMES:
+        return names_text(source);
     case FIELD_RECORDS:
         return records_text(f->records, source);
     case FIELD_OWN:
@@ -229,6 +233,8 @@ void field_copy(const config_field *f, const void *from, void *to) {
         *(char **)target = *(char *const *)source ? xstrdup(*(char *const *)source) : NULL;
     else if (f->type == FIELD_WEIGHTS)
         *(weight_list *)target = weights_copy(source);
+    else if (f->type == FIELD_NAMES)
+        *(name_list *)target = names_copy(source);
     else
         memcpy(target, source, value_bytes(f));
 }
@@ -236,6 +242,7 @@ void field_copy(const config_field *f, const void *from, void *to) {
 void field_free(const config_field *f, void *base) {
     void *value = (char *)base + f->offset;
     if (f->type == FIELD_WEIGHTS) weights_free(value);
+    if (f->type == FIELD_NAMES) names_free(value);
     if (f->type != FIELD_STRING) return;
     free(*(char **)value);
     *(char **)value = NULL;
@@ -275,6 +282,8 @@ char *field_expected(const config_field *f) {
         return xasprintf("a list of numbers from 0 to %d, such as [4, 5]", (int)f->most);
     case FIELD_WEIGHTS:
         return xasprintf("numbers from %g to %g by name, such as {a: 0.4, b: 0.6}", f->least, f->most);
+    case FIELD_NAMES:
+        return xstrdup("a list of texts, such as [a, b]");
     case FIELD_RECORDS:
         return xasprintf("a list of %ss, such as [%s]", f->records->one, f->records->example);
     default:

@@ -1,7 +1,6 @@
 #include "config/weights.h"
 #include "base/memory.h"
 #include "config/read.h"
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,12 +46,6 @@ status weights_read(const config_field *f, const yaml_document *d, const yaml_no
 
 /* ---- writing ---- */
 
-static bool is_plain(const char *name) {
-    if (!isalnum((unsigned char)*name)) return false;
-    while (isalnum((unsigned char)*name) || (*name && strchr("_-.", *name))) name++;
-    return *name == '\0';
-}
-
 char *weights_text(const weight_list *list) {
     static const config_field number = {.key = "weight", .type = FIELD_DOUBLE};
     char *text = NULL;
@@ -64,10 +57,7 @@ char *weights_text(const weight_list *list) {
         const named_weight *w = &list->items[i];
         char *value = field_text(&number, &w->weight);
         if (i > 0) fputs(", ", out);
-        if (is_plain(w->name))
-            fputs(w->name, out);
-        else
-            yaml_write_text(out, w->name);
+        yaml_write_name(out, w->name);
         fprintf(out, ": %s", value);
         free(value);
     }

@@ -51,5 +51,6 @@ bool yaml_is_null(const yaml_node *node);
 void yaml_write_value(FILE *out, const yaml_node *value);
 /* A text in double quotes, everything but printable ASCII as an escape; NULL is "". */
 void yaml_write_text(FILE *out, const char *text);
+void yaml_write_name(FILE *out, const char *name); /* the same, without quotes where it needs none */
 
 #endif

@@ -1,5 +1,6 @@
 #include "config/yaml.h"
 #include <ctype.h>
+#include <stdbool.h>
 #include <string.h>
 
 /* One code point of UTF-8; *text moves on. Bytes that are no UTF-8 give U+FFFD. */
@@ -64,4 +65,17 @@ void yaml_write_value(FILE *out, const yaml_node *value) {
         fputs(value->text, out);
     else
         write_node(out, value);
+}
+
+static bool is_plain(const char *name) {
+    if (!isalnum((unsigned char)*name)) return false;
+    while (isalnum((unsigned char)*name) || (*name && strchr("_-.", *name))) name++;
+    return *name == '\0';
+}
+
+void yaml_write_name(FILE *out, const char *name) {
+    if (is_plain(name))
+        fputs(name, out);
+    else
+        yaml_write_text(out, name);
 }

@@ -16,7 +16,7 @@ status model_param_create(param **out, const model *m, const param_spec *spec) {
     p->role = (int)spec->role;
     p->layer = spec->layer;
     p->expert = spec->expert;
-    p->frozen = role_is_frozen(spec->role) || freeze_list_matches(m->frozen, p);
+    p->frozen = role_is_frozen(spec->role) || freeze_matches(&m->frozen, p);
     p->derived = role_is_derived(spec->role);
     p->is_matrix = role_is_matrix(spec->role);
     if (p->is_matrix && !(m->layers && spec->layer >= 0)) {
@@ -106,7 +106,7 @@ status model_create_with(model **out, const model_config *config, const kernels 
     m->k = k;
     m->use = use;
     m->layers = extras.layers;
-    m->frozen = freeze_list_copy(extras.frozen);
+    if (extras.frozen) m->frozen = names_copy(extras.frozen);
     status s = add_all(m);
     if (s == STATUS_OK) s = model_place(m);
     if (s == STATUS_OK) s = model_bind(m);
@@ -126,7 +126,7 @@ void model_destroy(model *m) {
     arena_destroy(&m->values);
     arena_destroy(&m->gradients);
     model_unbind(m);
-    freeze_list_free(m->frozen);
+    names_free(&m->frozen);
     free(m);
 }
 

@@ -2,6 +2,7 @@
 #ifndef MOEC_NN_MODEL_H
 #define MOEC_NN_MODEL_H
 
+#include "config/names.h"
 #include "grad/arena.h"
 #include "nn/config.h"
 
@@ -21,9 +22,9 @@ typedef struct model {
     arena values, gradients;
     arena_layout layout;
     const struct weight_source
-        *layers; /* not NULL: the matrices of blocks are there only while their layer runs (streamed.h) */
-    struct freeze_list *frozen; /* parameters that are not trained (freeze.h); NULL: none */
-    int qat_levels; /* > 0: products see quantised values of the matrices (late QAT); model_refresh applies it */
+        *layers;      /* not NULL: the matrices of blocks are there only while their layer runs (streamed.h) */
+    name_list frozen; /* patterns of parameters that are not trained (freeze.h) */
+    int qat_levels;   /* > 0: products see quantised values of the matrices (late QAT); model_refresh applies it */
     struct model_parts *parts; /* parts.h */
 } model;
 

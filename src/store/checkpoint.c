@@ -237,27 +237,26 @@ char *checkpoint_weights_note(const checkpoint *c, const char *which) {
                      choice->tokens, other, average ? choice->live_bpb : choice->average_bpb);
 }
 
-status checkpoint_load_model_as(const checkpoint *c, const kernels *k, const char *which, model_use use,
-                                const model_config *config, model **out) {
-    *out = NULL;
+status checkpoint_fill_model(const checkpoint *c, const char *which, model *m) {
     TRY(checkpoint_weights(c, which, &which));
     const char *weights = strcmp(which, "live") == 0 ? WEIGHTS_FILE : AVERAGE_FILE;
-    model *m;
     TRY(checkpoint_verify_file(c, weights));
-    TRY(model_create(&m, config, k, use));
     char *file = checkpoint_file(c, weights);
-    status s = weights_load(m, file);
+    const status s = weights_load(m, file);
     free(file);
-    if (s == STATUS_OK)
-        *out = m;
-    else
-        model_destroy(m);
     return s;
 }
 
 status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out) {
     model_config config;
+    model *m;
     *out = NULL;
     TRY(checkpoint_load_model_config(c, &config));
-    return checkpoint_load_model_as(c, k, which, use, &config, out);
+    TRY(model_create(&m, &config, k, use));
+    const status s = checkpoint_fill_model(c, which, m);
+    if (s == STATUS_OK)
+        *out = m;
+    else
+        model_destroy(m);
+    return s;
 }

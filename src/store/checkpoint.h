@@ -63,9 +63,8 @@ status checkpoint_weights(const checkpoint *c, const char *which, const char **o
 char *checkpoint_weights_note(const checkpoint *c, const char *which);
 /* Parts of it, each file checked against its CRC-64 first. which: as for checkpoint_weights. */
 status checkpoint_load_model(const checkpoint *c, const kernels *k, const char *which, model_use use, model **out);
-/* The same weights in the model that `config` describes, where they have the shapes for it. */
-status checkpoint_load_model_as(const checkpoint *c, const kernels *k, const char *which, model_use use,
-                                const model_config *config, model **out);
+/* The same weights into a model that is there, where they have the shapes for it. */
+status checkpoint_fill_model(const checkpoint *c, const char *which, model *m);
 status checkpoint_load_model_config(const checkpoint *c, model_config *config);
 status checkpoint_open_tokenizer(const checkpoint *c, tokenizer **tok);
 

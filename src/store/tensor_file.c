@@ -1,6 +1,7 @@
 #include "store/tensor_file.h"
 
 #include "base/memory.h"
+#include "formats/storage.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,12 +12,13 @@ static safetensor *append_tensor(tensor_file *f, const char *prefix, const param
     return t;
 }
 
-void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device) {
+void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device,
+                     dtype type) {
     safetensor *t = append_tensor(f, prefix, p);
-    t->type = DTYPE_F32;
+    t->type = type;
     t->ndim = p->value.ndim;
     memcpy(t->shape, p->value.shape, sizeof t->shape);
-    t->bytes = tensor_bytes(&p->value);
+    t->bytes = (size_t)param_count(p) * dtype_bytes(type);
     void *host = xmalloc(t->bytes);
     k->download(host, device, t->bytes);
     t->data = host;
@@ -44,11 +46,17 @@ status tensor_file_write(tensor_file *f, const char *path, uint64_t *crc) {
     return result;
 }
 
-status tensor_file_read(const safetensors *s, const kernels *k, const char *prefix, const param *p, void *device) {
+status tensor_file_read(const safetensors *s, const kernels *k, const char *prefix, const param *p, void *device,
+                        dtype type) {
     char *name = xasprintf("%s%s", prefix, p->name);
     float *host = xmalloc(tensor_bytes(&p->value));
     status result = safetensors_read_f32(s, name, p->value.ndim, p->value.shape, host);
-    if (result == STATUS_OK) k->upload(device, host, tensor_bytes(&p->value));
+    const size_t bytes = (size_t)param_count(p) * dtype_bytes(type);
+    void *stored = xmalloc(bytes);
+    if (result == STATUS_OK)
+        storage_write(type == DTYPE_BF16 ? STORAGE_BF16 : STORAGE_F32, host, param_count(p), stored);
+    if (result == STATUS_OK) k->upload(device, stored, bytes);
+    free(stored);
     free(host);
     free(name);
     return result;
@@ -75,7 +83,7 @@ status tensor_file_read_int(const safetensors *s, const char *prefix, const para
 status weights_save(const model *m, const char *path, uint64_t *crc) {
     tensor_file f = {0};
     for (int i = 0; i < m->param_count; i++)
-        if (!m->params[i]->derived) tensor_file_add(&f, m->k, "", m->params[i], m->params[i]->value.data);
+        if (!m->params[i]->derived) tensor_file_add(&f, m->k, "", m->params[i], m->params[i]->value.data, DTYPE_F32);
     return tensor_file_write(&f, path, crc);
 }
 

@@ -11,12 +11,14 @@ typedef struct tensor_file {
     int count;
 } tensor_file;
 
-/* A copy of `device` (float32, p's shape) under the name prefix + p's name. */
-void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device);
+/* A copy of `device` (p's shape, DTYPE_F32 or DTYPE_BF16) under the name prefix + p's name. */
+void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device,
+                     dtype type);
 void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int32_t value);
 status tensor_file_write(tensor_file *f, const char *path, uint64_t *crc); /* frees what f holds either way */
-/* The way back. Errors name the file and the tensor. */
-status tensor_file_read(const safetensors *s, const kernels *k, const char *prefix, const param *p, void *device);
+/* The way back, whichever of the two types the file has. Errors name the file and the tensor. */
+status tensor_file_read(const safetensors *s, const kernels *k, const char *prefix, const param *p, void *device,
+                        dtype type);
 status tensor_file_read_int(const safetensors *s, const char *prefix, const param *p, int32_t *value);
 
 /* The weights of a model, as model.safetensors has them: every parameter that is not derived. */

@@ -21,7 +21,8 @@ struct average {
 };
 
 /* What is derived from a seed never changes. */
-static int average_arrays(const param *p) {
+static int average_arrays(const void *context, const param *p) {
+    (void)context;
     return p->derived ? 0 : 1;
 }
 
@@ -55,7 +56,7 @@ status average_create(average **out, const average_config *config, double start,
     a->decay = config->ema_decay;
     a->ramped = config->ema_start == 0;
     a->every = config->swa_every;
-    a->states = (param_states){.m = m, .arrays_of = average_arrays};
+    a->states = (param_states){.m = m, .type = DTYPE_F32, .arrays_of = average_arrays};
     status result = a->kind == AVERAGE_EMA && a->ramped ? settle(a) : STATUS_OK;
     if (result == STATUS_OK)
         *out = a;
@@ -139,7 +140,7 @@ status average_save(average *a, const char *path, uint64_t *crc) {
     for (int i = 0; i < a->states.count; i++) {
         const param_state *state = &a->states.items[i];
         if (!state->arrays) continue;
-        tensor_file_add(&f, a->m->k, "", state->p, array_of(a, state));
+        tensor_file_add(&f, a->m->k, "", state->p, array_of(a, state), DTYPE_F32);
         if (a->kind == AVERAGE_SWA) tensor_file_add_int(&f, COUNT_PREFIX, state->p, (int32_t)state->steps);
     }
     return tensor_file_write(&f, path, crc);
@@ -154,7 +155,7 @@ static status check_kind(const average *a, const safetensors *file) {
 }
 
 static status load_state(const average *a, const safetensors *file, param_state *state) {
-    TRY(tensor_file_read(file, a->m->k, "", state->p, array_of(a, state)));
+    TRY(tensor_file_read(file, a->m->k, "", state->p, array_of(a, state), DTYPE_F32));
     if (a->kind != AVERAGE_SWA) return STATUS_OK;
     int32_t steps;
     TRY(tensor_file_read_int(file, COUNT_PREFIX, state->p, &steps));

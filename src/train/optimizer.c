@@ -1,6 +1,7 @@
 /* Muon, AdamW and Adam over one model, with clipping to the global norm. */
 #include "train/optimizer.h"
 #include "base/memory.h"
+#include "base/random.h"
 #include "nn/specs.h"
 #include "store/tensor_file.h"
 #include "train/schedule.h"
@@ -30,18 +31,18 @@ static const struct group_rule {
     {ROLE_TRIGRAM_TABLE, GROUP_EMBED},
     {ROLE_HEAD, GROUP_HEAD},
 
-    {ROLE_C_Q, GROUP_MUON},
-    {ROLE_C_K, GROUP_MUON},
-    {ROLE_C_V, GROUP_MUON},
-    {ROLE_ATTENTION_PROJ, GROUP_MUON},
-    {ROLE_MLP_FC, GROUP_MUON},
-    {ROLE_MLP_PROJ, GROUP_MUON},
-    {ROLE_EXPERT_FC, GROUP_MUON},
-    {ROLE_EXPERT_PROJ, GROUP_MUON},
-    {ROLE_SHARED_FC, GROUP_MUON},
-    {ROLE_SHARED_PROJ, GROUP_MUON},
-    {ROLE_BIGRAM_PROJ, GROUP_MUON},
-    {ROLE_TRIGRAM_PROJ, GROUP_MUON},
+    {ROLE_C_Q, GROUP_MATRIX},
+    {ROLE_C_K, GROUP_MATRIX},
+    {ROLE_C_V, GROUP_MATRIX},
+    {ROLE_ATTENTION_PROJ, GROUP_MATRIX},
+    {ROLE_MLP_FC, GROUP_MATRIX},
+    {ROLE_MLP_PROJ, GROUP_MATRIX},
+    {ROLE_EXPERT_FC, GROUP_MATRIX},
+    {ROLE_EXPERT_PROJ, GROUP_MATRIX},
+    {ROLE_SHARED_FC, GROUP_MATRIX},
+    {ROLE_SHARED_PROJ, GROUP_MATRIX},
+    {ROLE_BIGRAM_PROJ, GROUP_MATRIX},
+    {ROLE_TRIGRAM_PROJ, GROUP_MATRIX},
 
     {ROLE_ROUTER, GROUP_SCALAR},
     {ROLE_ADAPTER_GAIN, GROUP_SCALAR},
@@ -69,26 +70,27 @@ param_group optimizer_group(const param *p) {
 }
 
 const char *param_group_name(param_group g) {
-    static const char *const names[] = {"muon", "embed", "head", "scalar", "frozen"};
+    static const char *const names[] = {"matrix", "embed", "head", "scalar", "frozen"};
     return names[g];
 }
 
-static int state_arrays(const param *p) {
-    switch (optimizer_group(p)) {
-    case GROUP_MUON:
-        return 1;
-    case GROUP_FROZEN:
-        return 0;
-    default:
-        return 2;
-    }
+int optimizer_arrays(const optimizer_config *c, param_group group) {
+    if (group == GROUP_FROZEN) return 0;
+    return group == GROUP_MATRIX && c->matrix_optimizer == MATRIX_MUON ? 1 : 2;
+}
+
+static int state_arrays(const void *config, const param *p) {
+    return optimizer_arrays(config, optimizer_group(p));
 }
 
 status optimizer_create(optimizer **out, const optimizer_config *config, model *m) {
     optimizer *o = xcalloc(1, sizeof *o);
     o->config = *config;
     o->m = m;
-    o->states = (param_states){.m = m, .arrays_of = state_arrays};
+    o->states = (param_states){.m = m,
+                               .type = config->state_dtype == STATES_BF16 ? DTYPE_BF16 : DTYPE_F32,
+                               .arrays_of = state_arrays,
+                               .context = &o->config};
     status result = m->k->alloc((void **)&o->squares, sizeof *o->squares);
     if (result == STATUS_OK) result = m->k->alloc((void **)&o->clip, sizeof *o->clip);
     if (result == STATUS_OK) result = param_states_settle(&o->states);
@@ -136,27 +138,44 @@ static status name_the_culprit(const optimizer *o, double total) {
 
 /* ---- a step ---- */
 
-static void update_muon(const optimizer *o, param *p, const param_state *state, double momentum, double lr_factor) {
+/* Where the running means lie; what is random in their rounding depends on step and parameter alone. */
+static moment_args moments(const optimizer *o, int64_t step, int index) {
+    rng r = rng_seed((uint64_t)step << 24 ^ (uint64_t)index);
+    return (moment_args){.type = o->states.type, .seed = (uint32_t)rng_next(&r)};
+}
+
+static void update_muon(const optimizer *o, param *p, const param_state *state, double momentum, double lr_factor,
+                        moment_args moments) {
     const optimizer_config *c = &o->config;
     const muon_args args = {.lr = (float)(c->matrix_lr * lr_factor),
                             .momentum = (float)momentum,
                             .weight_decay = (float)c->muon_wd,
                             .newton_schulz_steps = (int)c->newton_schulz_steps,
                             .nesterov = c->muon_nesterov,
-                            .row_normalize = c->muon_row_normalize};
+                            .row_normalize = c->muon_row_normalize,
+                            .moments = moments};
     o->m->k->muon(p->value.data, param_state_array(&o->states, state, 0), p->grad, o->clip, tensor_rows(&p->value),
                   tensor_cols(&p->value), &args);
 }
 
-static void update_adam(const optimizer *o, param *p, const param_state *state, param_group group, double lr_factor) {
+static double adam_rate(const optimizer_config *c, param_group group) {
+    return group == GROUP_MATRIX  ? c->matrix_lr
+           : group == GROUP_EMBED ? c->embed_lr
+           : group == GROUP_HEAD  ? c->head_lr
+                                  : c->scalar_lr;
+}
+
+static void update_adam(const optimizer *o, param *p, const param_state *state, param_group group, double lr_factor,
+                        moment_args moments) {
     const optimizer_config *c = &o->config;
-    const double rate = group == GROUP_EMBED ? c->embed_lr : group == GROUP_HEAD ? c->head_lr : c->scalar_lr;
-    const adam_args args = {.lr = (float)(rate * lr_factor),
+    const double decay = group == GROUP_EMBED ? c->embed_wd : group == GROUP_MATRIX ? c->muon_wd : 0;
+    const adam_args args = {.lr = (float)(adam_rate(c, group) * lr_factor),
                             .beta1 = (float)c->beta1,
                             .beta2 = (float)c->beta2,
                             .eps = (float)c->adam_eps,
-                            .weight_decay = group == GROUP_EMBED ? (float)c->embed_wd : 0,
-                            .step = state->steps + 1};
+                            .weight_decay = (float)decay,
+                            .step = state->steps + 1,
+                            .moments = moments};
     o->m->k->adam(p->value.data, param_state_array(&o->states, state, 0), param_state_array(&o->states, state, 1),
                   p->grad, o->clip, param_count(p), &args);
 }
@@ -172,9 +191,9 @@ status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad
     m->k->clip_factor(o->clip, o->squares, o->config.grad_clip);
     for (int i = 0; i < m->param_count; i++) {
         const param_group group = optimizer_group(m->params[i]);
-        if (group == GROUP_MUON) update_muon(o, m->params[i], &o->states.items[i], momentum, lr_factor);
-        if (group == GROUP_EMBED || group == GROUP_HEAD || group == GROUP_SCALAR)
-            update_adam(o, m->params[i], &o->states.items[i], group, lr_factor);
+        const param_state *state = &o->states.items[i];
+        if (state->arrays == 1) update_muon(o, m->params[i], state, momentum, lr_factor, moments(o, step, i));
+        if (state->arrays == 2) update_adam(o, m->params[i], state, group, lr_factor, moments(o, step, i));
     }
     m->k->download(&squares, o->squares, sizeof squares);
     if (!isfinite(squares)) return name_the_culprit(o, squares);
@@ -193,11 +212,12 @@ status optimizer_save(optimizer *o, const char *path, uint64_t *crc) {
     tensor_file f = {0};
     for (int i = 0; i < o->states.count; i++) {
         const param_state *state = &o->states.items[i];
-        const float *first = param_state_array(&o->states, state, 0);
-        if (state->arrays == 1) tensor_file_add(&f, o->m->k, "muon.", state->p, first);
+        const dtype type = o->states.type;
+        const void *first = param_state_array(&o->states, state, 0);
+        if (state->arrays == 1) tensor_file_add(&f, o->m->k, "muon.", state->p, first, type);
         if (state->arrays == 2) {
-            tensor_file_add(&f, o->m->k, "adam_m.", state->p, first);
-            tensor_file_add(&f, o->m->k, "adam_v.", state->p, param_state_array(&o->states, state, 1));
+            tensor_file_add(&f, o->m->k, "adam_m.", state->p, first, type);
+            tensor_file_add(&f, o->m->k, "adam_v.", state->p, param_state_array(&o->states, state, 1), type);
             tensor_file_add_int(&f, "adam_steps.", state->p, (int32_t)state->steps);
         }
     }
@@ -209,9 +229,10 @@ static status load_state(const param_states *s, const safetensors *file, param_s
     int32_t steps = 0;
     if (state->arrays == 0) return STATUS_OK;
     state->fresh = false;
-    if (state->arrays == 1) return tensor_file_read(file, k, "muon.", state->p, param_state_array(s, state, 0));
-    TRY(tensor_file_read(file, k, "adam_m.", state->p, param_state_array(s, state, 0)));
-    TRY(tensor_file_read(file, k, "adam_v.", state->p, param_state_array(s, state, 1)));
+    if (state->arrays == 1)
+        return tensor_file_read(file, k, "muon.", state->p, param_state_array(s, state, 0), s->type);
+    TRY(tensor_file_read(file, k, "adam_m.", state->p, param_state_array(s, state, 0), s->type));
+    TRY(tensor_file_read(file, k, "adam_v.", state->p, param_state_array(s, state, 1), s->type));
     TRY(tensor_file_read_int(file, "adam_steps.", state->p, &steps));
     state->steps = steps;
     return STATUS_OK;

@@ -1,4 +1,4 @@
-/* Muon for the matrices of blocks, AdamW for embeddings, Adam for the rest (#2102's groups). Which parameter goes where is a
+/* Muon or AdamW for the matrices of blocks, AdamW for embeddings, Adam for the rest (#2102's groups). Which parameter goes where is a
  * table over the parameters' roles (optimizer.c). States are kept by parameter, so that an upcycled expert inherits the
  * state of the MLP that it is a copy of. */
 #ifndef MOEC_TRAIN_OPTIMIZER_H
@@ -7,9 +7,11 @@
 #include "nn/model.h"
 #include "train/optimizer_config.h"
 
-typedef enum param_group { GROUP_MUON, GROUP_EMBED, GROUP_HEAD, GROUP_SCALAR, GROUP_FROZEN } param_group;
+typedef enum param_group { GROUP_MATRIX, GROUP_EMBED, GROUP_HEAD, GROUP_SCALAR, GROUP_FROZEN } param_group;
 param_group optimizer_group(const param *p);
 const char *param_group_name(param_group g);
+/* How many running means a parameter of the group has: Muon's momentum, or Adam's mean and mean of squares. */
+int optimizer_arrays(const optimizer_config *c, param_group group);
 
 typedef struct optimizer optimizer;
 status optimizer_create(optimizer **out, const optimizer_config *config, model *m);

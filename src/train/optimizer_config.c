@@ -3,8 +3,17 @@
 #define FIELD(type, member, least, most, meaning)                                                                      \
     CONFIG_FIELD(optimizer_config, #member, type, member, least, most, NULL, meaning)
 
+static const char *const optimizer_names[] = {"muon", "adamw", NULL};
+static const char *const dtype_names[] = {"f32", "bf16", NULL};
+static const char *const shape_names[] = {"linear", "cosine", NULL};
+
+#define CHOICE(member, choices, meaning)                                                                               \
+    CONFIG_FIELD(optimizer_config, #member, FIELD_CHOICE, member, 0, 0, choices, meaning)
+
 static const config_field fields[] = {
-    FIELD(FIELD_DOUBLE, matrix_lr, 0, 10, "Muon's rate, matrices of blocks"),
+    CHOICE(matrix_optimizer, optimizer_names,
+           "of the matrices of blocks: Muon, or AdamW with beta1, beta2 and adam_eps"),
+    FIELD(FIELD_DOUBLE, matrix_lr, 0, 10, "rate of the matrices of blocks"),
     FIELD(FIELD_DOUBLE, embed_lr, 0, 10, "AdamW's rate, embeddings"),
     FIELD(FIELD_DOUBLE, head_lr, 0, 10, "Adam's rate, an untied head"),
     FIELD(FIELD_DOUBLE, scalar_lr, 0, 10, "Adam's rate, gains, gates, routers"),
@@ -21,12 +30,14 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, adam_eps, 1e-16, 1, "Adam's epsilon"),
     FIELD(FIELD_DOUBLE, grad_clip, 0, 1e6, "global gradient norm; 0: none"),
     FIELD(FIELD_DOUBLE, warmup_frac, 0, 1, "linear warm-up over this part of the training"),
-    FIELD(FIELD_DOUBLE, warmdown_frac, 0, 1, "linear warm-down over this last part"),
+    FIELD(FIELD_DOUBLE, warmdown_frac, 0, 1, "warm-down over this last part"),
+    CHOICE(warmdown_shape, shape_names, "linear, or half a cosine"),
     FIELD(FIELD_DOUBLE, min_lr, 0, 1, "factor of the rates at the end"),
+    CHOICE(state_dtype, dtype_names, "of the optimisers' running means; bf16 takes half the memory"),
 };
 
-#define SCHEDULE "the schedule is fixed: warmup_frac, then constant rates, then warmdown_frac to min_lr"
-#define OPTIMIZERS "matrices are trained by Muon, everything else by Adam"
+#define SCHEDULE "warmup_frac, then constant rates, then warmdown_frac to min_lr, by warmdown_shape linear or cosine"
+#define OPTIMIZERS "muon or adamw, of the matrices; everything else is trained by Adam"
 
 static const foreign_key foreign[] = {
     {"lr", "matrix_lr", "and embed_lr, scalar_lr"},
@@ -59,16 +70,16 @@ static const foreign_key foreign[] = {
     {"cooldown*", "warmdown_frac", "a part of the training"},
     {"lr_schedule*", NULL, SCHEDULE},
     {"cosine*", NULL, SCHEDULE},
-    {"lr_decay_style", NULL, SCHEDULE},
-    {"scheduler", NULL, SCHEDULE},
-    {"optimizer", NULL, OPTIMIZERS},
-    {"optim", NULL, OPTIMIZERS},
-    {"optim_*", NULL, OPTIMIZERS},
-    {"optimizer_*", NULL, OPTIMIZERS},
-    {"opt", NULL, OPTIMIZERS},
-    {"muon", NULL, OPTIMIZERS},
-    {"use_muon", NULL, OPTIMIZERS},
-    {"adamw*", NULL, OPTIMIZERS},
+    {"lr_decay_style", "warmdown_shape", SCHEDULE},
+    {"scheduler", "warmdown_shape", SCHEDULE},
+    {"optimizer", "matrix_optimizer", OPTIMIZERS},
+    {"optim", "matrix_optimizer", OPTIMIZERS},
+    {"optim_*", "matrix_optimizer", OPTIMIZERS},
+    {"optimizer_*", "matrix_optimizer", OPTIMIZERS},
+    {"opt", "matrix_optimizer", OPTIMIZERS},
+    {"muon", "matrix_optimizer", OPTIMIZERS},
+    {"use_muon", "matrix_optimizer", OPTIMIZERS},
+    {"adamw*", "matrix_optimizer", OPTIMIZERS},
     {"wd", "muon_wd", "of matrices, and embed_wd of embeddings"},
     {"weight_decay", "muon_wd", "of matrices, and embed_wd of embeddings"},
     {"momentum", "muon_momentum", NULL},

@@ -11,7 +11,9 @@ double schedule_fraction(const train_config *c, int64_t step, double seconds) {
 double schedule_warmdown(const optimizer_config *c, double fraction) {
     if (c->warmdown_frac <= 0) return 1;
     double progress = (fraction - (1 - c->warmdown_frac)) / c->warmdown_frac;
-    return progress <= 0 ? 1 : fmax(1 - progress, c->min_lr);
+    if (progress <= 0) return 1;
+    if (c->warmdown_shape == WARMDOWN_COSINE) return c->min_lr + (1 - c->min_lr) * (1 + cos(M_PI * progress)) / 2;
+    return fmax(1 - progress, c->min_lr);
 }
 
 double schedule_lr_factor(const train_config *t, const optimizer_config *o, double fraction) {

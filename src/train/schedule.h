@@ -10,7 +10,8 @@
 /* Fraction of the training that is done: the larger of step / steps and seconds / max_seconds, of those that are set; at most
  * 1. So the schedule ends with whichever comes first, and as long as the steps are ahead the clock changes nothing. */
 double schedule_fraction(const train_config *c, int64_t step, double seconds);
-/* The warm-down alone (#2102): 1, then max(1 − progress, min_lr) over the last warmdown_frac of the training. */
+/* The warm-down alone: 1, then over the last warmdown_frac of the training max(1 − progress, min_lr) (#2102), or min_lr +
+ * (1 − min_lr) · ½(1 + cos(π · progress)) (Loshchilov & Hutter 2017, without restarts). */
 double schedule_warmdown(const optimizer_config *c, double fraction);
 /* The factor on every rate: the warm-down, and before it a linear warm-up from 0 over warmup_frac. */
 double schedule_lr_factor(const train_config *t, const optimizer_config *o, double fraction);

@@ -1,5 +1,6 @@
 #include "train/session.h"
 #include "base/memory.h"
+#include "nn/freeze.h"
 #include "store/checkpoint_folder.h"
 #include "train/choice.h"
 #include "train/events.h"
@@ -58,6 +59,7 @@ static status open_data(session *s) {
 static status create_states(session *s) {
     const run_config *c = &s->config;
     TRY(pass_create(&s->p, s->m));
+    pass_set_recompute(s->p, c->train.recompute);
     TRY(optimizer_create(&s->o, &c->optimizer, s->m));
     return average_create(&s->e, &c->average, schedule_average_start(&c->average, &c->optimizer), s->m);
 }
@@ -82,8 +84,14 @@ static status init_model(session *s) {
     return STATUS_OK;
 }
 
+static status create_model(session *s, const model_config *config) {
+    const name_list *frozen = &s->config.train.freeze;
+    TRY(model_create_frozen(&s->m, config, s->k, frozen));
+    return freeze_check(frozen, s->m);
+}
+
 static status start_fresh(session *s) {
-    TRY(model_create(&s->m, &s->config.model, s->k, MODEL_TRAIN));
+    TRY(create_model(s, &s->config.model));
     TRY(init_model(s));
     s->state.text = loader_fingerprint(s->data);
     return create_states(s);
@@ -108,7 +116,8 @@ static status load_model(session *s, const checkpoint *c) {
     TRY(checkpoint_load_model_config(c, &saved));
     const model_config as = run_changes_model(&s->changes, &saved, &s->config);
     TRY(model_config_check(&as));
-    return checkpoint_load_model_as(c, s->k, "live", MODEL_TRAIN, &as, &s->m);
+    TRY(create_model(s, &as));
+    return checkpoint_fill_model(c, "live", s->m);
 }
 
 /* A checkpoint from before the average's start has none; an average from the first step on must be there. */

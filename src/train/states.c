@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-float *param_state_array(const param_states *s, const param_state *state, int array) {
-    return s->arrays[array].data + state->offset[array];
+void *param_state_array(const param_states *s, const param_state *state, int array) {
+    return (char *)s->arrays[array].data + (size_t)state->offset[array] * dtype_bytes(s->type);
 }
 
 static param_state *find(const param_states *s, const param *p) {
@@ -19,7 +19,7 @@ static bool is_settled(const param_states *s) {
     for (int i = 0; i < s->count; i++) {
         const param *p = s->m->params[i];
         const param_state *state = &s->items[i];
-        if (state->p != p || state->arrays != s->arrays_of(p)) return false;
+        if (state->p != p || state->arrays != s->arrays_of(s->context, p)) return false;
         if (state->arrays && state->offset[0] != p->offset) return false;
     }
     return true;
@@ -33,13 +33,15 @@ static status lay_out(param_states *next) {
     for (int i = 0; i < next->count; i++) {
         const param *p = next->m->params[i];
         param_state *state = &next->items[i];
-        *state = (param_state){.p = p, .arrays = next->arrays_of(p), .fresh = true};
+        *state = (param_state){.p = p, .arrays = next->arrays_of(next->context, p), .fresh = true};
         state->offset[0] = p->offset;
         state->offset[1] = end[1];
         if (state->arrays > 0) end[0] = p->offset + param_count(p) > end[0] ? p->offset + param_count(p) : end[0];
         if (state->arrays > 1) end[1] += param_count(p);
     }
-    for (int a = 0; a < PARAM_STATE_ARRAYS; a++) TRY(arena_create(&next->arrays[a], next->m->k, end[a]));
+    const int64_t in_a_float = (int64_t)(sizeof(float) / dtype_bytes(next->type));
+    for (int a = 0; a < PARAM_STATE_ARRAYS; a++)
+        TRY(arena_create(&next->arrays[a], next->m->k, (end[a] + in_a_float - 1) / in_a_float));
     return STATUS_OK;
 }
 
@@ -47,14 +49,15 @@ static void take_along(param_states *next, param_state *to, const param_states *
     const param_state *from = find(s, to->p);
     if (!from || from->arrays != to->arrays) return;
     for (int a = 0; a < to->arrays; a++)
-        s->m->k->copy(param_state_array(next, to, a), param_state_array(s, from, a), tensor_bytes(&to->p->value));
+        s->m->k->copy(param_state_array(next, to, a), param_state_array(s, from, a),
+                      (size_t)param_count(to->p) * dtype_bytes(s->type));
     to->steps = from->steps;
     to->fresh = from->fresh;
 }
 
 status param_states_settle(param_states *s) {
     if (is_settled(s)) return STATUS_OK;
-    param_states next = {.m = s->m, .arrays_of = s->arrays_of};
+    param_states next = {.m = s->m, .type = s->type, .arrays_of = s->arrays_of, .context = s->context};
     status result = lay_out(&next);
     if (result != STATUS_OK) {
         param_states_free(&next);

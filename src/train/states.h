@@ -1,4 +1,4 @@
-/* Float32 arrays on the device that accompany a model's parameters: an optimiser's moments, an average. They follow their
+/* Arrays on the device that accompany a model's parameters: an optimiser's moments, an average. They follow their
  * parameter through events that replace it, and travel to files under the parameter's name (store/tensor_file.h).
  *
  * The first array of a parameter lies where its value lies, in an arena like that of the values; so one call averages or
@@ -13,15 +13,18 @@ enum { PARAM_STATE_ARRAYS = 2 };
 typedef struct param_state {
     const param *p;
     int arrays;                         /* how many it has; 0: nothing accompanies it */
-    int64_t offset[PARAM_STATE_ARRAYS]; /* in the arenas, in floats */
+    int64_t offset[PARAM_STATE_ARRAYS]; /* in the arenas, in elements */
     int64_t steps;                      /* updates so far, for Adam's bias correction */
     bool fresh;                         /* all zero: inherited from nobody and not written yet */
 } param_state;
 
 typedef struct param_states {
     const model *m;
-    int (*arrays_of)(const param *p); /* how many arrays a parameter needs; 0 for what is in no arena */
-    param_state *items;               /* in the model's order after param_states_settle */
+    dtype type; /* of the arrays: DTYPE_F32 or DTYPE_BF16 */
+    /* How many arrays a parameter needs; 0 for what is in no arena. */
+    int (*arrays_of)(const void *context, const param *p);
+    const void *context;
+    param_state *items; /* in the model's order after param_states_settle */
     int count;
     arena arrays[PARAM_STATE_ARRAYS];
 } param_states;
@@ -32,6 +35,6 @@ status param_states_settle(param_states *s);
 void param_states_replaced(param_states *s, const param *new_param, const param *old_param);
 void param_states_free(param_states *s);
 /* One of a settled state's arrays, of its parameter's shape. */
-float *param_state_array(const param_states *s, const param_state *state, int array);
+void *param_state_array(const param_states *s, const param_state *state, int array);
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef MOEC_TRAIN_TRAIN_CONFIG_H
 #define MOEC_TRAIN_TRAIN_CONFIG_H
 
+#include "config/names.h"
 #include "config/section.h"
 
 typedef struct train_config {
@@ -14,6 +15,8 @@ typedef struct train_config {
     double max_seconds; /* > 0: of training; where steps come later, schedules run on the clock and end here */
     uint64_t seed;
     bool shuffle;
+    name_list freeze;          /* components, or patterns of names, that are not trained (nn/freeze.h) */
+    bool recompute;            /* backward runs blocks again instead of keeping their activations */
     char *device;              /* "cpu" */
     char *dtype;               /* "auto", "f32", "bf16" */
     int64_t checkpoint_every;  /* steps; 0: only at the end */

@@ -41,10 +41,10 @@ static model_config everything(void) {
 }
 
 static model *make_of(model_config c, char *const *patterns, int count) {
-    const freeze_list frozen = {(char **)patterns, count};
+    const name_list frozen = {(char **)patterns, count};
     model *m;
     assert_ok(model_create_frozen(&m, &c, kernels_for(DTYPE_F32), &frozen));
-    assert_ok(freeze_list_check(&frozen, m));
+    assert_ok(freeze_check(&frozen, m));
     assert_ok(model_init(m, 3));
     return m;
 }
@@ -133,8 +133,8 @@ static void what_means_nothing(void **state) {
     (void)state;
     model *m = make(NULL, 0);
     char *patterns[] = {(char *)"experts", (char *)"atention"};
-    assert_fails(freeze_list_check(&(freeze_list){patterns, 2}, m), "atention");
-    assert_ok(freeze_list_check(&(freeze_list){patterns, 1}, m));
+    assert_fails(freeze_check(&(name_list){patterns, 2}, m), "atention");
+    assert_ok(freeze_check(&(name_list){patterns, 1}, m));
     model_destroy(m);
 }
 

@@ -27,12 +27,12 @@ static void groups_follow_roles(void **state) {
     static const expected_group expected[] = {
         {"tok_emb.weight", GROUP_EMBED},
         {"bigram_emb.weight", GROUP_EMBED},
-        {"bigram_proj.weight", GROUP_MUON},
-        {"blocks.0.attn.c_q.weight", GROUP_MUON},
-        {"blocks.0.attn.proj.weight", GROUP_MUON},
-        {"blocks.0.mlp.fc.weight", GROUP_MUON},
-        {"blocks.1.mlp.experts_fc.0.weight", GROUP_MUON},
-        {"blocks.1.mlp.experts_proj.1.weight", GROUP_MUON},
+        {"bigram_proj.weight", GROUP_MATRIX},
+        {"blocks.0.attn.c_q.weight", GROUP_MATRIX},
+        {"blocks.0.attn.proj.weight", GROUP_MATRIX},
+        {"blocks.0.mlp.fc.weight", GROUP_MATRIX},
+        {"blocks.1.mlp.experts_fc.0.weight", GROUP_MATRIX},
+        {"blocks.1.mlp.experts_proj.1.weight", GROUP_MATRIX},
         {"blocks.1.mlp.router.weight", GROUP_SCALAR},
         {"blocks.0.attn.q_gain", GROUP_SCALAR},
         {"blocks.0.attn_scale", GROUP_SCALAR},
@@ -88,10 +88,9 @@ static float *gradient_of(const model *m, const param *p) {
     return host;
 }
 
-static void check_adam(const char *name, double lr, double decay) {
+static void check_adam_of(optimizer_config c, const char *name, double lr, double decay) {
     model *m = tiny_model_create();
     optimizer *o;
-    optimizer_config c = rates();
     assert_ok(optimizer_create(&o, &c, m));
     param *p = model_find(m, name);
     int64_t count = param_count(p);
@@ -116,6 +115,18 @@ static void check_adam(const char *name, double lr, double decay) {
     free(w);
     optimizer_destroy(o);
     model_destroy(m);
+}
+
+static void check_adam(const char *name, double lr, double decay) {
+    check_adam_of(rates(), name, lr, decay);
+}
+
+static void matrices_may_follow_adamw(void **state) {
+    (void)state;
+    optimizer_config c = rates();
+    c.matrix_optimizer = MATRIX_ADAMW;
+    check_adam_of(c, "blocks.0.mlp.fc.weight", 0.02, 0.1);
+    check_adam_of(c, "blocks.0.resid_mix", 0.05, 0);
 }
 
 static void embeddings_and_scalars_follow_adam(void **state) {
@@ -315,6 +326,15 @@ static void experts_inherit_states_and_averages(void **state) {
     model_destroy(m);
 }
 
+static void assert_same_weights(const model *m, const model *twin) {
+    for (int i = 0; i < m->param_count; i++) {
+        float *a = tiny_values(m, m->params[i]), *b = tiny_values(twin, twin->params[i]);
+        assert_memory_equal(a, b, tensor_bytes(&m->params[i]->value));
+        free(a);
+        free(b);
+    }
+}
+
 static void states_survive_a_file(void **state) {
     model *m = tiny_model_create(), *twin = tiny_model_create();
     optimizer *o, *p;
@@ -335,12 +355,7 @@ static void states_survive_a_file(void **state) {
     tiny_gradients(twin, 9, 0.1f);
     assert_ok(optimizer_step(o, 2, 1, &norm));
     assert_ok(optimizer_step(p, 2, 1, &norm));
-    for (int i = 0; i < m->param_count; i++) {
-        float *a = tiny_values(m, m->params[i]), *b = tiny_values(twin, twin->params[i]);
-        assert_memory_equal(a, b, tensor_bytes(&m->params[i]->value));
-        free(a);
-        free(b);
-    }
+    assert_same_weights(m, twin);
     assert_ok(upcycle(twin, p, NULL)); /* a file of another architecture */
     assert_fails(optimizer_load(p, path), "blocks.1.mlp.router.weight");
     assert_fails(weights_load(twin, weights), "blocks.1.mlp.router.weight");
@@ -358,15 +373,57 @@ static void states_survive_a_file(void **state) {
     model_destroy(twin);
 }
 
+/* In half the space: the file has them in bf16, goes on to the bit, and upcycling takes them along. */
+static void bf16_states_survive_a_file(void **state) {
+    model *m = tiny_model_create(), *twin = tiny_model_create();
+    optimizer *o, *p;
+    optimizer_config c = rates();
+    c.state_dtype = STATES_BF16;
+    double norm;
+    assert_ok(optimizer_create(&o, &c, m));
+    assert_ok(optimizer_create(&p, &c, twin));
+    for (int64_t step = 0; step < 3; step++) {
+        tiny_gradients(m, (uint64_t)step, 0.1f);
+        assert_ok(optimizer_step(o, step, 1, &norm));
+    }
+    char *path = path_join(*state, "half.safetensors"), *weights = path_join(*state, "half-m.safetensors");
+    safetensors file;
+    assert_ok(optimizer_save(o, path, NULL));
+    assert_ok(weights_save(m, weights, NULL));
+    assert_ok(safetensors_open(&file, path));
+    assert_int_equal(safetensors_find(&file, "muon.blocks.0.mlp.fc.weight")->type, DTYPE_BF16);
+    assert_int_equal(safetensors_find(&file, "adam_v.tok_emb.weight")->bytes, TINY_VOCAB * 32 * 2);
+    safetensors_close(&file);
+    assert_ok(optimizer_load(p, path));
+    assert_ok(weights_load(twin, weights));
+    assert_ok(upcycle(m, o, NULL));
+    assert_ok(upcycle(twin, p, NULL));
+    for (int64_t step = 3; step < 5; step++) {
+        tiny_gradients(m, (uint64_t)step, 0.1f);
+        tiny_gradients(twin, (uint64_t)step, 0.1f);
+        assert_ok(optimizer_step(o, step, 1, &norm));
+        assert_ok(optimizer_step(p, step, 1, &norm));
+    }
+    assert_same_weights(m, twin);
+    free(path);
+    free(weights);
+    optimizer_destroy(o);
+    optimizer_destroy(p);
+    model_destroy(m);
+    model_destroy(twin);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(groups_follow_roles),
         cmocka_unit_test(embeddings_and_scalars_follow_adam),
+        cmocka_unit_test(matrices_may_follow_adamw),
         cmocka_unit_test(matrices_follow_muon),
         cmocka_unit_test(the_global_norm_is_clipped),
         cmocka_unit_test(a_gradient_that_is_not_finite_changes_nothing),
         in_scratch(experts_inherit_states_and_averages),
         in_scratch(states_survive_a_file),
+        in_scratch(bf16_states_survive_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

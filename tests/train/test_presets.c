@@ -120,12 +120,12 @@ static void groups(void **state) {
     assert_group(ROLE_BIGRAM_TABLE, 2, GROUP_EMBED);
     assert_group(ROLE_TRIGRAM_TABLE, 2, GROUP_EMBED);
     assert_group(ROLE_HEAD, 2, GROUP_HEAD);
-    assert_group(ROLE_BIGRAM_PROJ, 2, GROUP_MUON);
+    assert_group(ROLE_BIGRAM_PROJ, 2, GROUP_MATRIX);
     assert_group(ROLE_TRIGRAM_SCALE, 0, GROUP_SCALAR);
     assert_group(ROLE_SMEAR_GATE, 1, GROUP_SCALAR);
     assert_group(ROLE_ROUTER, 2, GROUP_SCALAR);
-    assert_group(ROLE_EXPERT_FC, 2, GROUP_MUON);
-    assert_group(ROLE_SHARED_PROJ, 2, GROUP_MUON);
+    assert_group(ROLE_EXPERT_FC, 2, GROUP_MATRIX);
+    assert_group(ROLE_SHARED_PROJ, 2, GROUP_MATRIX);
     assert_group(ROLE_SHARED_GATE, 2, GROUP_SCALAR);
     assert_group(ROLE_C_Q_BIAS, 1, GROUP_SCALAR);
     assert_group(ROLE_ATTN_NORM, 1, GROUP_SCALAR);
@@ -161,11 +161,11 @@ static void check_group(void *context, const param_spec *spec) {
     param_spec_name(spec, name);
     param p = {.name = name, .role = (int)spec->role, .value = {.ndim = spec->ndim}, .grad = &grad};
     const param_group group = optimizer_group(&p);
-    g->muon += group == GROUP_MUON;
-    g->adam += group != GROUP_MUON;
+    g->muon += group == GROUP_MATRIX;
+    g->adam += group != GROUP_MATRIX;
     g->routers += spec->role == ROLE_ROUTER || spec->role == ROLE_ADAPTER_ROUTER;
     const bool belongs = spec->ndim == 2 && !is_control(name);
-    if ((group == GROUP_MUON) != belongs || group == GROUP_FROZEN)
+    if ((group == GROUP_MATRIX) != belongs || group == GROUP_FROZEN)
         fail_msg("%s: %s in group %s", g->preset, name, param_group_name(group));
 }
 

@@ -36,6 +36,15 @@ static void lr_is_warmed_up_and_down(void **state) {
     assert_float_equal(schedule_lr_factor(&t, &o, 0.05), 0.5, 1e-12);
 }
 
+static void lr_may_follow_a_cosine(void **state) {
+    (void)state;
+    optimizer_config o = {.warmdown_frac = 0.8, .min_lr = 0.1, .warmdown_shape = WARMDOWN_COSINE};
+    assert_float_equal(schedule_warmdown(&o, 0.2), 1, 1e-12);
+    assert_float_equal(schedule_warmdown(&o, 0.4), 0.1 + 0.9 * (1 + sqrt(0.5)) / 2, 1e-12); /* a quarter of the way */
+    assert_float_equal(schedule_warmdown(&o, 0.6), 0.55, 1e-12);
+    assert_float_equal(schedule_warmdown(&o, 1), 0.1, 1e-12);
+}
+
 static void momentum_is_warmed_up(void **state) {
     (void)state;
     optimizer_config c = {
@@ -66,6 +75,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fraction_by_steps_or_by_seconds),
         cmocka_unit_test(lr_is_warmed_up_and_down),
+        cmocka_unit_test(lr_may_follow_a_cosine),
         cmocka_unit_test(momentum_is_warmed_up),
         cmocka_unit_test(events_are_due_by_fraction_or_rate),
     };
