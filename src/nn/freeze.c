@@ -11,14 +11,14 @@ static component component_called(const char *name) {
     return c;
 }
 
-static bool matches(const char *pattern, const param *p) {
+static bool matches(const char *pattern, param_role role, const char *name) {
     const component c = component_called(pattern);
-    return c < COMPONENTS ? role_component((param_role)p->role) == c : fnmatch(pattern, p->name, 0) == 0;
+    return c < COMPONENTS ? role_component(role) == c : fnmatch(pattern, name, 0) == 0;
 }
 
-bool freeze_matches(const name_list *frozen, const param *p) {
+bool freeze_matches(const name_list *frozen, param_role role, const char *name) {
     for (int i = 0; i < frozen->count; i++)
-        if (matches(frozen->names[i], p)) return true;
+        if (matches(frozen->names[i], role, name)) return true;
     return false;
 }
 
@@ -28,7 +28,7 @@ status model_create_frozen(model **out, const model_config *config, const kernel
 
 static bool means_something(const char *pattern, const model *m) {
     for (int i = 0; i < m->param_count; i++)
-        if (matches(pattern, m->params[i])) return true;
+        if (matches(pattern, (param_role)m->params[i]->role, m->params[i]->name)) return true;
     return component_called(pattern) < COMPONENTS;
 }
 

@@ -4,6 +4,7 @@
 
 #include "config/names.h"
 #include "nn/model.h"
+#include "nn/roles.h"
 
 /* A list of patterns: the name of a component (component_name: "attention", "experts", "norms" …), or a shell pattern of parameters'
  * names ("blocks.[0-5].*", "*.router.weight"). What any of them means is frozen. */
@@ -13,7 +14,7 @@ status model_create_frozen(model **out, const model_config *config, const kernel
 /* A pattern that means no parameter of m, and is no component's name, is an error. */
 status freeze_check(const name_list *frozen, const model *m);
 
-/* Whether one of them means p. */
-bool freeze_matches(const name_list *frozen, const param *p);
+/* Whether one of them means the parameter of that role and name. */
+bool freeze_matches(const name_list *frozen, param_role role, const char *name);
 
 #endif

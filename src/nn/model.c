@@ -16,7 +16,7 @@ status model_param_create(param **out, const model *m, const param_spec *spec) {
     p->role = (int)spec->role;
     p->layer = spec->layer;
     p->expert = spec->expert;
-    p->frozen = role_is_frozen(spec->role) || freeze_matches(&m->frozen, p);
+    p->frozen = role_is_frozen(spec->role) || freeze_matches(&m->frozen, spec->role, name);
     p->derived = role_is_derived(spec->role);
     p->is_matrix = role_is_matrix(spec->role);
     if (p->is_matrix && !(m->layers && spec->layer >= 0)) {

@@ -62,11 +62,14 @@ static const struct group_rule {
 };
 
 /* A role without a row trains like a scalar: Adam suits every shape. */
-param_group optimizer_group(const param *p) {
-    if (!p->grad) return GROUP_FROZEN;
+param_group optimizer_group_of(param_role role) {
     for (size_t i = 0; i < sizeof group_rules / sizeof *group_rules; i++)
-        if ((int)group_rules[i].role == p->role) return group_rules[i].group;
+        if (group_rules[i].role == role) return group_rules[i].group;
     return GROUP_SCALAR;
+}
+
+param_group optimizer_group(const param *p) {
+    return p->grad ? optimizer_group_of((param_role)p->role) : GROUP_FROZEN;
 }
 
 const char *param_group_name(param_group g) {

@@ -5,10 +5,12 @@
 #define MOEC_TRAIN_OPTIMIZER_H
 
 #include "nn/model.h"
+#include "nn/roles.h"
 #include "train/optimizer_config.h"
 
 typedef enum param_group { GROUP_MATRIX, GROUP_EMBED, GROUP_HEAD, GROUP_SCALAR, GROUP_FROZEN } param_group;
-param_group optimizer_group(const param *p);
+param_group optimizer_group(const param *p);     /* GROUP_FROZEN where it has no gradient */
+param_group optimizer_group_of(param_role role); /* where it has one */
 const char *param_group_name(param_group g);
 /* How many running means a parameter of the group has: Muon's momentum, or Adam's mean and mean of squares. */
 int optimizer_arrays(const optimizer_config *c, param_group group);

@@ -196,6 +196,7 @@ static void header_data(cJSON *record, const session *s) {
     cJSON_AddNumberToObject(record, "tokens_per_step", (double)(c->train.batch * c->train.seq * c->train.accumulate));
     cJSON_AddNumberToObject(record, "steps", (double)c->train.steps);
     cJSON_AddNumberToObject(record, "max_seconds", c->train.max_seconds);
+    cJSON_AddNumberToObject(record, "memory_bytes", (double)s->memory.total);
     cJSON_AddNumberToObject(record, "seed", (double)c->train.seed);
 }
 
@@ -238,6 +239,9 @@ static void say_start(const session *s) {
                 c->train.batch * c->train.seq * c->train.accumulate, (double)loader_tokens(s->data) / 1e6,
                 dtype_name(s->k->act), kernels_isa(), kernels_threads(),
                 s->state.step || begins_with_model(&c->train) ? "" : ", from scratch");
+    char *memory = train_memory_text(&s->memory);
+    session_say(s, "memory %s", memory);
+    free(memory);
     char *mix = mix_describe(s->data);
     if (mix) session_say(s, "mix: %s", mix);
     free(mix);
@@ -266,6 +270,8 @@ status session_open(session *s, const run_config *config, train_start start) {
     TRY(open_tokenizer(s));
     TRY(open_data(s));
     TRY(model_config_check(&s->config.model));
+    s->memory = train_memory_of(&s->config, s->k->act);
+    TRY(train_memory_check(&s->memory, &s->config, memory_of_machine()));
     TRY(take_folder(s, start));
     TRY(open_model(s, start));
     say_changes(s);

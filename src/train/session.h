@@ -7,6 +7,7 @@
 #include "eval/scored_text.h"
 #include "train/checkpoint.h"
 #include "train/log.h"
+#include "train/memory.h"
 #include "train/mirrors.h"
 #include "train/resume.h"
 #include "train/train.h"
@@ -25,6 +26,7 @@ typedef struct session {
     log_mirrors mirrors;
     lock lock;           /* of the run's folder */
     run_changes changes; /* what is not as the run that is resumed had it */
+    train_memory memory; /* what it is said to need */
     progress progress;
     train_state state;
     int64_t saved_step;    /* of the newest checkpoint, −1: there is none */

@@ -1,0 +1,27 @@
+/* What a training will take of the machine's memory, from its configuration alone: said before it starts, and refused where there is
+ * not so much. */
+#ifndef MOEC_TRAIN_MEMORY_H
+#define MOEC_TRAIN_MEMORY_H
+
+#include "train/config.h"
+
+/* Bytes. The model is that of the end, after all events. */
+typedef struct train_memory {
+    int64_t values, gradients;
+    int64_t products; /* the form of matrices that products read */
+    int64_t states;   /* the optimisers' running means */
+    int64_t average;
+    /* An estimate: what the tape holds at the beginning of a backward pass, from measured sizes of blocks (tests/train/test_memory_need
+     * compares it with the tape's). */
+    int64_t activations;
+    int64_t total;
+} train_memory;
+
+/* act: of activations and products. */
+train_memory train_memory_of(const run_config *c, dtype act);
+/* "2.1 GB: weights 0.5, gradients 0.5, …"; a new string. */
+char *train_memory_text(const train_memory *m);
+/* An error that says what takes so much, and which keys would take less, where `have` bytes are not enough. */
+status train_memory_check(const train_memory *m, const run_config *c, uint64_t have);
+
+#endif
