@@ -157,6 +157,16 @@ static void canonical_rotary(rotary_config *to, const rotary_config *base) {
     }
 }
 
+/* Nor anything of hashes. */
+static void canonical_stem(stem_config *to, const stem_config *base) {
+    if (to->bigram_buckets == 0) to->bigram_dim = base->bigram_dim;
+    if (to->bigram_buckets == 0) to->bigram_hash = base->bigram_hash;
+    if (to->trigram_buckets == 0) to->trigram_dim = base->trigram_dim;
+    if (to->bigram_buckets > 0 || to->trigram_buckets > 0) return;
+    to->hash_projection = base->hash_projection;
+    to->hash_scale = base->hash_scale;
+}
+
 static bool has_dense_layers(const model_config *c) {
     for (int i = 0; i < c->num_layers; i++)
         if (!model_config_is_moe(c, i) && !c->random_up.layers[i]) return true;
@@ -170,6 +180,7 @@ model_config config_canonical(const model_config *c) {
     to.attention.within_document = base.attention.within_document;
     to.rotary.dims = c->rotary.dims ? c->rotary.dims : to.attention.head_dim;
     to.rotary.style = base.rotary.style;
+    canonical_stem(&to.stem, &base.stem);
     canonical_rotary(&to.rotary, &base.rotary);
     to.mlp.mult = base.mlp.mult;
     to.mlp.hidden = has_dense_layers(c) ? model_config_hidden(c) : 0;
