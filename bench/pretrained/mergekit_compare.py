@@ -23,21 +23,21 @@ NEGATIVE = ["to be or not to be", "a recipe", "public static void", "rivers and 
 
 # ---- parents ----
 
-def make_tokenizer(folder):
+def make_tokenizer(folder, adds_bos):
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tok.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(vocab_size=384, special_tokens=["<s>", "</s>"], show_progress=False,
                                   initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tok.train_from_iterator(PROMPTS * 4 + NEGATIVE * 4, trainer)
-    # mergekit puts BOS before prompts whatever the tokenizer says, moec where the tokenizer does.
-    tok.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tok.token_to_id("<s>"))])
+    if adds_bos:  # mergekit puts BOS before prompts in any case
+        tok.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tok.token_to_id("<s>"))])
     transformers.PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<s>", eos_token="</s>").save_pretrained(folder)
     return tok.get_vocab_size()
 
 
-def make_parent(folder, seed):
-    vocabulary = make_tokenizer(folder)
+def make_parent(folder, seed, adds_bos):
+    vocabulary = make_tokenizer(folder, adds_bos)
     torch.manual_seed(seed)
     config = transformers.LlamaConfig(vocab_size=vocabulary, hidden_size=64, intermediate_size=96, num_hidden_layers=3,
                                       num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256,
@@ -152,6 +152,8 @@ CASES = [dict(family="mixtral", architecture="mixtral", shared=0, router=r, nega
                          ("hidden", False, 4), ("hidden", True, 3), ("hidden_avg", False, 4)]]
 CASES += [dict(family="qwen2-moe", architecture="qwen", shared=1, router=r, negative=n, experts=4)
           for r, n in [("random", False), ("cheap_embed", True), ("hidden", True)]]
+CASES += [dict(family="mixtral", architecture="mixtral", shared=0, router=r, negative=True, experts=4, bos="names")
+          for r in ("cheap_embed", "hidden")]
 
 
 def run(case, folder, number, parents):
@@ -174,10 +176,11 @@ def run(case, folder, number, parents):
 def main():
     folder = sys.argv[2] if len(sys.argv) > 2 else tempfile.mkdtemp()
     torch.set_num_threads(1)
-    parents = [f"{folder}/parent{i}" for i in range(4)]
-    for seed, parent in enumerate(parents):
-        make_parent(parent, seed)
-    held = [run(case, folder, i, parents[:case["experts"]]) for i, case in enumerate(CASES)]
+    parents = {kind: [f"{folder}/{kind}{i}" for i in range(4)] for kind in ("adds", "names")}  # BOS
+    for kind in parents:
+        for seed, parent in enumerate(parents[kind]):
+            make_parent(parent, seed, kind == "adds")
+    held = [run(case, folder, i, parents[case.get("bos", "adds")][:case["experts"]]) for i, case in enumerate(CASES)]
     print(f"{sum(held)} of {len(held)} agree")
     sys.exit(0 if all(held) else 1)
 

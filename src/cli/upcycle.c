@@ -100,6 +100,18 @@ static tokenizer *tokenizer_of(const request *q) {
     return model_source_tokenizer(q->parents[0]);
 }
 
+/* A tokenizer may have more pieces than its model: such tokens must not come. */
+static status check_tokens(const request *q, int32_t *ids, int64_t count) {
+    const int vocabulary = q->weights[0]->config.vocab_size;
+    for (int64_t i = 0; i < count; i++) {
+        const int32_t id = ids[i];
+        if (id < vocabulary) continue;
+        free(ids);
+        return fail("%s: it has token %d: expected tokens below the model's vocab_size %d", q->read, id, vocabulary);
+    }
+    return STATUS_OK;
+}
+
 /* The text's tokens (malloc'ed), BOS before them. A model without a tokenizer gets tokens by chance. */
 static status read_tokens(request *q, int32_t **ids, int64_t *count) {
     const tokenizer *tok = tokenizer_of(q);
@@ -125,7 +137,7 @@ static status read_tokens(request *q, int32_t **ids, int64_t *count) {
     if (bos >= 0) (*ids)[0] = bos;
     if (bos < 0) memmove(*ids, *ids + 1, found * sizeof **ids);
     *count = (int64_t)found + (bos >= 0);
-    return STATUS_OK;
+    return check_tokens(q, *ids, *count);
 }
 
 /* ---- routers ---- */

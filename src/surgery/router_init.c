@@ -30,11 +30,19 @@ static void observe(void *context, int layer, int pass, const void *x, int64_t N
         for (int64_t i = 0; i < d; i++) sum[i] += c->weight / (c->average ? (double)N : 1) * (double)c->host[n * d + i];
 }
 
-/* BOS and the prompt's tokens, as mergekit has them; all of them in the model's vocabulary. */
+/* What mergekit puts before prompts: the token that the tokenizer calls BOS, even where it is not its own habit; −1: none. */
+static int bos_of(const tokenizer *tok) {
+    const char *text = tokenizer_bos_text(tok);
+    for (int id = 0; *text && id < tokenizer_vocab_size(tok); id++)
+        if (strcmp(tokenizer_piece(tok, id), text) == 0) return id;
+    return tokenizer_adds_bos(tok) ? tokenizer_bos(tok) : -1;
+}
+
+/* BOS and the prompt's tokens; all of them in the model's vocabulary. */
 static status encode(const tokenizer *tok, int vocabulary, const char *text, int32_t **ids, int64_t *count) {
     size_t found;
     TRY(tokenizer_encode(tok, text, strlen(text), ids, &found));
-    const int bos = tokenizer_bos(tok);
+    const int bos = bos_of(tok);
     *ids = xrealloc(*ids, (found + 1) * sizeof **ids);
     if (bos >= 0) {
         memmove(*ids + 1, *ids, found * sizeof **ids);

@@ -106,6 +106,48 @@ static void missing_files_are_named(void **state) {
     free(folder);
 }
 
+static void indexes_that_lie(void **state) {
+    static const struct {
+        const char *text, *part;
+    } wrong[] = {
+        {"", "index.json"},
+        {"[]", "weight_map: expected an object"},
+        {"{}", "weight_map: expected an object"},
+        {"{\"weight_map\": []}", "weight_map: expected an object"},
+        {"{\"weight_map\": {}}", "expected a tensor model.embed_tokens.weight"},
+        {"{\"weight_map\": {\"x\": 1}}", "x: expected the name of a file"},
+        {"{\"weight_map\": {\"x\": \"\"}}", "x: expected the name of a file"},
+        {"{\"weight_map\": {\"x\": \"/etc/passwd\"}}", "x: expected the name of a file"},
+        {"{\"weight_map\": {\"x\": \"..\"}}", "expected a regular file"},
+        {"{\"weight_map\": {\"x\": \"absent.safetensors\"}}", "absent.safetensors"},
+        {"{\"weight_map\": {\"x\": \"config.json\"}}", "config.json"},
+        {"{\"weight_map\": {\"x\": \"model.safetensors\"}}", "x is not in model.safetensors"},
+        {"{\"weight_map\": {\"lm_head.weight\": \"model.safetensors\", \"model.norm.weight\": \"copy.safetensors\"}}",
+         "the name occurs twice"},
+    };
+    char *folder = path_join(*state, "hf"), *index = path_join(folder, "model.safetensors.index.json");
+    char *single = path_join(folder, "model.safetensors"), *copy = path_join(folder, "copy.safetensors");
+    const model_config c = mistral();
+    model *m = random_model(&c);
+    pretrained *p;
+    uint8_t *bytes;
+    size_t count;
+    write_hf(folder, m, "mistral", STORAGE_F32, 0);
+    assert_ok(file_read(single, FILE_ANY_SIZE, &bytes, &count));
+    assert_ok(file_write_whole(copy, bytes, count));
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        assert_ok(file_write_whole(index, wrong[i].text, strlen(wrong[i].text)));
+        assert_fails(pretrained_open(&p, folder), wrong[i].part);
+        assert_non_null(strstr(error_message(), folder));
+    }
+    free(bytes);
+    model_destroy(m);
+    free(folder);
+    free(index);
+    free(single);
+    free(copy);
+}
+
 /* Cut at every byte of what comes before the data, and here and there in it; and with every byte there changed. */
 static void damaged_ggufs(void **state) {
     char *path = path_join(*state, "x.gguf");
@@ -155,7 +197,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         in_scratch(configurations_that_lie), in_scratch(a_partial_rotation_that_means_nothing),
         in_scratch(sliding_windows),         in_scratch(missing_files_are_named),
-        in_scratch(damaged_ggufs),
+        in_scratch(indexes_that_lie),        in_scratch(damaged_ggufs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,28 @@ static void cheap_embed(void **state) {
     model_destroy(parent);
 }
 
+/* mergekit puts the token that is called BOS before a prompt even where the tokenizer would not. */
+static void bos_by_its_name(void **state) {
+    (void)state;
+    const model_config c = llama();
+    model *parent = random_model(&c);
+    const weight_source w = weight_source_of(parent);
+    tokenizer *tok = letters_tokenizer(VOCAB);
+    router_rows added = rows_for(&c, 3, false), named = rows_for(&c, 3, false), none = rows_for(&c, 3, false);
+    assert_ok(router_rows_from_prompts(&added, &w, tok, parent->k, three, PROMPTS_CHEAP_EMBED));
+    tok->adds_bos = false;
+    assert_ok(router_rows_from_prompts(&none, &w, tok, parent->k, three, PROMPTS_CHEAP_EMBED));
+    tok->bos_text = xstrdup("<s>");
+    assert_ok(router_rows_from_prompts(&named, &w, tok, parent->k, three, PROMPTS_CHEAP_EMBED));
+    assert_memory_equal(added.rows[0], named.rows[0], 3 * 64 * sizeof(float));
+    assert_memory_not_equal(added.rows[0], none.rows[0], 3 * 64 * sizeof(float));
+    router_rows_free(&added);
+    router_rows_free(&named);
+    router_rows_free(&none);
+    tokenizer_close(tok);
+    model_destroy(parent);
+}
+
 /* ---- by a pass over the whole model ---- */
 
 typedef struct streams {
@@ -216,6 +238,7 @@ static void random_routers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cheap_embed),
+        cmocka_unit_test(bos_by_its_name),
         cmocka_unit_test(hidden),
         cmocka_unit_test(hidden_of_the_first_layer_is_the_embedding),
         cmocka_unit_test(prompts_that_cannot_be),
