@@ -9,7 +9,7 @@ typedef struct looks {
     int64_t step;      /* of the newest one; 0: there was none */
     int64_t best_step; /* with the fewest bits per byte, the first of equals; 0: there was none */
     double best_bits;
-    double least;  /* bits per byte from which a gain of early_stop_delta is counted */
+    double least;  /* bits per byte from which a gain of early_stop_delta is counted; 0: there was no look */
     int64_t stale; /* looks since then without such a gain */
 } looks;
 

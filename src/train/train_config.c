@@ -41,7 +41,7 @@ static const config_field fields[] = {
     FREE(FIELD_INT64, log_every, 1, 1e12, "steps between console lines"),
 };
 
-#define NO_LORA "moec has no LoRA: all weights are trained"
+#define NO_LORA "moec has no LoRA: it trains all weights that freeze does not name"
 #define OTHER_LOGS "moec writes log.jsonl, and with tensorboard: true or log_csv: true what other programs read"
 #define ONE_DEVICE "a training runs on one device (key device); OMP_NUM_THREADS says on how many threads"
 #define PLAIN_TEXT "moec trains on plain text, each of its tokens alike"
@@ -202,7 +202,12 @@ static const foreign_key foreign[] = {
     {"log_interval", "log_every", NULL},
     {"log_steps", "log_every", NULL},
     {"resume*", NULL, "--resume goes on with the run that the key run names"},
-    {"gradient_checkpointing", "recompute", NULL},
+    {"freeze_*", "freeze", "components, or patterns of parameters' names"},
+    {"frozen*", "freeze", "components, or patterns of parameters' names"},
+    {"unfreeze*", "freeze", "what is not to be trained"},
+    {"trainable*", "freeze", "what is not to be trained"},
+    {"gradient_checkpointing*", "recompute", NULL},
+    {"use_checkpointing", "recompute", NULL},
     {"activation_checkpointing", "recompute", NULL},
     {"num_workers", NULL, "moec maps its shards and needs no workers"},
     {"dataloader_num_workers", NULL, "moec maps its shards and needs no workers"},

@@ -157,6 +157,7 @@ static void a_run_goes_on_from_there(void **state) {
     assert_ok(train_run(&c, TRAIN_OVERWRITE, &result));
     assert_int_equal(result.state.step, 3);
     assert_true(first_loss(&c) < 2.5); /* one that begins anew begins with log(320) = 5.8 */
+    run_config_free(&c);
     assert_ok(load(&c, state, "", "steps=4"));
     assert_ok(train_run(&c, TRAIN_RESUME, &result));
     char *first = in(state, "first"), *away = in(state, "away"), *more[] = {(char *)"steps=5"};
@@ -292,6 +293,7 @@ static void from_a_folder_of_transformers_and_a_gguf(void **state) {
         assert_int_equal(result.state.step, 3);
         const double loss = first_loss(&c);
         assert_true(loss > 5 && loss < 7); /* log(320) = 5.8 */
+        run_config_free(&c);
         assert_ok(load_from(&c, state, i ? "qwen.gguf" : "qwen", "", "steps=4"));
         assert_ok(train_run(&c, TRAIN_RESUME, &result));
         assert_int_equal(result.state.step, 4);
