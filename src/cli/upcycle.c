@@ -31,7 +31,7 @@ static const char help[] =
     "  --json          the receipt as one JSON object\n"
     "  --keys          list the keys\n"
     "\n"
-    "example: moec upcycle SmolLM2-135M.gguf -o smol-moe experts=4 shared=1 top_k=2 drop=0\n";
+    "example: moec upcycle SmolLM2-135M.gguf -o smol-moe experts=4 shared=0 top_k=2 drop=0\n";
 
 /* For receipts where no text is given. */
 static const char own_text[] =
