@@ -19,9 +19,8 @@ void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const
     t->ndim = p->value.ndim;
     memcpy(t->shape, p->value.shape, sizeof t->shape);
     t->bytes = (size_t)param_count(p) * dtype_bytes(type);
-    void *host = xmalloc(t->bytes);
-    k->download(host, device, t->bytes);
-    t->data = host;
+    t->data = device;
+    f->k = k;
 }
 
 void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int32_t value) {
@@ -35,11 +34,29 @@ void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int
     t->data = host;
 }
 
+/* What waits for the disk would otherwise be in memory a second time. */
+static status write_pieces(void *context, const safetensor *t, file_writer *w) {
+    enum { PIECE = 4 << 20 };
+    const tensor_file *f = context;
+    if (t->type == DTYPE_I32) {
+        file_write(w, t->data, t->bytes);
+        return STATUS_OK;
+    }
+    void *piece = xmalloc(PIECE);
+    for (size_t at = 0; at < t->bytes; at += PIECE) {
+        const size_t bytes = t->bytes - at < PIECE ? t->bytes - at : PIECE;
+        f->k->download(piece, (const char *)t->data + at, bytes);
+        file_write(w, piece, bytes);
+    }
+    free(piece);
+    return STATUS_OK;
+}
+
 status tensor_file_write(tensor_file *f, const char *path, uint64_t *crc) {
-    status result = safetensors_write(path, f->tensors, f->count, crc);
+    const status result = safetensors_stream(path, f->tensors, f->count, write_pieces, f, crc);
     for (int i = 0; i < f->count; i++) {
         free(f->tensors[i].name);
-        free((void *)f->tensors[i].data);
+        if (f->tensors[i].type == DTYPE_I32) free((void *)f->tensors[i].data);
     }
     free(f->tensors);
     *f = (tensor_file){0};

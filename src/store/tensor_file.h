@@ -7,11 +7,13 @@
 
 /* Tensors on their way from the device to a safetensors file. */
 typedef struct tensor_file {
-    safetensor *tensors;
+    const kernels *k;
+    safetensor *tensors; /* data: floats on the device, integers malloc'ed on the host */
     int count;
 } tensor_file;
 
-/* A copy of `device` (p's shape, DTYPE_F32 or DTYPE_BF16) under the name prefix + p's name. */
+/* `device` (p's shape, DTYPE_F32 or DTYPE_BF16) under the name prefix + p's name; it is read when the file is written, piece by
+ * piece. */
 void tensor_file_add(tensor_file *f, const kernels *k, const char *prefix, const param *p, const void *device,
                      dtype type);
 void tensor_file_add_int(tensor_file *f, const char *prefix, const param *p, int32_t value);
