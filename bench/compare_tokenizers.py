@@ -9,7 +9,7 @@ ggml-vocab-*.gguf and their .inp and .out (they come with PyPI's llama-cpp-pytho
 GGUF file. Every id is compared on the texts of ../shared/data, moec's C sources and a megabyte of random Unicode. Needs PyPI's
 tokenizers, gguf and numpy. MOEC_GGUF=PROGRAM additionally compares what PROGRAM FILE.gguf prints for .inp (one line of ids each).
 """
-import glob, json, os, random, subprocess, sys, unicodedata
+import functools, glob, json, os, random, subprocess, sys, unicodedata
 import gguf
 from tokenizers import Tokenizer, AddedToken, Regex, models, normalizers, pre_tokenizers, decoders, processors
 
@@ -87,6 +87,7 @@ def build(m, name):
         t.post_processor = processors.TemplateProcessing(single=bos + " $A", special_tokens=[(bos, m["bos_token_id"])])
     return t
 
+@functools.cache
 def same_unicode(c):
     """Whether Unicode's data of this Python and of tokenizers, which is older, say the same of a character."""
     form = normalizers.NFC()
@@ -118,7 +119,8 @@ def random_unicode(size, seed):
 
 def texts(work):
     shared = "../shared/data"
-    yield "unicode", random_unicode(1_000_000, 1)
+    path = os.path.join(work, "unicode")
+    yield "unicode", open(path, newline="").read() if os.path.exists(path) else random_unicode(1_000_000, 1)
     for f in ("wikitext-2-test.txt", "wikitext-2-valid.txt", "gsm8k-train.jsonl", "gsm8k-test.jsonl", "tinyshakespeare.txt"):
         yield f, open(os.path.join(shared, f), newline="").read()
     sources = sorted(glob.glob("src/**/*.[ch]", recursive=True) + glob.glob("tests/**/*.[ch]", recursive=True))
