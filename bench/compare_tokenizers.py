@@ -6,8 +6,8 @@ usage: bench/compare_tokenizers.py MOEC WORK VOCABS [NAME ...]
 WORK gets a folder for each vocabulary: tokenizer.json (built here with `tokenizers` from a GGUF's pieces and merges, with the
 pipeline that the model's own tokenizer.json has), and texts. VOCABS is the folder models/ of llama.cpp's sources, with
 ggml-vocab-*.gguf and their .inp and .out (they come with PyPI's llama-cpp-python: pip download --no-binary :all: --no-deps), or one
-GGUF file. Every id is compared on the texts of ../shared/data, moec's C sources and a megabyte of random Unicode. Needs PyPI's
-tokenizers, gguf and numpy. MOEC_GGUF=PROGRAM additionally compares what PROGRAM FILE.gguf prints for .inp (one line of ids each).
+GGUF file. Every id is compared on the texts of ../shared/data, moec's C sources and a megabyte of random Unicode; and what moec makes
+of the GGUF file itself with llama.cpp's .out. Needs PyPI's tokenizers, gguf and numpy.
 """
 import functools, glob, json, os, random, subprocess, sys, unicodedata
 import gguf
@@ -149,12 +149,12 @@ def compare(moec, folder, t, work):
             print(f"  {name} special={special}: {len(got)} ids, wanted {len(want)}; first at {i} ({count}): {show(got)} {show(want)} {run.stderr.strip()[:200]}")
     return wrong
 
-def compare_inp(program, path):
+def compare_inp(moec, path):
     inputs = open(path + ".inp", newline="").read().split("\n__ggml_vocab_test__\n")[:-1]
     want = [l.split() for l in open(path + ".out").read().split("\n")[:len(inputs)]]
     wrong = 0
     for text, ids in zip(inputs, want):
-        run = subprocess.run([program, path], input=text.encode(), capture_output=True)
+        run = subprocess.run([moec, "tokenize", path], input=text.encode(), capture_output=True)
         got = run.stdout.decode().split()
         if got == ids: continue
         wrong += 1
@@ -178,8 +178,7 @@ def main():
             t.save(folder + "/tokenizer.json")
             print(name, flush=True)
             wrong += compare(moec, folder, t, work)
-            if os.environ.get("MOEC_GGUF") and name == base:
-                if os.path.exists(path + ".inp"): wrong += compare_inp(os.environ["MOEC_GGUF"], path)
+            if name == base and os.path.exists(path + ".inp"): wrong += compare_inp(moec, path)
     print(f"{wrong} comparisons differ")
     sys.exit(wrong > 0)
 
