@@ -38,9 +38,15 @@ def affix_model(**affix):
     t.pre_tokenizer = P.Whitespace()
     return train(t, vocab_size=180, special_tokens=["<unk>"], limit_alphabet=50, **affix)
 
+def all_pairs(model):
+    """Every two pieces that spell a third, as transformers converts SentencePiece's models: scores say the same."""
+    rank = {"".join(pair): i for i, pair in reversed(list(enumerate(map(tuple, model["merges"]))))}
+    merges = [(rank[p], model["vocab"][p[:i]], p[:i], p[i:]) for p in rank for i in range(1, len(p)) if p[:i] in model["vocab"] and p[i:] in model["vocab"]]
+    return {**model, "merges": [[a, b] for *_, a, b in sorted(merges)]}
+
 byte = byte_model()
 models_by_name = {"bytes": byte, # of which two pieces have no pair
-                  "ignores merges": {**byte, "ignore_merges": True, "vocab": {**byte["vocab"], "Hello": 320, "Ġworld": 321}}, "spaces": space_model(True), "no fallback": space_model(False),
+                  "ignores merges": {**byte, "ignore_merges": True, "vocab": {**byte["vocab"], "Hello": 320, "Ġworld": 321}}, "spaces": space_model(True), "no fallback": space_model(False), "all pairs": all_pairs(space_model(True)),
                   "prefix": affix_model(continuing_subword_prefix="##"), "suffix": affix_model(end_of_word_suffix="</w>")}
 
 SPECIAL = [AddedToken("<s>", special=True, normalized=False), AddedToken("</s>", special=True, normalized=False, rstrip=True),
@@ -51,6 +57,9 @@ byte_words = lambda **o: P.ByteLevel(**{"add_prefix_space": False, **o})
 no_regex = byte_words(use_regex=False)
 spaces_out = D.Sequence([D.Replace("▁", " "), D.ByteFallback(), D.Fuse(), D.Strip(" ", 1, 0)])
 bos = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 322)])
+
+UNKNOWN = AddedToken("<unk>", special=True, normalized=False)
+PLAIN = [AddedToken("<s>", special=True, normalized=False), AddedToken("<|x|>", special=True, normalized=False), AddedToken("token", normalized=False)]
 
 cases = [  # name, model, parts, added tokens
     ("GPT-2", "bytes", dict(pre_tokenizer=byte_words(), decoder=D.ByteLevel(), post_processor=processors.ByteLevel()), SPECIAL + WORDS),
@@ -70,6 +79,11 @@ cases = [  # name, model, parts, added tokens
     ("words of spaces", "spaces", dict(pre_tokenizer=P.Metaspace("▁", "always", split=True), decoder=D.Metaspace("▁", "always")), SPECIAL),
     ("never a space", "spaces", dict(pre_tokenizer=P.Metaspace("▁", "never", split=True), decoder=D.Metaspace("▁", "never")), SPECIAL),
     ("unknown characters", "no fallback", dict(pre_tokenizer=P.Metaspace("▁", "always", split=True), decoder=D.Metaspace("▁", "always")), []),
+    ("GPT-2 for GGUF", "bytes", dict(pre_tokenizer=byte_words(), decoder=D.ByteLevel()), PLAIN),
+    ("Llama 3 for GGUF", "ignores merges", dict(pre_tokenizer=P.Sequence([split(LLAMA3, "isolated"), no_regex]), decoder=D.ByteLevel(), post_processor=bos), PLAIN),
+    ("SmolLM2 for GGUF", "bytes", dict(pre_tokenizer=P.Sequence([split(r"\p{N}", "isolated"), byte_words()]), decoder=D.ByteLevel()), PLAIN),
+    ("Llama 2 for GGUF", "all pairs", dict(normalizer=N.Sequence([N.Prepend("▁"), N.Replace(" ", "▁")]), decoder=spaces_out), [UNKNOWN] + PLAIN),
+    ("without a space for GGUF", "all pairs", dict(normalizer=N.Replace(" ", "▁"), decoder=D.Sequence([D.Replace("▁", " "), D.ByteFallback(), D.Fuse()])), [UNKNOWN] + PLAIN),
     ("pieces with ##", "prefix", dict(pre_tokenizer=P.Whitespace()), []),
     ("pieces with </w>", "suffix", dict(pre_tokenizer=P.WhitespaceSplit()), []),
 ]

@@ -104,16 +104,19 @@ static void append_byte_level(text_buffer *b, const tokenizer_source *s, const w
     for (int i = 0; words->expressions[i]; i++) append_split(b, words->expressions[i]);
     text_append_string(b,
                        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": "
-                       "false}]},\n\"post_processor\": null,\n\"decoder\": {\"type\": \"ByteLevel\"},\n"
+                       "false}]},\n\"decoder\": {\"type\": \"ByteLevel\"},\n"
                        "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
                        "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, "
                        "\"byte_fallback\": false, \"ignore_merges\": ");
     text_append_string(b, words->ignores_merges ? "true,\n\"vocab\": {" : "false,\n\"vocab\": {");
+    const char *between = "\n";
     for (size_t id = 0; id < s->count; id++) {
-        text_append_string(b, id ? ",\n" : "\n");
+        if (type_of(s, id) == SOURCE_UNUSED) continue; /* a hole */
+        text_append_string(b, between);
         append_token(b, s, (int64_t)id);
         text_append_string(b, ": ");
         append_number(b, (int64_t)id);
+        between = ",\n";
     }
     text_append_string(b, "},\n\"merges\": [");
     for (size_t i = 0; i < s->merge_count; i++) {
@@ -130,7 +133,7 @@ static void append_scored(text_buffer *b, const tokenizer_source *s) {
     if (space) text_append_string(b, "{\"type\": \"Prepend\", \"prepend\": \"▁\"}, ");
     text_append_string(b,
                        "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"▁\"}]},\n"
-                       "\"pre_tokenizer\": null,\n\"post_processor\": null,\n\"decoder\": {\"type\": \"Sequence\", "
+                       "\"pre_tokenizer\": null,\n\"decoder\": {\"type\": \"Sequence\", "
                        "\"decoders\": [{\"type\": \"Replace\", \"pattern\": {\"String\": \"▁\"}, \"content\": \" \"}, "
                        "{\"type\": \"ByteFallback\"}, {\"type\": \"Fuse\"}");
     if (space) text_append_string(b, ", {\"type\": \"Strip\", \"content\": \" \", \"start\": 1, \"stop\": 0}");
@@ -152,13 +155,36 @@ static void append_scored(text_buffer *b, const tokenizer_source *s) {
     text_append_string(b, "]}");
 }
 
+/* What puts BOS in front: transformers goes by it. */
+static void append_processor(text_buffer *b, const tokenizer_source *s, bool adds_bos) {
+    if (!adds_bos || s->bos < 0) {
+        text_append_string(b, "\"post_processor\": null,\n");
+        return;
+    }
+    text_append_string(
+        b, "\"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": ");
+    append_token(b, s, s->bos);
+    text_append_string(
+        b, ", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], \"pair\": [{\"Sequence\": {\"id\": "
+           "\"A\", \"type_id\": 0}}, {\"Sequence\": {\"id\": \"B\", \"type_id\": 1}}], \"special_tokens\": {");
+    append_token(b, s, s->bos);
+    text_append_string(b, ": {\"id\": ");
+    append_token(b, s, s->bos);
+    text_append_string(b, ", \"ids\": [");
+    append_number(b, s->bos);
+    text_append_string(b, "], \"tokens\": [");
+    append_token(b, s, s->bos);
+    text_append_string(b, "]}}},\n");
+}
+
 /* tokenizer_config.json and generation_config.json, as far as a GGUF knows them. */
 static void append_settings(text_buffer *b, const tokenizer_source *s, bool adds_bos) {
     const struct {
         const char *key;
         int64_t id;
     } named[] = {{"bos_token", s->bos}, {"eos_token", s->eos}};
-    text_append_string(b, ",\n\"tokenizer_config\": {\"add_bos_token\": ");
+    text_append_string(b, ",\n\"tokenizer_config\": {\"tokenizer_class\": \"PreTrainedTokenizerFast\", "
+                          "\"clean_up_tokenization_spaces\": false, \"add_bos_token\": ");
     text_append_string(b, adds_bos ? "true" : "false");
     for (int i = 0; i < 2; i++) {
         if (named[i].id < 0) continue;
@@ -206,14 +232,15 @@ status tokenizer_from_source(tokenizer **out, const tokenizer_source *s, const c
     text_buffer b = {0};
     text_append_string(&b, "{\"moec_tokenizer\": 1,\n\"tokenizer\": {\"version\": \"1.0\", \"truncation\": null, "
                            "\"padding\": null,\n");
+    const bool adds_bos = s->adds_bos == SOURCE_UNSAID ? scored || words->adds_bos : s->adds_bos == SOURCE_YES;
     append_added(&b, s);
+    append_processor(&b, s, adds_bos);
     if (scored)
         append_scored(&b, s);
     else
         append_byte_level(&b, s, words);
     text_append_string(&b, "}");
-    bool fallback = scored || words->adds_bos;
-    append_settings(&b, s, s->adds_bos == SOURCE_UNSAID ? fallback : s->adds_bos == SOURCE_YES);
+    append_settings(&b, s, adds_bos);
     status result = b.bytes > TOKENIZER_MAX_BYTES ? fail("%s: expected a tokenizer of at most %d bytes, found %zu",
                                                          where, TOKENIZER_MAX_BYTES, b.bytes)
                                                   : tokenizer_parse(out, b.text, b.bytes, where);
