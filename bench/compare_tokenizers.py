@@ -6,10 +6,10 @@ usage: bench/compare_tokenizers.py MOEC WORK VOCABS [NAME ...]
 WORK gets a folder for each vocabulary: tokenizer.json (built here with `tokenizers` from a GGUF's pieces and merges, with the
 pipeline that the model's own tokenizer.json has), and texts. VOCABS is the folder models/ of llama.cpp's sources, with
 ggml-vocab-*.gguf and their .inp and .out (they come with PyPI's llama-cpp-python: pip download --no-binary :all: --no-deps), or one
-GGUF file. Every id is compared on the texts of ../shared/data, moec's C sources and a megabyte of random Unicode. Needs PyPI's
-tokenizers, gguf and numpy. MOEC_GGUF=PROGRAM additionally compares what PROGRAM FILE.gguf prints for .inp (one line of ids each).
+GGUF file. Every id is compared on the texts of ../shared/data, moec's C sources and a megabyte of random Unicode; and what moec makes
+of the GGUF file itself with llama.cpp's .out. Needs PyPI's tokenizers, gguf and numpy.
 """
-import glob, json, os, random, subprocess, sys, unicodedata
+import functools, glob, json, os, random, subprocess, sys, unicodedata
 import gguf
 from tokenizers import Tokenizer, AddedToken, Regex, models, normalizers, pre_tokenizers, decoders, processors
 
@@ -87,6 +87,7 @@ def build(m, name):
         t.post_processor = processors.TemplateProcessing(single=bos + " $A", special_tokens=[(bos, m["bos_token_id"])])
     return t
 
+@functools.cache
 def same_unicode(c):
     """Whether Unicode's data of this Python and of tokenizers, which is older, say the same of a character."""
     form = normalizers.NFC()
@@ -118,7 +119,8 @@ def random_unicode(size, seed):
 
 def texts(work):
     shared = "../shared/data"
-    yield "unicode", random_unicode(1_000_000, 1)
+    path = os.path.join(work, "unicode")
+    yield "unicode", open(path, newline="").read() if os.path.exists(path) else random_unicode(1_000_000, 1)
     for f in ("wikitext-2-test.txt", "wikitext-2-valid.txt", "gsm8k-train.jsonl", "gsm8k-test.jsonl", "tinyshakespeare.txt"):
         yield f, open(os.path.join(shared, f), newline="").read()
     sources = sorted(glob.glob("src/**/*.[ch]", recursive=True) + glob.glob("tests/**/*.[ch]", recursive=True))
@@ -147,12 +149,12 @@ def compare(moec, folder, t, work):
             print(f"  {name} special={special}: {len(got)} ids, wanted {len(want)}; first at {i} ({count}): {show(got)} {show(want)} {run.stderr.strip()[:200]}")
     return wrong
 
-def compare_inp(program, path):
+def compare_inp(moec, path):
     inputs = open(path + ".inp", newline="").read().split("\n__ggml_vocab_test__\n")[:-1]
     want = [l.split() for l in open(path + ".out").read().split("\n")[:len(inputs)]]
     wrong = 0
     for text, ids in zip(inputs, want):
-        run = subprocess.run([program, path], input=text.encode(), capture_output=True)
+        run = subprocess.run([moec, "tokenize", path], input=text.encode(), capture_output=True)
         got = run.stdout.decode().split()
         if got == ids: continue
         wrong += 1
@@ -176,8 +178,7 @@ def main():
             t.save(folder + "/tokenizer.json")
             print(name, flush=True)
             wrong += compare(moec, folder, t, work)
-            if os.environ.get("MOEC_GGUF") and name == base:
-                if os.path.exists(path + ".inp"): wrong += compare_inp(os.environ["MOEC_GGUF"], path)
+            if name == base and os.path.exists(path + ".inp"): wrong += compare_inp(moec, path)
     print(f"{wrong} comparisons differ")
     sys.exit(wrong > 0)
 

@@ -2,6 +2,7 @@
 
 #include "base/json.h"
 #include "base/memory.h"
+#include "formats/gguf_tokenizer.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -250,4 +251,18 @@ int64_t pretrained_bytes(const pretrained *p) {
     for (int i = 0; i < s->count; i++)
         bytes += (int64_t)storage_bytes(s->tensors[i].type, stored_rows(&s->tensors[i]) * stored_cols(&s->tensors[i]));
     return bytes;
+}
+
+static bool folder_has(const char *folder, const char *name) {
+    char *path = path_join(folder, name);
+    const bool has = path_exists(path);
+    free(path);
+    return has;
+}
+
+status pretrained_open_tokenizer(const pretrained *p, tokenizer **tok) {
+    *tok = NULL;
+    if (p->is_gguf) return gguf_read_tokenizer(tok, &p->g);
+    if (!folder_has(p->path, "tokenizer.json") && !folder_has(p->path, "tokenizer.model")) return STATUS_OK;
+    return tokenizer_open(tok, p->path);
 }

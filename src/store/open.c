@@ -1,6 +1,7 @@
 #include "store/open.h"
 
 #include "base/file.h"
+#include "formats/gguf_tokenizer.h"
 #include "formats/pretrained.h"
 #include "store/artifact.h"
 #include "store/checkpoint.h"
@@ -69,20 +70,12 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
     return s;
 }
 
-static status open_pretrained_tokenizer(const char *path, tokenizer **tok) {
-    model_source *source;
-    TRY(model_source_open(&source, path, "chosen"));
-    status s = model_source_take_tokenizer(source, tok);
-    model_source_close(source);
-    return s;
-}
-
 status open_tokenizer(const char *path, tokenizer **tok) {
     path_kind kind;
     checkpoint *c;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
-    if (kind == PATH_FILE && pretrained_is(path)) return open_pretrained_tokenizer(path, tok);
+    if (kind == PATH_FILE && gguf_is(path)) return gguf_open_tokenizer(tok, path); /* it may have no weights */
     if (kind != PATH_FOLDER) return artifact_is(path) ? artifact_read_tokenizer(path, tok) : tokenizer_open(tok, path);
     TRY(checkpoint_open(&c, path));
     if (!c) return tokenizer_open(tok, path);

@@ -53,21 +53,9 @@ static status open_saved(model_source *s, const char *which) {
 
 /* ---- the others ---- */
 
-/* Whether a folder has what tokenizer_open reads. */
-static bool has_tokenizer(const char *folder) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
-    bool found = false;
-    for (size_t i = 0; i < sizeof names / sizeof *names && !found; i++) {
-        char *path = path_join(folder, names[i]);
-        found = path_exists(path);
-        free(path);
-    }
-    return found;
-}
-
 static status open_foreign(model_source *s) {
     TRY(pretrained_open(&s->foreign, s->path));
-    if (!pretrained_gguf(s->foreign) && has_tokenizer(s->path)) TRY(tokenizer_open(&s->tok, s->path));
+    TRY(pretrained_open_tokenizer(s->foreign, &s->tok));
     s->kind = pretrained_gguf(s->foreign) ? "GGUF file" : "Hugging Face folder";
     s->context = pretrained_context(s->foreign);
     s->weights = pretrained_weights(s->foreign);

@@ -5,13 +5,11 @@
 #include "text/utf8.h"
 #include <stdio.h>
 
-#define NO_PAIR UINT64_MAX
-
 /* ---- pairs ---- */
 
 static pair_slot *slot_of(const bpe *m, uint64_t pair) {
     size_t i = (pair * 0x9E3779B97F4A7C15u ^ (pair >> 29)) * 0xBF58476D1CE4E5B9u >> 20 & m->pair_mask;
-    while (m->pairs[i].pair != NO_PAIR && m->pairs[i].pair != pair) i = (i + 1) & m->pair_mask;
+    while (m->pairs[i].pair != BPE_NO_PAIR && m->pairs[i].pair != pair) i = (i + 1) & m->pair_mask;
     return &m->pairs[i];
 }
 
@@ -20,9 +18,9 @@ static void grow_pairs(bpe *m) {
     size_t slots = old.pairs ? 2 * (old.pair_mask + 1) : 64;
     m->pairs = xmalloc(slots * sizeof *m->pairs);
     m->pair_mask = slots - 1;
-    for (size_t i = 0; i < slots; i++) m->pairs[i].pair = NO_PAIR;
+    for (size_t i = 0; i < slots; i++) m->pairs[i].pair = BPE_NO_PAIR;
     for (size_t i = 0; old.pairs && i <= old.pair_mask; i++)
-        if (old.pairs[i].pair != NO_PAIR) *slot_of(m, old.pairs[i].pair) = old.pairs[i];
+        if (old.pairs[i].pair != BPE_NO_PAIR) *slot_of(m, old.pairs[i].pair) = old.pairs[i];
     free(old.pairs);
 }
 
@@ -33,7 +31,7 @@ static uint64_t pair_of(int32_t left, int32_t right) {
 void bpe_add_pair(bpe *m, int32_t left, int32_t right, uint32_t rank, int32_t merged) {
     if (!m->pairs || 2 * m->pair_count > m->pair_mask) grow_pairs(m);
     pair_slot *s = slot_of(m, pair_of(left, right));
-    m->pair_count += s->pair == NO_PAIR;
+    m->pair_count += s->pair == BPE_NO_PAIR;
     *s = (pair_slot){.pair = pair_of(left, right), .rank = rank, .merged = merged};
 }
 
@@ -153,7 +151,7 @@ static bool candidate_of(const bpe *m, const bpe_work *w, const char *word, int3
         return c->merged >= 0;
     }
     const pair_slot *s = m->pairs ? slot_of(m, pair_of(a->id, b->id)) : NULL;
-    if (!s || s->pair == NO_PAIR) return false;
+    if (!s || s->pair == BPE_NO_PAIR) return false;
     c->rank = s->rank;
     c->merged = s->merged;
     return true;

@@ -12,8 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define BPE_NO_PAIR UINT64_MAX
 typedef struct pair_slot {
-    uint64_t pair; /* left << 32 | right; all ones: the slot is empty */
+    uint64_t pair; /* left << 32 | right; BPE_NO_PAIR: the slot is empty */
     uint32_t rank;
     int32_t merged;
 } pair_slot;

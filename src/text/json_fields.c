@@ -1,6 +1,7 @@
 #include "text/json_fields.h"
 
 #include "base/memory.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +48,13 @@ bool json_is_absent(const json_field *f) {
     return !f->value.next || (size_of(f) == 4 && memcmp(f->value.next, "null", 4) == 0);
 }
 
+json_shown json_show(json_scan at) {
+    json_shown shown = {"none"};
+    if (!at.next) return shown;
+    snprintf(shown.text, sizeof shown.text, "%.*s", (int)(at.end - at.next < 20 ? at.end - at.next : 20), at.next);
+    return shown;
+}
+
 status json_field_tree(const json_field *f, cJSON **tree, const char *where) {
     *tree = NULL;
     if (json_is_absent(f)) return STATUS_OK;
@@ -59,7 +67,7 @@ status json_field_tree(const json_field *f, cJSON **tree, const char *where) {
 status json_field_bool(const json_field *f, bool *value, const char *where) {
     if (json_is_absent(f)) return STATUS_OK;
     if (*f->value.next != 't' && *f->value.next != 'f')
-        return fail("%s: expected %s to be true or false, found %.20s", where, f->key, f->value.next);
+        return fail("%s: expected %s to be true or false, found %s", where, f->key, json_show(f->value).text);
     *value = *f->value.next == 't';
     return STATUS_OK;
 }
@@ -72,5 +80,5 @@ status json_field_string(const json_field *f, char **value, const char *where) {
     if (json_scan_string(&s, *value)) return STATUS_OK;
     free(*value);
     *value = NULL;
-    return fail("%s: expected %s to be a string, found %.20s", where, f->key, f->value.next);
+    return fail("%s: expected %s to be a string, found %s", where, f->key, json_show(f->value).text);
 }

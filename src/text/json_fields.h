@@ -18,6 +18,11 @@ enum { JSON_TREE_BYTES = 4 << 20 };
  * object in messages. */
 status json_fields(json_scan object, json_field *fields, int count, const char *where, const char *what);
 bool json_is_absent(const json_field *f); /* or null */
+/* What stands there, for messages: its first bytes, which in place have no end. */
+typedef struct json_shown {
+    char text[24];
+} json_shown;
+json_shown json_show(json_scan at);
 /* A tree of at most JSON_TREE_BYTES; cJSON_Delete it. NULL where the field is absent or null. */
 status json_field_tree(const json_field *f, cJSON **tree, const char *where);
 /* true or false; *value stays as it is, a default, where the field is absent or null. */

@@ -76,8 +76,7 @@ static status read_added(reading *r, json_scan json, int32_t *size) {
     TRY(json_fields(json, f, ADDED_FIELDS, r->where, "a member of added_tokens"));
     json_scan number = f[ID].value;
     if (!number.next || !json_scan_size(&number, &id) || id >= 1 << 24)
-        return fail("%s: expected an id below 2^24 in added_tokens, found %.20s", r->where,
-                    f[ID].value.next ? f[ID].value.next : "none");
+        return fail("%s: expected an id below 2^24 in added_tokens, found %s", r->where, json_show(f[ID].value).text);
     TRY(read_flags(f, &token, r->where));
     TRY(json_field_string(&f[CONTENT], &content, r->where));
     token.id = (int32_t)id;
@@ -103,13 +102,14 @@ static status read_added_tokens(reading *r) {
     json_scan s = r->fields[ADDED].value;
     int32_t size = 0;
     if (!json_is_absent(&r->fields[ADDED]) && !json_scan_take(&s, '['))
-        return fail("%s: expected added_tokens to be a list, found %.20s", r->where, s.next);
+        return fail("%s: expected added_tokens to be a list, found %s", r->where, json_show(s).text);
     if (!json_is_absent(&r->fields[ADDED]) && !json_scan_take(&s, ']')) {
         size_t count = 0;
         do {
             json_scan_peek(&s);
             json_scan one = {.next = s.next};
-            if (!json_scan_skip(&s)) return fail("%s: expected objects in added_tokens, found %.20s", r->where, s.next);
+            if (!json_scan_skip(&s))
+                return fail("%s: expected objects in added_tokens, found %s", r->where, json_show(s).text);
             one.end = s.next;
             TRY(read_added(r, one, &size));
             if (++count > ADDED_TOKENS_MAX)
@@ -240,10 +240,7 @@ static int32_t id_of(const reading *r, const char *name) {
 
 /* Control tokens that end a text or a turn, in whatever file they are named (llama.cpp has such a list, too). The first of
  * `separators` that a vocabulary has stands between documents where texts have no token in front. */
-static const char *const separators[] = {"<|endoftext|>", "<|end_of_text|>",
-                                         "<\xEF\xBD\x9C"
-                                         "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>",
-                                         "<eos>", "</s>"};
+static const char *const separators[] = {"<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "<eos>", "</s>"};
 static const char *const turn_ends[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>",    "<|end|>", "<end_of_turn>",
                                         "<|EOT|>",    "<EOT>",      "<|endofturn|>", "[EOT]",   "[EOS]"};
 

@@ -213,7 +213,7 @@ static status read_options(const json_field *f, bpe *m, const char *where) {
     float dropout = 0;
     json_scan number = f[DROPOUT].value;
     if (!json_is_absent(&f[DROPOUT]) && (!scan_number(&number, &dropout) || dropout != 0))
-        return fail("%s: expected model.dropout to be null or 0, found %.20s", where, f[DROPOUT].value.next);
+        return fail("%s: expected model.dropout to be null or 0, found %s", where, json_show(f[DROPOUT].value).text);
     return STATUS_OK;
 }
 

@@ -62,8 +62,8 @@ static status read_ends(json_scan json, tokenizer_settings *s, const char *where
     do {
         uint64_t id;
         if (!json_scan_size(&scan, &id))
-            return fail("%s: expected eos_token_id in %s to be an id or a list of ids, found %.20s", where, what,
-                        f.value.next);
+            return fail("%s: expected eos_token_id in %s to be an id or a list of ids, found %s", where, what,
+                        json_show(f.value).text);
         if (s->end_count == MOST_ENDS)
             return fail("%s: expected at most %d ids to end a text, found more", where, MOST_ENDS);
         s->ends[s->end_count++] = (int64_t)id;
@@ -77,8 +77,8 @@ static status read_parts(const json_field *f, tokenizer_settings *s, const char 
     json_scan version = f[VERSION].value;
     uint64_t number;
     if (!json_scan_size(&version, &number) || number != BUNDLE_VERSION)
-        return fail("%s: expected a tokenizer bundle of version %d, found %.10s", where, BUNDLE_VERSION,
-                    f[VERSION].value.next);
+        return fail("%s: expected a tokenizer bundle of version %d, found %s", where, BUNDLE_VERSION,
+                    json_show(f[VERSION].value).text);
     if (!f[TOKENIZER].value.next) return fail("%s: expected the member tokenizer, found none", where);
     TRY(json_field_string(&f[CHAT], &s->chat_template, where));
     if (!json_is_absent(&f[CONFIG])) TRY(read_config(f[CONFIG].value, s, where));

@@ -24,9 +24,12 @@ static const char gpt4o[] = CASED(ANY_CASE "?") "|\\p{N}{1,3}" CASED_END;
 static const char digit[] = "\\p{N}", three_digits[] = "[0-9][0-9][0-9]", line_ends[] = "[\r\n]";
 static const char cjk[] = "[一-龥ࠀ-一가-퟿]+", cjk_kana[] = "[一-龥぀-ゟ゠-ヿ]+";
 static const char deepseek_letters[] =
-    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-"
+    "\\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-"
+    "ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-"
     "ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐ"
-    "ῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-"
+    "ῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-"
+    "ꮿﬀ-"
+    "ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-"
     "𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+";
 
 /* The default, also for files of an older make that name none, is what llama.cpp began with. */
@@ -81,6 +84,28 @@ enum { KNOWN = sizeof known / sizeof *known };
 const word_patterns *word_patterns_find(const char *name) {
     for (int i = 0; i < KNOWN; i++)
         if (strcmp(known[i].name, name) == 0) return &known[i];
+    return NULL;
+}
+
+/* What a tokenizer.json has for what llama.cpp's matcher cannot do. */
+static const char *as_known(const char *expression) {
+    static const char *const same[][2] = {
+        {llama3_own, llama3}, {qwen2_own, qwen2}, {qwen35_own, qwen35}, {word_pattern_gpt2, GPT2_BEGIN}};
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++)
+        if (strcmp(expression, same[i][0]) == 0) return same[i][1];
+    return expression;
+}
+
+static bool is_of(const word_patterns *p, const char *const *expressions, int count) {
+    for (int i = 0; i < count; i++)
+        if (i == WORD_PATTERNS || !p->expressions[i] || strcmp(p->expressions[i], as_known(expressions[i])) != 0)
+            return false;
+    return count > 0 && !p->expressions[count];
+}
+
+const char *word_patterns_name(const char *const *expressions, int count, bool ignores_merges) {
+    for (int i = 0; i < KNOWN; i++)
+        if (known[i].ignores_merges == ignores_merges && is_of(&known[i], expressions, count)) return known[i].name;
     return NULL;
 }
 

@@ -18,6 +18,8 @@ typedef struct word_patterns {
 } word_patterns;
 
 const word_patterns *word_patterns_find(const char *name); /* NULL: unknown */
+/* The name of these expressions one after another, or of a tokenizer.json's own that mean the same; NULL: they have none. */
+const char *word_patterns_name(const char *const *expressions, int count, bool ignores_merges);
 /* All names, for messages: "llama-bpe, qwen2, …". Lives as long as the process. */
 const char *word_patterns_names(void);
 
