@@ -14,7 +14,7 @@ typedef struct command {
 } command;
 
 extern const command command_data, command_train, command_pack, command_eval, command_generate, command_inspect,
-    command_verify, command_bench, command_sweep, command_upcycle, command_export;
+    command_verify, command_bench, command_sweep, command_upcycle, command_export, command_fetch;
 
 /* Options of the form --name VALUE, --name=VALUE and flags --name. Each parse removes what it understood from argv;
  * what is left over is positional (cli_rest refuses unknown options by name). */
