@@ -2,14 +2,18 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "fetch/dataset.h"
 #include "fetch/hub.h"
 #include <stdio.h>
 #include <stdlib.h>
 
-static const char usage[] = "moec fetch ORG/NAME [--revision R] [--include GLOB]... [-o DIR]";
+static const char usage[] =
+    "moec fetch ORG/NAME [--revision R] [--include GLOB]... [-o DIR], or "
+    "moec fetch --dataset ORG/NAME [--config C] [--split S] [--rows N] [--field F,F] -o FILE.jsonl";
 
 static const char help[] =
     "usage: moec fetch ORG/NAME [--revision R] [--include GLOB]... [-o DIR]\n"
+    "       moec fetch --dataset ORG/NAME [--config C] [--split S] [--rows N] [--field F,F] -o FILE.jsonl\n"
     "\n"
     "Fetches a model from the Hugging Face hub and prints the folder that holds it. Without --include: config, "
     "tokenizer,\n"
@@ -19,16 +23,30 @@ static const char help[] =
     "the\n"
     "hub cannot be reached it is used with a note.\n"
     "\n"
-    "  --revision R    a branch, a tag or a commit (main)\n"
-    "  --include GLOB  files that match, instead of the usual ones; may be given many times ('*' matches '/' too)\n"
-    "  -o DIR          put them there instead of into the cache ($XDG_CACHE_HOME/moec/hub or ~/.cache/moec/hub)\n"
+    "  --revision R     a branch, a tag or a commit (main)\n"
+    "  --include GLOB   files that match, instead of the usual ones; may be given many times ('*' matches '/' too)\n"
+    "  -o DIR           put them there instead of into the cache ($XDG_CACHE_HOME/moec/hub or ~/.cache/moec/hub)\n"
     "\n"
-    "HF_TOKEN is the token for gated and private repositories, HF_ENDPOINT another hub than https://huggingface.co. "
-    "The\n"
-    "token goes to that host only.\n"
+    "With --dataset: rows of a data set as JSONL for moec data, a line for each; called again it goes on at the row "
+    "where\n"
+    "it stopped.\n"
+    "\n"
+    "  --config C, --split S  which part, where there are several (default, train)\n"
+    "  --rows N               so many rows at most (all)\n"
+    "  --field F,F            the members that make the text; a list of turns becomes messages and text (text, "
+    "messages,\n"
+    "                         conversations or content)\n"
+    "  -o FILE.jsonl          where they go; FILE.jsonl.fetch.json beside it says how far it got\n"
+    "\n"
+    "HF_TOKEN is the token for gated and private repositories, HF_ENDPOINT another hub than https://huggingface.co,\n"
+    "HF_DATASETS_SERVER another server of rows than https://datasets-server.huggingface.co. The token goes to the "
+    "host\n"
+    "that is asked only.\n"
     "\n"
     "example: moec eval $(moec fetch HuggingFaceTB/SmolLM2-135M) --text book.txt\n"
-    "example: moec fetch Qwen/Qwen2.5-0.5B-Instruct-GGUF --include '*q8_0.gguf' -o models/qwen\n";
+    "example: moec fetch Qwen/Qwen2.5-0.5B-Instruct-GGUF --include '*q8_0.gguf' -o models/qwen\n"
+    "example: moec fetch --dataset databricks/databricks-dolly-15k --field instruction,context,response -o "
+    "dolly.jsonl\n";
 
 static void note(void *context, const char *line) {
     (void)context;
@@ -47,6 +65,12 @@ static status take_times(http_client *c) {
     return cli_number("MOEC_FETCH_PAUSE", pause, 0, 3600, &c->pause_seconds);
 }
 
+static status open_client(http_client *c, const char *variable, const char *usual) {
+    TRY(http_open(c, environment(variable, usual), environment("HF_TOKEN", NULL)));
+    c->note = note;
+    return take_times(c);
+}
+
 static status fetch_model(http_client *c, const hub_request *q) {
     hub_result r;
     status s = hub_fetch(c, q, &r);
@@ -60,25 +84,87 @@ static status fetch_model(http_client *c, const hub_request *q) {
     return s;
 }
 
-static status run(int argc, char **argv) {
-    hub_request q = {.revision = "main"};
-    const char **include, *revision = cli_option(&argc, argv, "--revision");
+/* ---- data sets ---- */
+
+static void note_number(long long number, const char *what) {
+    if (number) fprintf(stderr, "moec fetch: note: %lld %s\n", number, what);
+}
+
+static status fetch_dataset(http_client *c, const dataset_request *q) {
+    dataset_result r;
+    status s = dataset_fetch(c, q, &r);
+    note_number(r.empty, "rows without text were left out");
+    note_number(r.cut, "rows that the server had shortened were left out");
+    note_number(r.mended, "characters that are no Unicode were replaced");
+    if (s == STATUS_OK) printf("%s\n", q->out);
+    return s;
+}
+
+/* Options as they were given. */
+typedef struct settings {
+    const char **include;
+    int include_count;
+    const char *revision, *out, *dataset, *config, *split, *fields, *rows;
+} settings;
+
+static status check(const settings *s) {
+    const bool of_model = s->include_count || s->revision;
+    if (s->dataset && of_model) return fail_usage("--dataset: has no --revision and --include");
+    if (!s->dataset && (s->config || s->split || s->fields || s->rows))
+        return fail_usage("--config, --split, --rows, --field: expected --dataset ORG/NAME too");
+    return s->dataset && !s->out ? fail_usage("--dataset: expected -o FILE.jsonl") : STATUS_OK;
+}
+
+static status run_dataset(const settings *set) {
     http_client c = {0};
-    q.include_count = cli_options(&argc, argv, "--include", &include);
-    q.include = include;
-    q.folder = cli_option(&argc, argv, "-o");
-    if (revision) q.revision = revision;
-    status s = cli_rest(argc, argv, 1, 1, usage);
+    row_form form;
+    long long rows = 0;
+    TRY(cli_integer("--rows", set->rows, 1, 1LL << 53, &rows));
+    TRY(row_form_open(&form, set->fields));
+    dataset_request q = {.dataset = set->dataset,
+                         .config = set->config,
+                         .split = set->split,
+                         .rows = rows,
+                         .form = &form,
+                         .out = set->out};
+    status s = open_client(&c, "HF_DATASETS_SERVER", DATASET_SERVER);
+    if (s == STATUS_OK) s = fetch_dataset(&c, &q);
+    http_close(&c);
+    row_form_close(&form);
+    return s;
+}
+
+static status run_model(const settings *set, const char *repo) {
+    http_client c = {0};
+    const hub_request q = {.repo = repo,
+                           .revision = set->revision ? set->revision : "main",
+                           .include = set->include,
+                           .include_count = set->include_count,
+                           .folder = set->out};
+    status s = open_client(&c, "HF_ENDPOINT", HUB_ENDPOINT);
+    if (s == STATUS_OK) s = fetch_model(&c, &q);
+    http_close(&c);
+    return s;
+}
+
+static status run(int argc, char **argv) {
+    settings set = {0};
+    set.include_count = cli_options(&argc, argv, "--include", &set.include);
+    set.revision = cli_option(&argc, argv, "--revision");
+    set.out = cli_option(&argc, argv, "-o");
+    set.dataset = cli_option(&argc, argv, "--dataset");
+    set.config = cli_option(&argc, argv, "--config");
+    set.split = cli_option(&argc, argv, "--split");
+    set.fields = cli_option(&argc, argv, "--field");
+    set.rows = cli_option(&argc, argv, "--rows");
+    const int repos = set.dataset ? 0 : 1;
+    status s = cli_rest(argc, argv, repos, repos, usage);
+    if (s == STATUS_OK) s = check(&set);
     if (s == STATUS_OK) {
-        q.repo = argv[1];
-        s = http_open(&c, environment("HF_ENDPOINT", HUB_ENDPOINT), environment("HF_TOKEN", NULL));
-        if (s == STATUS_OK) s = take_times(&c);
-        c.note = note;
         interrupt_catch();
-        if (s == STATUS_OK) s = fetch_model(&c, &q);
-        http_close(&c);
+        s = set.dataset ? run_dataset(&set) : run_model(&set, argv[1]);
     }
-    free(include);
+    free(set.include);
     return s;
 }
 
