@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/fetch_recipe.h"
 #include "fetch/dataset.h"
 #include "fetch/hub.h"
 #include <stdio.h>
@@ -14,6 +15,7 @@ static const char usage[] =
 static const char help[] =
     "usage: moec fetch ORG/NAME [--revision R] [--include GLOB]... [-o DIR]\n"
     "       moec fetch --dataset ORG/NAME [--config C] [--split S] [--rows N] [--field F,F] -o FILE.jsonl\n"
+    "       moec fetch --recipe FILE.yaml -o DIR\n"
     "\n"
     "Fetches a model from the Hugging Face hub and prints the folder that holds it. Without --include: config, "
     "tokenizer,\n"
@@ -37,6 +39,10 @@ static const char help[] =
     "messages,\n"
     "                         conversations or content)\n"
     "  -o FILE.jsonl          where they go; FILE.jsonl.fetch.json beside it says how far it got\n"
+    "\n"
+    "With --recipe: a DOMAIN.jsonl for each domain that the file names (configs/data has some), and then the moec "
+    "data\n"
+    "that makes shards of them, on stdout.\n"
     "\n"
     "HF_TOKEN is the token for gated and private repositories, HF_ENDPOINT another hub than https://huggingface.co,\n"
     "HF_DATASETS_SERVER another server of rows than https://datasets-server.huggingface.co. The token goes to the "
@@ -96,7 +102,6 @@ static status fetch_dataset(http_client *c, const dataset_request *q) {
     note_number(r.empty, "rows without text were left out");
     note_number(r.cut, "rows that the server had shortened were left out");
     note_number(r.mended, "characters that are no Unicode were replaced");
-    if (s == STATUS_OK) printf("%s\n", q->out);
     return s;
 }
 
@@ -104,13 +109,17 @@ static status fetch_dataset(http_client *c, const dataset_request *q) {
 typedef struct settings {
     const char **include;
     int include_count;
-    const char *revision, *out, *dataset, *config, *split, *fields, *rows;
+    const char *revision, *out, *recipe, *dataset, *config, *split, *fields, *rows;
 } settings;
 
 static status check(const settings *s) {
     const bool of_model = s->include_count || s->revision;
+    const bool of_rows = s->config || s->split || s->fields || s->rows;
+    if (s->recipe && (s->dataset || of_model || of_rows))
+        return fail_usage("--recipe: says all of it; expected -o DIR and nothing else");
+    if (s->recipe && !s->out) return fail_usage("--recipe: expected -o DIR");
     if (s->dataset && of_model) return fail_usage("--dataset: has no --revision and --include");
-    if (!s->dataset && (s->config || s->split || s->fields || s->rows))
+    if (!s->dataset && of_rows)
         return fail_usage("--config, --split, --rows, --field: expected --dataset ORG/NAME too");
     return s->dataset && !s->out ? fail_usage("--dataset: expected -o FILE.jsonl") : STATUS_OK;
 }
@@ -129,8 +138,17 @@ static status run_dataset(const settings *set) {
                          .out = set->out};
     status s = open_client(&c, "HF_DATASETS_SERVER", DATASET_SERVER);
     if (s == STATUS_OK) s = fetch_dataset(&c, &q);
+    if (s == STATUS_OK) printf("%s\n", q.out);
     http_close(&c);
     row_form_close(&form);
+    return s;
+}
+
+static status run_recipe(const settings *set) {
+    http_client c = {0};
+    status s = open_client(&c, "HF_DATASETS_SERVER", DATASET_SERVER);
+    if (s == STATUS_OK) s = fetch_recipe(&c, set->recipe, set->out, fetch_dataset);
+    http_close(&c);
     return s;
 }
 
@@ -152,17 +170,18 @@ static status run(int argc, char **argv) {
     set.include_count = cli_options(&argc, argv, "--include", &set.include);
     set.revision = cli_option(&argc, argv, "--revision");
     set.out = cli_option(&argc, argv, "-o");
+    set.recipe = cli_option(&argc, argv, "--recipe");
     set.dataset = cli_option(&argc, argv, "--dataset");
     set.config = cli_option(&argc, argv, "--config");
     set.split = cli_option(&argc, argv, "--split");
     set.fields = cli_option(&argc, argv, "--field");
     set.rows = cli_option(&argc, argv, "--rows");
-    const int repos = set.dataset ? 0 : 1;
+    const int repos = set.dataset || set.recipe ? 0 : 1;
     status s = cli_rest(argc, argv, repos, repos, usage);
     if (s == STATUS_OK) s = check(&set);
     if (s == STATUS_OK) {
         interrupt_catch();
-        s = set.dataset ? run_dataset(&set) : run_model(&set, argv[1]);
+        s = set.recipe ? run_recipe(&set) : set.dataset ? run_dataset(&set) : run_model(&set, argv[1]);
     }
     free(set.include);
     return s;

@@ -238,11 +238,37 @@ static void test_command(void **state) {
                   "y");
 }
 
+static void test_recipe_command(void **state) {
+    fixture *f = *state;
+    setenv("HF_DATASETS_SERVER", f->s.url, 1);
+    char *recipe = path_join(f->scratch, "recipe.yaml"), *local = path_join(f->scratch, "local"),
+         *out = path_join(f->scratch, "out"), *stdout_path = path_join(f->scratch, "stdout"),
+         *text = xasprintf("a: {dataset: org/name, rows: 20, licence: MIT}\nb: {path: %s, made_by: make it}\n", local);
+    assert_ok(file_write_whole(recipe, text, strlen(text)));
+    command_gives(f->scratch, 1, "is absent; this makes it: make it", "fetch", "--recipe", recipe, "-o", out);
+    assert_ok(folder_create(local));
+    command_gives(f->scratch, 0, "a: org/name, licence: MIT", "fetch", "--recipe", recipe, "-o", out);
+    free(f->out);
+    f->out = path_join(out, "a.jsonl");
+    check_rows(f, 20);
+    free(text);
+    text = text_of(stdout_path);
+    char *wanted = xasprintf("moec data '%s/shards' --domain a='%s/a.jsonl' --domain b='%s'\n", out, out, local);
+    assert_string_equal(text, wanted);
+    command_gives(f->scratch, 2, "--recipe: expected -o DIR", "fetch", "--recipe", recipe);
+    free(wanted);
+    free(text);
+    free(stdout_path);
+    free(out);
+    free(local);
+    free(recipe);
+}
+
 #define served(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void) {
     const struct CMUnitTest tests[] = {served(test_rows),      served(test_goes_on),        served(test_wrong_answers),
                                        served(test_shortened), served(test_other_requests), served(test_splits),
-                                       served(test_command)};
+                                       served(test_command),   served(test_recipe_command)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
