@@ -41,6 +41,8 @@ status file_read(const char *path, size_t most, uint8_t **bytes, size_t *count);
 status file_write_whole(const char *path, const void *bytes, size_t count);
 /* Behind what is there, on the disk when it returns: all of it or nothing. An absent file is made. */
 status file_append(const char *path, const void *bytes, size_t count);
+/* For whoever writes by other means: how many of `count` bytes MOEC_FAIL_WRITE_AFTER still allows. */
+size_t file_write_budget(size_t count);
 
 #define FILE_ANY_SIZE ((size_t)INT64_MAX) /* for file_read: texts and tables, as long as they fit into memory */
 

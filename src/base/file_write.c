@@ -22,8 +22,7 @@ static void read_budget(void) {
     if (budget_limited) budget_left = strtoull(text, NULL, 10);
 }
 
-/* How many of `count` bytes the pretended disk still takes. */
-static size_t within_budget(size_t count) {
+size_t file_write_budget(size_t count) {
     pthread_once(&budget_once, read_budget);
     if (!budget_limited) return count;
     pthread_mutex_lock(&budget_lock);
@@ -63,7 +62,7 @@ status file_create(file_writer *w, const char *path) {
 
 void file_write(file_writer *w, const void *bytes, size_t count) {
     if (w->failed || count == 0) return;
-    size_t allowed = within_budget(count);
+    size_t allowed = file_write_budget(count);
     size_t written = fwrite(bytes, 1, allowed, w->stream);
     w->crc = crc64(w->crc, bytes, written);
     w->bytes += written;
@@ -114,7 +113,7 @@ status file_write_whole(const char *path, const void *bytes, size_t count) {
 
 /* 0 or an errno */
 static int append(int fd, const void *bytes, size_t count) {
-    size_t allowed = within_budget(count);
+    size_t allowed = file_write_budget(count);
     ssize_t written = write(fd, bytes, allowed);
     if (written < 0) return errno;
     if ((size_t)written < count) return ENOSPC;

@@ -17,7 +17,7 @@ typedef struct command {
 } command;
 
 extern const command command_data, command_train, command_pack, command_eval, command_generate, command_inspect,
-    command_verify, command_bench, command_sweep, command_upcycle, command_export, command_tokenize;
+    command_verify, command_bench, command_sweep, command_upcycle, command_export, command_tokenize, command_fetch;
 
 status cli_run(const command *c, int argc, char **argv);
 
