@@ -2,6 +2,7 @@
 #include "base/json_scan.h"
 #include "base/memory.h"
 #include "fetch/dataset.h"
+#include "fetch/mend.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,8 +41,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     dataset_page *page = xmalloc(sizeof *page);
     char *config = NULL, *split = NULL;
     if (count) memcpy(text, bytes, count);
-    row_mend(text, count);
-    require(row_mend(text, count) == 0);
+    mend_utf8(text, count);
+    mend_escapes(text, count);
+    require(mend_utf8(text, count) + mend_escapes(text, count) == 0);
     if (dataset_parse_page(page, text, count, "fuzz") == STATUS_OK)
         for (int i = 0; i < page->count; i++) {
             require(page->rows[i].text >= text && page->rows[i].text + page->rows[i].bytes <= text + count);

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "cli/fetch_recipe.h"
 #include "fetch/dataset.h"
+#include "fetch/dataset_files.h"
 #include "fetch/hub.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +39,9 @@ static const char help[] =
     "  --field F,F            the members that make the text; a list of turns becomes messages and text (text, "
     "messages,\n"
     "                         conversations or content)\n"
+    "  --file PATTERN         not the viewer's rows but files of the repository (at --revision): JSONL, CSV with a "
+    "line of\n"
+    "                         names, text; also with .gz or .zst behind\n"
     "  -o FILE.jsonl          where they go; FILE.jsonl.fetch.json beside it says how far it got\n"
     "\n"
     "With --recipe: a DOMAIN.jsonl for each domain that the file names (configs/data has some), and then the moec "
@@ -96,12 +100,23 @@ static void note_number(long long number, const char *what) {
     if (number) fprintf(stderr, "moec fetch: note: %lld %s\n", number, what);
 }
 
+static void note_rows(const dataset_result *r) {
+    note_number(r->empty, "rows without text were left out");
+    note_number(r->cut, "rows that the server had shortened were left out");
+    note_number(r->mended, "characters that are no Unicode were replaced");
+}
+
 static status fetch_dataset(http_client *c, const dataset_request *q) {
     dataset_result r;
     status s = dataset_fetch(c, q, &r);
-    note_number(r.empty, "rows without text were left out");
-    note_number(r.cut, "rows that the server had shortened were left out");
-    note_number(r.mended, "characters that are no Unicode were replaced");
+    note_rows(&r);
+    return s;
+}
+
+static status fetch_files(http_client *c, const dataset_request *q, const char *revision, const char *pattern) {
+    dataset_result r;
+    status s = dataset_files_fetch(c, q, revision ? revision : "main", pattern, &r);
+    if (s == STATUS_OK) note_rows(&r);
     return s;
 }
 
@@ -109,18 +124,19 @@ static status fetch_dataset(http_client *c, const dataset_request *q) {
 typedef struct settings {
     const char **include;
     int include_count;
-    const char *revision, *out, *recipe, *dataset, *config, *split, *fields, *rows;
+    const char *revision, *out, *recipe, *dataset, *file, *config, *split, *fields, *rows;
 } settings;
 
 static status check(const settings *s) {
-    const bool of_model = s->include_count || s->revision;
-    const bool of_rows = s->config || s->split || s->fields || s->rows;
+    const bool of_model = s->include_count || (s->revision && !s->file);
+    const bool of_rows = s->file || s->config || s->split || s->fields || s->rows;
     if (s->recipe && (s->dataset || of_model || of_rows))
         return fail_usage("--recipe: says all of it; expected -o DIR and nothing else");
     if (s->recipe && !s->out) return fail_usage("--recipe: expected -o DIR");
     if (s->dataset && of_model) return fail_usage("--dataset: has no --revision and --include");
     if (!s->dataset && of_rows)
-        return fail_usage("--config, --split, --rows, --field: expected --dataset ORG/NAME too");
+        return fail_usage("--file, --config, --split, --rows, --field: expected --dataset ORG/NAME too");
+    if (s->file && (s->config || s->split)) return fail_usage("--file: has no --config and --split");
     return s->dataset && !s->out ? fail_usage("--dataset: expected -o FILE.jsonl") : STATUS_OK;
 }
 
@@ -136,8 +152,9 @@ static status run_dataset(const settings *set) {
                          .rows = rows,
                          .form = &form,
                          .out = set->out};
-    status s = open_client(&c, "HF_DATASETS_SERVER", DATASET_SERVER);
-    if (s == STATUS_OK) s = fetch_dataset(&c, &q);
+    status s = set->file ? open_client(&c, "HF_ENDPOINT", HUB_ENDPOINT)
+                         : open_client(&c, "HF_DATASETS_SERVER", DATASET_SERVER);
+    if (s == STATUS_OK) s = set->file ? fetch_files(&c, &q, set->revision, set->file) : fetch_dataset(&c, &q);
     if (s == STATUS_OK) printf("%s\n", q.out);
     http_close(&c);
     row_form_close(&form);
@@ -172,6 +189,7 @@ static status run(int argc, char **argv) {
     set.out = cli_option(&argc, argv, "-o");
     set.recipe = cli_option(&argc, argv, "--recipe");
     set.dataset = cli_option(&argc, argv, "--dataset");
+    set.file = cli_option(&argc, argv, "--file");
     set.config = cli_option(&argc, argv, "--config");
     set.split = cli_option(&argc, argv, "--split");
     set.fields = cli_option(&argc, argv, "--field");

@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "fetch/hub.h"
+#include "fetch/mend.h"
 #include "fetch/url.h"
 #include <errno.h>
 #include <inttypes.h>
@@ -115,7 +116,8 @@ static status ask(http_client *c, const job *j, const char *url, size_t most, ht
     const http_request q = {.url = url, .most_bytes = most, .most_seconds = PAGE_SECONDS};
     status s = explain(c, j, r, http_send(c, &q, r));
     *shown = url_shown(url);
-    if (s == STATUS_OK) j->r->mended += (int64_t)row_mend((char *)r->body, r->bytes);
+    if (s == STATUS_OK)
+        j->r->mended += (int64_t)(mend_utf8((char *)r->body, r->bytes) + mend_escapes((char *)r->body, r->bytes));
     return s;
 }
 

@@ -146,6 +146,9 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *context) {
     x->arrived += count;
     x->r->code = code_of(x);
     if (x->r->code < 200 || x->r->code > 299) {
+        const size_t have = strlen(x->r->said), room = sizeof x->r->said - 1 - have, part = count < room ? count : room;
+        memcpy(x->r->said + have, bytes, part);
+        x->r->said[have + part] = '\0';
         x->enough = x->arrived > MOST_BYTES_UNWANTED;
         return x->enough ? CURL_WRITEFUNC_ERROR : count;
     }
@@ -274,6 +277,7 @@ static status one_hop(http_client *c, const http_request *q, http_response *r, c
     curl_off_t wait = 0;
     *target = NULL;
     r->code = 0;
+    *r->said = '\0';
     set_up(&x, url, headers);
     curl_multi_add_handle(c->transfers, c->transfer);
     status s = judge(&x, drive(&x, deadline));
@@ -289,11 +293,19 @@ static status one_hop(http_client *c, const http_request *q, http_response *r, c
 
 /* ---- one attempt ---- */
 
+/* What the server says of an error, for a message; a new string, NULL if it says nothing that is meant for people. */
+static char *explanation(const http_client *c, const http_response *r) {
+    const char *header = http_header(r, "x-error-message"), *json = *r->said == '{' ? r->said : NULL;
+    if (!header && !json) return NULL;
+    char *shown = text_shown(header ? header : json, 200);
+    for (char *echo; c->token && (echo = strstr(shown, c->token));) memset(echo, '*', strlen(c->token));
+    return shown;
+}
+
 /* An answer that is neither 2xx nor a redirect. */
-static status refuse_code(http_response *r) {
+static status refuse_code(const http_client *c, http_response *r) {
     r->again = r->code == 408 || r->code == 429 || (r->code >= 500 && r->code != 501);
-    const char *said = http_header(r, "x-error-message");
-    char *shown = said ? text_shown(said, 200) : NULL;
+    char *shown = explanation(c, r);
     status s = r->code >= 300 && r->code < 400 ? fail("HTTP status %d without a target", r->code)
                : r->code == 429                ? fail("HTTP status 429, too many requests")
                : shown                         ? fail("HTTP status %d: %s", r->code, shown)
@@ -319,7 +331,7 @@ static status follow(http_client *c, const http_request *q, http_response *r, ch
         if (s == STATUS_OK && target && r->code >= 300 && r->code < 400)
             s = check_redirect(q, r, *url, target);
         else if (s == STATUS_OK && (r->code < 200 || r->code > 299))
-            s = refuse_code(r);
+            s = refuse_code(c, r);
         else if (s == STATUS_OK) {
             free(target);
             return STATUS_OK;

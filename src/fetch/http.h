@@ -63,10 +63,11 @@ struct http_response {
     int hop;
     http_header_line *headers;
     int header_count;
-    uint8_t *body; /* with a NUL behind; NULL where the request has a receiver */
-    size_t bytes;  /* of the body */
-    bool again;    /* it failed in a way that passes: lost, stalled, 408, 429, 5xx */
-    double wait;   /* seconds that the server asks for before that; 0: it does not say */
+    uint8_t *body;  /* with a NUL behind; NULL where the request has a receiver */
+    size_t bytes;   /* of the body */
+    char said[256]; /* the beginning of the body of an answer that is no 2xx */
+    bool again;     /* it failed in a way that passes: lost, stalled, 408, 429, 5xx */
+    double wait;    /* seconds that the server asks for before that; 0: it does not say */
 };
 
 /* One attempt with its redirects. STATUS_OK: a whole 2xx response. Otherwise the message says what came, and r->code and

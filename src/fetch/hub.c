@@ -194,12 +194,14 @@ static status choose(const hub_request *q, listing *l) {
     listing_select(l, q->include, q->include_count);
     for (size_t i = 0; i < l->count; i++) weights = weights || fnmatch("*.safetensors", l->files[i].name, 0) == 0;
     status s = STATUS_OK;
-    if (l->count == 0 && q->include_count)
+    for (size_t i = 0; s == STATUS_OK && q->check && i < l->count; i++)
+        s = fail_in(q->check(l->files[i].name), "%s", q->repo);
+    if (s == STATUS_OK && l->count == 0 && q->include_count)
         s = fail("%s: expected files that match %s%s, found %s", q->repo, q->include[0],
                  q->include_count > 1 ? " (or the other patterns)" : "", *all ? all : "none at all");
-    else if (!weights && *ggufs)
+    else if (s == STATUS_OK && !weights && *ggufs)
         s = fail("%s: has no safetensors, but GGUF files: choose by --include '*NAME.gguf' among %s", q->repo, ggufs);
-    else if (!weights)
+    else if (s == STATUS_OK && !weights)
         s = fail("%s: expected *.safetensors (pickles are not fetched), found %s", q->repo, *all ? all : "no files");
     free(all);
     free(ggufs);

@@ -17,7 +17,8 @@ typedef struct hub_request {
     const char *revision;       /* a branch, tag or commit; "main" */
     const char *const *include; /* patterns of files; count 0: what a model needs (listing.h) */
     int include_count;
-    const char *folder; /* where the files go; NULL: the cache */
+    status (*check)(const char *name); /* of each chosen file, before any is fetched; may be NULL */
+    const char *folder;                /* where the files go; NULL: the cache */
 } hub_request;
 
 typedef struct hub_result {

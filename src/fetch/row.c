@@ -251,34 +251,3 @@ status row_write(const row_form *f, const char *row, size_t bytes, const char *w
     free(l.room);
     return s;
 }
-
-/* ---- escapes that are no text ---- */
-
-static unsigned unit_at(const char *digits) {
-    char text[5] = {digits[0], digits[1], digits[2], digits[3], '\0'}, *end;
-    unsigned long value = strtoul(text, &end, 16);
-    return end == text + 4 ? (unsigned)value : 0x10000;
-}
-
-size_t row_mend(char *text, size_t bytes) {
-    size_t mended = 0;
-    for (size_t i = 0; i + 6 <= bytes;) {
-        if (text[i] != '\\') {
-            i++;
-        } else if (text[i + 1] != 'u') {
-            i += 2;
-        } else {
-            const unsigned unit = unit_at(text + i + 2);
-            const bool high = unit >= 0xD800 && unit < 0xDC00, low = unit >= 0xDC00 && unit < 0xE000;
-            const unsigned next =
-                high && i + 12 <= bytes && text[i + 6] == '\\' && text[i + 7] == 'u' ? unit_at(text + i + 8) : 0;
-            const bool pair = next >= 0xDC00 && next < 0xE000;
-            if (unit == 0 || low || (high && !pair)) {
-                memcpy(text + i, "\\uFFFD", 6);
-                mended++;
-            }
-            i += pair ? 12 : 6;
-        }
-    }
-    return mended;
-}

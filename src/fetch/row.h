@@ -39,8 +39,6 @@ status row_choose(row_form *f, const char *row, size_t bytes, const char *where)
  * that `where` begins. A conversation is a list of objects with "role" or "from" and "content" or "value". */
 status row_write(const row_form *f, const char *row, size_t bytes, const char *where, FILE *out, bool *empty);
 
-/* In place: \u0000 and halves of surrogate pairs, which are no text, become \uFFFD. Returns how many. */
-size_t row_mend(char *text, size_t bytes);
 /* A text in quotes. */
 void row_put_string(FILE *out, const char *text);
 

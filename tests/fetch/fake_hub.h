@@ -41,6 +41,7 @@ typedef struct hub_fixture {
     const char *listing; /* the whole answer, instead of that of the files */
     const char *listing_code;
     bool bare;        /* the listing says neither sizes nor checksums */
+    bool weak;        /* its ETags say nothing of bytes */
     fault faults[16]; /* for the first answers for files that are not empty of faults, in order */
     int next, fault_count;
     int listings, downloads;
@@ -80,7 +81,10 @@ static inline void hub_listing(hub_fixture *h, int fd) {
 static inline void hub_bytes(hub_fixture *h, int fd, const char *request, const char *bytes, size_t count) {
     const int number = h->downloads++ & 15;
     fault f = h->next < h->fault_count ? h->faults[h->next++] : WELL;
-    const char *etag = f == OTHER_ETAG ? "\"v2\"" : "\"v1\"", *commit = f == OTHER_COMMIT ? "f00" : COMMIT;
+    const char *etag = h->weak           ? "W/\"v1\""
+                       : f == OTHER_ETAG ? "\"v2\""
+                                         : "\"v1\"",
+               *commit = f == OTHER_COMMIT ? "f00" : COMMIT;
     size_t from = 0, sent;
     char *head, *damaged = NULL;
     if (asked_header(request, "range", h->ranges[number], 64)) from = strtoul(h->ranges[number] + 6, NULL, 10);

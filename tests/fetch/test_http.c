@@ -87,6 +87,10 @@ static void answer(server *s, int fd, const char *request) {
         say_whole(fd, "503 Service Unavailable", "", "", 0);
     } else if (strcmp(path, "/absent") == 0) {
         say_whole(fd, "404 Not Found", "X-Error-Message: Repository\033[31m not found\r\n", "<html>", 6);
+    } else if (strcmp(path, "/echo") == 0) {
+        say_whole(fd, "400 Bad", "", "{\"error\": \"wrong key hf_secret\"}", 32);
+    } else if (strcmp(path, "/echo-header") == 0) {
+        say_whole(fd, "400 Bad", "X-Error-Message: wrong key hf_secret, hf_secret\r\n", "", 0);
     } else if (strcmp(path, "/endless-error") == 0) {
         say_text(fd, "HTTP/1.1 404 Not Found\r\n\r\n");
         for (int i = 0; i < 300000; i++) say_text(fd, "0123456789abcdef");
@@ -232,6 +236,9 @@ static void test_again(void **state) {
     refuses(f, "/busy-for-days", "asks to wait 86400 seconds, which is more than 300", 1);
     refuses(f, "/broken", "given up after 3 attempts: ", 3);
     refuses(f, "/broken", "HTTP status 503", 3);
+    refuses(f, "/echo", "HTTP status 400: {\"error\": \"wrong key *********\"}",
+            1); /* what a server echoes is not shown */
+    refuses(f, "/echo-header", "HTTP status 400: wrong key *********, *********", 1);
     refuses(f, "/absent", "HTTP status 404: Repository?[31m not found", 1);
 }
 

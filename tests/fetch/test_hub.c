@@ -215,6 +215,17 @@ static void test_bare(void **state) {
     assert_string_equal(f->h->ranges[2], "bytes=150000-");
     char *path = weights_path(f);
     unlink(path);
+    go_wrong(f, CUT, OTHER_ETAG, WELL); /* no checksum would tell that two versions were mixed */
+    fetches(f);
+    assert_string_equal(f->h->ranges[1], "bytes=150000-");
+    assert_string_equal(f->h->ranges[2], "");
+    assert_int_equal(f->h->downloads, 3);
+    unlink(path);
+    f->h->weak = true;
+    go_wrong(f, CUT, WELL);
+    fetches(f);
+    assert_string_equal(f->h->ranges[1], "");
+    unlink(path);
     go_wrong(f, UNENDED);
     refuses(f, "expected a size or a checksum to know a whole file by, found neither");
     go_wrong(f, CHUNKED);

@@ -1,4 +1,5 @@
 /* Rows of data sets as lines of JSONL. */
+#include "fetch/mend.h"
 #include "fetch/row.h"
 #include "test.h"
 
@@ -83,7 +84,10 @@ static void test_refusals(void **state) {
 static void test_mend(void **state) {
     (void)state;
     char text[] = "\\u0000 \\\\u0000 \\ud83d\\ude00 \\ud83d \\ude00 \\ud83d\\u0041 \\u00e9 \\u00";
-    assert_int_equal(row_mend(text, strlen(text)), 4);
+    char bytes[] = "a\xff\u00e9\xc3 \xe2\x82\xac\xed\xa0\x80\xf0\x9f\x98\x80\xc0\x80\xf0\x9f";
+    assert_int_equal(mend_utf8(bytes, sizeof bytes - 1), 9);
+    assert_string_equal(bytes, "a?\u00e9? \u20ac???\U0001f600????");
+    assert_int_equal(mend_escapes(text, strlen(text)), 4);
     assert_string_equal(text, "\\uFFFD \\\\u0000 \\ud83d\\ude00 \\uFFFD \\uFFFD \\uFFFD\\u0041 \\u00e9 \\u00");
 }
 
