@@ -63,6 +63,8 @@ for model in run llama again run.gguf from-gguf again.gguf from-again; do
     expect 0 "$moec" tokenize "$work/$model" --decode "$work/ids-$model"
     same "$work/text/1.txt" "$work/out"
 done
+expect 0 "$moec" data "$work/same" --domain "text=$work/text" --heldout 0.1 --tokenizer "$work/run.gguf"
+same "$work/data/data_val_000000.bin" "$work/same/same_val_000000.bin"
 grep -q '"eos_token_id":[[:space:]]*2' "$work/llama/config.json" || die "config.json does not say how texts end"
 expect 0 "$moec" export "$work/run" -o "$work/alone.gguf" --to gguf --no-tokenizer
 expect 1 "$moec" tokenize "$work/alone.gguf" "$work/text/1.txt"
