@@ -87,9 +87,13 @@ def build(m, name):
         t.post_processor = processors.TemplateProcessing(single=bos + " $A", special_tokens=[(bos, m["bos_token_id"])])
     return t
 
+CLASS = {kind: normalizers.Replace(Regex(r"\p{%s}" % kind), "") for kind in "LMNPSZ"}
+
 @functools.cache
 def same_unicode(c):
     """Whether Unicode's data of this Python and of tokenizers, which is older, say the same of a character."""
+    for kind in "LMNPSZ":
+        if (CLASS[kind].normalize_str(chr(c)) == "") != (unicodedata.category(chr(c))[0] == kind): return False
     form = normalizers.NFC()
     return all(form.normalize_str(t) == unicodedata.normalize("NFC", t) for t in (chr(c), "a" + chr(c) + chr(0x334), chr(0x345) + chr(c)))
 

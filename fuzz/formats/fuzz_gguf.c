@@ -1,7 +1,8 @@
-/* Any bytes are refused with a message or are a GGUF all of whose metadata and tensors can be read; its configuration is refused
- * with a message or is one. */
+/* Any bytes are refused with a message or are a GGUF all of whose metadata and tensors can be read; its configuration and its
+ * tokenizer are refused with a message or are one. */
 #include "base/memory.h"
 #include "formats/family.h"
+#include "formats/gguf_tokenizer.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,6 +53,18 @@ static void read_tensors(const tensor_set *s) {
     }
 }
 
+static void read_tokenizer(const gguf *g) {
+    tokenizer *t;
+    int32_t *ids;
+    size_t count;
+    if (gguf_read_tokenizer(&t, g) != STATUS_OK) {
+        require_message();
+        return;
+    }
+    if (t && tokenizer_encode_special(t, "a word <s>", 10, &ids, &count) == STATUS_OK) free(ids);
+    tokenizer_close(t);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     gguf g;
@@ -65,6 +78,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
         read_values(&g);
         read_tensors(&g.tensors);
         if (gguf_config_read(&g, &f, &c, &context, &window) != STATUS_OK) require_message();
+        read_tokenizer(&g);
         gguf_close(&g);
     } else {
         require_message();

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "store/open.h"
 #include "text/corpus.h"
 #include "text/data_folder.h"
 #include "text/sentencepiece.h"
@@ -25,7 +26,7 @@ static const char help[] =
     "  --vocab N           pieces of the SentencePiece BPE tokenizer that is trained on the text, 300 to 1048576 "
     "(4096);\n"
     "                      fewer where the text is small. A model's vocab_size is at least that\n"
-    "  --tokenizer FILE    use this SentencePiece .model instead\n"
+    "  --tokenizer MODEL   use this one instead: any model's, tokenizer.json, or SentencePiece's tokenizer.model\n"
     "  --heldout SHARE     of each domain's bytes to keep from training (0.05); 0: none, 1: all, for scoring only\n"
     "  --max-bytes N       of each domain at most (0: all); whole documents, drawn by the seed\n"
     "  --field NAMES       members of a .jsonl row that make its text, with commas (text); of GSM8K question,answer\n"
@@ -150,7 +151,7 @@ static void print_table(const settings *s, const corpus *c, const char *kept) {
 
 /* Everything is made beside OUT and takes its place at the end. */
 static status make_tokenizer(const settings *s, corpus *c, tokenizer **t) {
-    if (s->tokenizer) return tokenizer_open(t, s->tokenizer);
+    if (s->tokenizer) return open_tokenizer(s->tokenizer, t);
     TRY(corpus_train_tokenizer(c, t, (int)s->vocab));
     if (tokenizer_vocab_size(*t) < s->vocab)
         fprintf(stderr, "the text is small: it has use for %d pieces of the %lld that a vocabulary may have\n",

@@ -3,9 +3,11 @@
 #include "base/progress.h"
 #include "base/temporary.h"
 #include "cli/cli.h"
+#include "formats/gguf_tokenizer.h"
 #include "formats/gguf_write.h"
 #include "formats/hf_write.h"
 #include "store/source.h"
+#include "text/tokenizer_export.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +24,14 @@ static const char help[] =
     "                  a file for llama.cpp: gguf\n"
     "  --family NAME   with gguf: as which of these (by default the one that fits)\n"
     "  --type T        f32, f16, bf16, or with gguf q8_0 (f32)\n"
+    "  --no-tokenizer  the weights alone, where the format cannot hold the tokenizer\n"
     "  --live, --ema   of a run: the live weights, the averaged ones, whatever the training found\n"
     "\n"
     "example: moec export smol-moe -o smol-moe.gguf --to gguf --type q8_0\n";
 
 typedef struct request {
     const char *path, *out, *which;
-    bool gguf;
+    bool gguf, without_tokenizer;
     const family *family;
     storage type;
 } request;
@@ -38,6 +41,7 @@ static status parse(request *q, int argc, char **argv) {
     const char *type = cli_option(&argc, argv, "--type");
     char list[256];
     *q = (request){.out = cli_option(&argc, argv, "-o"), .type = STORAGE_F32};
+    q->without_tokenizer = cli_flag(&argc, argv, "--no-tokenizer");
     TRY(cli_weights(&argc, argv, &q->which));
     TRY(cli_rest(argc, argv, 1, 1, "moec export MODEL -o OUT --to FORMAT"));
     q->path = argv[1];
@@ -56,6 +60,10 @@ static status parse(request *q, int argc, char **argv) {
     return STATUS_OK;
 }
 
+static const tokenizer *tokenizer_of(const request *q, const model_source *s) {
+    return q->without_tokenizer ? NULL : model_source_tokenizer(s);
+}
+
 static status write_gguf(const request *q, const model_source *s) {
     gguf_builder metadata = {0};
     const char *slash = strrchr(q->path, '/');
@@ -63,23 +71,26 @@ static status write_gguf(const request *q, const model_source *s) {
                                   .type = q->type,
                                   .context_tokens = model_source_context(s),
                                   .name = slash && slash[1] ? slash + 1 : q->path};
-    const status result = gguf_write(q->out, model_source_weights(s), &metadata, &o);
+    const tokenizer *tok = tokenizer_of(q, s);
+    const int vocab_size = model_source_weights(s)->config.vocab_size;
+    status result = tok ? fail_in(gguf_add_tokenizer(&metadata, tok, vocab_size), "%s", q->path) : STATUS_OK;
+    if (result == STATUS_OK) result = gguf_write(q->out, model_source_weights(s), &metadata, &o);
     gguf_builder_free(&metadata);
     return result;
 }
 
 /* The folder appears when everything in it is on the disk. */
 static status write_folder(const request *q, const model_source *s) {
-    const tokenizer *tok = model_source_tokenizer(s);
-    const hf_write_options o = {.family = q->family,
-                                .type = q->type,
-                                .context_tokens = model_source_context(s),
-                                .bos = tok ? tokenizer_bos(tok) : -1,
-                                .eos = -1};
+    const tokenizer *tok = tokenizer_of(q, s);
+    int bos = -1, eos = -1;
+    if (tok) tokenizer_export_ids(tok, &bos, &eos);
+    const hf_write_options o = {
+        .family = q->family, .type = q->type, .context_tokens = model_source_context(s), .bos = bos, .eos = eos};
     char *temporary = temporary_name(q->out);
     status result = folder_remove(temporary);
     if (result == STATUS_OK) result = folder_create(temporary);
     if (result == STATUS_OK) result = hf_write(temporary, model_source_weights(s), &o);
+    if (result == STATUS_OK && tok) result = fail_in(tokenizer_export_folder(tok, temporary), "%s", q->path);
     if (result == STATUS_OK) result = folder_commit(temporary, q->out);
     if (result != STATUS_OK) {
         char *message = xstrdup(error_message());

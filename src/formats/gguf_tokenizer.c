@@ -1,7 +1,8 @@
 #include "formats/gguf_tokenizer.h"
 
 #include "base/memory.h"
-#include "text/tokenizer_source.h"
+#include "text/tokenizer_export.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -129,4 +130,56 @@ status gguf_open_tokenizer(tokenizer **out, const char *path) {
     if (s == STATUS_OK && !*out) s = fail("%s: expected a tokenizer in its metadata, found none", path);
     gguf_close(&g);
     return s;
+}
+
+/* ---- writing ---- */
+
+static void add_vocabulary(gguf_builder *b, const tokenizer_source *s, uint64_t size) {
+    gguf_begin_array(b, KEY("tokens"), GGUF_STRING, size);
+    for (uint64_t id = 0; id < size; id++) {
+        char name[32];
+        if (id < s->count)
+            gguf_put_text(b, s->tokens[id].text, s->tokens[id].bytes);
+        else
+            gguf_put_text(b, name, (size_t)snprintf(name, sizeof name, "[PAD%llu]", (unsigned long long)id));
+    }
+    gguf_begin_array(b, KEY("token_type"), GGUF_INT32, size);
+    for (uint64_t id = 0; id < size; id++) gguf_put_int32(b, id < s->count ? s->types[id] : SOURCE_UNUSED);
+    if (!s->scores) return;
+    gguf_begin_array(b, KEY("scores"), GGUF_FLOAT32, size);
+    for (uint64_t id = 0; id < size; id++) gguf_put_float(b, id < s->count ? s->scores[id] : -1e9f);
+}
+
+static void add_id(gguf_builder *b, const char *key, int64_t id) {
+    if (id >= 0) gguf_add_uint32(b, key, (uint32_t)id);
+}
+
+static void add_source(gguf_builder *b, const tokenizer_source *s, uint64_t size) {
+    gguf_add_text(b, KEY("model"), s->model);
+    /* llama.cpp wants one for either model. */
+    gguf_add_text(b, KEY("pre"), s->pre ? s->pre : "default");
+    add_vocabulary(b, s, size);
+    if (s->merges) {
+        gguf_begin_array(b, KEY("merges"), GGUF_STRING, s->merge_count);
+        for (size_t i = 0; i < s->merge_count; i++) gguf_put_text(b, s->merges[i].text, s->merges[i].bytes);
+    }
+    add_id(b, KEY("bos_token_id"), s->bos);
+    add_id(b, KEY("eos_token_id"), s->eos);
+    add_id(b, KEY("eot_token_id"), s->eot);
+    add_id(b, KEY("eom_token_id"), s->eom);
+    add_id(b, KEY("unknown_token_id"), s->unknown);
+    gguf_add_bool(b, KEY("add_bos_token"), s->adds_bos == SOURCE_YES);
+    if (s->adds_space != SOURCE_UNSAID) gguf_add_bool(b, KEY("add_space_prefix"), s->adds_space == SOURCE_YES);
+    if (s->chat_template) gguf_add_text(b, "tokenizer.chat_template", s->chat_template);
+}
+
+status gguf_add_tokenizer(gguf_builder *b, const tokenizer *t, int vocab_size) {
+    exported_tokenizer e;
+    if (tokenizer_vocab_size(t) > vocab_size)
+        return fail("tokenizer: expected at most %d pieces for the model, found %d", vocab_size,
+                    tokenizer_vocab_size(t));
+    TRY(tokenizer_export_source(t, &e));
+    add_source(b, &e.source, (uint64_t)vocab_size);
+    exported_tokenizer_free(&e);
+    return STATUS_OK;
 }

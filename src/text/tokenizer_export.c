@@ -23,7 +23,7 @@ static const char *piece_of(const tokenizer *t, int32_t id) {
 }
 
 /* −1: none has this name. */
-static int64_t id_of(const tokenizer *t, const char *piece) {
+static int id_of(const tokenizer *t, const char *piece) {
     for (int32_t id = 0; piece && id < t->size; id++)
         if (strcmp(piece_of(t, id), piece) == 0) return id;
     return -1;
@@ -31,9 +31,17 @@ static int64_t id_of(const tokenizer *t, const char *piece) {
 
 /* ---- which tokens begin and end texts ---- */
 
+void tokenizer_export_ids(const tokenizer *t, int *bos, int *eos) {
+    *bos = t->bos_text ? id_of(t, t->bos_text) : t->bos;
+    *eos = t->eos_text ? id_of(t, t->eos_text) : t->end_count > 0 ? t->ends[0] : t->bos;
+    if (*eos >= t->size) *eos = -1;
+}
+
 static void set_ids(const tokenizer *t, tokenizer_source *s) {
-    s->bos = t->bos_text ? id_of(t, t->bos_text) : t->bos;
-    s->eos = t->eos_text ? id_of(t, t->eos_text) : t->end_count > 0 ? t->ends[0] : t->bos;
+    int bos, eos;
+    tokenizer_export_ids(t, &bos, &eos);
+    s->bos = bos;
+    s->eos = eos;
     s->adds_bos = tokenizer_adds_bos(t) ? SOURCE_YES : SOURCE_NO;
     s->chat_template = t->chat_template;
     int64_t *others[] = {&s->eot, &s->eom};

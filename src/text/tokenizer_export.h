@@ -18,6 +18,8 @@ typedef struct exported_tokenizer {
     text_buffer names, pairs; /* of tokens without a name; of merges */
 } exported_tokenizer;
 
+/* As other programs call them, who separate documents by neither; −1: none. */
+void tokenizer_export_ids(const tokenizer *t, int *bos, int *eos);
 status tokenizer_export_source(const tokenizer *t, exported_tokenizer *out);
 void exported_tokenizer_free(exported_tokenizer *e);
 

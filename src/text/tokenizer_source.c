@@ -104,7 +104,8 @@ static void append_byte_level(text_buffer *b, const tokenizer_source *s, const w
     for (int i = 0; words->expressions[i]; i++) append_split(b, words->expressions[i]);
     text_append_string(b,
                        "{\"type\": \"ByteLevel\", \"add_prefix_space\": false, \"trim_offsets\": false, \"use_regex\": "
-                       "false}]},\n\"decoder\": {\"type\": \"ByteLevel\"},\n"
+                       "false}]},\n\"decoder\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, "
+                       "\"trim_offsets\": false, \"use_regex\": false},\n"
                        "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, "
                        "\"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, "
                        "\"byte_fallback\": false, \"ignore_merges\": ");

@@ -55,6 +55,21 @@ same "$work/qwen2/model.safetensors" "$work/qwen2-again/model.safetensors"
 export_to llama half llama "--type bf16"
 [ "$(wc -c <"$work/half/model.safetensors")" -lt "$(wc -c <"$work/llama/model.safetensors")" ] || die "bf16 is no smaller"
 
+# ---- and the tokenizer goes along ----
+for model in run llama again run.gguf from-gguf again.gguf from-again; do
+    expect 0 "$moec" tokenize "$work/$model" "$work/text/1.txt"
+    cp "$work/out" "$work/ids-$model"
+    same "$work/ids-run" "$work/ids-$model"
+    expect 0 "$moec" tokenize "$work/$model" --decode "$work/ids-$model"
+    same "$work/text/1.txt" "$work/out"
+done
+expect 0 "$moec" data "$work/same" --domain "text=$work/text" --heldout 0.1 --tokenizer "$work/run.gguf"
+same "$work/data/data_val_000000.bin" "$work/same/same_val_000000.bin"
+grep -q '"eos_token_id":[[:space:]]*2' "$work/llama/config.json" || die "config.json does not say how texts end"
+expect 0 "$moec" export "$work/run" -o "$work/alone.gguf" --to gguf --no-tokenizer
+expect 1 "$moec" tokenize "$work/alone.gguf" "$work/text/1.txt"
+says 'expected a tokenizer in its metadata, found none'
+
 # ---- a mixture that computes its parent ----
 number() { # of the receipt in $work/out
     sed -n "s/.*\"$1\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$work/out"

@@ -114,6 +114,39 @@ static void what_is_missing_or_of_another_length_is_named(void **state) {
     free(path);
 }
 
+/* As the tokenizer says it; ids of the model beyond it have names, too. */
+static void what_is_written_is_read(void **state) {
+    (void)state;
+    gguf_builder b = byte_level(), written = {0};
+    tokenizer *t, *back;
+    int32_t *ids;
+    size_t count;
+    assert_ok(read_built(&b, &t));
+    assert_fails(gguf_add_tokenizer(&written, t, TOKENS - 1),
+                 "tokenizer: expected at most 4 pieces for the model, found 5");
+    assert_ok(gguf_add_tokenizer(&written, t, TOKENS + 3));
+    text_buffer f = file_of(&written);
+    gguf g;
+    const gguf_value *names;
+    assert_ok(gguf_parse(&g, "a.gguf", (const uint8_t *)f.text, f.bytes));
+    assert_ok(gguf_array(&g, "tokenizer.ggml.tokens", true, GGUF_STRING, &names));
+    assert_int_equal(names->count, TOKENS + 3);
+    assert_ok(gguf_read_tokenizer(&back, &g));
+    gguf_close(&g);
+    assert_int_equal(tokenizer_vocab_size(back), TOKENS);
+    assert_int_equal(tokenizer_bos(back), 3);
+    assert_true(tokenizer_adds_bos(back) && tokenizer_is_end(back, 4));
+    assert_string_equal(tokenizer_chat_template(back), "{{ messages }}");
+    assert_ok(tokenizer_encode_special(back, "ab<e>a", 6, &ids, &count));
+    assert_int_equal(count, 3);
+    assert_memory_equal(ids, ((const int32_t[]){2, 4, 0}), 3 * sizeof *ids);
+    free(ids);
+    gguf_builder_free(&written);
+    text_free(&f);
+    tokenizer_close(t);
+    tokenizer_close(back);
+}
+
 static void files_that_are_cut_or_damaged_never_crash(void **state) {
     (void)state;
     gguf_builder b = byte_level();
@@ -133,6 +166,7 @@ static void files_that_are_cut_or_damaged_never_crash(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         in_scratch(a_file_is_opened),
+        cmocka_unit_test(what_is_written_is_read),
         in_scratch(what_is_missing_or_of_another_length_is_named),
         cmocka_unit_test(files_that_are_cut_or_damaged_never_crash),
     };
