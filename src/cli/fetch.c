@@ -8,6 +8,7 @@
 #include "fetch/hub.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const char usage[] =
     "moec fetch ORG/NAME [--revision R] [--include GLOB]... [-o DIR], or "
@@ -39,6 +40,8 @@ static const char help[] =
     "  --field F,F            the members that make the text; a list of turns becomes messages and text (text, "
     "messages,\n"
     "                         conversations or content)\n"
+    "  --template none        how turns become text: \"role: content\" and a line end each (none is all there is so "
+    "far)\n"
     "  --file PATTERN         not the viewer's rows but files of the repository (at --revision): JSONL, CSV with a "
     "line of\n"
     "                         names, text; also with .gz or .zst behind\n"
@@ -124,18 +127,20 @@ static status fetch_files(http_client *c, const dataset_request *q, const char *
 typedef struct settings {
     const char **include;
     int include_count;
-    const char *revision, *out, *recipe, *dataset, *file, *config, *split, *fields, *rows;
+    const char *revision, *out, *recipe, *dataset, *file, *config, *split, *fields, *rows, *template;
 } settings;
 
 static status check(const settings *s) {
     const bool of_model = s->include_count || (s->revision && !s->file);
-    const bool of_rows = s->file || s->config || s->split || s->fields || s->rows;
+    const bool of_rows = s->file || s->config || s->split || s->fields || s->rows || s->template;
     if (s->recipe && (s->dataset || of_model || of_rows))
         return fail_usage("--recipe: says all of it; expected -o DIR and nothing else");
     if (s->recipe && !s->out) return fail_usage("--recipe: expected -o DIR");
     if (s->dataset && of_model) return fail_usage("--dataset: has no --revision and --include");
     if (!s->dataset && of_rows)
-        return fail_usage("--file, --config, --split, --rows, --field: expected --dataset ORG/NAME too");
+        return fail_usage("--file, --config, --split, --rows, --field, --template: expected --dataset ORG/NAME too");
+    if (s->template && strcmp(s->template, "none") != 0)
+        return fail_usage("--template: expected none, found `%s`", s->template);
     if (s->file && (s->config || s->split)) return fail_usage("--file: has no --config and --split");
     return s->dataset && !s->out ? fail_usage("--dataset: expected -o FILE.jsonl") : STATUS_OK;
 }
@@ -189,6 +194,7 @@ static status run(int argc, char **argv) {
     set.out = cli_option(&argc, argv, "-o");
     set.recipe = cli_option(&argc, argv, "--recipe");
     set.dataset = cli_option(&argc, argv, "--dataset");
+    set.template = cli_option(&argc, argv, "--template");
     set.file = cli_option(&argc, argv, "--file");
     set.config = cli_option(&argc, argv, "--config");
     set.split = cli_option(&argc, argv, "--split");

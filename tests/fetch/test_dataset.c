@@ -232,6 +232,8 @@ static void test_command(void **state) {
     char *text = text_of(f->out);
     assert_memory_equal(text, "{\"text\": \"row 1\uFFFD\", \"n\": 1}\n", 26);
     free(text);
+    command_gives(f->scratch, 2, "--template: expected none, found `chatml`", "fetch", "--dataset", "org/name",
+                  "--template", "chatml", "-o", "x");
     command_gives(f->scratch, 2, "--dataset: expected -o", "fetch", "--dataset", "org/name");
     command_gives(f->scratch, 2, "expected --dataset", "fetch", "org/name", "--rows", "5");
     command_gives(f->scratch, 2, "--rows: expected an integer", "fetch", "--dataset", "org/name", "--rows", "x", "-o",

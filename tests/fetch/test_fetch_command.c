@@ -47,7 +47,8 @@ static void test_command_line(void **state) {
     command_gives(h->scratch, 2, "expected at least 1 argument", "fetch");
     command_gives(h->scratch, 2, "found `b/c` too", "fetch", "a/b", "b/c");
     command_gives(h->scratch, 2, "expected a repository as ORG/NAME, found `https://x`", "fetch", "https://x");
-    command_gives(h->scratch, 2, "unknown option --revison; the nearest is --revision", "fetch", "a/b", "--revison", "x");
+    command_gives(h->scratch, 2, "unknown option --revison; the nearest is --revision", "fetch", "a/b", "--revison",
+                  "x");
     setenv("HF_ENDPOINT", "file:///etc", 1);
     command_gives(h->scratch, 1, "the endpoint: expected a URL that begins with http", "fetch", "a/b");
     assert_int_equal(h->s.requests, 0);
