@@ -191,9 +191,8 @@ static cJSON *origin_of(const request *q) {
     cJSON *keys = cJSON_AddObjectToObject(origin, "upcycle");
     for (int i = 0; i < schema_size(&recipe_schema); i++) {
         const config_key key = schema_key(&recipe_schema, i);
-        char *value = field_text(&key.field, &q->r);
-        if (key.field.type == FIELD_SET)
-            value = set_text((const bool *)((const char *)&q->r + key.field.offset), MODEL_MAX_LAYERS);
+        const void *member = (const char *)&q->r + key.field.offset;
+        char *value = key.field.type == FIELD_SET ? set_text(member, MODEL_MAX_LAYERS) : field_text(&key.field, &q->r);
         if (value) cJSON_AddStringToObject(keys, key.field.key, value);
         free(value);
     }
