@@ -20,24 +20,35 @@ static status logits_of(const weight_source *w, const kernels *k, const batch *b
     return s;
 }
 
-status surgery_compare(surgery_receipt *r, const weight_source *parent, const weight_source *mixture, const kernels *k,
-                       const int32_t *ids, int64_t count) {
-    const int64_t logits = count * parent->config.vocab_size;
-    const batch b = {.batch = 1, .length = count, .input_ids = ids};
-    float *a = xmalloc((size_t)logits * sizeof *a), *c = xmalloc((size_t)logits * sizeof *c);
-    status s = logits_of(parent, k, &b, a);
-    if (s == STATUS_OK) s = logits_of(mixture, k, &b, c);
+/* The mean of `count` numbers and of those before. */
+static double mean_of(double before, int64_t before_count, double sum, int64_t count) {
+    return (before * (double)before_count + sum) / (double)(before_count + count);
+}
+
+static void add_differences(surgery_receipt *r, const float *a, const float *b, int64_t tokens, int64_t vocabulary) {
+    const int64_t count = tokens * vocabulary, before = r->tokens * vocabulary;
     double sum = 0, squares = 0;
-    r->largest = 0;
-    for (int64_t i = 0; i < logits && s == STATUS_OK; i++) {
-        const double difference = fabs((double)a[i] - (double)c[i]);
+    for (int64_t i = 0; i < count; i++) {
+        const double difference = fabs((double)a[i] - (double)b[i]);
         r->largest = isnan(difference) ? INFINITY : fmax(r->largest, difference);
         sum += difference;
         squares += (double)a[i] * (double)a[i];
     }
-    r->tokens = s == STATUS_OK ? count : 0;
-    r->mean = sum / (double)logits;
-    r->scale = sqrt(squares / (double)logits);
+    r->mean = mean_of(r->mean, before, sum, count);
+    r->scale = sqrt(mean_of(r->scale * r->scale, before, squares, count));
+    r->tokens += tokens;
+}
+
+status surgery_compare(surgery_receipt *r, const weight_source *parent, const weight_source *mixture, const kernels *k,
+                       const int32_t *ids, int64_t count) {
+    const int64_t vocabulary = parent->config.vocab_size;
+    const batch b = {.batch = 1, .length = count, .input_ids = ids};
+    if (count < 1) return fail("the text to compare logits on: expected at least one token, found none");
+    const size_t bytes = (size_t)(count * vocabulary) * sizeof(float);
+    float *a = xmalloc(bytes), *c = xmalloc(bytes);
+    status s = logits_of(parent, k, &b, a);
+    if (s == STATUS_OK) s = logits_of(mixture, k, &b, c);
+    if (s == STATUS_OK) add_differences(r, a, c, count, vocabulary);
     free(a);
     free(c);
     return s;

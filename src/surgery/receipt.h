@@ -13,7 +13,7 @@ typedef struct surgery_receipt {
     double expert_cosine; /* mean over layers and pairs of experts of the cosine of their weights; 1: equal */
 } surgery_receipt;
 
-/* ids: a text of `count` tokens as one sequence; k: float32. */
+/* ids: a text of `count` tokens as one sequence; k: float32. Called again with another text, the receipt is of both. */
 status surgery_compare(surgery_receipt *r, const weight_source *parent, const weight_source *mixture, const kernels *k,
                        const int32_t *ids, int64_t count);
 /* The rest of the receipt. */

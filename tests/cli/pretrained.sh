@@ -107,6 +107,13 @@ cp -r "$work/llama" "$work/bare"
 rm -f "$work/bare/tokenizer"*
 expect 1 "$moec" upcycle "$work/bare" -o "$work/none" router=hidden prompts="$work/prompts.yaml" experts=2
 says 'no tokenizer'
+expect 1 "$moec" upcycle "$work/bare" -o "$work/none" --text "$work/text/1.txt"
+says 'no tokenizer'
+: >"$work/empty"
+expect 1 "$moec" upcycle "$work/run" -o "$work/none" --text "$work/empty"
+says 'empty: expected a text of at least one token'
+expect 0 "$moec" upcycle "$work/run" -o "$work/long" --json --text "$work/text/1.txt" --tokens 100 # in sequences of 32
+[ "$(number compared_tokens)" = 100 ] || die "expected 100 tokens to be compared: $(cat "$work/out")"
 
 # ---- and goes out and in ----
 export_to moe hf-moe qwen2-moe

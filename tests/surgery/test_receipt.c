@@ -57,6 +57,31 @@ static void assert_differences(const made *m, model *parent, const surgery_recei
     assert_true(fabs(r->scale - sqrt(squares / (TOKENS * VOCAB))) < 1e-6);
 }
 
+/* Two texts, one after the other, are counted together. */
+static void texts_add_up(void **state) {
+    (void)state;
+    enum { FIRST = 5 };
+    const model_config c = qwen2();
+    model *parent = random_model(&c);
+    upcycle_options o = usual_options();
+    made m;
+    o.drop = 0.3;
+    make(&m, parent, &o);
+    surgery_receipt a = {0}, b = {0}, both = {0};
+    assert_ok(surgery_compare(&a, m.parents[0], m.weights, parent->k, text, FIRST));
+    assert_ok(surgery_compare(&b, m.parents[0], m.weights, parent->k, text + FIRST, TOKENS - FIRST));
+    assert_ok(surgery_compare(&both, m.parents[0], m.weights, parent->k, text, FIRST));
+    assert_ok(surgery_compare(&both, m.parents[0], m.weights, parent->k, text + FIRST, TOKENS - FIRST));
+    const double part = (double)FIRST / TOKENS;
+    assert_int_equal(both.tokens, TOKENS);
+    assert_true(both.largest == fmax(a.largest, b.largest));
+    assert_true(fabs(both.mean - (part * a.mean + (1 - part) * b.mean)) < 1e-12);
+    assert_true(fabs(both.scale - sqrt(part * a.scale * a.scale + (1 - part) * b.scale * b.scale)) < 1e-12);
+    assert_fails(surgery_compare(&both, m.parents[0], m.weights, parent->k, text, 0), "at least one token");
+    unmake(&m);
+    model_destroy(parent);
+}
+
 /* The cosine of the weights of each pair of experts, by the definition. */
 static double cosine_by_hand(const made *m, int layers) {
     const int E = m->weights->config.moe.experts;
@@ -139,10 +164,8 @@ static void not_a_number(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_changed),
-        cmocka_unit_test(half_is_new),
-        cmocka_unit_test(parameters_are_counted),
-        cmocka_unit_test(not_a_number),
+        cmocka_unit_test(nothing_changed),        cmocka_unit_test(half_is_new),  cmocka_unit_test(texts_add_up),
+        cmocka_unit_test(parameters_are_counted), cmocka_unit_test(not_a_number),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
