@@ -33,6 +33,8 @@ status bpe_tokenizer_encode(const bpe_tokenizer *b, const char *text, size_t byt
 /* ---- reading tokenizer.json ---- */
 
 extern const tokenizer_kind bpe_tokenizer_kind;
+/* Of a control token that ends a text or a turn in whatever vocabulary it is. */
+bool is_end_name(const char *name, size_t bytes);
 
 /* tokenizer_json_steps.c: members of a tokenizer.json, NULL where they are null; what moec does not support is refused by name. */
 status read_normalizer(const cJSON *json, normalizer *n, const char *where);

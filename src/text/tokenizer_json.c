@@ -241,8 +241,21 @@ static int32_t id_of(const reading *r, const char *name) {
 /* Control tokens that end a text or a turn, in whatever file they are named (llama.cpp has such a list, too). The first of
  * `separators` that a vocabulary has stands between documents where texts have no token in front. */
 static const char *const separators[] = {"<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "<eos>", "</s>"};
-static const char *const turn_ends[] = {"<|im_end|>", "<|eot_id|>", "<|eom_id|>",    "<|end|>", "<end_of_turn>",
-                                        "<|EOT|>",    "<EOT>",      "<|endofturn|>", "[EOT]",   "[EOS]"};
+static const char *const turn_ends[] = {"<|im_end|>",    "<|eot_id|>",         "<|eom_id|>", "<|end|>",
+                                        "<end_of_turn>", "<end_of_utterance>", "<|EOT|>",    "<EOT>",
+                                        "_<EOT>",        "<|endofturn|>",      "[EOT]",      "[EOS]"};
+
+bool is_end_name(const char *name, size_t bytes) {
+    const struct {
+        const char *const *list;
+        size_t count;
+    } lists[] = {{separators, sizeof separators / sizeof *separators},
+                 {turn_ends, sizeof turn_ends / sizeof *turn_ends}};
+    for (int i = 0; i < 2; i++)
+        for (size_t j = 0; j < lists[i].count; j++)
+            if (strlen(lists[i].list[j]) == bytes && memcmp(lists[i].list[j], name, bytes) == 0) return true;
+    return false;
+}
 
 static int32_t control_token(const reading *r, const char *name) {
     int32_t id = id_of(r, name);

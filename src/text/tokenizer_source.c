@@ -1,5 +1,6 @@
 #include "text/tokenizer_source.h"
 
+#include "text/bpe_tokenizer.h"
 #include "text/tokenizer_settings.h"
 #include "text/utf8.h"
 #include "text/word_patterns.h"
@@ -49,7 +50,9 @@ static status check_arrays(const tokenizer_source *s, const char *where) {
     return check_id(s->unknown, s->count, "unknown_token_id", where);
 }
 
+/* What ends texts is a control token, whatever a file says of it: llama.cpp overrules it, too. */
 static int32_t type_of(const tokenizer_source *s, size_t id) {
+    if (is_end_name(s->tokens[id].text, s->tokens[id].bytes)) return SOURCE_CONTROL;
     return s->types ? s->types[id] : SOURCE_NORMAL;
 }
 

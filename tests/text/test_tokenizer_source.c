@@ -133,6 +133,22 @@ static void scored_vocabularies(void **state) {
     tokenizer_close(t);
 }
 
+/* As in Phi-3's file. */
+static void ends_are_control_tokens_whatever_their_type_is(void **state) {
+    (void)state;
+    int32_t types[COUNT(scored_types)];
+    memcpy(types, scored_types, sizeof types);
+    types[2] = SOURCE_USER_DEFINED;
+    tokenizer_source s = scored();
+    tokenizer *t;
+    s.types = types;
+    assert_ok(tokenizer_from_source(&t, &s, "test"));
+    assert_true(tokenizer_is_boundary(t, 2));
+    ASSERT_IDS(t, "a</s>b", true, 10, 2, 6, 8);
+    ASSERT_IDS(t, "a</s>b", false, 10, 0, 0, 0, 0, 8);
+    tokenizer_close(t);
+}
+
 static void tokens_without_a_name_have_one(void **state) {
     (void)state;
     static const source_string tokens[] = {STRING(""), STRING("a"), STRING("")};
@@ -181,6 +197,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(byte_level_vocabularies),
         cmocka_unit_test(scored_vocabularies),
+        cmocka_unit_test(ends_are_control_tokens_whatever_their_type_is),
         cmocka_unit_test(tokens_without_a_name_have_one),
         cmocka_unit_test(what_is_wrong_is_named),
     };
