@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/prompt.h"
 #include "store/open.h"
+#include "text/chat.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,6 +25,10 @@ static const char help[] =
     "the speed to stderr.\n"
     "\n"
     "  --prompt-file FILE  the prompt; a PROMPT of - is read from stdin. The last line end of either is left out\n"
+    "  --chat              the prompt is a message of a conversation as the model's chat template has it; what is "
+    "printed is\n"
+    "                      the answer\n"
+    "  --system TEXT       with --chat: the system message before it\n"
     "  --no-echo           only what follows, without the prompt\n"
     "  --tokens N          at most so many new tokens (256)\n"
     "  -n N                so many texts, with the seeds S, S + 1, ..., each behind a line === seed S (1)\n"
@@ -47,6 +52,8 @@ typedef struct request {
     sampler s;
     long long tokens, texts, context;
     bool echo;
+    bool chat;                           /* the prompt is a message, and the model's answer is to follow */
+    const char *system;                  /* a message before it; NULL: none */
     const char *which;                   /* weights of a run or a checkpoint */
     const char *model, *argument, *file; /* the prompt's; or NULL */
 } request;
@@ -70,6 +77,8 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(parse_sampler(argc, argv, &q->s));
     q->file = cli_option(argc, argv, "--prompt-file");
     q->echo = !cli_flag(argc, argv, "--no-echo");
+    q->chat = cli_flag(argc, argv, "--chat");
+    q->system = cli_option(argc, argv, "--system");
     TRY(cli_integer("--tokens", cli_option(argc, argv, "--tokens"), 1, 1 << 20, &q->tokens));
     TRY(cli_integer("--context", cli_option(argc, argv, "--context"), 1, 1 << 24, &q->context));
     TRY(cli_integer("-n", cli_option(argc, argv, "-n"), 1, 1 << 20, &q->texts));
@@ -79,6 +88,8 @@ static status parse(int *argc, char **argv, request *q) {
     if (q->file && q->argument)
         return fail_usage("generate: PROMPT and --prompt-file exclude each other, found `%.60s` and %s", q->argument,
                           q->file);
+    if (q->system && !q->chat) return fail_usage("generate: --system: expected --chat beside it, found none");
+    if (q->chat) q->echo = false;
     return STATUS_OK;
 }
 
@@ -129,10 +140,27 @@ static status print_one(const request *q, generation *g, const prompt *p, sample
     return outcome;
 }
 
+/* The prompt as it is, or as a message of a conversation. */
+static status open_generation(const request *q, pass *p, const tokenizer *tok, const prompt *text, generation **g) {
+    const prompt_options options = {.context = q->context, .show_progress = true};
+    if (!q->chat) return generation_open(g, p, tok, text->text, text->bytes, &options, q->tokens);
+    const chat_message messages[] = {{"system", q->system}, {"user", text->text}};
+    const int first = q->system ? 0 : 1;
+    chat_format *format = chat_format_create(tokenizer_chat_template(tok));
+    int32_t *ids;
+    size_t count;
+    status s =
+        fail_in(chat_encode(format, tok, messages + first, 2 - first, true, &ids, &count), "%s: --chat", q->model);
+    chat_format_free(format);
+    TRY(s);
+    s = generation_open_ids(g, p, tok, ids, count, &options, q->tokens);
+    free(ids);
+    return s;
+}
+
 static status print_texts(const request *q, pass *p, const tokenizer *tok, const prompt *text, int64_t trained) {
     generation *g;
-    const prompt_options options = {.context = q->context, .show_progress = true};
-    TRY(generation_open(&g, p, tok, text->text, text->bytes, &options, q->tokens));
+    TRY(open_generation(q, p, tok, text, &g));
     prompt_report report = generation_prompt(g);
     note_context(&report, q->context, trained);
     status s = generation_read(g);

@@ -25,21 +25,14 @@ struct generation {
 
 /* ---- the prompt ---- */
 
-/* BOS, where there is one or nothing else, and the prompt's tokens, or the last of them. */
-static status take_prompt(generation *g, const char *prompt, size_t bytes, int64_t context) {
-    int32_t *ids;
-    size_t count;
-    TRY(tokenizer_encode(g->tok, prompt, bytes, &ids, &count));
-    int32_t bos = tokenizer_bos(g->tok);
-    int64_t begin = bos >= 0 || count == 0, kept = (int64_t)count;
-    g->prompt.tokens = begin + (int64_t)count;
-    if (context > 0 && kept > context - begin) kept = context - begin;
-    g->ids = xmalloc((size_t)(begin + kept) * sizeof *g->ids);
-    if (begin) g->ids[0] = bos >= 0 ? bos : 0;
-    memcpy(g->ids + begin, ids + (int64_t)count - kept, (size_t)kept * sizeof *ids);
-    g->prompt.read = begin + kept;
-    free(ids);
-    return STATUS_OK;
+/* The prompt's tokens, or BOS and the last of them: `begins` where the first one is BOS. */
+static void take_prompt(generation *g, const int32_t *ids, int64_t count, bool begins, int64_t context) {
+    const int64_t kept = context > 0 && count > context ? context : count;
+    g->ids = xmalloc((size_t)kept * sizeof *g->ids);
+    memcpy(g->ids, ids + count - kept, (size_t)kept * sizeof *ids);
+    if (begins) g->ids[0] = ids[0];
+    g->prompt.tokens = count;
+    g->prompt.read = kept;
 }
 
 static status interrupted(const generation *g, int64_t at) {
@@ -72,27 +65,43 @@ status generation_read(generation *g) {
     return STATUS_OK;
 }
 
-static status prepare(generation *g, const char *prompt, size_t bytes, int64_t context) {
+static status prepare(generation *g, const int32_t *ids, int64_t count, bool begins, int64_t context) {
     model *m = pass_model(g->p);
     int vocab = m->config.vocab_size, pieces = tokenizer_vocab_size(g->tok);
     /* A model's vocabulary may be padded beyond the tokenizer's: what has no piece is never drawn. */
     g->vocab = pieces < vocab ? pieces : vocab;
-    TRY(take_prompt(g, prompt, bytes, context));
+    take_prompt(g, ids, count, begins, context);
     g->logits = xmalloc(2 * (size_t)vocab * sizeof *g->logits);
     return kv_cache_create(&g->cache, m, 1, g->prompt.read + g->max_tokens);
 }
 
-status generation_open(generation **out, pass *p, const tokenizer *tok, const char *prompt, size_t bytes,
-                       const prompt_options *o, int64_t max_tokens) {
+status generation_open_ids(generation **out, pass *p, const tokenizer *tok, const int32_t *ids, size_t count,
+                           const prompt_options *o, int64_t max_tokens) {
+    const int32_t bos = tokenizer_bos(tok), nothing = bos >= 0 ? bos : 0;
+    const bool empty = count == 0, begins = empty || (bos >= 0 && ids[0] == bos);
     generation *g = xcalloc(1, sizeof *g);
     *g = (generation){.p = p, .tok = tok, .max_tokens = max_tokens};
     g->chunk = o->chunk > 0 ? o->chunk : CHUNK;
     g->show_progress = o->show_progress;
-    status s = prepare(g, prompt, bytes, o->context);
+    status s = prepare(g, empty ? &nothing : ids, empty ? 1 : (int64_t)count, begins, o->context);
     if (s == STATUS_OK)
         *out = g;
     else
         generation_close(g);
+    return s;
+}
+
+status generation_open(generation **out, pass *p, const tokenizer *tok, const char *prompt, size_t bytes,
+                       const prompt_options *o, int64_t max_tokens) {
+    int32_t *ids;
+    size_t count;
+    TRY(tokenizer_encode(tok, prompt, bytes, &ids, &count));
+    const bool begins = tokenizer_bos(tok) >= 0 && tokenizer_adds_bos(tok);
+    ids = xrealloc(ids, (count + 1) * sizeof *ids);
+    memmove(ids + begins, ids, count * sizeof *ids);
+    if (begins) ids[0] = tokenizer_bos(tok);
+    const status s = generation_open_ids(out, p, tok, ids, count + begins, o, max_tokens);
+    free(ids);
     return s;
 }
 

@@ -23,9 +23,13 @@ typedef struct prompt_options {
 } prompt_options;
 
 typedef struct generation generation;
-/* Texts of up to max_tokens behind prompt, with p, which nothing else may use until generation_close. */
+/* Texts of up to max_tokens behind prompt, with p, which nothing else may use until generation_close. The tokenizer says whether
+ * BOS comes first (tokenizer_adds_bos). */
 status generation_open(generation **out, pass *p, const tokenizer *tok, const char *prompt, size_t bytes,
                        const prompt_options *o, int64_t max_tokens);
+/* The same behind a prompt that is tokens already (chat.h), with BOS where it is to be; nothing is BOS. */
+status generation_open_ids(generation **out, pass *p, const tokenizer *tok, const int32_t *ids, size_t count,
+                           const prompt_options *o, int64_t max_tokens);
 void generation_close(generation *g); /* NULL is fine */
 
 typedef struct prompt_report {
