@@ -64,20 +64,23 @@ static status add(const scoring *c, const float *nll) {
     return STATUS_OK;
 }
 
-static bool is_enough(const scoring *c) {
-    return c->options->tokens > 0 && c->score->tokens >= c->options->tokens;
+/* How many chunks are scored. */
+static int64_t chunks_of(const scoring *c) {
+    const int64_t length = c->options->length, scored = length - 1 - length / 2, all = c->count / length;
+    const int64_t asked = c->options->tokens > 0 ? (c->options->tokens + scored - 1) / scored : all;
+    return asked < all ? asked : all;
 }
 
 static status run_chunks(scoring *c) {
-    const int64_t length = c->options->length, all = c->count / length;
+    const int64_t length = c->options->length, all = chunks_of(c);
     progress shown = progress_start("evaluate");
-    for (int64_t chunk = 0; chunk < all && !is_enough(c); chunk += c->options->batch) {
+    for (int64_t chunk = 0; chunk < all; chunk += c->options->batch) {
         if (interrupt_requested()) return STATUS_INTERRUPTED;
         const int64_t count = all - chunk < c->options->batch ? all - chunk : c->options->batch;
         const batch b = {.batch = count, .length = length, .input_ids = c->inputs, .target_ids = c->targets};
         fill(c, chunk, count);
         TRY(pass_evaluate(c->p, &b, c->nll));
-        for (int64_t i = 0; i < count && !is_enough(c); i++) TRY(add(c, c->nll + i * length));
+        for (int64_t i = 0; i < count; i++) TRY(add(c, c->nll + i * length));
         char detail[64];
         snprintf(detail, sizeof detail, "perplexity %.4f", chunks_perplexity(c->score));
         if (c->options->show) progress_show(&shown, (double)(chunk + count) / (double)all, detail);
