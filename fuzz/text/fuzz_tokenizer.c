@@ -1,6 +1,6 @@
 /* Any bytes are either refused with a message or are a tokenizer that encodes and decodes, whatever its pieces are. */
 #include "base/memory.h"
-#include "text/tokenizer.h"
+#include "text/tokenizer_export.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,11 +27,28 @@ static void use(const tokenizer *t) {
     free(ids);
 }
 
+/* Where a GGUF can hold it, that gives a tokenizer, or a message. */
+static void export(const tokenizer *t) {
+    exported_tokenizer e;
+    tokenizer *again;
+    if (tokenizer_export_source(t, &e) != STATUS_OK) {
+        require(strncmp(error_message(), "tokenizer: ", 11) == 0);
+        return;
+    }
+    require(e.source.count == (size_t)tokenizer_vocab_size(t));
+    if (tokenizer_from_source(&again, &e.source, "again") == STATUS_OK)
+        tokenizer_close(again);
+    else
+        require(strncmp(error_message(), "again: ", 7) == 0);
+    exported_tokenizer_free(&e);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     tokenizer *t;
     if (tokenizer_parse(&t, bytes, count, "fuzz") == STATUS_OK) {
         use(t);
+        export(t);
         tokenizer_close(t);
     } else {
         require(strncmp(error_message(), "fuzz: ", 6) == 0);

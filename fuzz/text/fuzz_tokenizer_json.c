@@ -1,6 +1,7 @@
 /* Any text is either refused with a message or is a tokenizer.json (or a bundle) that encodes, decodes, and is made again from what
  * it gives to be stored; whatever its chat template is, conversations are written or refused. */
 #include "text/chat.h"
+#include "text/tokenizer_export.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,6 +41,22 @@ static void store(const tokenizer *t) {
     tokenizer_close(again);
 }
 
+/* Where a GGUF can hold it, that gives a tokenizer, or a message. */
+static void export(const tokenizer *t) {
+    exported_tokenizer e;
+    tokenizer *again;
+    if (tokenizer_export_source(t, &e) != STATUS_OK) {
+        require(strncmp(error_message(), "tokenizer: ", 11) == 0);
+        return;
+    }
+    require(e.source.count == (size_t)tokenizer_vocab_size(t));
+    if (tokenizer_from_source(&again, &e.source, "again") == STATUS_OK)
+        tokenizer_close(again);
+    else
+        require(strncmp(error_message(), "again: ", 7) == 0);
+    exported_tokenizer_free(&e);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     tokenizer *t;
@@ -52,6 +69,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     encode(t, true);
     chat(t);
     store(t);
+    export(t);
     tokenizer_close(t);
     return 0;
 }

@@ -11,12 +11,13 @@ typedef struct message {
 } message;
 
 typedef struct field {
-    uint64_t number;
-    uint64_t value; /* of an integer, or the bits of a float */
-    message inside; /* of what has a length: strings and messages */
+    uint64_t number; /* with the wire type, as FIELD makes it: a known field of another type is unknown */
+    uint64_t value;  /* of an integer, or the bits of a float */
+    message inside;  /* of what has a length: strings and messages */
 } field;
 
 enum { VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5 };
+#define FIELD(number, type) ((number) << 3 | (type))
 
 static bool take_varint(message *m, uint64_t *value) {
     *value = 0;
@@ -42,7 +43,7 @@ static bool next_field(message *m, field *f) {
     const uint8_t *at;
     *f = (field){0};
     if (m->next == m->end || !take_varint(m, &key)) return false;
-    f->number = key >> 3;
+    f->number = key;
     bool fine = false;
     switch (key & 7) {
     case VARINT:
@@ -66,10 +67,14 @@ static bool next_field(message *m, field *f) {
 
 /* ---- the fields that matter ---- */
 
-enum { MODEL_PIECES = 1, MODEL_TRAINER = 2, MODEL_NORMALIZER = 3 };
-enum { PIECE_TEXT = 1, PIECE_SCORE = 2, PIECE_TYPE = 3 };
-enum { TRAINER_MODEL_TYPE = 3, TRAINER_SUFFIX = 24, TRAINER_BYTE_FALLBACK = 35 };
-enum { NORMALIZER_MAP = 2, NORMALIZER_PREFIX = 3, NORMALIZER_JOINS = 4 };
+enum { MODEL_PIECES = FIELD(1, LENGTH), MODEL_TRAINER = FIELD(2, LENGTH), MODEL_NORMALIZER = FIELD(3, LENGTH) };
+enum { PIECE_TEXT = FIELD(1, LENGTH), PIECE_SCORE = FIELD(2, FIXED32), PIECE_TYPE = FIELD(3, VARINT) };
+enum {
+    TRAINER_MODEL_TYPE = FIELD(3, VARINT),
+    TRAINER_SUFFIX = FIELD(24, VARINT),
+    TRAINER_BYTE_FALLBACK = FIELD(35, VARINT)
+};
+enum { NORMALIZER_MAP = FIELD(2, LENGTH), NORMALIZER_PREFIX = FIELD(3, VARINT), NORMALIZER_JOINS = FIELD(4, VARINT) };
 
 static bool read_piece(sentencepiece_facts *f, message m, size_t *capacity) {
     field x;

@@ -288,7 +288,9 @@ static void make_symbols_normal(sentencepiece_facts *f) {
 static status export_sentencepiece(const tokenizer *t, exported_tokenizer *e) {
     sentencepiece_facts f;
     TRY(sentencepiece_facts_read(&f, t->serialized, t->serialized_bytes));
-    const status s = check_facts(&f);
+    status s = check_facts(&f);
+    if (s == STATUS_OK && f.count != (size_t)t->size)
+        s = fail("tokenizer: expected %d pieces in its SentencePiece model, found %zu", t->size, f.count);
     if (s == STATUS_OK) {
         make_symbols_normal(&f);
         e->tokens = f.pieces;
