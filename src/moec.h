@@ -30,8 +30,9 @@ MOEC_API const char *moec_version(void); /* "0.1.0" */
 MOEC_API const char *moec_isa(void);     /* the instruction set that is used: "amx", "avx512bf16", "avx512", "avx2" */
 MOEC_API const char *moec_error(void);   /* of the last failure in this thread */
 
-/* An artifact, a checkpoint folder, or a run folder (its newest checkpoint); of a training's weights the better
- * ones, live or averaged, as it found out when it ended. NULL on failure. */
+/* An artifact, a checkpoint folder, a run folder (its newest checkpoint), a Hugging Face folder or a GGUF file; of a training's
+ * weights the better ones, live or averaged, as it found out when it ended. NULL on failure. A model with which a function failed
+ * for want of memory ("out of memory") is only to be closed. */
 MOEC_API moec_model *moec_open(const char *path);
 MOEC_API void moec_close(moec_model *m);
 MOEC_API int64_t moec_parameters(const moec_model *m);

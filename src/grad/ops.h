@@ -68,8 +68,8 @@ var *op_chunk_gate(tape *t, var *u, param *gain, var *x, param *router);
 typedef enum gate_kind {
     GATE_PROBABILITY, /* the top_k experts' p as they are */
     GATE_RENORMALIZED, /* the same divided by their sum; top-1 keeps p, or its router would have no gradient (#2102, #660) */
-    GATE_NORMALIZED,  /* divided by their sum even for top-1, whose gate then is 1 (Mixtral, Qwen's norm_topk_prob) */
-    GATE_SOFT,         /* p of every expert (#480, #660 soft); top_k is not used */
+    GATE_NORMALIZED, /* divided by their sum even for top-1, whose gate then is 1 (Mixtral, Qwen's norm_topk_prob) */
+    GATE_SOFT,       /* p of every expert (#480, #660 soft); top_k is not used */
     GATE_STRAIGHT_THROUGH /* 1 for the largest p, 0 for the others, with the gradient of p for all: the first #660 */
 } gate_kind;
 

@@ -1,5 +1,4 @@
 #include "train/init.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "config/compare.h"
 #include "nn/config_fields.h"
@@ -122,19 +121,6 @@ static status check_seed(const char *path, const model_config *has, const model_
 
 /* ---- is it the tokenizer of the data ---- */
 
-/* A folder of other people's has it beside the weights, in a form that moec may read. */
-static status open_beside(const char *folder, tokenizer **tok) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer.model"};
-    *tok = NULL;
-    for (int i = 0; i < 2 && !*tok; i++) {
-        char *path = path_join(folder, names[i]);
-        const status s = path_is_folder(folder) && path_exists(path) ? tokenizer_open(tok, folder) : STATUS_OK;
-        free(path);
-        TRY(fail_in(s, "init"));
-    }
-    return STATUS_OK;
-}
-
 /* What the weights know of a tokenizer: which token each id is. How it is written down, and what belongs to it besides, may
  * differ. */
 static bool same_tokens(const tokenizer *a, const tokenizer *b) {
@@ -147,17 +133,13 @@ static bool same_tokens(const tokenizer *a, const tokenizer *b) {
 }
 
 static status check_tokenizer(const model_source *s, const tokenizer *tok, bool *known) {
-    tokenizer *beside = NULL;
     const tokenizer *its = model_source_tokenizer(s);
-    if (!its) TRY(open_beside(model_source_path(s), &beside));
-    if (beside) its = beside;
     *known = its != NULL;
-    const bool same = !its || same_tokens(its, tok);
-    tokenizer_close(beside);
-    return same ? STATUS_OK
-                : fail_usage("init: %s has another tokenizer than the data: make them with its own, `moec data "
-                             "--tokenizer FILE`; a checkpoint has it as tokenizer.model",
-                             model_source_path(s));
+    return !its || same_tokens(its, tok)
+               ? STATUS_OK
+               : fail_usage("init: %s has another tokenizer than the data: make them with its own, `moec data "
+                            "--tokenizer FILE`; a checkpoint has it as tokenizer.model",
+                            model_source_path(s));
 }
 
 /* ---- taking the weights ---- */

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "nn/freeze.h"
 #include "store/checkpoint_folder.h"
+#include "store/open.h"
 #include "train/choice.h"
 #include "train/events.h"
 #include "train/init.h"
@@ -27,12 +28,12 @@ static bool begins_with_model(const train_config *c) {
     return c->init && *c->init;
 }
 
-static status open_tokenizer(session *s) {
+static status open_vocabulary(session *s) {
     run_config *c = &s->config;
     const bool begun = begins_with_model(&c->train);
     TRY(data_config_look(&c->data));
     char *path = data_config_tokenizer(&c->data);
-    status result = tokenizer_open(&s->tok, path);
+    status result = open_tokenizer(path, &s->tok);
     if (result == STATUS_OK && c->model.vocab_size == 0) c->model.vocab_size = tokenizer_vocab_size(s->tok);
     if (result == STATUS_OK && c->model.vocab_size < tokenizer_vocab_size(s->tok))
         result =
@@ -143,7 +144,7 @@ static status load_checkpoint(session *s, const checkpoint *c, bool allow_change
     return STATUS_OK;
 }
 
-static status open_model(session *s, train_start start) {
+static status begin_or_resume(session *s, train_start start) {
     if (start == TRAIN_OVERWRITE) return start_fresh(s);
     checkpoint *c;
     TRY(checkpoint_open(&c, s->config.train.run));
@@ -267,13 +268,13 @@ bool session_finished(const session *s) {
 status session_open(session *s, const run_config *config, train_start start) {
     *s = (session){.config = *config, .saved_step = -1};
     TRY(device_open(s->config.train.device, s->config.train.dtype, &s->k));
-    TRY(open_tokenizer(s));
+    TRY(open_vocabulary(s));
     TRY(open_data(s));
     TRY(model_config_check(&s->config.model));
     s->memory = train_memory_of(&s->config, s->k->act);
     TRY(train_memory_check(&s->memory, &s->config, memory_of_machine()));
     TRY(take_folder(s, start));
-    TRY(open_model(s, start));
+    TRY(begin_or_resume(s, start));
     say_changes(s);
     return STATUS_OK;
 }

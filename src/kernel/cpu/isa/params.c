@@ -1,4 +1,4 @@
-/* Arrays of parameters: sums, scaling, averaging, Adam, and the grid of late QAT. Muon is in muon.c. */
+/* Arrays of parameters: sums, averaging, Adam, and the grid of late QAT. Muon is in muon.c. */
 #include "kernel/cpu/variant.h"
 
 #include "kernel/cpu/isa/moment.h"
@@ -61,11 +61,6 @@ static void clip_factor(float *factor, const double *squares, double limit) {
 }
 
 /* ---- elementwise ---- */
-
-static void scale(float *x, float factor, int64_t count) {
-#pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
-    for (int64_t i = 0; i < count; i++) x[i] *= factor;
-}
 
 static void lerp(float *y, const float *x, float t, int64_t count) {
 #pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
@@ -172,7 +167,6 @@ void KERNEL(fill_params)(kernels *table) {
     table->add_sum = add_sum;
     table->add_squares = add_squares;
     table->clip_factor = clip_factor;
-    table->scale = scale;
     table->lerp = lerp;
     table->adam = adam;
     table->muon = KERNEL(muon);
