@@ -86,10 +86,10 @@ static status encode_part(job *j, size_t bytes) {
     return STATUS_OK;
 }
 
-/* The longest part of what is held that may be encoded by itself; 0: none may. */
-static size_t last_cut(const job *j) {
+/* The longest part of what is held that may be encoded by itself; 0: none may. The first `searched` bytes have no end of one. */
+static size_t last_cut(const job *j, size_t searched) {
     const char *h = j->held;
-    for (size_t i = j->bytes; i >= 3; i--)
+    for (size_t i = j->bytes; i >= 3 && i > searched; i--)
         if (isascii(h[i - 1]) && isalpha((unsigned char)h[i - 1]) && h[i - 2] == '\n' && isascii(h[i - 3]) &&
             isgraph((unsigned char)h[i - 3]))
             return i - 1;
@@ -99,8 +99,9 @@ static size_t last_cut(const job *j) {
 static status encode_all(job *j) {
     bool end = false;
     while (!end) {
+        const size_t searched = j->bytes;
         TRY(read_more(j, &end));
-        size_t part = end ? j->bytes : tokenizer_cuts_lines(j->t) ? last_cut(j) : 0;
+        size_t part = end ? j->bytes : tokenizer_cuts_lines(j->t) ? last_cut(j, searched) : 0;
         if (part) TRY(encode_part(j, part));
     }
     if (!j->pieces) putchar('\n');

@@ -70,6 +70,11 @@ static status end_record(csv *c, csv_record record, void *context) {
     return s;
 }
 
+/* Whether all that came so far is a byte order mark. */
+static bool is_mark(const csv *c) {
+    return c->name_count == 0 && c->bytes == 3 && memcmp(c->text, "\xEF\xBB\xBF", 3) == 0;
+}
+
 static status take(csv *c, char byte, csv_record record, void *context) {
     if (byte == '\0') return wrong(c, "text, found a NUL");
     if (!c->begun) {
@@ -94,6 +99,11 @@ static status take(csv *c, char byte, csv_record record, void *context) {
         return begin_field(c);
     }
     if (c->state == CSV_QUOTE_IN_QUOTED && byte != '"') return wrong(c, "a comma or a line end behind a closing quote");
+    if (byte == '"' && c->state == CSV_BARE && is_mark(c)) {
+        c->bytes = 0;
+        c->state = CSV_QUOTED;
+        return STATUS_OK;
+    }
     if (byte == '"' && c->state == CSV_BARE) return wrong(c, "no quote within a field without quotes");
     const bool opening = byte == '"' && c->state == CSV_FIELD_START;
     c->state = byte == '"' ? CSV_QUOTED : CSV_BARE;

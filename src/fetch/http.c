@@ -297,8 +297,11 @@ static status one_hop(http_client *c, const http_request *q, http_response *r, c
 static char *explanation(const http_client *c, const http_response *r) {
     const char *header = http_header(r, "x-error-message"), *json = *r->said == '{' ? r->said : NULL;
     if (!header && !json) return NULL;
-    char *shown = text_shown(header ? header : json, 200);
-    for (char *echo; c->token && (echo = strstr(shown, c->token));) memset(echo, '*', strlen(c->token));
+    char *said = xstrdup(header ? header : json); /* hidden before it is cut: an edge would leave a part of it */
+    for (char *echo = said; c->token && *c->token && (echo = strstr(echo, c->token)); echo += strlen(c->token))
+        memset(echo, '*', strlen(c->token));
+    char *shown = text_shown(said, 200);
+    free(said);
     return shown;
 }
 

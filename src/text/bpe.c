@@ -8,7 +8,9 @@
 /* ---- pairs ---- */
 
 static pair_slot *slot_of(const bpe *m, uint64_t pair) {
-    size_t i = (pair * 0x9E3779B97F4A7C15u ^ (pair >> 29)) * 0xBF58476D1CE4E5B9u >> 20 & m->pair_mask;
+    /* A key that no file knows (string_map.h): ids are the file's to choose, and could all fall into one place. */
+    const unsigned __int128 product = (unsigned __int128)(pair ^ m->pair_key) * 0xE7037ED1A0B428DBu;
+    size_t i = (size_t)((uint64_t)product ^ (uint64_t)(product >> 64)) & m->pair_mask;
     while (m->pairs[i].pair != BPE_NO_PAIR && m->pairs[i].pair != pair) i = (i + 1) & m->pair_mask;
     return &m->pairs[i];
 }
@@ -17,6 +19,7 @@ static void grow_pairs(bpe *m) {
     bpe old = *m;
     size_t slots = old.pairs ? 2 * (old.pair_mask + 1) : 64;
     m->pairs = xmalloc(slots * sizeof *m->pairs);
+    if (!old.pairs) m->pair_key = hash_bytes("pairs", 5);
     m->pair_mask = slots - 1;
     for (size_t i = 0; i < slots; i++) m->pairs[i].pair = BPE_NO_PAIR;
     for (size_t i = 0; old.pairs && i <= old.pair_mask; i++)

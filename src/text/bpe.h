@@ -22,6 +22,7 @@ typedef struct pair_slot {
 typedef struct bpe {
     string_map pieces;
     pair_slot *pairs; /* [pair_mask + 1] */
+    uint64_t pair_key;
     size_t pair_mask, pair_count;
     uint32_t *ranks;    /* [pieces] by score; NULL: pairs are listed */
     size_t longest;     /* bytes of the longest piece */

@@ -177,6 +177,18 @@ static status render_inst(rendering *r) {
 
 /* ---- any ---- */
 
+/* What templates trim and cut is text. */
+static status check_messages(const chat_message *messages, int count) {
+    for (int i = 0; i < count; i++) {
+        const char *text = messages[i].content;
+        const size_t valid = utf8_valid_prefix(text, strlen(text));
+        if (text[valid])
+            return fail("the message of role %s: expected UTF-8 text, found the byte 0x%02X at byte offset %zu",
+                        messages[i].role, (unsigned char)text[valid], valid);
+    }
+    return STATUS_OK;
+}
+
 status chat_render(const chat_format *f, const tokenizer *t, const chat_message *messages, int count, bool generate,
                    char **text) {
     static status (*const renderers[])(rendering * r) = {[CHAT_CHATML] = render_chatml,
@@ -186,6 +198,7 @@ status chat_render(const chat_format *f, const tokenizer *t, const chat_message 
     if (f->family == CHAT_NONE)
         return fail("expected a chat template of ChatML, Llama 3, Zephyr or [INST] form, found %s",
                     tokenizer_chat_template(t) ? "another" : "none");
+    TRY(check_messages(messages, count));
     rendering r = {.f = f, .t = t, .messages = messages, .count = count};
     text_append_string(&r.out, f->begins_with_bos ? tokenizer_bos_text(t) : "");
     status s = renderers[f->family](&r);

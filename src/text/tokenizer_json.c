@@ -339,11 +339,12 @@ static status parse(tokenizer **out, const void *bytes, size_t count, const char
     reading r = {.where = where, .b = xcalloc(1, sizeof *r.b)};
     status s = read_all(&r, own);
     if (s == STATUS_OK) {
-        *out = tokenizer_create(&bpe_tokenizer_kind, r.b, bytes, count);
-        r.b = NULL; /* it belongs to the tokenizer now */
-        r.b = (*out)->own;
-        s = build(&r, &settings, *out);
-        if (s != STATUS_OK) tokenizer_close(*out);
+        tokenizer *t = tokenizer_create(&bpe_tokenizer_kind, r.b, bytes, count); /* r.b belongs to it now */
+        s = build(&r, &settings, t);
+        if (s == STATUS_OK)
+            *out = t;
+        else
+            tokenizer_close(t);
     } else {
         bpe_tokenizer_free(r.b);
     }

@@ -65,6 +65,13 @@ static status each_step(const cJSON *json, const char *list, step_reader read, v
 
 enum { NORMAL_STEPS = 64 };
 
+/* What a step writes for each thing that it finds: a long text there would grow without bound. */
+static status check_length(const char *text, const char *where) {
+    enum { MOST = 4096 };
+    if (strlen(text) <= MOST) return STATUS_OK;
+    return fail("%s: expected at most %d bytes for a step to write, found %zu", where, MOST, strlen(text));
+}
+
 static status read_normal_step(const cJSON *json, void *out, const char *where) {
     static const struct {
         const char *type;
@@ -91,6 +98,7 @@ static status read_normal_step(const cJSON *json, void *out, const char *where) 
         return STATUS_OK;
     }
     if (strcmp(type, "Prepend") == 0) {
+        TRY(check_length(text_of(json, "prepend"), where));
         normalizer_add(n, (normal_step){.kind = NORMAL_PREPEND, .content = xstrdup(text_of(json, "prepend"))});
         return STATUS_OK;
     }
@@ -99,6 +107,7 @@ static status read_normal_step(const cJSON *json, void *out, const char *where) 
             where, "normalizer", json,
             "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, Strip, Prepend, Replace, ByteLevel, Sequence");
     normal_step step = {.kind = NORMAL_REPLACE};
+    TRY(check_length(text_of(json, "content"), where));
     TRY(read_pattern(json, &step.pattern, where));
     step.content = xstrdup(text_of(json, "content"));
     normalizer_add(n, step);
@@ -150,6 +159,7 @@ static status read_byte_level(const cJSON *json, pre_tokenizer *p, const char *w
 static status read_metaspace(const cJSON *json, pre_tokenizer *p, const char *where) {
     const char *space = text_of(json, "replacement"), *scheme = text_of(json, "prepend_scheme");
     if (!*space) space = "\xE2\x96\x81";
+    TRY(check_length(space, where));
     /* Files of an older make say add_prefix_space alone. */
     bool never = strcmp(scheme, "never") == 0 || (!*scheme && !flag_of(json, "add_prefix_space", true));
     bool first = strcmp(scheme, "first") == 0;

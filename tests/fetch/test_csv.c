@@ -50,6 +50,9 @@ static void test_records(void **state) {
     gives("\xEF\xBB\xBF"
           "a\n1\n\n2",
           "a=1;|a=;|a=2;|");
+    gives("\xEF\xBB\xBF"
+          "\"a b\",\"c\"\n1,2\n",
+          "a b=1;c=2;|");
     gives("a,b\n", "");
     gives("", "");
     gives("\n\n", "");

@@ -57,6 +57,28 @@ static void foreign_models(void **state) {
     free(file);
 }
 
+/* A tokenizer that fails at its last step: it goes once. */
+static void a_tokenizer_that_fails(void **state) {
+    char *folder = path_join(*state, "bad-end"), *tok = path_join(folder, "tokenizer.json"),
+         *settings = path_join(folder, "generation_config.json");
+    const model_config c = qwen2_moe();
+    model *m = random_model(&c);
+    const weight_source w = weight_source_of(m);
+    const hf_write_options hf = {
+        .family = family_of_type("qwen2-moe"), .type = STORAGE_F32, .context_tokens = 512, .bos = -1, .eos = -1};
+    static const char json[] = "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0}, \"merges\": []}}";
+    static const char end[] = "{\"eos_token_id\": 99999999}";
+    assert_ok(folder_create(folder));
+    assert_ok(hf_write(folder, &w, &hf));
+    assert_ok(file_write_whole(tok, json, strlen(json)));
+    assert_ok(file_write_whole(settings, end, strlen(end)));
+    assert_refused(folder, "chosen", "eos_token_id");
+    model_destroy(m);
+    free(folder);
+    free(tok);
+    free(settings);
+}
+
 static void artifacts(void **state) {
     char *path = path_join(*state, "x.moec");
     const model_config c = mistral();
@@ -175,8 +197,8 @@ static void what_is_no_model(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        in_scratch(foreign_models),   in_scratch(artifacts), in_scratch(runs), in_scratch(an_open_checkpoint_is_held),
-        in_scratch(what_is_no_model),
+        in_scratch(foreign_models), in_scratch(a_tokenizer_that_fails),     in_scratch(artifacts),
+        in_scratch(runs),           in_scratch(an_open_checkpoint_is_held), in_scratch(what_is_no_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

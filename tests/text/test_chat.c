@@ -122,9 +122,24 @@ static void ids_have_control_tokens_and_one_bos(void **state) {
     tokenizer_close(t);
 }
 
+/* Half a character at the end of a message is no text that could be trimmed. */
+static void messages_are_text(void **state) {
+    (void)state;
+    static const char template[] = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
+                                   "message['content'] | trim + '<|im_end|>' + '\\n'}}{% endfor %}";
+    tokenizer *t = tokenizer_with("<s>", "</s>", template);
+    chat_format *f = chat_format_create(template);
+    const chat_message messages[] = {{"system", "\xe2\x80"}, {"user", "hi"}};
+    char *text;
+    assert_fails(chat_render(f, t, messages, 2, true, &text), "role system: expected UTF-8");
+    chat_format_free(f);
+    tokenizer_close(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_are_those_of_transformers),
+        cmocka_unit_test(messages_are_text),
         cmocka_unit_test(ids_have_control_tokens_and_one_bos),
         cmocka_unit_test(what_is_unknown_is_refused),
     };
