@@ -89,6 +89,8 @@ static status parse_protocol(const char *name, request *q) {
         return fail_usage("--protocol: expected windows or llama.cpp, found %.60s", name);
     if (q->chunks && q->file_count != 1)
         return fail_usage("--protocol llama.cpp: expected one --text FILE, found %d", q->file_count);
+    if (q->chunks && (q->trace || q->stride))
+        return fail_usage("--protocol llama.cpp: it has no %s", q->trace ? "--trace" : "--stride");
     return STATUS_OK;
 }
 

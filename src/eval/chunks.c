@@ -94,6 +94,9 @@ status chunks_score(pass *p, const tokenizer *tok, const char *text, size_t byte
     const size_t size = (size_t)(options->length * options->batch);
     scoring c = {.p = p, .options = options, .bos = tokenizer_adds_bos(tok) ? tokenizer_bos(tok) : -1, .score = score};
     *score = (chunk_score){0};
+    if (options->length < 3)
+        return fail_usage("expected chunks of at least 3 tokens, of which one is scored, found %lld",
+                          (long long)options->length);
     TRY(read_ids(&c, tok, text, bytes));
     c.inputs = xmalloc(2 * size * sizeof *c.inputs);
     c.targets = c.inputs + size;

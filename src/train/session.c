@@ -319,12 +319,12 @@ void session_close(session *s) {
 /* ---- while it runs ---- */
 
 status session_save(session *s) {
-    if (s->saved_step == s->state.step && !s->choice_unsaved) return STATUS_OK;
+    if (s->saved_step == s->state.step && !s->unsaved) return STATUS_OK;
     double started = clock_seconds();
     TRY(run_log_sync(s->log));
     TRY(checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state, &s->choice));
     s->saved_step = s->state.step;
-    s->choice_unsaved = false;
+    s->unsaved = false;
     s->saved_at = clock_seconds();
     session_say(s, "step %" PRId64 ": checkpoint saved (%.2f s)", s->state.step, s->saved_at - started);
     return STATUS_OK;
@@ -339,7 +339,7 @@ status session_choose(session *s) {
     TRY(choose_weights(s->p, s->e, s->data, s->tok, &s->choice));
     const weights_choice *c = &s->choice;
     if (c->tokens == 0) return STATUS_OK;
-    s->choice_unsaved = true;
+    s->unsaved = true;
     session_say(s,
                 "step %" PRId64 ": the %s weights are better: on %" PRId64
                 " tokens kept from training, live %.4f, averaged %.4f bits per byte",

@@ -33,8 +33,8 @@ typedef struct session {
     double saved_at;       /* clock_seconds() then, or at the start */
     bool look_cut;         /* Ctrl-C ended a look at held-out text, which is to be made when the run is resumed */
     weights_choice choice; /* of this step's weights; made when the training has ended */
-    bool choice_unsaved;
-    int64_t kept_rows; /* of the training text, for that choice */
+    bool unsaved;          /* the checkpoint of this step does not say all that is known now */
+    int64_t kept_rows;     /* of the training text, for that choice */
 } session;
 
 /* Everything that can be wrong, and the model. In the run's folder there is a lock then, and nothing else has changed. */

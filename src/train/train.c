@@ -104,6 +104,7 @@ static void domain_summary(const cJSON *domains, char text[DOMAIN_SUMMARY]) {
     size_t length = 0;
     int shown = 0;
     cJSON_ArrayForEach(domain, domains) {
+        if (length + 64 >= DOMAIN_SUMMARY) break; /* a name of 12 bytes and a number of 39 digits fit behind that */
         const char *before = shown ? ", " : " (";
         length += (size_t)(shown++ < SUMMARY_DOMAINS ? snprintf(text + length, DOMAIN_SUMMARY - length, "%s%.12s %.2f",
                                                                 before, domain->string, domain->valuedouble)
@@ -210,12 +211,15 @@ static status make_up_for_look(session *s) {
     record->step = s->state.step;
     const int64_t looked = s->state.looks.step;
     status outcome = look(s, record);
-    if (outcome == STATUS_OK && !s->look_cut) outcome = run_log_amend(s->log, record);
+    const bool whole = !s->look_cut;
+    if (outcome == STATUS_OK && s->state.looks.step != looked) {
+        s->unsaved = true; /* the checkpoint of this step does not know of the look */
+        outcome = save(s); /* before the log does: a look that is in the log is not made again */
+    }
+    if (outcome == STATUS_OK && whole) outcome = run_log_amend(s->log, record);
     step_record_free(record);
     free(record);
-    if (s->state.looks.step == looked) return outcome;
-    s->saved_step = -1; /* the checkpoint of this step does not know of the look */
-    return outcome == STATUS_OK ? save(s) : outcome;
+    return outcome;
 }
 
 static status train_loop(session *s, train_result *result) {

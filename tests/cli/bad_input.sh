@@ -108,7 +108,7 @@ refuses 2 "num_kv_heads: expected a divisor of num_heads 2, found 3" train new n
 refuses 2 "rope_dims: expected an even number" train new rope_dims=7
 refuses 1 "found nothing at $work/nowhere: \`moec data $work/nowhere --domain" train new data="$work/nowhere"
 grep -q '`./run demo`' "$work/err" || complain "no word of ./run demo: $(cat "$work/err")"
-refuses 1 "$work/empty-folder/tokenizer.model: cannot open" train new data="$work/empty-folder"
+refuses 1 "$work/empty-folder/tokenizer.model: no such file or folder" train new data="$work/empty-folder"
 refuses 2 "not YAML" "$moec" train README.md
 refuses 1 "$artifact: expected a preset" "$moec" train "$artifact"
 absent "$work/new"

@@ -90,6 +90,7 @@ static void limits(void **state) {
     assert_int_equal(found.chunks, 2);
     assert_fails(chunks_score(p, tok, text, 14, &(chunk_options){.length = LENGTH, .batch = 1}, &found),
                  "16 tokens, found 15");
+    assert_fails(chunks_score(p, tok, text, TEXT, &(chunk_options){.length = 2, .batch = 1}, &found), "at least 3");
     tokenizer_close(tok);
     pass_destroy(p);
     model_destroy(m);

@@ -125,8 +125,9 @@ static void ids_have_control_tokens_and_one_bos(void **state) {
 /* Half a character at the end of a message is no text that could be trimmed. */
 static void messages_are_text(void **state) {
     (void)state;
-    static const char template[] = "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + "
-                                   "message['content'] | trim + '<|im_end|>' + '\\n'}}{% endfor %}";
+    static const char template[] =
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + "
+        "'\\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
     tokenizer *t = tokenizer_with("<s>", "</s>", template);
     chat_format *f = chat_format_create(template);
     const chat_message messages[] = {{"system", "\xe2\x80"}, {"user", "hi"}};
