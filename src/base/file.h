@@ -61,6 +61,7 @@ status path_look(const char *path, path_kind *kind);
 const char *path_describe(const char *path); /* "a file", "a folder", "a pipe", …, "nothing"; for messages */
 bool path_exists(const char *path);          /* a link to nothing exists, too */
 bool path_is_folder(const char *path);
+bool path_holds(const char *folder, const char *name); /* folder/name exists */
 bool path_leads_to(const char *path, int descriptor);  /* the open file, still */
 char *path_join(const char *folder, const char *name); /* a new string; free() it */
 char *path_parent(const char *path);                   /* the folder that holds it; a new string */

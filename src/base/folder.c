@@ -44,6 +44,13 @@ bool path_exists(const char *path) {
     return lstat(path, &info) == 0;
 }
 
+bool path_holds(const char *folder, const char *name) {
+    char *path = path_join(folder, name);
+    const bool found = path_exists(path);
+    free(path);
+    return found;
+}
+
 bool path_is_folder(const char *path) {
     struct stat info;
     return stat(path, &info) == 0 && S_ISDIR(info.st_mode);

@@ -12,22 +12,15 @@
 
 /* ---- what it is ---- */
 
-static bool holds(const char *folder, const char *name) {
-    char *path = path_join(folder, name);
-    bool found = path_exists(path);
-    free(path);
-    return found;
-}
-
 static bool ends_with(const char *text, const char *end) {
     size_t length = strlen(text), tail = strlen(end);
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
 static kind kind_of_folder(const char *path) {
-    if (holds(path, "data.json")) return KIND_DATA;
-    if (holds(path, "checkpoint.json")) return KIND_CHECKPOINT;
-    if (holds(path, "checkpoints")) return KIND_RUN;
+    if (path_holds(path, "data.json")) return KIND_DATA;
+    if (path_holds(path, "checkpoint.json")) return KIND_CHECKPOINT;
+    if (path_holds(path, "checkpoints")) return KIND_RUN;
     if (pretrained_is(path)) return KIND_PRETRAINED;
     return ends_with(path, "checkpoints") || ends_with(path, "checkpoints/") ? KIND_CHECKPOINTS : KIND_OTHER;
 }

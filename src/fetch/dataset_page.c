@@ -1,46 +1,26 @@
 /* The viewer's answers (dataset.h). */
-#include "base/json_scan.h"
 #include "base/memory.h"
 #include "fetch/dataset.h"
+#include "fetch/json_members.h"
 #include "fetch/url.h"
 #include <stdlib.h>
 #include <string.h>
 
 enum { MOST_SPLITS = 10000 };
 
-typedef struct parser {
-    json_scan scan;
-    const char *where;
-    char *text; /* room for any string */
-} parser;
-
-static status malformed(const parser *p, const char *what) {
-    return fail("%s: expected %s, found something else", p->where, what);
-}
-
-static status next_key(parser *p, bool *first, bool *more) {
-    *more = false;
-    if (json_scan_take(&p->scan, '}')) return STATUS_OK;
-    if (!*first && !json_scan_take(&p->scan, ',')) return malformed(p, "',' or '}'");
-    *first = false;
-    if (!json_scan_string(&p->scan, p->text) || !json_scan_take(&p->scan, ':')) return malformed(p, "a key");
-    *more = true;
-    return STATUS_OK;
-}
-
-static status take_count(parser *p, int64_t *value) {
+static status take_count(json_members *p, int64_t *value) {
     uint64_t count;
-    if (!json_scan_size(&p->scan, &count)) return malformed(p, "a number of rows");
+    if (!json_scan_size(&p->scan, &count)) return json_malformed(p, "a number of rows");
     *value = (int64_t)count;
     return STATUS_OK;
 }
 
-static status take_row(parser *p, dataset_row *r) {
+static status take_row(json_members *p, dataset_row *r) {
     bool first = true, more;
     *r = (dataset_row){.index = -1};
-    if (!json_scan_take(&p->scan, '{')) return malformed(p, "a row");
+    if (!json_scan_take(&p->scan, '{')) return json_malformed(p, "a row");
     for (;;) {
-        TRY(next_key(p, &first, &more));
+        TRY(json_next_key(p, &first, &more));
         if (!more) break;
         if (strcmp(p->text, "row_idx") == 0) {
             TRY(take_count(p, &r->index));
@@ -48,31 +28,32 @@ static status take_row(parser *p, dataset_row *r) {
         }
         const bool row = strcmp(p->text, "row") == 0, cells = strcmp(p->text, "truncated_cells") == 0;
         const char kind = json_scan_peek(&p->scan), *begin = p->scan.next;
-        if (!json_scan_skip(&p->scan) || (row && kind != '{')) return malformed(p, row ? "a row's object" : "a value");
+        if (!json_scan_skip(&p->scan) || (row && kind != '{'))
+            return json_malformed(p, row ? "a row's object" : "a value");
         if (row) {
             r->text = begin;
             r->bytes = (size_t)(p->scan.next - begin);
         }
         if (cells && kind == '[') r->cut = memchr(begin, '"', (size_t)(p->scan.next - begin)) != NULL;
     }
-    return r->text && r->index >= 0 ? STATUS_OK : malformed(p, "\"row_idx\" and \"row\"");
+    return r->text && r->index >= 0 ? STATUS_OK : json_malformed(p, "\"row_idx\" and \"row\"");
 }
 
-static status take_rows(parser *p, dataset_page *page) {
-    if (!json_scan_take(&p->scan, '[')) return malformed(p, "a list of rows");
+static status take_rows(json_members *p, dataset_page *page) {
+    if (!json_scan_take(&p->scan, '[')) return json_malformed(p, "a list of rows");
     if (json_scan_take(&p->scan, ']')) return STATUS_OK;
     do {
-        if (page->count == DATASET_PAGE_ROWS) return malformed(p, "at most 100 rows");
+        if (page->count == DATASET_PAGE_ROWS) return json_malformed(p, "at most 100 rows");
         TRY(take_row(p, &page->rows[page->count++]));
     } while (json_scan_take(&p->scan, ','));
-    return json_scan_take(&p->scan, ']') ? STATUS_OK : malformed(p, "']' behind the rows");
+    return json_scan_take(&p->scan, ']') ? STATUS_OK : json_malformed(p, "']' behind the rows");
 }
 
-static status take_page(parser *p, dataset_page *page) {
+static status take_page(json_members *p, dataset_page *page) {
     bool first = true, more, rows = false;
-    if (!json_scan_take(&p->scan, '{')) return malformed(p, "JSON, an object");
+    if (!json_scan_take(&p->scan, '{')) return json_malformed(p, "JSON, an object");
     for (;;) {
-        TRY(next_key(p, &first, &more));
+        TRY(json_next_key(p, &first, &more));
         if (!more) break;
         if (strcmp(p->text, "rows") == 0 && !rows) {
             rows = true;
@@ -80,15 +61,15 @@ static status take_page(parser *p, dataset_page *page) {
         } else if (strcmp(p->text, "num_rows_total") == 0) {
             TRY(take_count(p, &page->total));
         } else if (!json_scan_skip(&p->scan)) {
-            return malformed(p, "a value");
+            return json_malformed(p, "a value");
         }
     }
-    if (!json_scan_at_end(&p->scan)) return malformed(p, "the end");
-    return rows && page->total >= 0 ? STATUS_OK : malformed(p, "\"rows\" and \"num_rows_total\"");
+    if (!json_scan_at_end(&p->scan)) return json_malformed(p, "the end");
+    return rows && page->total >= 0 ? STATUS_OK : json_malformed(p, "\"rows\" and \"num_rows_total\"");
 }
 
 status dataset_parse_page(dataset_page *page, const char *text, size_t bytes, const char *where) {
-    parser p = {.scan = {text, text + bytes}, .where = where, .text = xmalloc(bytes + 1)};
+    json_members p = {.scan = {text, text + bytes}, .where = where, .what = "", .text = xmalloc(bytes + 1)};
     page->count = 0;
     page->total = -1;
     status s = take_page(&p, page);
@@ -103,44 +84,44 @@ typedef struct pairs {
     int count;
 } pairs;
 
-static status take_pair(parser *p, pairs *found) {
+static status take_pair(json_members *p, pairs *found) {
     bool first = true, more;
     char **config = &found->configs[found->count], **split = &found->splits[found->count];
     found->count++;
-    if (!json_scan_take(&p->scan, '{')) return malformed(p, "a split");
+    if (!json_scan_take(&p->scan, '{')) return json_malformed(p, "a split");
     for (;;) {
-        TRY(next_key(p, &first, &more));
+        TRY(json_next_key(p, &first, &more));
         if (!more) break;
         char **out = strcmp(p->text, "config") == 0 ? config : strcmp(p->text, "split") == 0 ? split : NULL;
         if (out && !*out && json_scan_peek(&p->scan) == '"') {
-            if (!json_scan_string(&p->scan, p->text)) return malformed(p, "a name");
+            if (!json_scan_string(&p->scan, p->text)) return json_malformed(p, "a name");
             *out = xstrdup(p->text);
         } else if (!json_scan_skip(&p->scan)) {
-            return malformed(p, "a value");
+            return json_malformed(p, "a value");
         }
     }
-    return *config && *split ? STATUS_OK : malformed(p, "\"config\" and \"split\"");
+    return *config && *split ? STATUS_OK : json_malformed(p, "\"config\" and \"split\"");
 }
 
-static status take_pairs(parser *p, pairs *found) {
+static status take_pairs(json_members *p, pairs *found) {
     bool first = true, more;
-    if (!json_scan_take(&p->scan, '{')) return malformed(p, "JSON, an object");
+    if (!json_scan_take(&p->scan, '{')) return json_malformed(p, "JSON, an object");
     for (;;) {
-        TRY(next_key(p, &first, &more));
+        TRY(json_next_key(p, &first, &more));
         if (!more) break;
         if (strcmp(p->text, "splits") != 0) {
-            if (!json_scan_skip(&p->scan)) return malformed(p, "a value");
+            if (!json_scan_skip(&p->scan)) return json_malformed(p, "a value");
             continue;
         }
-        if (!json_scan_take(&p->scan, '[')) return malformed(p, "a list of splits");
+        if (!json_scan_take(&p->scan, '[')) return json_malformed(p, "a list of splits");
         if (json_scan_take(&p->scan, ']')) continue;
         do {
-            if (found->count == MOST_SPLITS) return malformed(p, "at most 10000 splits");
+            if (found->count == MOST_SPLITS) return json_malformed(p, "at most 10000 splits");
             TRY(take_pair(p, found));
         } while (json_scan_take(&p->scan, ','));
-        if (!json_scan_take(&p->scan, ']')) return malformed(p, "']' behind the splits");
+        if (!json_scan_take(&p->scan, ']')) return json_malformed(p, "']' behind the splits");
     }
-    return found->count > 0 ? STATUS_OK : malformed(p, "splits");
+    return found->count > 0 ? STATUS_OK : json_malformed(p, "splits");
 }
 
 /* The one of `names` that is `wanted`, the only one, or the usual one; NULL: it must be said. Only those whose `of` is `in`. */
@@ -175,7 +156,7 @@ static status must_be_said(const pairs *found, char *const *names, const char *i
 }
 
 status dataset_parse_splits(const char *text, size_t bytes, const char *where, char **config, char **split) {
-    parser p = {.scan = {text, text + bytes}, .where = where, .text = xmalloc(bytes + 1)};
+    json_members p = {.scan = {text, text + bytes}, .where = where, .what = "", .text = xmalloc(bytes + 1)};
     pairs *found = xcalloc(1, sizeof *found);
     status s = take_pairs(&p, found);
     if (s == STATUS_OK && !*config) {

@@ -1,8 +1,8 @@
 #include "fetch/listing.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/json_scan.h"
 #include "base/memory.h"
+#include "fetch/json_members.h"
 #include "fetch/url.h"
 #include <fnmatch.h>
 #include <limits.h>
@@ -40,62 +40,41 @@ static bool is_hex(const char *text, size_t digits) {
 
 /* ---- parsing ---- */
 
-typedef struct parser {
-    json_scan scan;
-    const char *where;
-    char *text; /* room for any string of the answer */
-} parser;
-
-static status malformed(const parser *p, const char *what) {
-    return fail("%s: expected %s in the list of files, found something else", p->where, what);
-}
-
-/* Behind "{" or a member: the next key, in p->text; *more: there was one. */
-static status next_key(parser *p, bool *first, bool *more) {
-    *more = false;
-    if (json_scan_take(&p->scan, '}')) return STATUS_OK;
-    if (!*first && !json_scan_take(&p->scan, ',')) return malformed(p, "',' or '}'");
-    *first = false;
-    if (!json_scan_string(&p->scan, p->text) || !json_scan_take(&p->scan, ':')) return malformed(p, "a key");
-    *more = true;
-    return STATUS_OK;
-}
-
 /* A string member into `out` if it has the form that it should have, else "". */
-static status take_hex(parser *p, char *out, size_t digits) {
+static status take_hex(json_members *p, char *out, size_t digits) {
     *out = '\0';
-    if (json_scan_peek(&p->scan) != '"') return json_scan_skip(&p->scan) ? STATUS_OK : malformed(p, "a value");
-    if (!json_scan_string(&p->scan, p->text)) return malformed(p, "a string");
+    if (json_scan_peek(&p->scan) != '"') return json_scan_skip(&p->scan) ? STATUS_OK : json_malformed(p, "a value");
+    if (!json_scan_string(&p->scan, p->text)) return json_malformed(p, "a string");
     if (is_hex(p->text, digits)) memcpy(out, p->text, digits + 1);
     return STATUS_OK;
 }
 
-static status take_size(parser *p, int64_t *size) {
+static status take_size(json_members *p, int64_t *size) {
     uint64_t value;
     if (json_scan_peek(&p->scan) < '0' || json_scan_peek(&p->scan) > '9')
-        return json_scan_skip(&p->scan) ? STATUS_OK : malformed(p, "a value");
-    if (!json_scan_size(&p->scan, &value)) return malformed(p, "a size of at most 2^53 bytes");
+        return json_scan_skip(&p->scan) ? STATUS_OK : json_malformed(p, "a value");
+    if (!json_scan_size(&p->scan, &value)) return json_malformed(p, "a size of at most 2^53 bytes");
     *size = (int64_t)value;
     return STATUS_OK;
 }
 
-static status take_lfs(parser *p, listed_file *f) {
+static status take_lfs(json_members *p, listed_file *f) {
     bool first = true, more;
-    if (!json_scan_take(&p->scan, '{')) return json_scan_skip(&p->scan) ? STATUS_OK : malformed(p, "a value");
+    if (!json_scan_take(&p->scan, '{')) return json_scan_skip(&p->scan) ? STATUS_OK : json_malformed(p, "a value");
     for (;;) {
-        TRY(next_key(p, &first, &more));
+        TRY(json_next_key(p, &first, &more));
         if (!more) return STATUS_OK;
         if (strcmp(p->text, "sha256") == 0 || strcmp(p->text, "oid") == 0)
             TRY(take_hex(p, f->sha256, 64));
         else if (strcmp(p->text, "size") == 0)
             TRY(take_size(p, &f->size));
         else if (!json_scan_skip(&p->scan))
-            return malformed(p, "a value");
+            return json_malformed(p, "a value");
     }
 }
 
-static status take_name(parser *p, listed_file *f) {
-    if (!json_scan_string(&p->scan, p->text)) return malformed(p, "a file's name");
+static status take_name(json_members *p, listed_file *f) {
+    if (!json_scan_string(&p->scan, p->text)) return json_malformed(p, "a file's name");
     const char *fault = fault_of_name(p->text);
     if (fault) {
         char *shown = text_shown(p->text, 80);
@@ -108,7 +87,7 @@ static status take_name(parser *p, listed_file *f) {
     return STATUS_OK;
 }
 
-static status take_file(parser *p, listing *l) {
+static status take_file(json_members *p, listing *l) {
     bool first = true, more;
     if (l->count == LISTING_MAX_FILES)
         return fail("%s: expected at most %d files, found more", p->where, LISTING_MAX_FILES);
@@ -116,9 +95,9 @@ static status take_file(parser *p, listing *l) {
         l->files = xrealloc(l->files, (l->count ? 2 * l->count : 1) * sizeof *l->files);
     listed_file *f = &l->files[l->count++];
     *f = (listed_file){.size = -1};
-    if (!json_scan_take(&p->scan, '{')) return malformed(p, "'{'");
+    if (!json_scan_take(&p->scan, '{')) return json_malformed(p, "'{'");
     for (;;) {
-        TRY(next_key(p, &first, &more));
+        TRY(json_next_key(p, &first, &more));
         if (!more) break;
         if (strcmp(p->text, "rfilename") == 0)
             TRY(take_name(p, f));
@@ -129,26 +108,26 @@ static status take_file(parser *p, listing *l) {
         else if (strcmp(p->text, "lfs") == 0)
             TRY(take_lfs(p, f));
         else if (!json_scan_skip(&p->scan))
-            return malformed(p, "a value");
+            return json_malformed(p, "a value");
     }
-    if (!f->name) return malformed(p, "\"rfilename\"");
+    if (!f->name) return json_malformed(p, "\"rfilename\"");
     if (*f->sha256) *f->blob = '\0'; /* that of the LFS pointer */
     return STATUS_OK;
 }
 
-static status take_files(parser *p, listing *l) {
-    if (!json_scan_take(&p->scan, '[')) return malformed(p, "'['");
+static status take_files(json_members *p, listing *l) {
+    if (!json_scan_take(&p->scan, '[')) return json_malformed(p, "'['");
     if (json_scan_take(&p->scan, ']')) return STATUS_OK;
     do TRY(take_file(p, l));
     while (json_scan_take(&p->scan, ','));
-    return json_scan_take(&p->scan, ']') ? STATUS_OK : malformed(p, "']'");
+    return json_scan_take(&p->scan, ']') ? STATUS_OK : json_malformed(p, "']'");
 }
 
-static status take_listing(parser *p, listing *l) {
+static status take_listing(json_members *p, listing *l) {
     bool first = true, more, files = false;
     if (!json_scan_take(&p->scan, '{')) return fail("%s: expected JSON, an object, found something else", p->where);
     for (;;) {
-        TRY(next_key(p, &first, &more));
+        TRY(json_next_key(p, &first, &more));
         if (!more) break;
         if (strcmp(p->text, "sha") == 0)
             TRY(take_hex(p, l->commit, 40));
@@ -156,9 +135,9 @@ static status take_listing(parser *p, listing *l) {
             files = true;
             TRY(take_files(p, l));
         } else if (!json_scan_skip(&p->scan))
-            return malformed(p, "a value");
+            return json_malformed(p, "a value");
     }
-    if (!json_scan_at_end(&p->scan)) return malformed(p, "its end");
+    if (!json_scan_at_end(&p->scan)) return json_malformed(p, "its end");
     if (!*l->commit) return fail("%s: \"sha\": expected a commit of 40 hexadecimal digits", p->where);
     return files ? STATUS_OK : fail("%s: \"siblings\": expected the list of files, found nothing", p->where);
 }
@@ -169,7 +148,8 @@ static int by_name(const void *a, const void *b) {
 
 status listing_parse(listing *l, const char *text, size_t bytes, const char *where) {
     *l = (listing){0};
-    parser p = {.scan = {text, text + bytes}, .where = where, .text = xmalloc(bytes + 1)};
+    json_members p = {
+        .scan = {text, text + bytes}, .where = where, .what = " in the list of files", .text = xmalloc(bytes + 1)};
     status s = take_listing(&p, l);
     free(p.text);
     TRY(s);

@@ -126,3 +126,18 @@ status foreign_read(const foreign_tensor *t, const weight_source *w, const namin
     }
     return STATUS_OK;
 }
+
+status foreign_put(void *writer, const float *values, int64_t count) {
+    foreign_writer *w = writer;
+    const size_t bytes = storage_bytes(w->type, count);
+    if (bytes > w->room) {
+        w->bytes = xrealloc(w->bytes, bytes);
+        w->room = bytes;
+    }
+    if (interrupt_requested()) return STATUS_INTERRUPTED;
+    storage_write(w->type, values, count, w->bytes);
+    file_write(w->file, w->bytes, bytes);
+    w->done += count;
+    progress_show(&w->shown, (double)w->done / (double)w->all, "tensors");
+    return STATUS_OK;
+}

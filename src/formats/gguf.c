@@ -1,7 +1,6 @@
 #include "formats/gguf.h"
 
 #include "base/memory.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,8 +46,6 @@ static status read_string(cursor *c, uint64_t most, gguf_string *s, const char *
 
 /* ---- metadata ---- */
 
-static const size_t widths[GGUF_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
-
 static status skip_strings(cursor *c, uint64_t count, const char *key) {
     gguf_string s = {0};
     for (uint64_t i = 0; i < count; i++) TRY(read_string(c, c->left, &s, key));
@@ -57,8 +54,8 @@ static status skip_strings(cursor *c, uint64_t count, const char *key) {
 
 static status read_elements(cursor *c, gguf_value *v, gguf_type type) {
     if (type == GGUF_STRING) return v->count > c->left / 8 ? ends(c, v->key) : skip_strings(c, v->count, v->key);
-    if (v->count > c->left / widths[type]) return ends(c, v->key);
-    take(c, v->count * widths[type]);
+    if (v->count > c->left / gguf_type_bytes(type)) return ends(c, v->key);
+    take(c, v->count * gguf_type_bytes(type));
     return STATUS_OK;
 }
 

@@ -22,6 +22,7 @@ typedef enum gguf_type {
     GGUF_FLOAT64,
     GGUF_TYPES
 } gguf_type;
+size_t gguf_type_bytes(gguf_type type); /* of one value; 0: strings and arrays have no fixed size */
 
 /* A string in the map, without a NUL behind it. */
 typedef struct gguf_string {

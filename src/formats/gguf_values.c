@@ -131,10 +131,14 @@ status gguf_array(const gguf *g, const char *key, bool required, gguf_type eleme
     return STATUS_OK;
 }
 
+size_t gguf_type_bytes(gguf_type type) {
+    static const size_t bytes[GGUF_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
+    return bytes[type];
+}
+
 int64_t gguf_array_integer(const gguf_value *array, uint64_t index) {
-    static const size_t widths[GGUF_TYPES] = {1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8};
     int64_t value = 0;
-    integer_at(array->element, array->data + index * widths[array->element], &value);
+    integer_at(array->element, array->data + index * gguf_type_bytes(array->element), &value);
     return value;
 }
 

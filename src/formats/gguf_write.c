@@ -1,7 +1,6 @@
 #include "formats/gguf_write.h"
 
 #include "base/memory.h"
-#include "base/progress.h"
 #include "formats/foreign_tensors.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,11 +103,7 @@ typedef struct writing {
     foreign_tensor *tensors;
     int count;
     file_writer file;
-    uint8_t *bytes;
-    size_t room;
-    storage current; /* of the tensor that is being written */
-    progress shown;
-    int64_t done, all;
+    foreign_writer out; /* into it */
 } writing;
 
 static storage storage_of(const writing *w, const foreign_tensor *t) {
@@ -136,21 +131,6 @@ static void put_info(gguf_builder *b, const char *name, int ndim, const int64_t 
     for (int i = ndim - 1; i >= 0; i--) put_number(b, (uint64_t)shape[i], 8);
     put_number(b, type_number(type), 4);
     put_number(b, offset, 8);
-}
-
-static status put_piece(void *context, const float *values, int64_t count) {
-    writing *w = context;
-    const size_t bytes = storage_bytes(w->current, count);
-    if (bytes > w->room) {
-        w->bytes = xrealloc(w->bytes, bytes);
-        w->room = bytes;
-    }
-    if (interrupt_requested()) return STATUS_INTERRUPTED;
-    storage_write(w->current, values, count, w->bytes);
-    file_write(&w->file, w->bytes, bytes);
-    w->done += count;
-    progress_show(&w->shown, (double)w->done / (double)w->all, "tensors");
-    return STATUS_OK;
 }
 
 static void pad(file_writer *f) {
@@ -190,8 +170,8 @@ static status put_tensors(writing *w, const float *factors, int factor_count) {
         pad(&w->file);
     }
     for (int i = 0; i < w->count; i++) {
-        w->current = storage_of(w, &w->tensors[i]);
-        TRY(foreign_read(&w->tensors[i], w->w, w->naming, put_piece, w));
+        w->out.type = storage_of(w, &w->tensors[i]);
+        TRY(foreign_read(&w->tensors[i], w->w, w->naming, foreign_put, &w->out));
         pad(&w->file);
     }
     return STATUS_OK;
@@ -241,11 +221,12 @@ status gguf_write(const char *path, const weight_source *from, const gguf_builde
     TRY(adapt_to_gguf(&a, from, o->family));
     writing w = {.w = &a.weights, .naming = o->family->gguf_names, .type = o->type};
     status s = foreign_tensors(&a.weights.config, w.naming, &w.tensors, &w.count);
-    for (int i = 0; i < w.count; i++) w.all += foreign_count(&w.tensors[i]);
-    w.shown = progress_start("write");
+    for (int i = 0; i < w.count; i++) w.out.all += foreign_count(&w.tensors[i]);
+    w.out.shown = progress_start("write");
+    w.out.file = &w.file;
     if (s == STATUS_OK) s = write_file(&w, path, metadata, o);
-    progress_end(&w.shown, s == STATUS_OK ? NULL : "stopped");
+    progress_end(&w.out.shown, s == STATUS_OK ? NULL : "stopped");
     free(w.tensors);
-    free(w.bytes);
+    free(w.out.bytes);
     return s;
 }

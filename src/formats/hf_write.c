@@ -2,7 +2,6 @@
 
 #include "base/json.h"
 #include "base/memory.h"
-#include "base/progress.h"
 #include "formats/foreign_tensors.h"
 #include "formats/safetensors.h"
 #include <stdio.h>
@@ -18,36 +17,17 @@ typedef struct writing {
     storage type;
     foreign_tensor *tensors;
     int count;
-    uint8_t *bytes; /* a piece, as it is stored */
-    size_t room;
-    file_writer *file;
-    progress shown;
-    int64_t done, all; /* elements */
+    foreign_writer out;
 } writing;
 
 /* ---- tensors ---- */
 
-static status put_piece(void *context, const float *values, int64_t count) {
-    writing *w = context;
-    const size_t bytes = storage_bytes(w->type, count);
-    if (bytes > w->room) {
-        w->bytes = xrealloc(w->bytes, bytes);
-        w->room = bytes;
-    }
-    if (interrupt_requested()) return STATUS_INTERRUPTED;
-    storage_write(w->type, values, count, w->bytes);
-    file_write(w->file, w->bytes, bytes);
-    w->done += count;
-    progress_show(&w->shown, (double)w->done / (double)w->all, "tensors");
-    return STATUS_OK;
-}
-
 static status put_tensor(void *context, const safetensor *t, file_writer *file) {
     writing *w = context;
-    w->file = file;
+    w->out.file = file;
     for (int i = 0; i < w->count; i++)
         if (strcmp(w->tensors[i].name, t->name) == 0)
-            return foreign_read(&w->tensors[i], w->w, w->naming, put_piece, w);
+            return foreign_read(&w->tensors[i], w->w, w->naming, foreign_put, &w->out);
     return fail("%s: no tensor %s", w->folder, t->name);
 }
 
@@ -86,7 +66,7 @@ static int file_end(const writing *w, int first, int64_t most) {
 static status write_index(const writing *w, cJSON *weight_map) {
     cJSON *root = cJSON_CreateObject();
     cJSON_AddNumberToObject(cJSON_AddObjectToObject(root, "metadata"), "total_size",
-                            (double)storage_bytes(w->type, w->all));
+                            (double)storage_bytes(w->type, w->out.all));
     cJSON_AddItemToObject(root, "weight_map", weight_map);
     char *path = path_join(w->folder, "model.safetensors.index.json");
     status s = json_write_file(path, root);
@@ -140,14 +120,15 @@ status hf_write(const char *folder, const weight_source *from, const hf_write_op
     if (o->type != STORAGE_F32 && o->type != STORAGE_F16 && o->type != STORAGE_BF16)
         return fail_usage("type: expected f32, f16 or bf16 for safetensors, found %s", storage_name(o->type));
     TRY(adapt_to_hf(&a, from, o->family));
-    writing w = {.folder = folder, .w = &a.weights, .naming = o->family->hf_names, .type = o->type};
+    writing w = {
+        .folder = folder, .w = &a.weights, .naming = o->family->hf_names, .type = o->type, .out.type = o->type};
     status s = foreign_tensors(&a.weights.config, w.naming, &w.tensors, &w.count);
-    for (int i = 0; i < w.count; i++) w.all += foreign_count(&w.tensors[i]);
-    w.shown = progress_start("write");
+    for (int i = 0; i < w.count; i++) w.out.all += foreign_count(&w.tensors[i]);
+    w.out.shown = progress_start("write");
     if (s == STATUS_OK) s = write_files(&w, o->shard_bytes > 0 ? o->shard_bytes : SHARD_BYTES);
     if (s == STATUS_OK) s = write_config(folder, &a.weights.config, o);
-    progress_end(&w.shown, s == STATUS_OK ? NULL : "stopped");
+    progress_end(&w.out.shown, s == STATUS_OK ? NULL : "stopped");
     free(w.tensors);
-    free(w.bytes);
+    free(w.out.bytes);
     return s;
 }

@@ -112,7 +112,7 @@ static status check_shape(const pretrained *p, const param_spec *spec, name_part
     if (stored_rows(t) == rows && stored_cols(t) == cols && in_order) return STATUS_OK;
     return fail("%s: tensor %s: expected %lld x %lld for its configuration%s, found %s", t->file, t->name,
                 (long long)rows, (long long)cols, stacked ? ", expert after expert" : "",
-                stored_shape(t, shape, sizeof shape));
+                shape_text(shape, sizeof shape, t->ndim, t->shape));
 }
 
 typedef struct check {
@@ -253,16 +253,9 @@ int64_t pretrained_bytes(const pretrained *p) {
     return bytes;
 }
 
-static bool folder_has(const char *folder, const char *name) {
-    char *path = path_join(folder, name);
-    const bool has = path_exists(path);
-    free(path);
-    return has;
-}
-
 status pretrained_open_tokenizer(const pretrained *p, tokenizer **tok) {
     *tok = NULL;
     if (p->is_gguf) return gguf_read_tokenizer(tok, &p->g);
-    if (!folder_has(p->path, "tokenizer.json") && !folder_has(p->path, "tokenizer.model")) return STATUS_OK;
+    if (!path_holds(p->path, "tokenizer.json") && !path_holds(p->path, "tokenizer.model")) return STATUS_OK;
     return tokenizer_open(tok, p->path);
 }

@@ -99,15 +99,6 @@ const safetensor *safetensors_find(const safetensors *s, const char *name) {
 
 /* ---- copying out ---- */
 
-/* "[2, 3]" */
-static const char *format_shape(char *text, size_t bytes, int ndim, const int64_t *shape) {
-    size_t used = (size_t)snprintf(text, bytes, "[");
-    for (int i = 0; i < ndim && used < bytes; i++)
-        used += (size_t)snprintf(text + used, bytes - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
-    if (used < bytes) snprintf(text + used, bytes - used, "]");
-    return text;
-}
-
 status safetensors_expect(const safetensors *s, const char *name, int ndim, const int64_t *shape,
                           const safetensor **found) {
     const safetensor *t = *found = safetensors_find(s, name);
@@ -117,8 +108,8 @@ status safetensors_expect(const safetensors *s, const char *name, int ndim, cons
     if (same) return STATUS_OK;
     char expected[128], actual[128];
     return fail("%s: tensor %s: expected shape %s, found %s", s->path, name,
-                format_shape(expected, sizeof expected, ndim, shape),
-                format_shape(actual, sizeof actual, t->ndim, t->shape));
+                shape_text(expected, sizeof expected, ndim, shape),
+                shape_text(actual, sizeof actual, t->ndim, t->shape));
 }
 
 /* Elements first … of a tensor of floats. */

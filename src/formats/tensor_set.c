@@ -42,11 +42,3 @@ void stored_read(const stored_tensor *t, int64_t first, int64_t rows, float *out
     const int64_t cols = stored_cols(t);
     storage_read(t->type, t->data + storage_bytes(t->type, first * cols), rows * cols, out);
 }
-
-const char *stored_shape(const stored_tensor *t, char *text, size_t bytes) {
-    size_t used = (size_t)snprintf(text, bytes, "[");
-    for (int i = 0; i < t->ndim && used < bytes; i++)
-        used += (size_t)snprintf(text + used, bytes - used, "%s%lld", i ? ", " : "", (long long)t->shape[i]);
-    if (used < bytes) snprintf(text + used, bytes - used, "]");
-    return text;
-}

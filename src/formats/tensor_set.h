@@ -31,7 +31,6 @@ int64_t stored_rows(const stored_tensor *t); /* product of all dimensions but th
 int64_t stored_cols(const stored_tensor *t);
 /* Rows `first` … as float32 [rows, cols]. */
 void stored_read(const stored_tensor *t, int64_t first, int64_t rows, float *out);
-const char *stored_shape(const stored_tensor *t, char *text, size_t bytes); /* "[2, 3]" */
 
 /* For the makers of sets: sorts, and refuses two tensors of one name. */
 status tensor_set_seal(tensor_set *s);

@@ -1,5 +1,7 @@
 #include "tensor/tensor.h"
 
+#include <stdio.h>
+
 static const struct {
     const char *name;
     size_t bytes;
@@ -32,6 +34,14 @@ int64_t tensor_rows(const tensor *t) {
 
 int64_t tensor_cols(const tensor *t) {
     return t->ndim ? t->shape[t->ndim - 1] : 1;
+}
+
+const char *shape_text(char *text, size_t bytes, int ndim, const int64_t *shape) {
+    size_t used = (size_t)snprintf(text, bytes, "[");
+    for (int i = 0; i < ndim && used < bytes; i++)
+        used += (size_t)snprintf(text + used, bytes - used, "%s%lld", i ? ", " : "", (long long)shape[i]);
+    if (used < bytes) snprintf(text + used, bytes - used, "]");
+    return text;
 }
 
 bool tensor_same_shape(const tensor *a, const tensor *b) {

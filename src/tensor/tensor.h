@@ -24,6 +24,8 @@ int64_t tensor_count(const tensor *t); /* number of elements */
 size_t tensor_bytes(const tensor *t);
 int64_t tensor_rows(const tensor *t); /* product of all dimensions but the last; 1 for ndim < 2 */
 int64_t tensor_cols(const tensor *t); /* the last dimension */
+/* "[2, 3]", as far as it fits; returns text. */
+const char *shape_text(char *text, size_t bytes, int ndim, const int64_t *shape);
 bool tensor_same_shape(const tensor *a, const tensor *b);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "base/memory.h"
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +30,11 @@ static inline void text_append(text_buffer *b, const char *text, size_t bytes) {
 
 static inline void text_append_string(text_buffer *b, const char *string) {
     text_append(b, string, strlen(string));
+}
+
+static inline void text_append_number(text_buffer *b, int64_t number) {
+    char text[24];
+    text_append(b, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)number));
 }
 
 static inline void text_free(text_buffer *b) {

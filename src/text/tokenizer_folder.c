@@ -14,11 +14,6 @@ static status write_file(const char *folder, const char *name, const char *text,
     return s;
 }
 
-static void append_number(text_buffer *b, int64_t number) {
-    char text[24];
-    text_append(b, text, (size_t)snprintf(text, sizeof text, "%lld", (long long)number));
-}
-
 static void append_piece(text_buffer *b, const tokenizer *t, int32_t id) {
     const char *piece = tokenizer_piece(t, id);
     text_append_json(b, piece, strlen(piece));
@@ -72,7 +67,7 @@ static void append_pairs(text_buffer *b, const tokenizer *t, const bpe *m) {
         text_append_string(b, id ? ",\n" : "\n");
         append_piece(b, t, id);
         text_append_string(b, ": ");
-        append_number(b, id);
+        text_append_number(b, id);
     }
     text_append_string(b, "},\n\"merges\": [");
     for (size_t i = 0; i < count; i++) {
@@ -145,7 +140,7 @@ static status write_generation(const tokenizer *t, const json_field *f, const ch
     text_append_string(&b, "{\"eos_token_id\": [");
     for (int i = 0; i < t->end_count; i++) {
         if (i) text_append_string(&b, ", ");
-        append_number(&b, t->ends[i]);
+        text_append_number(&b, t->ends[i]);
     }
     text_append_string(&b, "]}\n");
     const status s = write_file(folder, "generation_config.json", b.text, b.bytes);

@@ -66,11 +66,6 @@ static void append_token(text_buffer *b, const tokenizer_source *s, int64_t id) 
     text_append_json(b, s->tokens[id].bytes ? s->tokens[id].text : name, bytes);
 }
 
-static void append_number(text_buffer *b, int64_t number) {
-    char text[24];
-    text_append(b, text, (size_t)snprintf(text, sizeof text, "%" PRId64, number));
-}
-
 static void append_literal(text_buffer *b, const char *text) {
     text_append_json(b, text, strlen(text));
 }
@@ -85,7 +80,7 @@ static void append_added(text_buffer *b, const tokenizer_source *s) {
         if ((!control && type != SOURCE_USER_DEFINED) || s->tokens[id].bytes == 0) continue;
         text_append_string(b, between);
         text_append_string(b, "\n{\"id\": ");
-        append_number(b, (int64_t)id);
+        text_append_number(b, (int64_t)id);
         text_append_string(b, ", \"content\": ");
         append_token(b, s, (int64_t)id);
         text_append_string(b, ", \"single_word\": false, \"lstrip\": false, \"rstrip\": false, \"normalized\": false, "
@@ -119,7 +114,7 @@ static void append_byte_level(text_buffer *b, const tokenizer_source *s, const w
         text_append_string(b, between);
         append_token(b, s, (int64_t)id);
         text_append_string(b, ": ");
-        append_number(b, (int64_t)id);
+        text_append_number(b, (int64_t)id);
         between = ",\n";
     }
     text_append_string(b, "},\n\"merges\": [");
@@ -175,7 +170,7 @@ static void append_processor(text_buffer *b, const tokenizer_source *s, bool add
     text_append_string(b, ": {\"id\": ");
     append_token(b, s, s->bos);
     text_append_string(b, ", \"ids\": [");
-    append_number(b, s->bos);
+    text_append_number(b, s->bos);
     text_append_string(b, "], \"tokens\": [");
     append_token(b, s, s->bos);
     text_append_string(b, "]}}},\n");
@@ -207,7 +202,7 @@ static void append_settings(text_buffer *b, const tokenizer_source *s, bool adds
     for (int i = 0; i < 3; i++) {
         if (ends[i] < 0) continue;
         text_append_string(b, between);
-        append_number(b, ends[i]);
+        text_append_number(b, ends[i]);
         between = ", ";
     }
     text_append_string(b, "]}}\n");

@@ -54,23 +54,18 @@ static bool same_shape(const param_spec *a, const param_spec *b) {
     return a->ndim == b->ndim && memcmp(a->shape, b->shape, (size_t)a->ndim * sizeof *a->shape) == 0;
 }
 
-/* "[1024, 256]" */
-static const char *shape_text(const param_spec *spec, char text[64]) {
-    int length = snprintf(text, 64, "[");
-    for (int i = 0; i < spec->ndim; i++)
-        length += snprintf(text + length, 64 - (size_t)length, "%s%lld", i ? ", " : "", (long long)spec->shape[i]);
-    snprintf(text + length, 64 - (size_t)length, "]");
-    return text;
+static const char *shape_of(const param_spec *spec, char text[64]) {
+    return shape_text(text, 64, spec->ndim, spec->shape);
 }
 
 /* What is wrong with one tensor; NULL: nothing. A new string. */
 static char *misfit(const param_spec *wanted, const param_spec *found) {
     char name[PARAM_NAME_BYTES], a[64], b[64];
     param_spec_name(wanted ? wanted : found, name);
-    if (!found) return xasprintf("it has no %s %s, which the model has", name, shape_text(wanted, a));
-    if (!wanted) return xasprintf("it has %s %s, which the model has not", name, shape_text(found, a));
+    if (!found) return xasprintf("it has no %s %s, which the model has", name, shape_of(wanted, a));
+    if (!wanted) return xasprintf("it has %s %s, which the model has not", name, shape_of(found, a));
     if (same_shape(wanted, found)) return NULL;
-    return xasprintf("%s is %s there, but %s in the model", name, shape_text(found, a), shape_text(wanted, b));
+    return xasprintf("%s is %s there, but %s in the model", name, shape_of(found, a), shape_of(wanted, b));
 }
 
 typedef struct misfits {

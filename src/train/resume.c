@@ -7,21 +7,14 @@
 
 /* ---- a folder in the place of a preset ---- */
 
-static bool has(const char *folder, const char *name) {
-    char *path = path_join(folder, name);
-    const bool found = path_exists(path);
-    free(path);
-    return found;
-}
-
 bool resume_is_run(const char *folder) {
-    return path_is_folder(folder) && (has(folder, "checkpoints") || has(folder, RUN_CONFIG_FILE));
+    return path_is_folder(folder) && (path_holds(folder, "checkpoints") || path_holds(folder, RUN_CONFIG_FILE));
 }
 
 /* Where the run's own configuration lies; a new string. */
 static status own_config_path(const char *folder, char **path) {
     *path = NULL;
-    if (has(folder, RUN_CONFIG_FILE)) {
+    if (path_holds(folder, RUN_CONFIG_FILE)) {
         *path = path_join(folder, RUN_CONFIG_FILE);
         return STATUS_OK;
     }
