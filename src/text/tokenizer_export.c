@@ -192,36 +192,57 @@ static status score_pairs(const tokenizer *t, const bpe *m, exported_tokenizer *
     return s;
 }
 
-/* Spaces become "▁", and perhaps one is put in front; by a normalizer or by a pre_tokenizer. */
-static status read_spaces(const bpe_tokenizer *b, tokenizer_source *s) {
+#define SPACE_MARK "\xE2\x96\x81" /* ▁ */
+
+static bool is_mark(const char *text) {
+    return text && strcmp(text, SPACE_MARK) == 0;
+}
+
+static bool marks_spaces(const normal_step *n) {
+    return n->kind == NORMAL_REPLACE && strcmp(regex_pattern(n->pattern), " ") == 0 && is_mark(n->content);
+}
+
+/* Spaces become "▁", and perhaps one is put in front; by a normalizer or by a pre_tokenizer. A GGUF file says no more than that. */
+static status read_spaces(const bpe_tokenizer *b, tokenizer_source *s, bool *marked) {
+    *marked = false;
     s->adds_space = SOURCE_NO;
     for (int i = 0; i < b->normal.count; i++) {
-        const normal_kind kind = b->normal.steps[i].kind;
-        if (kind == NORMAL_PREPEND) s->adds_space = SOURCE_YES;
-        if (kind != NORMAL_PREPEND && kind != NORMAL_REPLACE)
+        const normal_step *n = &b->normal.steps[i];
+        const bool prepends = n->kind == NORMAL_PREPEND && is_mark(n->content);
+        if (prepends) s->adds_space = SOURCE_YES;
+        if (!prepends && !marks_spaces(n))
             return fail(
-                "tokenizer: expected no normalizer but Prepend and Replace for a GGUF file with scores, found another");
+                "tokenizer: expected no normalizer but Prepend of \"▁\" and Replace of spaces by it for a GGUF file "
+                "with scores, found another");
+        *marked |= marks_spaces(n);
     }
     for (int i = 0; i < b->words.count; i++) {
-        const split_kind kind = b->words.steps[i].kind;
-        if (kind == STEP_PREFIX) s->adds_space = SOURCE_YES;
-        if (kind != STEP_PREFIX && kind != STEP_SPACES)
-            return fail("tokenizer: expected no pre_tokenizer but Metaspace without split for a GGUF file with scores, "
-                        "found another");
+        const split_step *w = &b->words.steps[i];
+        if (w->kind == STEP_PREFIX) s->adds_space = SOURCE_YES;
+        if ((w->kind != STEP_PREFIX && w->kind != STEP_SPACES) || !is_mark(w->string))
+            return fail(
+                "tokenizer: expected no pre_tokenizer but Metaspace without split, writing \"▁\", for a GGUF file "
+                "with scores, found another");
+        *marked |= w->kind == STEP_SPACES;
     }
     return STATUS_OK;
 }
 
 static status export_scored(const tokenizer *t, const bpe_tokenizer *b, exported_tokenizer *e) {
     e->source.model = "llama";
-    TRY(read_spaces(b, &e->source));
+    bool marked;
+    TRY(read_spaces(b, &e->source, &marked));
+    if (b->model.ignore_merges)
+        return fail("tokenizer: expected one without ignore_merges for a GGUF file with scores, found one with it");
     set_tokens(t, b, e);
     e->scores = xmalloc((size_t)t->size * sizeof *e->scores);
     e->source.scores = e->scores;
-    if (!b->model.ranks) return score_pairs(t, &b->model, e);
-    for (int32_t id = 0; id < t->size; id++)
+    if (!b->model.ranks) TRY(score_pairs(t, &b->model, e));
+    for (int32_t id = 0; b->model.ranks && id < t->size; id++)
         e->scores[id] = id < (int32_t)b->model.pieces.count ? score_of(b->model.ranks[id]) : 0;
-    return STATUS_OK;
+    if (marked) return STATUS_OK;
+    return fail(
+        "tokenizer: expected one that writes spaces as \"▁\" for a GGUF file with scores, found one that leaves them");
 }
 
 static status check_added(const tokenizer *t, const added_tokens *a) {

@@ -157,6 +157,26 @@ static void merges_that_no_scores_give_are_refused(void **state) {
     }
 }
 
+/* A GGUF file with scores says that spaces become "▁", and nothing else of what a text becomes. */
+static void spaces_that_are_not_marked_are_refused(void **state) {
+    (void)state;
+#define WITH(normalizer)                                                                                               \
+    "{\"normalizer\": " normalizer ", \"model\": {\"type\": \"BPE\", \"vocab\": {\"x\": 0, \"y\": 1}, \"merges\": "    \
+                                   "[]}}"
+    static const char *const files[] = {
+        WITH("{\"type\": \"Replace\", \"pattern\": {\"String\": \"x\"}, \"content\": \"y\"}"),
+        WITH("{\"type\": \"Prepend\", \"prepend\": \"x\"}"), WITH("null")};
+    static const char *const parts[] = {"Replace of spaces", "Prepend of", "found one that leaves them"};
+#undef WITH
+    for (int i = 0; i < 3; i++) {
+        tokenizer *t;
+        exported_tokenizer e;
+        assert_ok(tokenizer_parse(&t, files[i], strlen(files[i]), "test"));
+        assert_fails(tokenizer_export_source(t, &e), parts[i]);
+        tokenizer_close(t);
+    }
+}
+
 static void settings_go_along(void **state) {
     static const char file[] = "{\"moec_tokenizer\": 1, \"tokenizer\": {\"added_tokens\": [{\"id\": 1, \"content\": "
                                "\"<s>\", \"special\": true}, {\"id\": 4, "
@@ -221,6 +241,7 @@ int main(void) {
         in_scratch(tokenizers_come_back),
         cmocka_unit_test(what_a_gguf_cannot_say_is_refused),
         cmocka_unit_test(merges_that_no_scores_give_are_refused),
+        cmocka_unit_test(spaces_that_are_not_marked_are_refused),
         in_scratch(settings_go_along),
         in_scratch(sentencepiece_models_come_back),
     };
