@@ -91,6 +91,8 @@ status row_choose(row_form *f, const char *row, size_t bytes, const char *where)
     status s = !valid   ? not_an_object(where)
                : chosen ? STATUS_OK
                         : fail_usage("%s: which field is the text? Choose with --field among %s", where, all);
+    if (s == STATUS_OK && strchr(chosen, ',')) /* --field and the state of a download take names apart there */
+        s = fail_usage("%s: expected a field without a comma in its name, found %.60s", where, chosen);
     if (s == STATUS_OK) f->fields[f->field_count++] = xstrdup(chosen);
     free(only);
     free(all);

@@ -72,6 +72,7 @@ static void test_refusals(void **state) {
     (void)state;
     row_form f;
     refuses("b", "{\"a\": 1}", "expected a field b, found none");
+    refuses(NULL, "{\"a,b\": \"x\"}", "without a comma in its name");
     refuses(NULL, "{\"a\": \"1\", \"b\": \"2\", \"c\": 3}", "Choose with --field among a, b, c");
     refuses(NULL, "[1]", "expected a JSON object");
     refuses("a", "{\"a\": 1} x", "expected a JSON object");
