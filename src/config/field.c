@@ -1,5 +1,7 @@
 #include "config/field.h"
 #include "base/memory.h"
+#include "config/curve.h"
+#include "config/labels.h"
 #include "config/names.h"
 #include "config/records.h"
 #include "config/weights.h"
@@ -94,6 +96,13 @@ static bool parse_string(const config_field *f, char **target, const char *text)
     return true;
 }
 
+static bool parse_constant(const config_field *f, curve *target, const char *text) {
+    double value;
+    if (!parse_number(text, &value) || !within(f, value)) return false;
+    *target = curve_constant(value);
+    return true;
+}
+
 bool field_parse(const config_field *f, void *base, const char *text) {
     void *target = (char *)base + f->offset;
     switch (f->type) {
@@ -123,9 +132,12 @@ bool field_parse(const config_field *f, void *base, const char *text) {
     }
     case FIELD_STRING:
         return parse_string(f, target, text);
+    case FIELD_CURVE:
+        return parse_constant(f, target, text);
     case FIELD_SET:
     case FIELD_WEIGHTS:
     case FIELD_NAMES:
+    case FIELD_LABELS:
     case FIELD_RECORDS:
     case FIELD_OWN:
         return false; /* not scalars */
@@ -194,6 +206,10 @@ char *field_text(const config_field *f, const void *base) {
         return weights_text(source);
     case FIELD_NAMES:
         return names_text(source);
+    case FIELD_LABELS:
+        return labels_text(source);
+    case FIELD_CURVE:
+        return curve_text(source);
     case FIELD_RECORDS:
         return records_text(f->records, source);
     case FIELD_OWN:
@@ -220,6 +236,10 @@ static size_t value_bytes(const config_field *f) {
         return sizeof(bool);
     case FIELD_SET:
         return (size_t)set_size(f) * sizeof(bool);
+    case FIELD_LABELS:
+        return sizeof(label_list);
+    case FIELD_CURVE:
+        return sizeof(curve);
     default:
         return 0;
     }
@@ -284,6 +304,12 @@ char *field_expected(const config_field *f) {
         return xasprintf("numbers from %g to %g by name, such as {a: 0.4, b: 0.6}", f->least, f->most);
     case FIELD_NAMES:
         return xstrdup("a list of texts, such as [a, b]");
+    case FIELD_LABELS:
+        return xstrdup("a list of names, such as [a, b]");
+    case FIELD_CURVE:
+        return xasprintf(
+            "a number from %g to %g, or such numbers by fraction of the training, such as {0: 1, 0.5: 0.1}", f->least,
+            f->most);
     case FIELD_RECORDS:
         return xasprintf("a list of %ss, such as [%s]", f->records->one, f->records->example);
     default:
@@ -312,6 +338,8 @@ bool field_in_range(const config_field *f, const void *base) {
         if (!text || !*text) return f->least == 0 && !f->choices;
         return !f->choices || choice_index(f, text) >= 0;
     }
+    case FIELD_CURVE:
+        return curve_in_range(f, source);
     case FIELD_WEIGHTS:
         return weights_in_range(f, source);
     default:

@@ -24,6 +24,8 @@ typedef enum field_type {
     FIELD_SET,     /* bool[most + 1]: a list of numbers from 0 to most */
     FIELD_WEIGHTS, /* weight_list: a mapping from names to numbers (weights.h) */
     FIELD_NAMES,   /* name_list: a list of texts (names.h) */
+    FIELD_LABELS,  /* label_list: a list of short names, plain data (labels.h) */
+    FIELD_CURVE,   /* curve: a number, or numbers by fraction of the training, plain data (curve.h) */
     FIELD_RECORDS, /* a list of mappings (records.h) */
     FIELD_OWN      /* what `read` makes of the value; only in tables that read_mapping reads and nothing writes */
 } field_type;

@@ -1,6 +1,8 @@
 #include "config/read.h"
 #include "base/memory.h"
 #include "base/nearest.h"
+#include "config/curve.h"
+#include "config/labels.h"
 #include "config/names.h"
 #include "config/records.h"
 #include "config/weights.h"
@@ -42,6 +44,10 @@ status read_value(const yaml_document *d, const yaml_node *value, const config_f
         return weights_read(f, d, value, (weight_list *)((char *)base + f->offset));
     if (f->type == FIELD_NAMES && value->kind == YAML_LIST)
         return names_read(f, d, value, (name_list *)((char *)base + f->offset));
+    if (f->type == FIELD_CURVE && value->kind == YAML_MAPPING)
+        return curve_read(f, d, value, (curve *)((char *)base + f->offset));
+    if (f->type == FIELD_LABELS && value->kind == YAML_LIST)
+        return labels_read(f, d, value, (label_list *)((char *)base + f->offset));
     if (f->type == FIELD_STRING && value->kind == YAML_SCALAR && strlen(value->text) > READ_MAX_TEXT)
         return yaml_fail(d, value, "%s: expected a text of at most %d bytes, found %zu", f->key, READ_MAX_TEXT,
                          strlen(value->text));

@@ -6,6 +6,7 @@
 #define MOEC_NN_CONFIG_H
 
 #include "base/status.h"
+#include "config/labels.h"
 #include "grad/ops.h"
 #include "grad/rotary.h"
 #include <cjson/cJSON.h>
@@ -82,6 +83,7 @@ typedef struct moe_config {
     float bias_rate;               /* step of the selection bias that balances without a loss; 0: no bias */
     bool layers[MODEL_MAX_LAYERS]; /* layers whose MLP is a mixture of experts */
     int start_layer;               /* instead: all layers from this one on; −1: `layers` says which */
+    label_list names;              /* of the experts, by what they are meant for; none, or one for each */
 } moe_config;
 
 typedef struct random_up_config {

@@ -124,6 +124,9 @@ static status check_expert_widths(const model_config *c) {
 }
 
 static status check_routing(const model_config *c) {
+    if (c->moe.names.count > 0 && c->moe.names.count != c->moe.experts)
+        return fail_usage("moe_expert_names: expected a name for each of the %d experts, found %d", c->moe.experts,
+                          c->moe.names.count);
     if (c->moe.top_k > c->moe.experts)
         return fail_usage("moe_top_k: expected at most moe_num_experts %d, found %d", c->moe.experts, c->moe.top_k);
     bool soft = c->moe.gate == GATE_SOFT, through = c->moe.gate == GATE_STRAIGHT_THROUGH;

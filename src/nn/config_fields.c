@@ -96,6 +96,7 @@ static const config_field fields[] = {
           "mixture layers (the upcycle event adds to them)"),
     FIELD(FIELD_INT, "moe_start_layer", moe.start_layer, -1, MODEL_MAX_LAYERS - 1, NULL,
           "instead: mixtures from this layer on; -1: no"),
+    TRAINING(FIELD_LABELS, "moe_expert_names", moe.names, 0, 0, NULL, "what each expert is meant for; []: nothing"),
     FIELD(FIELD_SET, "random_up_layers", random_up.layers, 0, MODEL_MAX_LAYERS - 1, NULL,
           "layers with a frozen random up-projection"),
     FIELD(FIELD_INT, "random_up_experts", random_up.experts, 1, MODEL_MAX_EXPERTS, NULL,

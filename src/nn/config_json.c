@@ -12,6 +12,17 @@ static cJSON *layers_to_json(const bool *layers) {
     return list;
 }
 
+static cJSON *labels_to_json(const label_list *labels) {
+    cJSON *list = cJSON_CreateArray();
+    for (int i = 0; i < labels->count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(labels->label[i]));
+    return list;
+}
+
+/* What older files do not have: no names are as good as no key. */
+static bool may_be_absent(const config_field *f) {
+    return f->type == FIELD_LABELS;
+}
+
 cJSON *model_config_to_json(const model_config *c) {
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < model_section.count; i++) {
@@ -19,6 +30,11 @@ cJSON *model_config_to_json(const model_config *c) {
         const void *source = (const char *)c + f->offset;
         if (f->type == FIELD_SET) {
             cJSON_AddItemToObject(json, f->key, layers_to_json(source));
+            continue;
+        }
+        if (f->type == FIELD_LABELS) {
+            const label_list *labels = source;
+            if (labels->count > 0) cJSON_AddItemToObject(json, f->key, labels_to_json(labels));
             continue;
         }
         char *text = field_text(f, c);
@@ -47,10 +63,23 @@ static bool layers_from_json(bool *layers, const cJSON *list) {
     return true;
 }
 
+static bool labels_from_json(label_list *labels, const cJSON *list) {
+    if (!cJSON_IsArray(list)) return false;
+    label_list read = {0};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsString(item) || !labels_add(&read, item->valuestring)) return false;
+    }
+    *labels = read;
+    return true;
+}
+
 static bool value_from_json(const config_field *f, model_config *c, const cJSON *item) {
     switch (f->type) {
     case FIELD_SET:
         return layers_from_json((bool *)((char *)c + f->offset), item);
+    case FIELD_LABELS:
+        return labels_from_json((label_list *)((char *)c + f->offset), item);
     case FIELD_BOOL:
         return cJSON_IsBool(item) && field_parse(f, c, cJSON_IsTrue(item) ? "true" : "false");
     case FIELD_CHOICE:
@@ -93,7 +122,8 @@ status model_config_from_json(model_config *c, const cJSON *json, const char *wh
     bool *seen = xcalloc((size_t)model_section.count, sizeof *seen);
     status s = members_from_json(c, json, where, seen);
     for (int i = 0; i < model_section.count && s == STATUS_OK; i++)
-        if (!seen[i]) s = fail("%s: key %s is missing", where, model_section.fields[i].key);
+        if (!seen[i] && !may_be_absent(&model_section.fields[i]))
+            s = fail("%s: key %s is missing", where, model_section.fields[i].key);
     free(seen);
     TRY(s);
     if (model_config_check(c) != STATUS_OK) return fail_in(STATUS_FAILED, "%s", where);

@@ -6,6 +6,14 @@
 
 enum { NO_DOMAIN = -1 };
 
+/* What a teacher thinks of each target: its k most probable tokens there, and what is left for all others. */
+typedef struct teacher_column {
+    int k;
+    const int32_t *ids;     /* [B, T, k] by falling probability; < 0: there are no more */
+    const float *log_probs; /* [B, T, k] natural logarithms, at the teacher's own temperature of 1 */
+    const float *rest;      /* [B, T] logarithm of the probability of all tokens that are not among the k */
+} teacher_column;
+
 typedef struct batch {
     int64_t batch, length;     /* B, T */
     const int32_t *input_ids;  /* [B, T] */
@@ -13,6 +21,7 @@ typedef struct batch {
     const int32_t *first; /* [B, T] first position of the token's document in its row (kernel.h), NULL: one document */
     const int32_t
         *domain; /* [B, T] index of the domain of the target's document, NO_DOMAIN: not known; NULL: for all */
+    const teacher_column *teacher; /* NULL: there is none */
 } batch;
 
 #endif

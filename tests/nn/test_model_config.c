@@ -71,6 +71,8 @@ static size_t field_size(const config_field *f) {
         return MODEL_MAX_LAYERS;
     case FIELD_INT64:
         return 8;
+    case FIELD_LABELS:
+        return sizeof(label_list);
     default:
         return 4;
     }
@@ -210,6 +212,21 @@ static void assert_json_refused(const char *key, const char *value, const char *
     cJSON_Delete(json);
 }
 
+static void expert_names(void **state) {
+    model_config c = model_config_default(), back;
+    (void)state;
+    c.moe.experts = 2;
+    assert_true(labels_add(&c.moe.names, "code") && labels_add(&c.moe.names, "prose"));
+    cJSON *json = model_config_to_json(&c);
+    assert_ok(model_config_from_json(&back, json, "config.json"));
+    assert_int_equal(labels_find(&back.moe.names, "prose"), 1);
+    cJSON_Delete(json);
+    back.moe.experts = 3;
+    assert_fails(model_config_check(&back), "moe_expert_names: expected a name for each of the 3 experts, found 2");
+    assert_json_refused("moe_expert_names", "[\"a\", \"a\"]", "moe_expert_names: expected a list of names");
+    assert_json_refused("moe_expert_names", "[1]", "moe_expert_names: expected a list of names");
+}
+
 static void json_refusals(void **state) {
     (void)state;
     assert_json_refused("num_layers", NULL, "num_layers is missing");
@@ -240,6 +257,7 @@ int main(void) {
         cmocka_unit_test(rules),
         cmocka_unit_test(json_round_trip),
         cmocka_unit_test(json_refusals),
+        cmocka_unit_test(expert_names),
         cmocka_unit_test(skips_of_each_pass),
         cmocka_unit_test(mixture_layers_and_widths),
         cmocka_unit_test(orphaned_options),

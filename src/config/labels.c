@@ -1,0 +1,46 @@
+#include "config/labels.h"
+#include "base/memory.h"
+#include "config/read.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int labels_find(const label_list *list, const char *label) {
+    for (int i = 0; i < list->count; i++)
+        if (strcmp(list->label[i], label) == 0) return i;
+    return -1;
+}
+
+bool labels_add(label_list *list, const char *label) {
+    const size_t bytes = strlen(label);
+    if (bytes == 0 || bytes >= LABEL_BYTES || list->count == LABELS_MOST || labels_find(list, label) >= 0) return false;
+    memcpy(list->label[list->count++], label, bytes + 1);
+    return true;
+}
+
+status labels_read(const config_field *f, const yaml_document *d, const yaml_node *value, label_list *list) {
+    label_list read = {0};
+    for (const yaml_node *item = value->first; item; item = item->next) {
+        if (item->kind != YAML_SCALAR) return read_wrong(d, item, f->key, "a list of names");
+        if (!labels_add(&read, item->text))
+            return yaml_fail(d, item, "%s: expected at most %d different names of 1 to %d bytes, found `%.60s`", f->key,
+                             LABELS_MOST, LABEL_BYTES - 1, item->text);
+    }
+    *list = read;
+    return STATUS_OK;
+}
+
+char *labels_text(const label_list *list) {
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&text, &bytes);
+    if (!out) memory_out(bytes);
+    fputc('[', out);
+    for (int i = 0; i < list->count; i++) {
+        if (i > 0) fputs(", ", out);
+        yaml_write_name(out, list->label[i]);
+    }
+    fputc(']', out);
+    if (fclose(out) != 0) memory_out(bytes);
+    return text;
+}
