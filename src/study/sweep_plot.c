@@ -88,7 +88,7 @@ static int parts_of_time(const cJSON *results, const char *name, int most) {
 enum { MOST_POINTS = 200 };
 
 /* The smoothed loss of one run after another, sampled where the budget's share i / points is over. */
-typedef struct curve {
+typedef struct score_curve {
     const sweep *s;
     double sum[MOST_POINTS + 1];
     int runs[MOST_POINTS + 1];
@@ -97,7 +97,7 @@ typedef struct curve {
         weight; /* of the run being read: an exponential mean over a 50th of the steps, without its start's bias */
     double decay;
     int next; /* point */
-} curve;
+} score_curve;
 
 /* How far the run is: step or seconds. */
 static double progress_of(const sweep *s, const cJSON *step) {
@@ -105,7 +105,7 @@ static double progress_of(const sweep *s, const cJSON *step) {
     return cJSON_IsNumber(x) ? x->valuedouble : 0;
 }
 
-static void sample(curve *c) {
+static void sample(score_curve *c) {
     if (c->weight > 0) {
         c->sum[c->next] += c->smooth / c->weight;
         c->runs[c->next]++;
@@ -114,7 +114,7 @@ static void sample(curve *c) {
 }
 
 static bool read_loss(void *context, const cJSON *step) {
-    curve *c = context;
+    score_curve *c = context;
     const cJSON *loss = cJSON_GetObjectItemCaseSensitive(step, "loss");
     double x = progress_of(c->s, step);
     while (c->next <= c->points && x > budget(c->s) * c->next / c->points) sample(c);
@@ -123,7 +123,7 @@ static bool read_loss(void *context, const cJSON *step) {
     return true;
 }
 
-static status add_run(curve *c, const sweep_variant *v, uint64_t seed, const char *out, const cJSON *line) {
+static status add_run(score_curve *c, const sweep_variant *v, uint64_t seed, const char *out, const cJSON *line) {
     const cJSON *steps = cJSON_GetObjectItemCaseSensitive(line, "steps");
     double window = fmax(1, cJSON_IsNumber(steps) ? steps->valuedouble / 50 : 1);
     char *run = sweep_run_folder(v, seed, out);
@@ -137,7 +137,7 @@ static status add_run(curve *c, const sweep_variant *v, uint64_t seed, const cha
 }
 
 /* A block of the table: the mean over seeds. The first steps' losses would hide all differences. */
-static void put_curve(FILE *out, const curve *c) {
+static void put_curve(FILE *out, const score_curve *c) {
     for (int i = c->points / 20; i <= c->points; i++)
         if (c->runs[i] > 0) fprintf(out, "%g\t%.5f\n", budget(c->s) * i / c->points, c->sum[i] / c->runs[i]);
     fputs("\n\n", out);
@@ -151,7 +151,7 @@ static status loss_curves(const sweep *s, const char *out, const cJSON *results,
             terminal, axis(s));
     int blocks = 0;
     for (int j = 0; j < s->variant_count; j++) {
-        curve c = {.s = s, .points = parts_of_time(results, s->variants[j].name, MOST_POINTS)};
+        score_curve c = {.s = s, .points = parts_of_time(results, s->variants[j].name, MOST_POINTS)};
         int runs = 0;
         for (int i = 0; i < s->seed_count; i++) {
             const cJSON *line = sweep_result_find(results, s->variants[j].name, s->seeds[i]);

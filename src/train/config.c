@@ -11,7 +11,8 @@ static const config_part parts[] = {
     {&data_section, offsetof(run_config, data)},       {&model_section, offsetof(run_config, model)},
     {&train_section, offsetof(run_config, train)},     {&optimizer_section, offsetof(run_config, optimizer)},
     {&average_section, offsetof(run_config, average)}, {&events_section, offsetof(run_config, events)},
-    {&pack_section, offsetof(run_config, pack)},       {&eval_section, offsetof(run_config, eval)},
+    {&label_section, offsetof(run_config, labels)},    {&pack_section, offsetof(run_config, pack)},
+    {&eval_section, offsetof(run_config, eval)},
 };
 const config_schema run_schema = {TABLE_AND_COUNT(parts)};
 
@@ -23,6 +24,7 @@ run_config run_config_default(void) {
         .optimizer = optimizer_config_default(),
         .average = average_config_default(),
         .events = event_list_default(),
+        .labels = label_config_default(),
         .pack = pack_config_default(),
         .eval = eval_config_default(),
     };
@@ -55,6 +57,7 @@ status run_config_check(const run_config *c) {
     TRY(train_config_check(&c->train));
     TRY(optimizer_config_check(&c->optimizer));
     TRY(section_check(&average_section, &c->average));
+    TRY(label_config_check(&c->labels, &c->model));
     TRY(pack_config_check(&c->pack));
     TRY(section_check(&eval_section, &c->eval));
     TRY(check_stride(c));

@@ -10,6 +10,7 @@
 #include "text/data_config.h"
 #include "train/average_config.h"
 #include "train/event_config.h"
+#include "train/label_config.h"
 #include "train/optimizer_config.h"
 #include "train/train_config.h"
 #include <stdio.h>
@@ -21,6 +22,7 @@ typedef struct run_config {
     optimizer_config optimizer;
     average_config average;
     event_list events;
+    label_config labels;
     pack_config pack;
     eval_config eval;
 } run_config;

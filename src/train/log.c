@@ -333,6 +333,10 @@ static cJSON *routing_record(const step_record *s) {
         }
         cJSON_AddNumberToObject(pass, "layer", e->layer);
         add_short(pass, "entropy", "%.4f", e->entropy);
+        if (e->labelled > 0) {
+            add_short(pass, "label_ce", "%.5f", e->label_ce);
+            add_short(pass, "label_hits", "%.4f", e->label_hits);
+        }
         cJSON_AddItemToArray(passes, pass);
     }
     return passes;

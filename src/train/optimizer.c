@@ -44,7 +44,7 @@ static const struct group_rule {
     {ROLE_BIGRAM_PROJ, GROUP_MATRIX},
     {ROLE_TRIGRAM_PROJ, GROUP_MATRIX},
 
-    {ROLE_ROUTER, GROUP_SCALAR},
+    {ROLE_ROUTER, GROUP_ROUTER},
     {ROLE_ADAPTER_GAIN, GROUP_SCALAR},
     {ROLE_ADAPTER_ROUTER, GROUP_SCALAR},
     {ROLE_ADAPTER_DOWN, GROUP_SCALAR},
@@ -73,7 +73,7 @@ param_group optimizer_group(const param *p) {
 }
 
 const char *param_group_name(param_group g) {
-    static const char *const names[] = {"matrix", "embed", "head", "scalar", "frozen"};
+    static const char *const names[] = {"matrix", "embed", "head", "scalar", "router", "frozen"};
     return names[g];
 }
 
@@ -162,10 +162,11 @@ static void update_muon(const optimizer *o, param *p, const param_state *state, 
 }
 
 static double adam_rate(const optimizer_config *c, param_group group) {
-    return group == GROUP_MATRIX  ? c->matrix_lr
-           : group == GROUP_EMBED ? c->embed_lr
-           : group == GROUP_HEAD  ? c->head_lr
-                                  : c->scalar_lr;
+    return group == GROUP_MATRIX                       ? c->matrix_lr
+           : group == GROUP_EMBED                      ? c->embed_lr
+           : group == GROUP_HEAD                       ? c->head_lr
+           : group == GROUP_ROUTER && c->router_lr > 0 ? c->router_lr
+                                                       : c->scalar_lr;
 }
 
 static void update_adam(const optimizer *o, param *p, const param_state *state, param_group group, double lr_factor,

@@ -8,7 +8,14 @@
 #include "nn/roles.h"
 #include "train/optimizer_config.h"
 
-typedef enum param_group { GROUP_MATRIX, GROUP_EMBED, GROUP_HEAD, GROUP_SCALAR, GROUP_FROZEN } param_group;
+typedef enum param_group {
+    GROUP_MATRIX,
+    GROUP_EMBED,
+    GROUP_HEAD,
+    GROUP_SCALAR,
+    GROUP_ROUTER,
+    GROUP_FROZEN
+} param_group;
 param_group optimizer_group(const param *p);     /* GROUP_FROZEN where it has no gradient */
 param_group optimizer_group_of(param_role role); /* where it has one */
 const char *param_group_name(param_group g);

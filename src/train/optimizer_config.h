@@ -12,6 +12,7 @@ typedef struct optimizer_config {
     matrix_optimizer matrix_optimizer; /* of the matrices of blocks */
     state_dtype state_dtype;           /* of momentum, means and squares in memory and in checkpoints */
     double matrix_lr, embed_lr, head_lr, scalar_lr;
+    double router_lr; /* 0: scalar_lr */
     double muon_momentum, muon_momentum_warmup_start;
     int64_t muon_momentum_warmup_steps, newton_schulz_steps;
     bool muon_nesterov, muon_row_normalize;

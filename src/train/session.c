@@ -48,6 +48,7 @@ static status open_data(session *s) {
     TRY(loader_open(&s->data, c->data.path, c->model.vocab_size, tokenizer_bos(s->tok), c->train.batch, c->train.seq,
                     c->train.shuffle, c->train.seed));
     if (c->data.mix.count > 0) TRY(loader_mix(s->data, &c->data.mix));
+    TRY(labels_bind(&s->labels, &c->labels, s->data, &s->config.model));
     if (average_is_kept(&c->average)) s->kept_rows = loader_keep(s->data, c->average.choice_tokens);
     if (c->train.val_every <= 0) return STATUS_OK;
     if (!path_is_folder(c->data.path))
@@ -309,6 +310,7 @@ void session_close(session *s) {
     pass_destroy(s->p);
     if (s->m) model_destroy(s->m);
     scored_text_close(&s->held_out);
+    labels_free(&s->labels);
     if (s->data) loader_close(s->data);
     if (s->tok) tokenizer_close(s->tok);
     lock_release(&s->lock);

@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "eval/scored_text.h"
 #include "train/checkpoint.h"
+#include "train/labels.h"
 #include "train/log.h"
 #include "train/memory.h"
 #include "train/mirrors.h"
@@ -17,6 +18,7 @@ typedef struct session {
     const kernels *k;
     tokenizer *tok;
     loader *data;
+    labels labels;        /* of its domains; none where config.labels asks for none */
     scored_text held_out; /* opened where config.val_every asks for it */
     model *m;
     pass *p;

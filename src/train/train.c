@@ -37,8 +37,9 @@ static status fire_events(session *s, double fraction, step_record *record) {
 }
 
 /* Gradients of the mean loss over config.accumulate micro-batches. */
-static status accumulate_gradients(session *s) {
+static status accumulate_gradients(session *s, double fraction) {
     const train_config *c = &s->config.train;
+    labels_apply(&s->labels, &s->config.labels, s->p, fraction);
     model_zero_grad(s->m);
     pass_clear(s->p);
     for (int64_t i = 0; i < c->accumulate; i++) {
@@ -69,7 +70,7 @@ static status train_step(session *s, step_record *record) {
     record->lr_factor = schedule_lr_factor(c, &s->config.optimizer, fraction);
     record->lr = record->lr_factor * s->config.optimizer.matrix_lr;
     TRY(fire_events(s, fraction, record));
-    TRY(accumulate_gradients(s));
+    TRY(accumulate_gradients(s, fraction));
     TRY(update(s, fraction, record));
     int64_t tokens = c->batch * c->seq * c->accumulate;
     double seconds = clock_seconds() - started;
@@ -169,10 +170,13 @@ static void say_warning(void *context, const char *line) {
 static void show(session *s, const step_record *record, double smooth_loss) {
     const train_config *c = &s->config.train;
     if (c->log_every <= 0 || (s->state.step % c->log_every != 0 && !session_finished(s))) return;
-    char detail[128];
+    char detail[128], labels[48] = "";
     double by_time = c->max_seconds > 0 ? s->state.seconds / c->max_seconds : 0;
     double by_steps = c->steps > 0 ? (double)s->state.step / (double)c->steps : 0;
-    snprintf(detail, sizeof detail, "step %" PRId64 "  loss %.4f  %.0f tokens/s", s->state.step, smooth_loss,
+    double ce, hits;
+    if (labels_found(record->routing, record->routed, &ce, &hits))
+        snprintf(labels, sizeof labels, "  labels %.3f (%.0f %%)", ce, 100 * hits);
+    snprintf(detail, sizeof detail, "step %" PRId64 "  loss %.4f%s  %.0f tokens/s", s->state.step, smooth_loss, labels,
              record->tokens_per_second);
     progress_show(&s->progress, fmin(fmax(by_time, by_steps), 1), detail);
 }

@@ -33,7 +33,7 @@ static void groups_follow_roles(void **state) {
         {"blocks.0.mlp.fc.weight", GROUP_MATRIX},
         {"blocks.1.mlp.experts_fc.0.weight", GROUP_MATRIX},
         {"blocks.1.mlp.experts_proj.1.weight", GROUP_MATRIX},
-        {"blocks.1.mlp.router.weight", GROUP_SCALAR},
+        {"blocks.1.mlp.router.weight", GROUP_ROUTER},
         {"blocks.0.attn.q_gain", GROUP_SCALAR},
         {"blocks.0.attn_scale", GROUP_SCALAR},
         {"blocks.0.mlp_scale", GROUP_SCALAR},

@@ -123,7 +123,7 @@ static void groups(void **state) {
     assert_group(ROLE_BIGRAM_PROJ, 2, GROUP_MATRIX);
     assert_group(ROLE_TRIGRAM_SCALE, 0, GROUP_SCALAR);
     assert_group(ROLE_SMEAR_GATE, 1, GROUP_SCALAR);
-    assert_group(ROLE_ROUTER, 2, GROUP_SCALAR);
+    assert_group(ROLE_ROUTER, 2, GROUP_ROUTER);
     assert_group(ROLE_EXPERT_FC, 2, GROUP_MATRIX);
     assert_group(ROLE_SHARED_PROJ, 2, GROUP_MATRIX);
     assert_group(ROLE_SHARED_GATE, 2, GROUP_SCALAR);
