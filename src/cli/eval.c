@@ -141,7 +141,7 @@ static status open_probe(const request *q, const model *m, const tokenizer *tok,
     if (q->trace && !model_config_has_moe(&m->config))
         return fail_usage("--trace: the model has no router whose choices could be written");
     t->probed = name;
-    return routing_probe_create(&t->probe, tok, q->trace);
+    return routing_probe_create(&t->probe, tok, q->trace, NULL);
 }
 
 /* context: the sequence length that the model was trained with. */
