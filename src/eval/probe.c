@@ -7,13 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-status probe_check(const model_config *c, const char *model, const document_table *documents, const char *data) {
-    if (!model_config_has_moe(c))
-        return fail_usage("%s: expected a mixture of experts, found a model without routers", model);
+status probe_check_model(const model_config *c, const char *model) {
+    if (model_config_has_moe(c)) return STATUS_OK;
+    return fail_usage("%s: expected a mixture of experts, found a model without routers", model);
+}
+
+status probe_check_text(const document_table *documents, const char *data) {
     if (!documents)
-        return fail("%s: expected a table of its documents (.docs.tsv) beside the held-out shard, found none: whose "
-                    "tokens are of which domain is not known",
-                    data);
+        return fail(
+            "%s: expected a table of documents (.docs.tsv) beside the held-out shard, found none: it says which "
+            "domain a text is of",
+            data);
     if (documents->domain_count < 2)
         return fail("%s: expected held-out text of at least two domains, found one: %.60s", data,
                     documents->domains[0]);

@@ -43,8 +43,9 @@ typedef struct probe {
     probed_router mean;
 } probe;
 
-/* That there is something to find out: a mixture, and documents of at least two domains. `model` and `data` are for messages. */
-status probe_check(const model_config *c, const char *model, const document_table *documents, const char *data);
+/* That there is something to find out: a mixture; documents of at least two domains. `model` and `data` are for messages. */
+status probe_check_model(const model_config *c, const char *model);
+status probe_check_text(const document_table *documents, const char *data);
 /* Of a finished routing_probe that kept `documents`, which live as long as *out. */
 status probe_of(probe *out, const routing_probe *p, const document_table *documents, const label_list *names);
 void probe_free(probe *p);

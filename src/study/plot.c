@@ -9,6 +9,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+const char plot_palette[] = "set cbrange [0:1]\nset palette defined (0 '#ffffff', 0.02 '#fde8cf', 0.5 '#f08030', 0.9 "
+                            "'#a01030', 1 '#400020')\n";
+
+void plot_put_text(FILE *script, const char *text) {
+    fputc('\'', script);
+    for (; *text; text++) {
+        if (*text == '\'') fputc('\'', script);
+        fputc(*text, script);
+    }
+    fputc('\'', script);
+}
+
 status plot_begin(plot *p, const char *name, int width, int height) {
     *p = (plot){.data = open_memstream(&p->bytes[0], &p->size[0]), .script = open_memstream(&p->bytes[1], &p->size[1])};
     p->name = xstrdup(name);

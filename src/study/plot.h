@@ -19,6 +19,8 @@ status plot_begin(plot *p, const char *name, int width, int height);
  * failure. Frees p either way. */
 status plot_end(plot *p, const char *folder, bool *found);
 void plot_abandon(plot *p);
+extern const char plot_palette[];                   /* of shares from 0 to 1, in heat maps */
+void plot_put_text(FILE *script, const char *text); /* in quotes */
 /* One line on stderr for who sees no plots: "what: no plots: gnuplot is not installed …" */
 void plot_say_missing(const char *what);
 

@@ -232,10 +232,10 @@ static void put_heat(FILE *data, FILE *script, const heat *h, const char *name) 
     const int rows = heat_rows(h);
     int at = 0;
     fprintf(script,
-            "unset grid\nset tics font 'sans,11'\nset title '%s: share of the tokens by layer (pass) and expert, mean over seeds'\n"
-            "set xlabel '%s'\nset cbrange [0:1]\nset palette defined (0 '#ffffff', 0.02 '#fde8cf', 0.5 '#f08030', 0.9 "
-            "'#a01030', 1 '#400020')\nset yrange [%g:-0.5]\nset xrange [0:%g]\nset ytics (",
-            name, axis(h->s), rows - 0.5, budget(h->s));
+            "unset grid\nset tics font 'sans,11'\nset title '%s: share of the tokens by layer (pass) and expert, mean "
+            "over seeds'\n"
+            "set xlabel '%s'\n%sset yrange [%g:-0.5]\nset xrange [0:%g]\nset ytics (",
+            name, axis(h->s), plot_palette, rows - 0.5, budget(h->s));
     for (int i = 0; i < h->all.count; i++) {
         const routed_pass *row = &h->all.passes[i];
         for (int e = 0; e < row->experts; e++, at++) {
