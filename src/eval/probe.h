@@ -52,7 +52,7 @@ void probe_free(probe *p);
 
 double probe_information_share(const probed_router *r);                     /* information / its bound */
 const char *probe_expert_name(const probe *p, int expert, char number[16]); /* its name, or its number in `number` */
-/* The domains that have an expert of their own, whose mean accuracy by chance is one over that. */
+/* How many domains have an expert of their own. */
 int probe_domains_with_expert(const probe *p, const probed_router *r);
 
 #endif
