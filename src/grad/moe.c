@@ -28,6 +28,8 @@ typedef struct moe_op {
     int k;                  /* experts a token goes to */
     int64_t most_rows;      /* of all groups together, at most */
     float *logits, *probs;  /* [N, E]; logits only where something needs them */
+    float *taught;          /* [N, E]: what the router said before labels overruled it; else it is probs */
+    float *scores;          /* [N, E]: what experts are compared by where there are a mask and a bias */
     float *gates;           /* [N, k] */
     int32_t *chosen, *slot; /* [N, k] */
     int32_t *source;        /* [most_rows] */
@@ -47,6 +49,10 @@ static bool renormalizes(const moe_op *op) {
 
 /* ---- routing ---- */
 
+static bool overrules(const moe_op *op) {
+    return op->args.labels && op->args.by_label;
+}
+
 /* Experts are compared by their logits, which tell apart what the probabilities round to the same: a router next to nothing,
  * as surgery makes it, still sends tokens to different experts. A bias is one of probabilities. */
 static bool chooses_by_logits(const moe_op *op) {
@@ -55,10 +61,13 @@ static bool chooses_by_logits(const moe_op *op) {
 
 static bool alloc_routing(tape *t, moe_op *op, int64_t N, int64_t E) {
     int64_t pairs = N * op->k;
-    bool logits = op->args.z_weight > 0 || (op->args.noise_std > 0 && tape_training(t)) || chooses_by_logits(op);
+    bool logits = op->args.z_weight > 0 || (op->args.noise_std > 0 && tape_training(t)) || chooses_by_logits(op) ||
+                  op->args.mask || overrules(op);
     op->most_rows = pairs + (op->all ? 0 : E * (group_align(pairs) - 1));
     op->logits = logits ? tape_alloc(t, (size_t)(N * E) * sizeof(float)) : NULL;
     op->probs = tape_alloc(t, (size_t)(N * E) * sizeof(float));
+    op->taught = overrules(op) ? tape_alloc(t, (size_t)(N * E) * sizeof(float)) : op->probs;
+    op->scores = op->args.mask && op->args.bias ? tape_alloc(t, (size_t)(N * E) * sizeof(float)) : NULL;
     op->gates = tape_alloc(t, (size_t)pairs * sizeof(float));
     op->chosen = tape_alloc(t, (size_t)pairs * sizeof(int32_t));
     op->slot = tape_alloc(t, (size_t)pairs * sizeof(int32_t));
@@ -75,6 +84,12 @@ static void score(tape *t, moe_op *op, int64_t N, int64_t d) {
     k->router(op->logits, op->probs, op->x->value.data, param_values(op->router), N, d, E);
     if (op->args.noise_std > 0 && tape_training(t))
         k->router_noise(op->logits, op->probs, op->args.noise_std, op->args.noise_seed, N, E);
+    if (op->args.mask)
+        k->router_mask(op->logits, op->probs, op->scores, op->args.mask, param_values(op->args.bias),
+                       op->args.rows_a_mask, N, E);
+    if (!overrules(op)) return;
+    k->copy(op->taught, op->probs, (size_t)(N * E) * sizeof(float));
+    k->router_force(op->logits, op->probs, op->args.labels, N, E);
 }
 
 static void choose_some(tape *t, moe_op *op, int64_t N) {
@@ -82,7 +97,11 @@ static void choose_some(tape *t, moe_op *op, int64_t N) {
     int64_t E = op->args.experts;
     /* A straight-through gate is p / p. */
     bool renormalize = renormalizes(op) || op->args.gate == GATE_STRAIGHT_THROUGH;
-    k->top_k(op->chosen, chooses_by_logits(op) ? op->logits : op->probs, param_values(op->args.bias), N, E, op->k);
+    k->top_k(op->chosen,
+             op->scores              ? op->scores
+             : chooses_by_logits(op) ? op->logits
+                                     : op->probs,
+             op->scores ? NULL : param_values(op->args.bias), N, E, op->k);
     k->gate(op->gates, op->probs, op->chosen, renormalize, N, E, op->k);
     k->count_first(op->first, op->chosen, N, E, op->k);
 }
@@ -148,6 +167,8 @@ static void add_statistics(tape *t, const moe_op *op, int64_t N) {
         tape_kernels(t)->routing_statistics(op->args.sums, op->args.z_weight > 0 ? op->logits : NULL, op->probs,
                                             op->all ? op->first : op->pairs, op->first, N, op->args.experts,
                                             op->all ? 1 : op->k);
+    if (op->args.labels && op->args.label_sums)
+        tape_kernels(t)->label_statistics(op->args.label_sums, op->taught, op->args.labels, N, op->args.experts);
 }
 
 /* ---- the experts ---- */
@@ -212,8 +233,9 @@ static void run_groups(tape *t, moe_op *op, int64_t d) {
 }
 
 static void free_saved(tape *t, moe_op *op) {
-    void *saved[] = {op->logits, op->probs, op->gates, op->chosen, op->slot, op->source,
-                     op->pairs,  op->first, op->start, op->rows,   op->u,    op->out};
+    if (op->taught != op->probs) tape_free(t, op->taught);
+    void *saved[] = {op->logits, op->probs, op->scores, op->gates, op->chosen, op->slot, op->source,
+                     op->pairs,  op->first, op->start,  op->rows,  op->u,      op->out};
     for (size_t i = 0; i < sizeof saved / sizeof *saved; i++) tape_free(t, saved[i]);
 }
 
@@ -277,6 +299,8 @@ static void moe_backward(tape *t, void *record) {
     k->gate_backward(dlogits, dgates, op->first, op->args.aux_weight, op->probs, op->chosen, renormalizes(op), N, E,
                      op->k);
     if (op->args.z_weight > 0) k->router_z_backward(dlogits, op->logits, op->probs, op->args.z_weight, N, E);
+    if (op->args.labels && op->args.label_weight > 0)
+        k->router_label_backward(dlogits, op->taught, op->args.labels, op->args.label_weight, N, E);
     k->router_backward((grad_out){.data = dx.data, .add = true}, param_grad(op->router), dlogits, x,
                        param_values(op->router), N, d, E);
     tape_free(t, drows);

@@ -91,7 +91,14 @@ typedef struct moe_args {
     float z_weight;   /* router z-loss: z_weight · mean (log Σ exp logits)² is added to the loss (0: none) */
     float noise_std;  /* of normal noise on the logits, only in training (0: none) */
     uint64_t noise_seed;
-    const param *bias; /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
+    const param *bias;     /* [E], added to p for the choice alone (arXiv 2408.15664); NULL: none */
+    const int32_t *labels; /* device [N]: the expert that each token is meant for, < 0: none; NULL: no token has one */
+    float label_weight;    /* label_weight · mean over the N tokens of −log p[label] is added to the loss */
+    bool
+        by_label; /* tokens with a label go to that expert alone, with a gate of 1 (DEMix, arXiv 2108.05036); top_k 1 */
+    double *label_sums; /* device [LABEL_SUMS]: label_statistics are added there; NULL: not wanted */
+    const float *mask;  /* device: experts that may be chosen (router_mask), for rows_a_mask rows each; NULL: all */
+    int64_t rows_a_mask;
     double
         *sums; /* device [ROUTING_SUMS(E)]: what the pass did is added there (routing_statistics); NULL: not wanted */
     moe_observer observer; /* sees every choice (NULL: nobody does, and nothing is copied) */

@@ -93,6 +93,7 @@ typedef struct muon_args {
 
 /* Doubles that routing_statistics adds to: shares of pairs [E], of first choices [E], mean probabilities [E], entropy, z, f·p̄ */
 #define ROUTING_SUMS(experts) (3 * (experts) + 3)
+enum { LABEL_SUMS = 3 };
 
 typedef struct kernels {
     const char *name; /* "cpu avx512bf16 bf16", for --version and the benches */

@@ -191,6 +191,23 @@ KERNEL(gate_backward,
 /* logits += std · noise, probs = softmax(logits). The noise is normal and a function of seed and place alone. */
 KERNEL(router_noise, (float *logits, float *probs, float std, uint64_t seed, int64_t N, int64_t E),
        (logits, probs, std, seed, N, E), 0)
+/* Some experts only: logits += mask, probs = softmax(logits), where row n's mask [E] (0, or −∞ for an expert that is not to be
+ * chosen) is mask[n / rows_a_mask]. scores (NULL: not wanted) = probs + bias + mask, for the choice where there is a bias. */
+KERNEL(router_mask,
+       (float *logits, float *probs, float *scores, const float *mask, const float *bias, int64_t rows_a_mask,
+        int64_t N, int64_t E),
+       (logits, probs, scores, mask, bias, rows_a_mask, N, E), 0)
+/* Tokens with a label (labels[n] ≥ 0) go to that expert and no other: its probability becomes 1, the others' logits −∞. */
+KERNEL(router_force, (float *logits, float *probs, const int32_t *labels, int64_t N, int64_t E),
+       (logits, probs, labels, N, E), 0)
+/* Cross-entropy of the router against labels (< 0: none): dlogits += weight · d (1/N) Σ −log probs[n, labels[n]] / d logits */
+KERNEL(router_label_backward,
+       (float *dlogits, const float *probs, const int32_t *labels, float weight, int64_t N, int64_t E),
+       (dlogits, probs, labels, weight, N, E), 0)
+/* Add to sums[LABEL_SUMS] the means over N tokens of: −log probs[n, labels[n]] (0 without a label), whether that expert is the most
+ * probable, whether there is a label. */
+KERNEL(label_statistics, (double *sums, const float *probs, const int32_t *labels, int64_t N, int64_t E),
+       (sums, probs, labels, N, E), 0)
 /* Router z-loss (Zoph et al. 2022): dlogits += weight · d mean over tokens of (log Σ exp logits)² / d logits */
 KERNEL(router_z_backward, (float *dlogits, const float *logits, const float *probs, float weight, int64_t N, int64_t E),
        (dlogits, logits, probs, weight, N, E), 0)

@@ -1,6 +1,9 @@
 /* The kinds of MLP that a block can have: dense, experts (with or without a shared MLP beside them), and a frozen random
  * up-projection. */
+#include "base/memory.h"
 #include "nn/pass_state.h"
+#include <math.h>
+#include <stdlib.h>
 
 /* Noise is a function of the tokens (FNV-1a) and the place in the path: a resumed run draws the same without any state to
  * keep. */
@@ -18,9 +21,10 @@ static void show_choice(void *context, const moe_choice *choice) {
 
 static moe_args args_of(pass *p, const block *b, const pass_input *in) {
     const moe_config *c = &p->m->config.moe;
+    const int top_k = b->plan.mlp.top_k;
     float weight = in->loss_weight * pass_router_weight(p, p->entry);
     return (moe_args){.experts = b->plan.mlp.experts,
-                      .top_k = b->plan.mlp.top_k,
+                      .top_k = p->mask && p->most_allowed < top_k ? p->most_allowed : top_k,
                       .gate = c->gate,
                       .pass = p->m->parts->path.pass[p->entry],
                       .aux_weight = c->aux_weight * weight,
@@ -28,6 +32,12 @@ static moe_args args_of(pass *p, const block *b, const pass_input *in) {
                       .noise_std = c->noise_std,
                       .noise_seed = c->noise_std > 0 ? noise_seed(p, in) : 0,
                       .bias = b->router_bias,
+                      .labels = p->labelled ? p->labels : NULL,
+                      .label_weight = in->loss_weight * pass_label_weight(p, p->entry),
+                      .by_label = p->label.overrule,
+                      .label_sums = pass_label_sums(p, p->entry),
+                      .mask = p->mask,
+                      .rows_a_mask = p->mask_rows == 1 ? in->batch * in->length : in->length,
                       .sums = pass_sums(p, p->entry),
                       .observer = p->routing_observer ? show_choice : NULL,
                       .observer_context = p};
@@ -51,6 +61,32 @@ static var *random_up(const pass *p, const block *b, var *n, int number) {
     if (b->adapter_down.weight)
         u = op_add(t, u, op_linear(t, op_linear(t, n, &b->adapter_down, number), &b->adapter_up, number));
     return op_linear(t, op_activate(t, u, b->plan.mlp.activation), &b->dense.proj, number);
+}
+
+status pass_allow_experts(pass *p, const bool *allowed, int64_t sequences) {
+    const kernels *k = p->m->k;
+    const int E = p->m->config.moe.experts;
+    k->release(p->mask);
+    p->mask = NULL;
+    if (!allowed) return STATUS_OK;
+    float *mask = xmalloc((size_t)(sequences * E) * sizeof *mask);
+    p->mask_rows = sequences;
+    p->most_allowed = 0;
+    bool whole = true;
+    for (int64_t s = 0; s < sequences; s++) {
+        int count = 0;
+        for (int e = 0; e < E; e++) {
+            mask[s * E + e] = allowed[s * E + e] ? 0 : -INFINITY;
+            count += allowed[s * E + e];
+        }
+        whole = whole && count > 0;
+        if (count > p->most_allowed) p->most_allowed = count;
+    }
+    status result = whole ? k->alloc((void **)&p->mask, (size_t)(sequences * E) * sizeof *mask)
+                          : fail_usage("experts: expected at least one that may be chosen, found none");
+    if (result == STATUS_OK) k->upload(p->mask, mask, (size_t)(sequences * E) * sizeof *mask);
+    free(mask);
+    return result;
 }
 
 var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in) {

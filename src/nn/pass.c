@@ -16,7 +16,7 @@ status pass_create(pass **out, model *m) {
 }
 
 static void release_tokens(pass *p) {
-    int32_t **arrays[] = {&p->ids, &p->targets, &p->first, &p->positions, &p->bigram_ids, &p->trigram_ids};
+    int32_t **arrays[] = {&p->ids, &p->targets, &p->first, &p->positions, &p->bigram_ids, &p->trigram_ids, &p->labels};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         p->m->k->release(*arrays[i]);
         *arrays[i] = NULL;
@@ -29,6 +29,7 @@ static void release_tokens(pass *p) {
 void pass_destroy(pass *p) {
     if (!p) return;
     release_tokens(p);
+    p->m->k->release(p->mask);
     pass_free_statistics(p);
     tape_destroy(p->tape);
     free(p);
@@ -61,6 +62,10 @@ void pass_watch_products(pass *p, tape_observer observer, void *context) {
     p->product_context = context;
 }
 
+void pass_use_labels(pass *p, const label_args *args) {
+    p->label = args ? *args : (label_args){0};
+}
+
 /* ---- running it ---- */
 
 static pass_input input_of(const batch *b, float loss_weight) {
@@ -69,6 +74,7 @@ static pass_input input_of(const batch *b, float loss_weight) {
                         .ids = b->input_ids,
                         .targets = b->target_ids,
                         .first = b->first,
+                        .domain = b->domain,
                         .loss_weight = loss_weight,
                         .until_layer = -1};
 }

@@ -28,6 +28,23 @@ status pass_logits(pass *p, const batch *b, float *logits);
  * head. */
 status pass_observe(pass *p, const batch *b, int until_layer);
 
+/* ---- which experts a token goes to, beside what routers say ---- */
+
+/* Labels: a token of domain d (batch.domain) is meant for expert expert_of[d]. In looped layers the last pass is taught. */
+typedef struct label_args {
+    const int *expert_of; /* [domains]; −1: none */
+    int domains;
+    float
+        weight; /* of the routers' cross-entropy against labels, a mean over the tokens and over the layers that are taught */
+    const bool *layers; /* [MODEL_MAX_LAYERS]: that are taught; NULL: all with experts */
+    bool overrule;      /* tokens with a label go to their expert alone, in every layer (op_moe's by_label) */
+} label_args;
+/* From now on, where batches have domains; NULL: no labels. The arrays are not copied. */
+void pass_use_labels(pass *p, const label_args *args);
+/* Only these experts are chosen from now on: allowed [sequences, E], a row for each sequence of a batch or one row for all; NULL: every
+ * expert. A row with none is an error. */
+status pass_allow_experts(pass *p, const bool *allowed, int64_t sequences);
+
 /* ---- statistics, on the device until they are read ---- */
 
 /* One pass through a router. */
@@ -40,6 +57,9 @@ typedef struct routing_entry {
     double entropy;      /* mean over tokens of the router's entropy, nats */
     double balance;      /* E · Σ f_e p̄_e: 1 where all is even */
     double z;            /* mean (log Σ exp logits)²; 0 where z_weight is 0 */
+    double labelled;     /* share of the tokens that have a label */
+    double label_ce;     /* of those: mean −log p[label], nats */
+    double label_hits;   /* of those: share whose label is the most probable expert */
 } routing_entry;
 
 /* Means over the batches since pass_clear. */

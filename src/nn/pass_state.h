@@ -10,9 +10,16 @@ struct pass {
     tape *tape;
 
     /* of the tokens that are being run */
-    int32_t *ids, *targets, *first, *positions, *bigram_ids, *trigram_ids; /* device [capacity] */
-    int32_t *host;                                                         /* host [capacity], to prepare them */
+    int32_t *ids, *targets, *first, *positions, *bigram_ids, *trigram_ids, *labels; /* device [capacity] */
+    int32_t *host; /* host [capacity], to prepare them */
     int64_t capacity;
+
+    /* which experts tokens go to */
+    label_args label;  /* domains 0: no labels */
+    bool labelled;     /* the tokens that are being run have labels */
+    float *mask;       /* device [mask_rows, E]; NULL: every expert may be chosen */
+    int64_t mask_rows; /* 1: for all sequences */
+    int most_allowed;  /* experts of a row of it */
 
     /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router) */
     double *sums, *host_sums;
@@ -51,8 +58,8 @@ typedef struct stem_cache {
  * generating, else NULL. */
 typedef struct pass_input {
     int64_t batch, length;
-    const int32_t *ids, *targets, *first; /* host [B, T]; targets and first may be NULL */
-    const int64_t *lengths;               /* host [B]: tokens before these */
+    const int32_t *ids, *targets, *first, *domain; /* host [B, T]; all but ids may be NULL */
+    const int64_t *lengths;                        /* host [B]: tokens before these */
     const stem_cache *stem;
     pass_cache *passes;
     float loss_weight;
@@ -74,5 +81,9 @@ double *pass_sums(const pass *p, int entry);
 /* How much an entry's router losses count: once a layer, in its last pass (as the scripts' do, which keep only the newest), and
  * divided by the number of mixture layers where the mean counts. */
 float pass_router_weight(const pass *p, int entry);
+
+/* The same of the cross-entropy against labels: where its layer is taught, in its last pass, by the number of those layers. */
+float pass_label_weight(const pass *p, int entry);
+double *pass_label_sums(const pass *p, int entry); /* as pass_sums; NULL where the tokens have no labels, too */
 
 #endif

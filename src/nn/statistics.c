@@ -10,6 +10,11 @@ static bool has_router(const block *b) {
     return b->plan.mlp.kind == MLP_EXPERTS;
 }
 
+/* What a router adds to: routing_statistics, and behind them label_statistics. */
+static int64_t router_sums(const block *b) {
+    return ROUTING_SUMS(b->plan.mlp.experts) + LABEL_SUMS;
+}
+
 void pass_free_statistics(pass *p) {
     p->m->k->release(p->sums);
     p->sums = NULL;
@@ -31,7 +36,7 @@ status pass_lay_out_statistics(pass *p) {
     for (int i = 0; i < s->path.length; i++) {
         const block *b = &s->blocks[s->path.layer[i]];
         p->sum_of[i] = has_router(b) ? p->sum_count : -1;
-        if (has_router(b)) p->sum_count += ROUTING_SUMS(b->plan.mlp.experts);
+        if (has_router(b)) p->sum_count += router_sums(b);
     }
     p->host_sums = xcalloc((size_t)p->sum_count, sizeof *p->host_sums);
     TRY(p->m->k->alloc((void **)&p->sums, (size_t)p->sum_count * sizeof *p->sums));
@@ -48,7 +53,7 @@ static bool fits(const pass *p) {
     for (int i = 0; i < s->path.length; i++) {
         const block *b = &s->blocks[s->path.layer[i]];
         if (p->sum_of[i] != (has_router(b) ? expected : -1)) return false;
-        if (has_router(b)) expected += ROUTING_SUMS(b->plan.mlp.experts);
+        if (has_router(b)) expected += router_sums(b);
     }
     return expected == p->sum_count;
 }
@@ -63,11 +68,33 @@ double *pass_sums(const pass *p, int entry) {
     return p->counts ? p->sums + p->sum_of[entry] : NULL;
 }
 
-float pass_router_weight(const pass *p, int entry) {
-    const model_config *c = &p->m->config;
+double *pass_label_sums(const pass *p, int entry) {
+    const block *b = &p->m->parts->blocks[p->m->parts->path.layer[entry]];
+    return p->counts && p->labelled ? pass_sums(p, entry) + ROUTING_SUMS(b->plan.mlp.experts) : NULL;
+}
+
+static bool is_last_pass(const pass *p, int entry) {
     const forward_path *path = &p->m->parts->path;
     for (int i = entry + 1; i < path->length; i++)
-        if (path->layer[i] == path->layer[entry]) return 0;
+        if (path->layer[i] == path->layer[entry]) return false;
+    return true;
+}
+
+static bool is_taught(const pass *p, int layer) {
+    return model_config_is_moe(&p->m->config, layer) && (!p->label.layers || p->label.layers[layer]);
+}
+
+float pass_label_weight(const pass *p, int entry) {
+    const int layer = p->m->parts->path.layer[entry];
+    if (p->label.weight == 0 || !is_taught(p, layer) || !is_last_pass(p, entry)) return 0;
+    int layers = 0;
+    for (int i = 0; i < p->m->config.num_layers; i++) layers += is_taught(p, i);
+    return p->label.weight / (float)layers;
+}
+
+float pass_router_weight(const pass *p, int entry) {
+    const model_config *c = &p->m->config;
+    if (!is_last_pass(p, entry)) return 0;
     int layers = 0;
     for (int layer = 0; layer < c->num_layers; layer++) layers += model_config_is_moe(c, layer);
     return c->moe.aux_mean && layers > 0 ? 1 / (float)layers : 1;
@@ -77,7 +104,8 @@ static routing_entry read_entry(const pass *p, int i, double of_batch) {
     const forward_path *path = &p->m->parts->path;
     int E = p->m->parts->blocks[path->layer[i]].plan.mlp.experts;
     double *sums = p->host_sums + p->sum_of[i];
-    for (int64_t j = 0; j < ROUTING_SUMS(E); j++) sums[j] *= of_batch;
+    for (int64_t j = 0; j < ROUTING_SUMS(E) + LABEL_SUMS; j++) sums[j] *= of_batch;
+    const double *label = sums + ROUTING_SUMS(E), of_labelled = label[2] > 0 ? 1 / label[2] : 0;
     return (routing_entry){.layer = path->layer[i],
                            .pass = path->pass[i],
                            .experts = E,
@@ -85,7 +113,10 @@ static routing_entry read_entry(const pass *p, int i, double of_batch) {
                            .first = sums + E,
                            .entropy = sums[3 * E],
                            .z = sums[3 * E + 1],
-                           .balance = E * sums[3 * E + 2]};
+                           .balance = E * sums[3 * E + 2],
+                           .labelled = label[2],
+                           .label_ce = label[0] * of_labelled,
+                           .label_hits = label[1] * of_labelled};
 }
 
 const pass_statistics *pass_read(pass *p) {
@@ -99,7 +130,8 @@ const pass_statistics *pass_read(pass *p) {
         routing_entry *e = &p->routing[s->routed++];
         *e = read_entry(p, i, of_batch);
         s->aux += (double)pass_router_weight(p, i) *
-                  ((double)c->moe.aux_weight * e->balance + (double)c->moe.z_weight * e->z);
+                      ((double)c->moe.aux_weight * e->balance + (double)c->moe.z_weight * e->z) +
+                  (double)pass_label_weight(p, i) * e->label_ce * e->labelled;
     }
     return s;
 }

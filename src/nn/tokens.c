@@ -7,7 +7,7 @@
 
 static status reserve(pass *p, int64_t count) {
     if (count <= p->capacity) return STATUS_OK;
-    int32_t **arrays[] = {&p->ids, &p->targets, &p->first, &p->positions, &p->bigram_ids, &p->trigram_ids};
+    int32_t **arrays[] = {&p->ids, &p->targets, &p->first, &p->positions, &p->bigram_ids, &p->trigram_ids, &p->labels};
     p->capacity = 0;
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         p->m->k->release(*arrays[i]);
@@ -59,6 +59,15 @@ static void hash_trigrams(int32_t *out, const pass_input *in, const model_config
     }
 }
 
+/* A batch says of targets which domain they are of: a token's own stands a place before it. A row's first token has its first
+ * target's, which is another one's only where a document ends with it. */
+static void put_labels(int32_t *out, const pass_input *in, const label_args *a) {
+    for (int64_t n = 0; n < in->batch * in->length; n++) {
+        const int32_t domain = in->domain[n % in->length ? n - 1 : n];
+        out[n] = domain >= 0 && domain < a->domains ? a->expert_of[domain] : -1;
+    }
+}
+
 /* ---- upload ---- */
 
 static status check_ids(const int32_t *ids, int64_t count, int32_t least, int vocab_size, const char *what) {
@@ -97,6 +106,11 @@ status pass_upload(pass *p, const pass_input *in) {
     if (s->trigram.table) {
         hash_trigrams(p->host, in, c);
         k->upload(p->trigram_ids, p->host, bytes);
+    }
+    p->labelled = in->domain && p->label.domains > 0;
+    if (p->labelled) {
+        put_labels(p->host, in, &p->label);
+        k->upload(p->labels, p->host, bytes);
     }
     return STATUS_OK;
 }

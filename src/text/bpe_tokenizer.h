@@ -47,8 +47,11 @@ status read_post_processor(const cJSON *json, char **bos, const char *where);
 typedef struct piece_names {
     char **list; /* [size] */
     int32_t size, capacity, count;
+    int32_t
+        most; /* ids are below that: a file of so many bytes has room for no more of them and the holes between them */
 } piece_names;
-/* false: the id has another name already, or is beyond 2^24. */
+piece_names piece_names_of(size_t bytes);
+/* false: the id has another name already, or is not below `most`. */
 bool piece_names_set(piece_names *n, int32_t id, const char *name);
 void piece_names_free(piece_names *n);
 status read_model(json_scan json, bpe *m, piece_names *names, const char *where);

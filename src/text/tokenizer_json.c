@@ -75,8 +75,9 @@ static status read_added(reading *r, json_scan json, int32_t *size) {
     added_token token = {0};
     TRY(json_fields(json, f, ADDED_FIELDS, r->where, "a member of added_tokens"));
     json_scan number = f[ID].value;
-    if (!number.next || !json_scan_size(&number, &id) || id >= 1 << 24)
-        return fail("%s: expected an id below 2^24 in added_tokens, found %s", r->where, json_show(f[ID].value).text);
+    if (!number.next || !json_scan_size(&number, &id) || id >= (uint64_t)r->names.most)
+        return fail("%s: expected an id below %d in added_tokens, for there are not more pieces, found %s", r->where,
+                    (int)r->names.most, json_show(f[ID].value).text);
     TRY(read_flags(f, &token, r->where));
     TRY(json_field_string(&f[CONTENT], &content, r->where));
     token.id = (int32_t)id;
@@ -336,7 +337,7 @@ static status parse(tokenizer **out, const void *bytes, size_t count, const char
     tokenizer_settings settings;
     TRY(check_utf8(bytes, count, where));
     TRY(tokenizer_settings_read(json, &own, &settings, where));
-    reading r = {.where = where, .b = xcalloc(1, sizeof *r.b)};
+    reading r = {.where = where, .b = xcalloc(1, sizeof *r.b), .names = piece_names_of(count)};
     status s = read_all(&r, own);
     if (s == STATUS_OK) {
         tokenizer *t = tokenizer_create(&bpe_tokenizer_kind, r.b, bytes, count); /* r.b belongs to it now */

@@ -8,14 +8,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_PIECES = 1 << 24, MOST_PIECE_BYTES = 4096, HOLES = 1 << 16 };
+enum { MOST_PIECES = 1 << 24, MOST_PIECE_BYTES = 4096, HOLES = 1 << 16, LEAST_BYTES_OF_PIECE = 5 /* "a":0 */ };
 
 /* ---- names by id ---- */
 
+/* As many ids again may be holes, and HOLES of them at least (check_holes). */
+piece_names piece_names_of(size_t bytes) {
+    const size_t most = 2 * (bytes / LEAST_BYTES_OF_PIECE) + HOLES;
+    return (piece_names){.most = (int32_t)(most < MOST_PIECES ? most : MOST_PIECES)};
+}
+
 bool piece_names_set(piece_names *n, int32_t id, const char *name) {
-    if (id < 0 || id >= MOST_PIECES) return false;
+    if (id < 0 || id >= n->most) return false;
     if (id >= n->capacity) {
-        int32_t capacity = 2 * id + 1024;
+        const int32_t capacity = 2 * id + 1024;
         n->list = xrealloc(n->list, (size_t)capacity * sizeof *n->list);
         memset(n->list + n->capacity, 0, (size_t)(capacity - n->capacity) * sizeof *n->list);
         n->capacity = capacity;
@@ -52,7 +58,7 @@ static status add_piece(bpe *m, piece_names *names, const char *piece, int32_t i
         return fail("%s: expected every id once in model.vocab, found %d for `%.40s` and `%.40s`", where, (int)id,
                     names->list[id], piece);
     if (!piece_names_set(names, id, piece))
-        return fail("%s: expected ids below %d, found %d for `%.40s`", where, MOST_PIECES, (int)id, piece);
+        return fail("%s: expected ids without many holes in model.vocab, found %d for `%.40s`", where, (int)id, piece);
     return STATUS_OK;
 }
 

@@ -44,8 +44,12 @@ typedef struct fixture {
     gate_kind gate;
     float z_weight, noise_std;
     mlp experts[EXPERTS];
-    double *sums; /* device [ROUTING_SUMS(EXPERTS)] */
-    double found[ROUTING_SUMS(EXPERTS)];
+    const int32_t *labels; /* device [N]; NULL: none */
+    float label_weight;
+    bool by_label;
+    float *mask;  /* device [B, EXPERTS]; NULL: all */
+    double *sums; /* device [ROUTING_SUMS(EXPERTS) + LABEL_SUMS] */
+    double found[ROUTING_SUMS(EXPERTS) + LABEL_SUMS];
 } fixture;
 
 typedef var *(*build_fn)(fixture *f);
@@ -141,6 +145,7 @@ static inline void finish(fixture *f) {
     rotary_destroy(f->rotary);
     f->k->release(f->positions);
     f->k->release(f->sums);
+    f->k->release(f->mask);
     f->k->release(f->ids);
     f->k->release(f->targets);
     f->k->release(f->first);

@@ -44,6 +44,39 @@ static void prepare_moe_bias(fixture *f) {
     param *bias = add_param(f, 0, EXPERTS, false, 1, 0);
     f->k->upload(bias->value.data, far, sizeof far);
 }
+/* A quarter of the tokens has no label. */
+static void label_tokens(fixture *f) {
+    int32_t labels[N];
+    for (int n = 0; n < N; n++) labels[n] = n % 4 == 3 ? -1 : n % EXPERTS;
+    f->k->upload(f->ids, labels, sizeof labels);
+    f->labels = f->ids;
+}
+static void prepare_moe_labels(fixture *f) {
+    prepare_moe(f);
+    label_tokens(f);
+    f->label_weight = 0.7f;
+}
+static void prepare_moe_by_label(fixture *f) {
+    prepare_moe_labels(f);
+    f->top_k = 1;
+    f->by_label = true;
+    f->aux_weight = 0; /* of the router's own choice, which here is overruled */
+}
+/* The first sequence has no expert 0, the second one expert 2 alone. */
+static void mask_experts(fixture *f) {
+    const float mask[B * EXPERTS] = {-INFINITY, 0, 0, -INFINITY, -INFINITY, 0};
+    f->mask = device_copy(f->k, mask, sizeof mask);
+}
+static void prepare_moe_mask(fixture *f) {
+    prepare_moe(f);
+    mask_experts(f);
+    f->aux_weight = 0; /* its f_e are those of first choices, which a step of the differences may change */
+}
+static void prepare_moe_mask_and_bias(fixture *f) {
+    prepare_moe_bias(f);
+    mask_experts(f);
+    f->aux_weight = 0;
+}
 static var *build_moe(fixture *f) {
     const param *bias = f->param_count > 1 + 2 * EXPERTS ? f->params[1 + 2 * EXPERTS] : NULL;
     const moe_args args = {.experts = EXPERTS,
@@ -54,15 +87,23 @@ static var *build_moe(fixture *f) {
                            .noise_std = f->noise_std,
                            .noise_seed = 3,
                            .bias = bias,
+                           .labels = f->labels,
+                           .label_weight = f->label_weight,
+                           .by_label = f->by_label,
+                           .label_sums = f->sums + ROUTING_SUMS(EXPERTS),
+                           .mask = f->mask,
+                           .rows_a_mask = T,
                            .sums = f->sums};
     for (int e = 0; e < EXPERTS; e++)
         f->experts[e] = (mlp){.fc = only(f->params[1 + e]), .proj = only(f->params[1 + EXPERTS + e]), .f = f->f};
     f->k->zero(f->sums, sizeof f->found);
     var *y = op_moe(f->t, f->leaf_vars[0], f->params[0], f->experts, &args);
     f->k->download(f->found, f->sums, sizeof f->found);
-    if (bias) assert_float_equal(f->found[2], 1, 1e-6);
+    if (bias && !f->mask) assert_float_equal(f->found[2], 1, 1e-6);
+    if (f->mask) assert_float_equal(f->found[EXPERTS], 0, 1e-6); /* nobody's first choice */
     const double z = f->found[3 * EXPERTS + 1], balance = EXPERTS * f->found[3 * EXPERTS + 2];
-    f->aux = (double)f->aux_weight * balance + (double)f->z_weight * z;
+    f->aux = (double)f->aux_weight * balance + (double)f->z_weight * z +
+             (double)f->label_weight * f->found[ROUTING_SUMS(EXPERTS)];
     return y;
 }
 
@@ -157,6 +198,28 @@ static void test_noise(void **state) {
     finish(&f);
 }
 
+/* Labelled tokens are run by their expert alone with a gate of 1, and how often the router would have said so is counted. */
+static void test_labels_overrule(void **state) {
+    (void)state;
+    fixture f;
+    start(&f, DTYPE_F32, false);
+    prepare_moe_by_label(&f);
+    float *y = act_to_host(&f, forward(&f, build_moe, false)->value.data, N * D);
+    assert_float_equal(f.found[ROUTING_SUMS(EXPERTS) + 2], 11.0 / N, 1e-9); /* have a label */
+    const double right = f.found[ROUTING_SUMS(EXPERTS) + 1];
+    assert_true(right > 0 && right < 11.0 / N);
+    for (int e = 0; e < EXPERTS; e++) {
+        var *alone = op_mlp(f.t, f.leaf_vars[0], &f.experts[e], 0);
+        float *z = act_to_host(&f, alone->value.data, N * D);
+        for (int n = 0; n < N; n++)
+            for (int c = 0; c < D && n % 4 != 3 && n % EXPERTS == e; c++)
+                assert_float_equal(y[n * D + c], z[n * D + c], 1e-4);
+        free(z);
+    }
+    free(y);
+    finish(&f);
+}
+
 CASE(top1, prepare_moe_top1, build_moe)
 CASE(top2, prepare_moe, build_moe)
 CASE(renormalized, prepare_moe_renormalized, build_moe)
@@ -165,6 +228,10 @@ CASE(soft, prepare_moe_soft, build_moe)
 CASE(swiglu, prepare_moe_swiglu, build_moe)
 CASE(z, prepare_moe_z, build_moe)
 CASE(bias, prepare_moe_bias, build_moe)
+CASE(labels, prepare_moe_labels, build_moe)
+CASE(by_label, prepare_moe_by_label, build_moe)
+CASE(mask, prepare_moe_mask, build_moe)
+CASE(mask_and_bias, prepare_moe_mask_and_bias, build_moe)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
@@ -176,6 +243,11 @@ int main(void) {
         cmocka_unit_test(test_swiglu),
         cmocka_unit_test(test_z),
         cmocka_unit_test(test_bias),
+        cmocka_unit_test(test_labels),
+        cmocka_unit_test(test_by_label),
+        cmocka_unit_test(test_mask),
+        cmocka_unit_test(test_mask_and_bias),
+        cmocka_unit_test(test_labels_overrule),
         cmocka_unit_test(test_straight_through),
         cmocka_unit_test(test_straight_through_router),
         cmocka_unit_test(test_noise),

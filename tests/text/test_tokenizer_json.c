@@ -188,6 +188,8 @@ static void what_is_wrong_is_named(void **state) {
     assert_refused("{" MODEL("\"a\": 16777216", "") "}", "expected an id below 2^24");
     assert_refused("{" MODEL("\"a\": -1", "") "}", "expected an id below 2^24");
     assert_refused("{" MODEL("\"a\": 16000000", "") "}", "expected ids without many holes");
+    assert_refused("{" MODEL("\"a\": 0", "") ", \"added_tokens\": [{\"id\": 16000000, \"content\": \"b\"}]}",
+                   "in added_tokens, for there are not more pieces, found 16000000");
     assert_refused("{" MODEL("\"a\": 0", "") ", \"added_tokens\": [{\"id\": 1, \"content\": \"a\"}]}",
                    "found 1 of added_tokens' `a` in model.vocab for another");
     assert_refused("{" MODEL("\"a\": 0", "") ", \"added_tokens\": [{\"id\": 0, \"content\": \"b\"}]}",

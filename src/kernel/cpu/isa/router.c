@@ -74,6 +74,17 @@ static void router_noise(float *logits, float *probs, float std, uint64_t seed, 
     }
 }
 
+static void router_mask(float *logits, float *probs, float *scores, const float *mask, const float *bias,
+                        int64_t rows_a_mask, int64_t N, int64_t E) {
+    for (int64_t n = 0; n < N; n++) {
+        const float *m = mask + n / rows_a_mask * E;
+        for (int64_t e = 0; e < E; e++) logits[n * E + e] += m[e];
+        memcpy(probs + n * E, logits + n * E, E * sizeof(float));
+        softmax_row(probs + n * E, E);
+        for (int64_t e = 0; scores && e < E; e++) scores[n * E + e] = probs[n * E + e] + bias[e] + m[e];
+    }
+}
+
 /* dx[n] (+)= Σ_e dlogits[n, e] w[e] */
 static void router_backward_input(grad_out dx, const float *dlogits, const float *w, int64_t N, int64_t d, int64_t E) {
 #pragma omp parallel for schedule(static) if (N * d > PARALLEL_ELEMENTS)
@@ -138,4 +149,5 @@ void KERNEL(fill_router)(kernels *table) {
     table->router = router;
     table->router_backward = router_backward;
     table->router_noise = router_noise;
+    table->router_mask = router_mask;
 }

@@ -44,6 +44,7 @@ static void group(int32_t *slot, int32_t *source, int32_t *counts, int32_t *star
 void KERNEL(fill_routing)(kernels *table) {
     KERNEL(fill_router)(table);
     KERNEL(fill_dispatch)(table);
+    KERNEL(fill_label)(table);
     KERNEL(fill_gain)(table);
     KERNEL(fill_sigmoid_gate)(table);
     table->top_k = top_k;

@@ -6,6 +6,7 @@
 
 void KERNEL(fill_router)(kernels *table);
 void KERNEL(fill_dispatch)(kernels *table);
+void KERNEL(fill_label)(kernels *table);
 void KERNEL(fill_gain)(kernels *table);
 void KERNEL(fill_sigmoid_gate)(kernels *table);
 
