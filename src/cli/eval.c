@@ -5,7 +5,6 @@
 #include "cli/cli.h"
 #include "cli/eval_chunks.h"
 #include "cli/eval_run.h"
-#include "formats/pretrained.h"
 #include "store/open.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,8 +44,6 @@ static const char help[] =
     "  moec eval runs/demo\n"
     "  moec eval runs/demo/model.moec --text README.md --text CHANGELOG.md\n"
     "  moec eval runs/demo/model.moec --text CHANGELOG.md --protocol llama.cpp --seq 256\n";
-
-enum { FOREIGN_SEQ = 2048 };
 
 typedef struct request {
     const char *path, *data, *trace;
@@ -141,20 +138,7 @@ static status open_probe(const request *q, const model *m, const tokenizer *tok,
     if (q->trace && !model_config_has_moe(&m->config))
         return fail_usage("--trace: the model has no router whose choices could be written");
     t->probed = name;
-    return routing_probe_create(&t->probe, tok, q->trace);
-}
-
-/* context: the sequence length that the model was trained with. */
-static status choose_windows(const request *q, int context, bpb_options *o) {
-    const bool foreign = pretrained_is(q->path); /* which may be made for contexts that no memory holds */
-    const int64_t seq = q->seq ? q->seq : foreign && context > FOREIGN_SEQ ? FOREIGN_SEQ : context;
-    if (q->stride > seq)
-        return fail_usage("--stride: expected at most %lld, the window's length (%s), found %lld", (long long)seq,
-                          q->seq ? "--seq" : "as trained; --seq changes it", (long long)q->stride);
-    o->seq = seq;
-    o->stride = q->stride ? q->stride : q->run.stride && q->run.stride <= seq ? q->run.stride : (seq + 1) / 2;
-    o->batch = seq < 4096 ? 4096 / seq : 1;
-    return STATUS_OK;
+    return routing_probe_create(&t->probe, tok, q->trace, NULL);
 }
 
 /* The text is opened with the first model. */
@@ -163,7 +147,7 @@ static status score_opened(const request *q, const subject *s, pass *p, const to
     const bool blend = s->blend_name && q->blend > 0;
     bpb_result result;
     bpb_options options = {.tokens = q->tokens, .blend_lambda = blend ? q->blend : 0, .shown = s->name};
-    TRY(choose_windows(q, context, &options));
+    TRY(eval_run_windows(&q->run, q->path, context, q->seq, q->stride, &options));
     if (s->probed) TRY(open_probe(q, pass_model(p), tok, s->name, t));
     if (!text->s.path) TRY(open_text(q, tok, pass_model(p), text, t));
     options.seed = text->seed;

@@ -1,4 +1,4 @@
-/* The run that a model belongs to, as `moec eval` needs it; private to cli/eval*.c. */
+/* The run that a model belongs to, as commands that score text need it. */
 #ifndef MOEC_CLI_EVAL_RUN_H
 #define MOEC_CLI_EVAL_RUN_H
 
@@ -18,6 +18,10 @@ status eval_run_find(eval_run *r, const char *model);
 void eval_run_free(eval_run *r);
 /* Whether the text at `path` was held out from this run's training: the val shard of its own data. */
 bool eval_run_held_out(const eval_run *r, const char *path);
+/* Windows for a model that was trained with sequences of `context`: window, stride and windows a pass. seq and stride 0: as trained (of
+ * pretrained models at most 2048), and as the run's text was scored, else half a window. */
+status eval_run_windows(const eval_run *r, const char *model, int64_t context, int64_t seq, int64_t stride,
+                        bpb_options *o);
 /* RUN/summary.json: the run's figures over the whole of its held-out text; say: also what there is to say of them on stdout. */
 status eval_run_summarize(const eval_run *r, const eval_table *t, bool say);
 

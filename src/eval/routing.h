@@ -1,9 +1,11 @@
-/* What routers do with the tokens that are scored: tokens per expert, entropy, and, where it is asked for, every single
- * choice as a row of a CSV file. */
+/* What routers do with the tokens that are scored: tokens per expert, entropy; where it is asked for, the same by document, and
+ * every single choice as a row of a CSV file. */
 #ifndef MOEC_EVAL_ROUTING_H
 #define MOEC_EVAL_ROUTING_H
 
+#include "eval/document_routing.h"
 #include "nn/pass.h"
+#include "text/documents.h"
 #include "text/tokenizer.h"
 
 /* One pass through a router, summed over the tokens that count. */
@@ -13,12 +15,23 @@ typedef struct routing_row {
     int experts;    /* E */
     int64_t *taken; /* [E] tokens that went to the expert; soft gates: that prefer it */
     double entropy; /* Σ over tokens of the router's entropy, nats */
+    document_routing
+        by_document; /* of the documents that routing_probe_documents lists; empty without a table of them */
 } routing_row;
+
+/* A document some of whose tokens count. A token is of the document that it stands in, not of its target's. */
+typedef struct routed_document {
+    int64_t index; /* in the table of documents */
+    int domain;
+    int64_t tokens;
+} routed_document;
 
 typedef struct routing_probe routing_probe;
 /* trace: a CSV file with the columns position, token, piece, pass, layer, expert, gate; NULL: none is written. The file is
- * there when routing_probe_finish has succeeded. */
-status routing_probe_create(routing_probe **out, const tokenizer *tok, const char *trace);
+ * there when routing_probe_finish has succeeded. documents: of the text, whose positions ascend; they live as long as the probe.
+ * NULL: nothing is kept by document. */
+status routing_probe_create(routing_probe **out, const tokenizer *tok, const char *trace,
+                            const document_table *documents);
 void routing_probe_destroy(routing_probe *p);
 /* Watch this pass from now on (NULL: none), which must live until then. */
 void routing_probe_attach(routing_probe *p, pass *watched);
@@ -27,5 +40,9 @@ void routing_probe_expect(routing_probe *p, const int32_t *ids, const int64_t *p
 status routing_probe_finish(routing_probe *p);
 /* In path order; *count 0: the model has no routers. */
 const routing_row *routing_probe_rows(const routing_probe *p, int *count);
+/* When it has finished: the documents, and the mean over all passes through routers of each token's probabilities and gates, as if
+ * it were a router (layer −1); its first choice is the likeliest expert. NULL and 0 without a table of documents. */
+const routed_document *routing_probe_documents(const routing_probe *p, int64_t *count);
+const routing_row *routing_probe_mean(const routing_probe *p);
 
 #endif

@@ -3,24 +3,14 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "study/order.h"
 #include "train/average.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
 enum { MAX_STEPS = 1000 };
-
-static int ascending(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int count) {
-    qsort(values, (size_t)count, sizeof *values, ascending);
-    return count % 2 ? values[count / 2] : (values[count / 2 - 1] + values[count / 2]) / 2;
-}
 
 /* ---- the rate of the products by themselves ---- */
 

@@ -1,71 +1,23 @@
-/* Plots by gnuplot: loss curves, bars of bits per byte, and where routers sent the tokens over the training. What is plotted
- * lies beside each plot as .tsv, and how as .gp. */
+/* Plots: loss curves, bars of bits per byte, and where routers sent the tokens over the training. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "study/plot.h"
 #include "study/routing_log.h"
 #include "study/sweep_result.h"
-#include <errno.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-static const char terminal[] = "set datafile separator '\\t'\nset datafile missing 'NaN'\nset termoption noenhanced\n"
-                               "set grid ytics lc rgb '#dddddd'\nset border 3\nset tics nomirror\n";
-
-/* ---- writing and running ---- */
-
-typedef struct text {
-    FILE *stream;
-    char *bytes;
-    size_t size;
-} text;
-
-static status text_open(text *t) {
-    *t = (text){0};
-    t->stream = open_memstream(&t->bytes, &t->size);
-    return t->stream ? STATUS_OK : fail("plots: out of memory");
-}
-
-static status text_write(text *t, const char *folder, const char *name, const char *ending) {
-    char *file = xasprintf("%s/%s%s", folder, name, ending);
-    fclose(t->stream);
-    status s = file_write_whole(file, t->bytes, t->size);
-    free(t->bytes);
-    free(file);
-    return s;
-}
-
-/* STATUS_OK and *found false where there is no gnuplot. */
-static status gnuplot(const char *folder, const char *script, bool *found) {
-    char *arguments[] = {"gnuplot", (char *)script, NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t child;
-    int outcome;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addchdir_np(&actions, folder);
-    int error = posix_spawnp(&child, arguments[0], &actions, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    *found = error != ENOENT;
-    if (error == ENOENT) return STATUS_OK;
-    if (error) return fail("gnuplot: cannot start: %s", strerror(error));
-    while (waitpid(child, &outcome, 0) < 0)
-        if (errno != EINTR) return fail("gnuplot: cannot wait for it: %s", strerror(errno));
-    if (!WIFEXITED(outcome) || WEXITSTATUS(outcome) != 0) return fail("gnuplot: %s/%s failed", folder, script);
-    return STATUS_OK;
-}
-
-/* The script is there; run it and note the plot. */
-static status draw(const char *folder, const char *name, sweep_plots *plots, bool *found) {
-    char *script = xasprintf("%s.gp", name);
-    status s = gnuplot(folder, script, found);
-    free(script);
-    if (s != STATUS_OK || !*found) return s;
+/* Run gnuplot and note the plot. */
+static status draw(plot *p, const char *folder, sweep_plots *plots, bool *found) {
+    char *path = xasprintf("plots/%s.svg", p->name);
+    status s = plot_end(p, folder, found);
+    if (s != STATUS_OK || !*found) {
+        free(path);
+        return s;
+    }
     plots->paths = xrealloc(plots->paths, (size_t)(plots->count + 1) * sizeof *plots->paths);
-    plots->paths[plots->count++] = xasprintf("plots/%s.svg", name);
+    plots->paths[plots->count++] = path;
     return STATUS_OK;
 }
 
@@ -145,10 +97,9 @@ static void put_curve(FILE *out, const score_curve *c) {
 
 static status loss_curves(const sweep *s, const char *out, const cJSON *results, FILE *data, FILE *script) {
     fprintf(script,
-            "set terminal svg size 960,560 font 'sans,13' background '#ffffff'\nset output 'loss.svg'\n%s"
             "set xlabel '%s'\nset ylabel 'training loss, nats a token (smoothed, mean over seeds)'\n"
             "set key outside right top\nplot ",
-            terminal, axis(s));
+            axis(s));
     int blocks = 0;
     for (int j = 0; j < s->variant_count; j++) {
         score_curve c = {.s = s, .points = parts_of_time(results, s->variants[j].name, MOST_POINTS)};
@@ -171,15 +122,12 @@ static status loss_curves(const sweep *s, const char *out, const cJSON *results,
 
 static status plot_losses(const sweep *s, const char *out, const char *folder, const cJSON *results, sweep_plots *plots,
                           bool *found) {
-    text data, script;
-    TRY(text_open(&data));
-    TRY(text_open(&script));
-    status filled = loss_curves(s, out, results, data.stream, script.stream);
-    status a = text_write(&data, folder, "loss", ".tsv"), b = text_write(&script, folder, "loss", ".gp");
-    TRY(filled);
-    TRY(a);
-    TRY(b);
-    return draw(folder, "loss", plots, found);
+    plot p;
+    TRY(plot_begin(&p, "loss", 960, 560));
+    status filled = loss_curves(s, out, results, p.data, p.script);
+    if (filled == STATUS_OK) return draw(&p, folder, plots, found);
+    plot_abandon(&p);
+    return filled;
 }
 
 /* ---- bars ---- */
@@ -211,11 +159,10 @@ static void put_bar_script(FILE *out, const span *range) {
     double room = fmax(range->most - range->least, 0.01 * range->most);
     double start = fmax(0, range->least - room), end = range->most + room / 4;
     fprintf(out,
-            "set terminal svg size 960,560 font 'sans,13' background '#ffffff'\nset output 'bpb.svg'\n%s"
             "set ylabel 'bits per byte, held out (the axis starts at %.3f)'\nset yrange [%.5f:%.5f]\n"
             "set style data histogram\nset style histogram errorbars gap 1 lw 1.5\nset style fill solid 0.7 noborder\n"
             "set xtics rotate by -35 left\nset errorbars linecolor rgb '#202020'\nset key outside right top\nplot ",
-            terminal, start, start, end);
+            start, start, end);
     const char *comma = "";
     for (int i = 0; i < KINDS; i++) {
         if (!range->has[i]) continue;
@@ -226,18 +173,14 @@ static void put_bar_script(FILE *out, const span *range) {
 }
 
 static status plot_bars(const sweep *s, const char *folder, const cJSON *results, sweep_plots *plots, bool *found) {
-    text data, script;
+    plot p;
     span range = {.least = INFINITY, .most = -INFINITY};
-    TRY(text_open(&data));
-    TRY(text_open(&script));
+    TRY(plot_begin(&p, "bpb", 960, 560));
     for (int j = 0; j < s->variant_count; j++)
         if (sweep_moments_of(results, s->variants[j].name, "val_bpb").count > 0)
-            put_bars(data.stream, results, s->variants[j].name, &range);
-    put_bar_script(script.stream, &range);
-    status a = text_write(&data, folder, "bpb", ".tsv"), b = text_write(&script, folder, "bpb", ".gp");
-    TRY(a);
-    TRY(b);
-    return draw(folder, "bpb", plots, found);
+            put_bars(p.data, results, s->variants[j].name, &range);
+    put_bar_script(p.script, &range);
+    return draw(&p, folder, plots, found);
 }
 
 /* ---- the experts' heat map ---- */
@@ -278,16 +221,21 @@ static void put_expert(FILE *data, const heat *h, const routed_pass *row, int e)
     fputc('\n', data);
 }
 
+static int heat_rows(const heat *h) {
+    int rows = 0;
+    for (int i = 0; i < h->all.count; i++) rows += h->all.passes[i].experts;
+    return rows;
+}
+
 /* A row of pixels for each expert, the first layer's first expert on top. */
 static void put_heat(FILE *data, FILE *script, const heat *h, const char *name) {
-    int rows = 0, at = 0;
-    for (int i = 0; i < h->all.count; i++) rows += h->all.passes[i].experts;
+    const int rows = heat_rows(h);
+    int at = 0;
     fprintf(script,
-            "set terminal svg size 960,%d font 'sans,11' background '#ffffff'\nset output 'experts-%s.svg'\n%s"
-            "unset grid\nset title '%s: share of the tokens by layer (pass) and expert, mean over seeds'\n"
-            "set xlabel '%s'\nset cbrange [0:1]\nset palette defined (0 '#ffffff', 0.02 '#fde8cf', 0.5 '#f08030', 0.9 "
-            "'#a01030', 1 '#400020')\nset yrange [%g:-0.5]\nset xrange [0:%g]\nset ytics (",
-            140 + (rows < 250 ? rows : 250) * 14, name, terminal, name, axis(h->s), rows - 0.5, budget(h->s));
+            "unset grid\nset tics font 'sans,11'\nset title '%s: share of the tokens by layer (pass) and expert, mean "
+            "over seeds'\n"
+            "set xlabel '%s'\n%sset yrange [%g:-0.5]\nset xrange [0:%g]\nset ytics (",
+            name, axis(h->s), plot_palette, rows - 0.5, budget(h->s));
     for (int i = 0; i < h->all.count; i++) {
         const routed_pass *row = &h->all.passes[i];
         for (int e = 0; e < row->experts; e++, at++) {
@@ -312,16 +260,14 @@ static status read_heat(heat *h, const sweep_variant *v, const char *out, const 
 }
 
 static status draw_heat(const heat *h, const char *variant, const char *folder, sweep_plots *plots, bool *found) {
-    text data, script;
-    TRY(text_open(&data));
-    TRY(text_open(&script));
-    put_heat(data.stream, script.stream, h, variant);
+    plot p;
+    const int rows = heat_rows(h);
     char *name = xasprintf("experts-%s", variant);
-    status s = text_write(&data, folder, name, ".tsv"), b = text_write(&script, folder, name, ".gp");
-    if (s == STATUS_OK) s = b;
-    if (s == STATUS_OK) s = draw(folder, name, plots, found);
+    status s = plot_begin(&p, name, 960, 140 + (rows < 250 ? rows : 250) * 14);
     free(name);
-    return s;
+    TRY(s);
+    put_heat(p.data, p.script, h, variant);
+    return draw(&p, folder, plots, found);
 }
 
 static status plot_heat(const sweep *s, const sweep_variant *v, const char *out, const char *folder,
@@ -345,7 +291,7 @@ static status plot_all(const sweep *s, const char *out, const char *folder, cons
     if (found) TRY(plot_bars(s, folder, results, plots, &found));
     for (int j = 0; j < s->variant_count && found; j++)
         TRY(plot_heat(s, &s->variants[j], out, folder, results, plots, &found));
-    if (!found) fputs("sweep: no plots: gnuplot is not installed (scripts/install-deps plots)\n", stderr);
+    if (!found) plot_say_missing("sweep");
     return STATUS_OK;
 }
 

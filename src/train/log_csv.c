@@ -1,4 +1,5 @@
 #include "train/log_csv.h"
+#include "base/csv_text.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include <errno.h>
@@ -26,20 +27,7 @@ status log_csv_check(const char *path) {
     return fail("%s: expected nothing or the table of an older run to replace, found another file", path);
 }
 
-/* ---- fields (RFC 4180) ---- */
-
-static void put_text(FILE *out, const char *text) {
-    if (!text[strcspn(text, "\",\r\n")]) {
-        fputs(text, out);
-        return;
-    }
-    fputc('"', out);
-    for (; *text; text++) {
-        if (*text == '"') fputc('"', out);
-        fputc(*text, out);
-    }
-    fputc('"', out);
-}
+/* ---- values ---- */
 
 /* KEY, or KEY.NAME: no key of the log has a dot, names of domains may. */
 static const cJSON *find(const cJSON *record, const char *column) {
@@ -68,7 +56,7 @@ static status end_line(log_csv *c) {
 static status write_header(log_csv *c) {
     for (int i = 0; i < c->count; i++) {
         if (i > 0) fputc(',', c->stream);
-        put_text(c->stream, c->columns[i]);
+        csv_put_text(c->stream, c->columns[i]);
     }
     return end_line(c);
 }
