@@ -72,7 +72,8 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
 
 static status parse(int *argc, char **argv, request *q) {
     *q = (request){.tokens = 256, .texts = 1};
-    TRY(cli_device(argc, argv, NULL, &q->k));
+    /* A token at a time waits for the weights, which bf16 halves, however fast its products are. */
+    TRY(cli_device(argc, argv, kernels_for(DTYPE_BF16) ? "bf16" : NULL, &q->k));
     TRY(cli_weights(argc, argv, &q->which));
     TRY(parse_sampler(argc, argv, &q->s));
     q->file = cli_option(argc, argv, "--prompt-file");

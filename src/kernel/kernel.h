@@ -109,9 +109,9 @@ typedef struct kernels {
  * decided. */
 status device_open(const char *device, const char *type, const kernels **k);
 
-/* The table for an activation type; NULL where this machine has no fast path for it (bf16 without AVX512-BF16). */
+/* The table for an activation type; NULL where this machine has no instructions for it (bf16 without AVX512-BF16). */
 const kernels *kernels_for(dtype act);
-/* DTYPE_BF16 where it is fast here, else DTYPE_F32. */
+/* DTYPE_BF16 where products of many rows are faster in it here, else DTYPE_F32. */
 dtype kernels_best_act(void);
 /* The instruction set taken: "amx", "avx512bf16", "avx512" or "avx2". MOEC_ISA=name forces a lower one. */
 const char *kernels_isa(void);
