@@ -111,6 +111,43 @@ status checkpoint_put(const char *folder, const char *name, const char *partial)
     return s;
 }
 
+/* N of "partial-step-N-old" as "step-N", a new string; NULL for other names. folder_exchange_in_steps calls it so. */
+static char *name_before_exchange(const char *name) {
+    static const char end[] = "-old";
+    const size_t length = strlen(name), around = strlen(PARTIAL_PREFIX) + strlen(end);
+    if (!is_partial(name) || length <= around || strcmp(name + length - strlen(end), end) != 0) return NULL;
+    char *inner = xstrdup(name + strlen(PARTIAL_PREFIX));
+    inner[length - around] = '\0';
+    if (step_of(inner) >= 0) return inner;
+    free(inner);
+    return NULL;
+}
+
+static status recover(const char *folder, const char *old, const char *name) {
+    char *from = path_join(folder, old), *manifest = path_join(from, MANIFEST_FILE), *path = path_join(folder, name);
+    status s = STATUS_OK;
+    if (path_exists(manifest) && !path_exists(path)) s = folder_commit(from, path);
+    free(path);
+    free(manifest);
+    free(from);
+    return s;
+}
+
+status checkpoint_recover(const char *folder) {
+    char **names;
+    size_t count;
+    if (!path_is_folder(folder)) return STATUS_OK;
+    TRY(folder_list(folder, &names, &count));
+    status s = STATUS_OK;
+    for (size_t i = 0; i < count && s == STATUS_OK; i++) {
+        char *name = name_before_exchange(names[i]);
+        if (name) s = recover(folder, names[i], name);
+        free(name);
+    }
+    free_names(names, count);
+    return s;
+}
+
 /* ---- the best one ---- */
 
 /* What `best` leads to; NULL: it is not there, or moec did not make it. A new string. */

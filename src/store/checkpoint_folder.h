@@ -32,6 +32,10 @@ status checkpoint_clear(const char *folder, char **kept);
 /* The whole folder `partial` becomes folder/name. An older checkpoint of that name goes once it has. */
 status checkpoint_put(const char *folder, const char *name, const char *partial);
 
+/* Where a file system cannot exchange two folders, a process that is killed while it puts a checkpoint in the place of an older one
+ * leaves neither under the name: the older one takes it again. Only for who writes there. */
+status checkpoint_recover(const char *folder);
+
 #define STEP_FORMAT "step-%08" PRId64 /* a checkpoint's name */
 /* Folders under this name are being written, or being removed. */
 #define PARTIAL_PREFIX "partial-"

@@ -119,10 +119,10 @@ status checkpoint_load_config(const checkpoint *c, run_config *config) {
     return s;
 }
 
-status checkpoint_load_optimizer(const checkpoint *c, optimizer *o) {
+status checkpoint_load_optimizer(const checkpoint *c, optimizer *o, int *lacking) {
     TRY(checkpoint_verify_file(c, OPTIMIZER_FILE));
     char *file = checkpoint_file(c, OPTIMIZER_FILE);
-    status s = optimizer_load(o, file);
+    status s = optimizer_load(o, file, lacking);
     free(file);
     return s;
 }

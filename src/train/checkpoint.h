@@ -34,7 +34,7 @@ bool checkpoint_is_of_run(const checkpoint *c);
 status checkpoint_load_state(const checkpoint *c, train_state *state);
 /* config: of run_config_default(), to be freed either way. */
 status checkpoint_load_config(const checkpoint *c, run_config *config);
-status checkpoint_load_optimizer(const checkpoint *c, optimizer *o);
+status checkpoint_load_optimizer(const checkpoint *c, optimizer *o, int *lacking); /* optimizer_load */
 status checkpoint_load_average(const checkpoint *c, average *e);
 
 #endif

@@ -242,13 +242,28 @@ static status load_state(const param_states *s, const safetensors *file, param_s
     return STATUS_OK;
 }
 
-status optimizer_load(optimizer *o, const char *path) {
+/* Whether the file has the running means that this one needs. */
+static bool has_state(const safetensors *file, const param_state *state) {
+    char *name = xasprintf("%s%s", state->arrays == 1 ? "muon." : "adam_m.", state->p->name);
+    const bool found = safetensors_find(file, name) != NULL;
+    free(name);
+    return found;
+}
+
+status optimizer_load(optimizer *o, const char *path, int *lacking) {
     TRY(param_states_settle(&o->states));
     safetensors file;
+    int fresh = 0;
     TRY(safetensors_open(&file, path));
     status result = STATUS_OK;
-    for (int i = 0; i < o->states.count && result == STATUS_OK; i++)
-        result = load_state(&o->states, &file, &o->states.items[i]);
+    for (int i = 0; i < o->states.count && result == STATUS_OK; i++) {
+        param_state *state = &o->states.items[i];
+        if (lacking && state->arrays > 0 && !has_state(&file, state))
+            fresh++;
+        else
+            result = load_state(&o->states, &file, state);
+    }
     safetensors_close(&file);
+    if (lacking) *lacking = fresh;
     return result;
 }

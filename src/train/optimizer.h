@@ -34,6 +34,8 @@ void optimizer_replaced(void *optimizer, const param *new_param, const param *ol
 
 /* State as named tensors ("muon.NAME", "adam_m.NAME", "adam_v.NAME", "adam_steps.NAME"), for checkpoints. */
 status optimizer_save(optimizer *o, const char *path, uint64_t *crc);
-status optimizer_load(optimizer *o, const char *path);
+/* lacking NULL: every state must be there. Else those that are not, of another optimiser or of what was frozen, begin anew, and
+ * *lacking is the number of their parameters. */
+status optimizer_load(optimizer *o, const char *path, int *lacking);
 
 #endif

@@ -134,7 +134,10 @@ static status load_checkpoint(session *s, const checkpoint *c, bool allow_change
     TRY(check_changes(s, c, allow_changes));
     TRY(load_model(s, c));
     TRY(create_states(s));
-    TRY(checkpoint_load_optimizer(c, s->o));
+    int fresh = 0;
+    TRY(checkpoint_load_optimizer(c, s->o, allow_changes ? &fresh : NULL));
+    if (fresh > 0)
+        session_say(s, "the optimiser begins anew for %d tensors, of which the checkpoint has no means", fresh);
     TRY(load_average(s, c));
     const event_target target = {.m = s->m, .o = s->o, .e = s->e, .seed = s->config.train.seed};
     for (int i = 0; i < s->config.events.count; i++)
@@ -148,6 +151,10 @@ static status load_checkpoint(session *s, const checkpoint *c, bool allow_change
 static status begin_or_resume(session *s, train_start start) {
     if (start == TRAIN_OVERWRITE) return start_fresh(s);
     checkpoint *c;
+    char *checkpoints = path_join(s->config.train.run, "checkpoints");
+    const status recovered = checkpoint_recover(checkpoints);
+    free(checkpoints);
+    TRY(recovered);
     TRY(checkpoint_open(&c, s->config.train.run));
     status result = STATUS_OK;
     if (c && start == TRAIN_NEW)

@@ -44,6 +44,8 @@ grep -q '"record":"resume","from_step":4.*"changes":{"steps":{"from":"4","to":"6
 expect 0 train "$work/run" matrix_lr=0.01 steps=7 --resume --allow-changes
 says err "changed, another run from here on: matrix_lr 0.022 -> 0.01"
 grep -q 'matrix_lr: 0.01$' "$work/run/config.yaml" || complain "config.yaml is not the changed one"
+expect 0 train "$work/run" matrix_optimizer=adamw steps=8 --resume --allow-changes
+says err "the optimiser begins anew for "
 
 # ---- the best checkpoint, as a name that all commands take ----
 train 0 run="$work/best" steps=4 keep_best=true val_every=1 keep_checkpoints=1

@@ -1,6 +1,7 @@
 #include "tiny.h"
 
 #include "base/json.h"
+#include "store/checkpoint_folder.h"
 #include <unistd.h>
 
 /* What a checkpoint is made from, over a scratch folder. */
@@ -239,6 +240,28 @@ static void a_newer_version_is_refused(void **state) {
     checkpoint_close(c);
 }
 
+/* A kill between the renames that put a checkpoint in the place of an older one of its step. */
+static void an_exchange_that_was_cut_is_undone(void **state) {
+    fixture *f = *state;
+    checkpoint *c;
+    save(f, 3);
+    char *folder = path_join(f->run, "checkpoints"), *name = path_join(folder, "step-00000003");
+    char *old = path_join(folder, "partial-step-00000003-old"), *other = path_join(folder, "partial-step-x-old");
+    assert_int_equal(rename(name, old), 0);
+    assert_ok(folder_create(other));
+    assert_ok(checkpoint_recover(folder));
+    assert_false(path_exists(old));
+    assert_true(path_exists(other));
+    assert_ok(checkpoint_open(&c, f->run));
+    assert_non_null(c);
+    checkpoint_close(c);
+    assert_ok(checkpoint_recover(folder)); /* nothing is left to do */
+    free(other);
+    free(old);
+    free(name);
+    free(folder);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_saved_is_loaded, create, destroy),
@@ -247,6 +270,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(what_is_held_stays, create, destroy),
         cmocka_unit_test_setup_teardown(a_folder_that_is_not_whole_is_not_found, create, destroy),
         cmocka_unit_test_setup_teardown(damage_is_named, create, destroy),
+        cmocka_unit_test_setup_teardown(an_exchange_that_was_cut_is_undone, create, destroy),
         cmocka_unit_test_setup_teardown(a_newer_version_is_refused, create, destroy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
