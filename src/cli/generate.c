@@ -40,7 +40,7 @@ static const char help[] =
     "  --top-p X           only the likeliest tokens that together have probability X (0.95)\n"
     "  --seed S            the same seed gives the same text (1)\n"
     "  --live, --ema       the live weights, the averaged ones, whatever the training found\n"
-    "  --device D, --dtype T   cpu; bf16 or f32 (by default the fastest)\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
     "\n"
     "examples:\n"
     "  moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n"
@@ -73,7 +73,7 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
 static status parse(int *argc, char **argv, request *q) {
     *q = (request){.tokens = 256, .texts = 1};
     /* A token at a time waits for the weights, which bf16 halves, however fast its products are. */
-    TRY(cli_device(argc, argv, kernels_for(DTYPE_BF16) ? "bf16" : NULL, &q->k));
+    TRY(cli_device(argc, argv, "smallest", &q->k));
     TRY(cli_weights(argc, argv, &q->which));
     TRY(parse_sampler(argc, argv, &q->s));
     q->file = cli_option(argc, argv, "--prompt-file");

@@ -105,8 +105,8 @@ typedef struct kernels {
 #undef KERNEL_STATUS
 } kernels;
 
-/* Open a device: "cpu"; type "auto" (bf16 where it is fast there, else f32), "f32" or "bf16". The one place where that is
- * decided. */
+/* Open a device: "cpu"; type "auto" (bf16 where it is fast there, else f32), "smallest" (bf16 wherever it is there, fast or not),
+ * "f32" or "bf16". The one place where that is decided. */
 status device_open(const char *device, const char *type, const kernels **k);
 
 /* The table for an activation type; NULL where this machine has no instructions for it (bf16 without AVX512-BF16). */

@@ -156,8 +156,10 @@ status device_open(const char *device, const char *type, const kernels **k) {
         act = DTYPE_F32;
     else if (strcmp(type, "bf16") == 0)
         act = DTYPE_BF16;
+    else if (strcmp(type, "smallest") == 0)
+        act = kernels_for(DTYPE_BF16) ? DTYPE_BF16 : DTYPE_F32;
     else if (strcmp(type, "auto") != 0)
-        return fail_usage("dtype: expected auto, f32 or bf16, found %s", type);
+        return fail_usage("dtype: expected auto, smallest, f32 or bf16, found %s", type);
     *k = kernels_for(act);
     return *k ? STATUS_OK : fail_usage("dtype: this machine (%s) has no fast %s; use f32 or auto", kernels_isa(), type);
 }

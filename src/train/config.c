@@ -57,7 +57,7 @@ status run_config_check(const run_config *c) {
     TRY(train_config_check(&c->train));
     TRY(optimizer_config_check(&c->optimizer));
     TRY(section_check(&average_section, &c->average));
-    TRY(label_config_check(&c->labels, &c->model));
+    TRY(section_check(&label_section, &c->labels));
     TRY(pack_config_check(&c->pack));
     TRY(section_check(&eval_section, &c->eval));
     TRY(check_stride(c));

@@ -34,8 +34,7 @@ static const char *what_asks(const label_config *c) {
     return curve_is_zero(&c->weight) ? "label_routing document" : "label_weight";
 }
 
-status label_config_check(const label_config *c, const model_config *model) {
-    TRY(section_check(&label_section, c));
+status label_config_fit(const label_config *c, const model_config *model) {
     if (!labels_are_used(c)) return STATUS_OK;
     if (!model_config_has_moe(model))
         return fail_usage(

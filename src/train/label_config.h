@@ -20,7 +20,7 @@ typedef struct label_config {
 extern const config_section label_section;
 label_config label_config_default(void); /* no labels */
 bool labels_are_used(const label_config *c);
-/* With the rules between this section and the model. */
-status label_config_check(const label_config *c, const model_config *model);
+/* The rules between this section and the model that a training begins with. */
+status label_config_fit(const label_config *c, const model_config *model);
 
 #endif

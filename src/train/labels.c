@@ -57,6 +57,7 @@ status labels_bind(labels *l, const label_config *c, const loader *data, model_c
     const char *const *names = loader_domains(data, &domains);
     *l = (labels){0};
     if (!labels_are_used(c)) return STATUS_OK;
+    TRY(label_config_fit(c, model));
     if (domains == 0)
         return fail_usage(
             "labels: expected training text with a table of its documents' domains (.docs.tsv), found none");

@@ -2,7 +2,7 @@
 #include "base/memory.h"
 
 static const char *const device_names[] = {"cpu", NULL};
-static const char *const dtype_names[] = {"auto", "f32", "bf16", NULL};
+static const char *const dtype_names[] = {"auto", "smallest", "f32", "bf16", NULL};
 
 #define FIELD(type, member, least, most, choices, meaning)                                                             \
     CONFIG_FIELD(train_config, #member, type, member, least, most, choices, meaning)
@@ -27,7 +27,8 @@ static const config_field fields[] = {
           "what is not trained: components (embedding, attention, norms, ...) or patterns of parameters' names"),
     FIELD(FIELD_BOOL, recompute, 0, 0, NULL, "backward runs blocks again: a third more work, far less memory"),
     FIELD(FIELD_STRING, device, 1, 0, device_names, "what computes"),
-    FIELD(FIELD_STRING, dtype, 1, 0, dtype_names, "of activations and products"),
+    FIELD(FIELD_STRING, dtype, 1, 0, dtype_names,
+          "of activations and products; auto: what is faster here, smallest: bf16 wherever the CPU has it"),
     FREE(FIELD_INT64, checkpoint_every, 0, 1e12, "steps between checkpoints; 0: only at the end"),
     FREE(FIELD_DOUBLE, checkpoint_seconds, 0, 1e9, "and at least this often; 0: no"),
     FREE(FIELD_INT64, keep_checkpoints, 1, 1e6, "newest checkpoints that stay"),

@@ -18,7 +18,7 @@ typedef struct train_config {
     name_list freeze;          /* components, or patterns of names, that are not trained (nn/freeze.h) */
     bool recompute;            /* backward runs blocks again instead of keeping their activations */
     char *device;              /* "cpu" */
-    char *dtype;               /* "auto", "f32", "bf16" */
+    char *dtype;               /* "auto", "smallest", "f32", "bf16" (kernel.h) */
     int64_t checkpoint_every;  /* steps; 0: only at the end */
     double checkpoint_seconds; /* and at least this often; 0: no */
     int64_t keep_checkpoints;

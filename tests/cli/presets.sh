@@ -8,7 +8,7 @@ for preset in configs/*.yaml; do
     name=$(basename "$preset" .yaml)
     expect 0 "$moec" inspect "$preset"
     grep -q '^  total  *[1-9]' "$work/out" || die "$preset: no parameters are counted"
-    case $name in demo* | test-* | continue | finetune | upcycle-pretrained) continue ;; esac
+    case $name in demo* | test-* | continue | finetune | upcycle-pretrained | specialists) continue ;; esac
     layers() { "$moec" inspect "$1" --json | sed -n '/"now"/,/"after_events"/s/"\(num_layers\|moe_gate\|moe_start_layer\)":/&/p'; }
     [ -f "configs/cpu/$name.yaml" ] || die "$name has no CPU twin"
     [ "$(layers "$preset")" = "$(layers "configs/cpu/$name.yaml")" ] || die "configs/cpu/$name.yaml has another structure"
