@@ -7,9 +7,7 @@
 #define MOEC_TEXT_LOADER_H
 
 #include "text/batch.h"
-#include "text/documents.h"
 #include "text/mix.h"
-#include "text/shard.h"
 
 typedef struct loader_position {
     uint64_t epoch;  /* full passes over the data so far; 0 with a mix, whose domains count their own */

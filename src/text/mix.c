@@ -27,7 +27,7 @@ typedef struct stream {
 } stream;
 
 struct mix {
-    mix_source source;
+    const shard_set *text;
     stream *streams; /* [domain_count] */
     int64_t T;
     bool shuffle;
@@ -53,14 +53,14 @@ static void add_document(stream *s, int shard, const document *d) {
 }
 
 static void cut_streams(mix *m) {
-    for (int i = 0; i < m->source.shard_count; i++) {
-        const document_table *table = &m->source.documents[i];
+    for (int i = 0; i < m->text->count; i++) {
+        const document_table *table = &m->text->documents[i];
         for (int64_t d = 0; d < table->count; d++) {
             stream *s = &m->streams[table->documents[d].domain];
             if (s->units > 0) add_document(s, i, &table->documents[d]);
         }
     }
-    for (int d = 0; d < m->source.domain_count; d++) m->streams[d].kept.rows = (m->streams[d].tokens - 1) / m->T;
+    for (int d = 0; d < m->text->domain_count; d++) m->streams[d].kept.rows = (m->streams[d].tokens - 1) / m->T;
 }
 
 static void read_stream(const mix *m, const stream *s, int64_t start, int64_t count, int32_t *out) {
@@ -75,7 +75,7 @@ static void read_stream(const mix *m, const stream *s, int64_t start, int64_t co
     for (const piece *p = &s->pieces[low]; count > 0; p++) {
         const int64_t end = p + 1 < s->pieces + s->piece_count ? p[1].start : s->tokens;
         const int64_t here = count < end - start ? count : end - start;
-        shard_read(&m->source.shards[p->shard], p->first + (start - p->start), here, out);
+        shard_read(&m->text->shards[p->shard], p->first + (start - p->start), here, out);
         start += here;
         out += here;
         count -= here;
@@ -84,13 +84,13 @@ static void read_stream(const mix *m, const stream *s, int64_t start, int64_t co
 
 /* ---- shares ---- */
 
-static int find_domain(const mix_source *s, const char *name) {
+static int find_domain(const shard_set *s, const char *name) {
     for (int i = 0; i < s->domain_count; i++)
         if (strcmp(s->domains[i], name) == 0) return i;
     return -1;
 }
 
-static status refuse_domain(const mix_source *s, const char *name) {
+static status refuse_domain(const shard_set *s, const char *name) {
     char *known = NULL;
     for (int i = 0; i < s->domain_count; i++) {
         char *longer = xasprintf("%s%s%s", known ? known : "", known ? ", " : "", s->domains[i]);
@@ -105,17 +105,17 @@ static status refuse_domain(const mix_source *s, const char *name) {
 /* By largest remainders, so that they add up. */
 static void round_shares(mix *m, const double *exact) {
     int64_t left = MIX_UNITS;
-    for (int d = 0; d < m->source.domain_count; d++) left -= m->streams[d].units = (int64_t)floor(exact[d]);
+    for (int d = 0; d < m->text->domain_count; d++) left -= m->streams[d].units = (int64_t)floor(exact[d]);
     for (; left > 0; left--) {
         int most = 0;
-        for (int d = 1; d < m->source.domain_count; d++)
+        for (int d = 1; d < m->text->domain_count; d++)
             if (exact[d] - (double)m->streams[d].units > exact[most] - (double)m->streams[most].units) most = d;
         m->streams[most].units++;
     }
 }
 
 static status set_shares(mix *m, const weight_list *weights) {
-    const mix_source *s = &m->source;
+    const shard_set *s = m->text;
     double *exact = xcalloc((size_t)s->domain_count, sizeof *exact), sum = 0;
     status result = STATUS_OK;
     for (int i = 0; i < weights->count; i++) sum += weights->items[i].weight;
@@ -137,7 +137,7 @@ static status set_shares(mix *m, const weight_list *weights) {
 /* ---- from beginning to end ---- */
 
 static status open_streams(mix *m, const weight_list *weights, uint64_t seed) {
-    const mix_source *s = &m->source;
+    const shard_set *s = m->text;
     if (s->domain_count == 0)
         return fail_usage("mix: expected shards with a table of their documents' domains (.docs.tsv) in %s, found none",
                           s->where);
@@ -155,11 +155,11 @@ static status open_streams(mix *m, const weight_list *weights, uint64_t seed) {
     return STATUS_OK;
 }
 
-status mix_create(mix **out, const mix_source *source, const weight_list *weights, int64_t T, bool shuffle,
+status mix_create(mix **out, const shard_set *text, const weight_list *weights, int64_t T, bool shuffle,
                   uint64_t seed) {
     mix *m = xcalloc(1, sizeof *m);
-    m->source = *source;
-    m->streams = xcalloc((size_t)source->domain_count + 1, sizeof *m->streams);
+    m->text = text;
+    m->streams = xcalloc((size_t)text->domain_count + 1, sizeof *m->streams);
     m->T = T;
     m->shuffle = shuffle;
     const status s = open_streams(m, weights, seed);
@@ -173,7 +173,7 @@ status mix_create(mix **out, const mix_source *source, const weight_list *weight
 
 void mix_destroy(mix *m) {
     if (!m) return;
-    for (int d = 0; d < m->source.domain_count; d++) free(m->streams[d].pieces);
+    for (int d = 0; d < m->text->domain_count; d++) free(m->streams[d].pieces);
     free(m->streams);
     free(m);
 }
@@ -183,7 +183,7 @@ void mix_destroy(mix *m) {
 /* The domain of the next row, which then counts as drawn. */
 static int draw(mix *m) {
     int most = 0;
-    for (int d = 0; d < m->source.domain_count; d++) {
+    for (int d = 0; d < m->text->domain_count; d++) {
         m->streams[d].lead += m->streams[d].units;
         if (m->streams[d].lead > m->streams[most].lead) most = d;
     }
@@ -210,7 +210,7 @@ uint64_t mix_tell(const mix *m) {
 /* After MIX_UNITS rows every domain has exactly its share, and all begins anew. */
 void mix_seek(mix *m, uint64_t rows) {
     const uint64_t rounds = rows / MIX_UNITS;
-    for (int d = 0; d < m->source.domain_count; d++) {
+    for (int d = 0; d < m->text->domain_count; d++) {
         m->streams[d].lead = 0;
         m->streams[d].drawn = rounds * (uint64_t)m->streams[d].units;
     }
@@ -221,7 +221,7 @@ void mix_seek(mix *m, uint64_t rows) {
 /* ---- rows that are kept aside ---- */
 
 int64_t mix_keep(mix *m, int64_t rows) {
-    for (int d = 0; d < m->source.domain_count; d++) {
+    for (int d = 0; d < m->text->domain_count; d++) {
         stream *s = &m->streams[d];
         s->kept = kept_rows_of(s->kept.rows, (int64_t)llround((double)rows * mix_share(m, d)));
     }
@@ -230,7 +230,7 @@ int64_t mix_keep(mix *m, int64_t rows) {
 
 int64_t mix_kept(const mix *m) {
     int64_t kept = 0;
-    for (int d = 0; d < m->source.domain_count; d++) kept += m->streams[d].kept.kept;
+    for (int d = 0; d < m->text->domain_count; d++) kept += m->streams[d].kept.kept;
     return kept;
 }
 

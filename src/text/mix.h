@@ -12,26 +12,14 @@
 #define MOEC_TEXT_MIX_H
 
 #include "config/weights.h"
-#include "text/documents.h"
-#include "text/shard.h"
+#include "text/shard_set.h"
 
 enum { MIX_UNITS = 1 << 20 }; /* shares are whole multiples of 1 / MIX_UNITS */
 
-/* What is drawn from. Lives as long as the mix. */
-typedef struct mix_source {
-    const char *where; /* for messages */
-    const shard *shards;
-    const document_table *documents; /* of each shard; their domains are indices into `domains` */
-    int shard_count;
-    char *const *domains;
-    int domain_count;
-} mix_source;
-
 typedef struct mix mix;
 
-/* A domain that has no weight, or 0, is not drawn. Names that are no domains are an error that lists those that are. */
-status mix_create(mix **out, const mix_source *source, const weight_list *weights, int64_t T, bool shuffle,
-                  uint64_t seed);
+/* `text` lives as long as the mix. A domain that has no weight, or 0, is not drawn. Names that are no domains are an error that lists those that are. */
+status mix_create(mix **out, const shard_set *text, const weight_list *weights, int64_t T, bool shuffle, uint64_t seed);
 void mix_destroy(mix *m);
 /* The next row, T + 1 tokens; returns its domain. */
 int mix_next(mix *m, int32_t *row);
