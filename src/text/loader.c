@@ -6,12 +6,22 @@
 #include "text/kept_rows.h"
 #include "text/mix.h"
 #include "text/permutation.h"
+#include "text/teacher_cache.h"
 #include <stdlib.h>
 #include <string.h>
 
+/* A teacher's column, and where it comes from. */
+typedef struct taught {
+    teacher_cache *cache;
+    int32_t *ids;     /* [B, T, k] */
+    float *log_probs; /* [B, T, k] */
+    float *rest;      /* [B, T] */
+    teacher_column column;
+} taught;
+
 struct loader {
     shard_set text;
-    int bos;
+    int vocab_size, bos;
     int64_t B, T, rows; /* rows of an epoch */
     kept_rows kept;     /* rows among them that are kept aside; a mix keeps its own */
     bool shuffle;
@@ -20,6 +30,7 @@ struct loader {
     mix *mix; /* draws the rows by domain; NULL: they come in the order of the shards */
     int32_t *input_ids, *target_ids, *first, *domain; /* [B, T] */
     int32_t *row;                                     /* [T + 1] */
+    taught *taught;                                   /* NULL: there is no teacher */
 };
 
 /* ---- rows that are kept aside ---- */
@@ -39,6 +50,7 @@ status loader_open(loader **out, const char *pattern, int vocab_size, int bos, i
         return fail("loader: expected at least one row of one token, found %lld rows of %lld", (long long)B,
                     (long long)T);
     loader *l = xcalloc(1, sizeof *l);
+    l->vocab_size = vocab_size > 0 ? vocab_size : INT32_MAX;
     l->bos = bos;
     l->B = B;
     l->T = T;
@@ -73,8 +85,33 @@ const mix *loader_mixture(const loader *l) {
     return l->mix;
 }
 
+status loader_teach(loader *l, const char *cache, const tokenizer *tok, int *k) {
+    teacher_cache *opened;
+    const shard_set *text = &l->text;
+    TRY(teacher_cache_open(&opened, cache, text->shards, text->count, tokenizer_fingerprint(tok), l->vocab_size));
+    const size_t tokens = (size_t)(l->B * l->T), top = (size_t)teacher_cache_facts(opened)->k;
+    taught *t = l->taught = xcalloc(1, sizeof *t);
+    *t = (taught){.cache = opened,
+                  .ids = xmalloc(tokens * top * sizeof *t->ids),
+                  .log_probs = xmalloc(tokens * top * sizeof *t->log_probs),
+                  .rest = xmalloc(tokens * sizeof *t->rest)};
+    t->column = (teacher_column){.k = (int)top, .ids = t->ids, .log_probs = t->log_probs, .rest = t->rest};
+    if (k) *k = (int)top;
+    return STATUS_OK;
+}
+
+static void close_taught(taught *t) {
+    if (!t) return;
+    teacher_cache_close(t->cache);
+    free(t->ids);
+    free(t->log_probs);
+    free(t->rest);
+    free(t);
+}
+
 void loader_close(loader *l) {
     if (!l) return;
+    close_taught(l->taught);
     mix_destroy(l->mix);
     shard_set_close(&l->text);
     free(l->input_ids);
@@ -143,17 +180,37 @@ static void put_row(loader *l, int64_t i) {
     document_starts(l->row, l->T, l->bos, l->first + i * l->T);
 }
 
+/* What the teacher thinks of these tokens, as targets `at` … of the batch. */
+static status read_taught(taught *t, shard_span s, int64_t at) {
+    const int64_t k = t->column.k;
+    return teacher_cache_read(t->cache, s.shard, s.first, s.count, t->ids + at * k, t->log_probs + at * k,
+                              t->rest + at);
+}
+
 /* Row `row` of the text becomes row i of the batch. */
-static void read_row(loader *l, int64_t row, int64_t i) {
+static status read_row(loader *l, int64_t row, int64_t i) {
+    const int64_t first = row * l->T + 1;
     shard_set_read(&l->text, row * l->T, l->T + 1, l->row);
     put_row(l, i);
-    if (l->text.domain_count > 0) read_domains(l, row * l->T + 1, l->T, l->domain + i * l->T);
+    if (l->text.domain_count > 0) read_domains(l, first, l->T, l->domain + i * l->T);
+    for (int64_t t = 0; l->taught && t < l->T;) {
+        const shard_span here = shard_set_span(&l->text, first + t, l->T - t);
+        TRY(read_taught(l->taught, here, i * l->T + t));
+        t += here.count;
+    }
+    return STATUS_OK;
 }
 
 /* The same of a row that the mix has put into l->row. */
-static void take_mixed_row(loader *l, int domain, int64_t i) {
+static status take_mixed_row(loader *l, int domain, int64_t i) {
     put_row(l, i);
     for (int64_t t = 0; t < l->T; t++) l->domain[i * l->T + t] = domain;
+    for (int64_t t = 0; l->taught && t < l->T;) {
+        const shard_span here = mix_span(l->mix, 1 + t);
+        TRY(read_taught(l->taught, here, i * l->T + t));
+        t += here.count;
+    }
+    return STATUS_OK;
 }
 
 static batch batch_of(const loader *l, int64_t rows) {
@@ -162,7 +219,8 @@ static batch batch_of(const loader *l, int64_t rows) {
                    .input_ids = l->input_ids,
                    .target_ids = l->target_ids,
                    .first = l->first,
-                   .domain = l->text.domain_count > 0 ? l->domain : NULL};
+                   .domain = l->text.domain_count > 0 ? l->domain : NULL,
+                   .teacher = l->taught ? &l->taught->column : NULL};
 }
 
 /* The row whose turn it is. */
@@ -173,35 +231,28 @@ static int64_t next_row(loader *l) {
     return row;
 }
 
-static void next_unkept_row(loader *l, int64_t i) {
+static status next_unkept_row(loader *l, int64_t i) {
     int64_t row = next_row(l);
     while (row_is_kept(&l->kept, row)) row = next_row(l);
-    read_row(l, row, i);
+    return read_row(l, row, i);
 }
 
 status loader_next(loader *l, batch *b) {
-    for (int64_t i = 0; i < l->B; i++) {
-        if (l->mix)
-            take_mixed_row(l, mix_next(l->mix, l->row), i);
-        else
-            next_unkept_row(l, i);
-    }
+    for (int64_t i = 0; i < l->B; i++)
+        TRY(l->mix ? take_mixed_row(l, mix_next(l->mix, l->row), i) : next_unkept_row(l, i));
     *b = batch_of(l, l->B);
     return STATUS_OK;
 }
 
-bool loader_kept(loader *l, int64_t first, batch *b) {
+status loader_kept(loader *l, int64_t first, batch *b) {
     int64_t count = (l->mix ? mix_kept(l->mix) : l->kept.kept) - first;
-    if (count <= 0) return false;
+    if (count < 0) count = 0;
     if (count > l->B) count = l->B;
-    for (int64_t i = 0; i < count; i++) {
-        if (l->mix)
-            take_mixed_row(l, mix_read_kept(l->mix, first + i, l->row), i);
-        else
-            read_row(l, kept_row(&l->kept, first + i), i);
-    }
+    for (int64_t i = 0; i < count; i++)
+        TRY(l->mix ? take_mixed_row(l, mix_read_kept(l->mix, first + i, l->row), i)
+                   : read_row(l, kept_row(&l->kept, first + i), i));
     *b = batch_of(l, count);
-    return true;
+    return STATUS_OK;
 }
 
 loader_position loader_tell(const loader *l) {

@@ -32,6 +32,8 @@ struct mix {
     int64_t T;
     bool shuffle;
     uint64_t rows;
+    const stream *last; /* the row that was read last */
+    int64_t last_start; /* in the stream */
 };
 
 /* ---- streams ---- */
@@ -63,7 +65,8 @@ static void cut_streams(mix *m) {
     for (int d = 0; d < m->text->domain_count; d++) m->streams[d].kept.rows = (m->streams[d].tokens - 1) / m->T;
 }
 
-static void read_stream(const mix *m, const stream *s, int64_t start, int64_t count, int32_t *out) {
+/* The part of the stream's tokens start … start + count − 1 that begins there and lies in one piece. */
+static shard_span stream_span(const stream *s, int64_t start, int64_t count) {
     int64_t low = 0, behind = s->piece_count;
     while (behind - low > 1) {
         const int64_t middle = low + (behind - low) / 2;
@@ -72,14 +75,24 @@ static void read_stream(const mix *m, const stream *s, int64_t start, int64_t co
         else
             behind = middle;
     }
-    for (const piece *p = &s->pieces[low]; count > 0; p++) {
-        const int64_t end = p + 1 < s->pieces + s->piece_count ? p[1].start : s->tokens;
-        const int64_t here = count < end - start ? count : end - start;
-        shard_read(&m->text->shards[p->shard], p->first + (start - p->start), here, out);
-        start += here;
-        out += here;
-        count -= here;
+    const piece *p = &s->pieces[low];
+    const int64_t left = (low + 1 < s->piece_count ? p[1].start : s->tokens) - start;
+    return (shard_span){
+        .shard = p->shard, .first = p->first + (start - p->start), .count = count < left ? count : left};
+}
+
+static void read_row(mix *m, const stream *s, int64_t row, int32_t *out) {
+    m->last = s;
+    m->last_start = row * m->T;
+    for (int64_t t = 0; t <= m->T;) {
+        const shard_span here = mix_span(m, t);
+        shard_read(&m->text->shards[here.shard], here.first, here.count, out + t);
+        t += here.count;
     }
+}
+
+shard_span mix_span(const mix *m, int64_t t) {
+    return stream_span(m->last, m->last_start + t, m->T + 1 - t);
 }
 
 /* ---- shares ---- */
@@ -199,7 +212,7 @@ int mix_next(mix *m, int32_t *row) {
     const uint64_t rows = (uint64_t)(s->kept.rows - s->kept.kept);
     const uint64_t epoch = (s->drawn - 1) / rows, index = (s->drawn - 1) % rows;
     const int64_t r = m->shuffle ? permuted(s->seed, epoch, (int64_t)rows, index) : (int64_t)index;
-    read_stream(m, s, other_row(&s->kept, r) * m->T, m->T + 1, row);
+    read_row(m, s, other_row(&s->kept, r), row);
     return domain;
 }
 
@@ -234,11 +247,11 @@ int64_t mix_kept(const mix *m) {
     return kept;
 }
 
-int mix_read_kept(const mix *m, int64_t i, int32_t *row) {
+int mix_read_kept(mix *m, int64_t i, int32_t *row) {
     int d = 0;
     for (; i >= m->streams[d].kept.kept; d++) i -= m->streams[d].kept.kept;
     const stream *s = &m->streams[d];
-    read_stream(m, s, kept_row(&s->kept, i) * m->T, m->T + 1, row);
+    read_row(m, s, kept_row(&s->kept, i), row);
     return d;
 }
 

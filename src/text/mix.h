@@ -23,6 +23,8 @@ status mix_create(mix **out, const shard_set *text, const weight_list *weights, 
 void mix_destroy(mix *m);
 /* The next row, T + 1 tokens; returns its domain. */
 int mix_next(mix *m, int32_t *row);
+/* Where the last row that was read lies: the part of its tokens from token t on (0 … T) that is together in one shard. */
+shard_span mix_span(const mix *m, int64_t t);
 uint64_t mix_tell(const mix *m); /* rows drawn */
 void mix_seek(mix *m, uint64_t rows);
 
@@ -31,7 +33,7 @@ void mix_seek(mix *m, uint64_t rows);
 int64_t mix_keep(mix *m, int64_t rows);
 int64_t mix_kept(const mix *m);
 /* The i-th of them, domain by domain; returns its domain. */
-int mix_read_kept(const mix *m, int64_t i, int32_t *row);
+int mix_read_kept(mix *m, int64_t i, int32_t *row);
 
 double mix_share(const mix *m, int domain);   /* in [0, 1] */
 int64_t mix_tokens(const mix *m, int domain); /* of its stream; only of a domain that is drawn */
