@@ -131,18 +131,30 @@ static void add(totals *t, const teaching_result *r) {
     t->sum.seconds += r->seconds;
 }
 
-static status teach_part(const request *q, pass *p, shard_part part, teaching_options *o, totals *t) {
-    shard_set text;
+static status teach_part(const request *q, pass *p, const shard_set *text, teaching_options *o, totals *t) {
     teaching_result r;
-    TRY(shard_set_open(&text, q->data, part, pass_model(p)->config.vocab_size));
-    o->shown = part == SHARDS_HELD_OUT ? "held-out" : "training";
-    const status s = teach_shards(p, &text, q->out, o, &r);
-    t->shards += text.count;
+    const status s = teach_shards(p, text, q->out, o, &r);
+    t->shards += text->count;
     add(t, &r);
     if (s == STATUS_INTERRUPTED)
         (void)fail("interrupted: %s has %lld of %lld tokens; the same command goes on", q->out, (long long)r.there,
                    (long long)r.tokens);
-    shard_set_close(&text);
+    return s;
+}
+
+/* Both parts are opened before the first of them takes its hours. */
+static status teach_parts(const request *q, pass *p, teaching_options *o, totals *t) {
+    static const char *const names[] = {[SHARDS_TRAINING] = "training", [SHARDS_HELD_OUT] = "held-out"};
+    const int parts = q->held_out ? 2 : 1;
+    shard_set text[2] = {{0}};
+    status s = STATUS_OK;
+    for (int i = 0; i < parts && s == STATUS_OK; i++)
+        s = shard_set_open(&text[i], q->data, (shard_part)i, pass_model(p)->config.vocab_size);
+    for (int i = 0; i < parts && s == STATUS_OK; i++) {
+        o->shown = names[i];
+        s = teach_part(q, p, &text[i], o, t);
+    }
+    for (int i = 0; i < parts; i++) shard_set_close(&text[i]);
     return s;
 }
 
@@ -154,8 +166,7 @@ static status teach_all(const request *q, pass *p, const tokenizer *tok, int con
     TRY(choose_windows(q, context, &o));
     t->facts = o.facts;
     t->batch = o.batch;
-    TRY(teach_part(q, p, SHARDS_TRAINING, &o, t));
-    return q->held_out ? teach_part(q, p, SHARDS_HELD_OUT, &o, t) : STATUS_OK;
+    return teach_parts(q, p, &o, t);
 }
 
 static status teach_opened(const request *q, const char *path, totals *t) {
