@@ -117,5 +117,9 @@ status op_cross_entropy(tape *t, var *x, const linear *head, const int32_t *targ
                         double *sum, float *nll);
 /* logits (host float32 [N, V]) = cap · tanh(x Wᵀ / cap); never recorded */
 status op_logits(tape *t, var *x, const linear *head, float cap, float *logits);
+/* The k largest log-probabilities of each row and the logarithm of what is left (kernel_list.h, top_log_probs), in blocks of rows: host
+ * ids, log_probs [N, k], rest [N]; never recorded */
+status op_top_log_probs(tape *t, var *x, const linear *head, float cap, int k, int32_t *ids, float *log_probs,
+                        float *rest);
 
 #endif

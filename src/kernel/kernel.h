@@ -91,6 +91,8 @@ typedef struct muon_args {
     moment_args moments;
 } muon_args;
 
+enum { TOP_LOG_PROBS_MOST = 256 }; /* the largest k of top_log_probs */
+
 /* Doubles that routing_statistics adds to: shares of pairs [E], of first choices [E], mean probabilities [E], entropy, z, f·p̄ */
 #define ROUTING_SUMS(experts) (3 * (experts) + 3)
 enum { LABEL_SUMS = 3 };

@@ -268,6 +268,12 @@ KERNEL(softcap_cross_entropy,
        (nll, dlogits, logits, targets, cap, scale, N, V), 0)
 /* logits ← cap · tanh(logits / cap) */
 KERNEL(softcap, (float *logits, float cap, int64_t count), (logits, cap, count), 0)
+/* Of each row of z the k largest: ids [N, k], of equal ones the lower first, log_probs [N, k] = z − log Σ exp z, and rest [N], the logarithm
+ * of the probability of all others together, which is formed of them and not as 1 − Σ. 1 ≤ k < V, k ≤ TOP_LOG_PROBS_MOST. Where a row
+ * has a NaN or +∞, so have its log_probs or its rest. The logits are overwritten. */
+KERNEL(top_log_probs,
+       (int32_t * ids, float *log_probs, float *rest, float *logits, float cap, int64_t N, int64_t V, int k),
+       (ids, log_probs, rest, logits, cap, N, V, k), 0)
 
 /* ---- float32 arrays of parameters -------------------------------------------------------------------------------------------------- */
 

@@ -107,22 +107,32 @@ status pass_evaluate(pass *p, const batch *b, float *nll) {
     return add_loss(p, b, 1, nll);
 }
 
-status pass_logits(pass *p, const batch *b, float *logits) {
-    begin(p, false, false);
-    pass_input in = input_of(b, 1);
-    in.targets = NULL;
-    var *x = pass_forward(p, &in);
-    TRY(tape_status(p->tape));
-    return op_logits(p->tape, x, &p->m->parts->head, p->m->config.head.softcap, logits);
-}
-
-/* Hidden states are shown to the head as well, so that it is observed like every other product. */
-status pass_observe(pass *p, const batch *b, int until_layer) {
+/* The stream that the head reads, of a pass that counts for no statistics and needs no targets. */
+static status run_uncounted(pass *p, const batch *b, int until_layer, var **x) {
     begin(p, false, false);
     pass_input in = input_of(b, 1);
     in.targets = NULL;
     in.until_layer = until_layer;
-    var *x = pass_forward(p, &in);
+    *x = pass_forward(p, &in);
+    return tape_status(p->tape);
+}
+
+status pass_logits(pass *p, const batch *b, float *logits) {
+    var *x;
+    TRY(run_uncounted(p, b, -1, &x));
+    return op_logits(p->tape, x, &p->m->parts->head, p->m->config.head.softcap, logits);
+}
+
+status pass_top_log_probs(pass *p, const batch *b, int k, int32_t *ids, float *log_probs, float *rest) {
+    var *x;
+    TRY(run_uncounted(p, b, -1, &x));
+    return op_top_log_probs(p->tape, x, &p->m->parts->head, p->m->config.head.softcap, k, ids, log_probs, rest);
+}
+
+/* Hidden states are shown to the head as well, so that it is observed like every other product. */
+status pass_observe(pass *p, const batch *b, int until_layer) {
+    var *x;
+    (void)run_uncounted(p, b, until_layer, &x);
     if (x && until_layer < 0)
         tape_notify(p->tape, p->m->parts->head.weight, x->value.data, tensor_rows(&x->value), tensor_cols(&x->value));
     return tape_status(p->tape);

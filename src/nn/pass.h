@@ -24,6 +24,8 @@ status pass_train(pass *p, const batch *b, float loss_weight);
 status pass_evaluate(pass *p, const batch *b, float *nll);
 /* logits: host [B, T, V] */
 status pass_logits(pass *p, const batch *b, float *logits);
+/* What a teacher says of each target (batch.h): host ids, log_probs [B, T, k], rest [B, T]; 1 ≤ k < V. Values are not checked. */
+status pass_top_log_probs(pass *p, const batch *b, int k, int32_t *ids, float *log_probs, float *rest);
 /* Forward only, for observers; targets are not needed. until_layer: the last layer that is of interest, −1 for all and the
  * head. */
 status pass_observe(pass *p, const batch *b, int until_layer);

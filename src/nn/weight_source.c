@@ -1,5 +1,6 @@
 #include "nn/weight_source.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include <stdlib.h>
 
@@ -78,4 +79,21 @@ param_spec *stored_specs(const model_config *c, int *count) {
     model_specs_visit(c, add, &l);
     *count = l.count;
     return l.specs;
+}
+
+status weight_source_fingerprint(const weight_source *s, uint64_t *crc) {
+    int count;
+    param_spec *specs = stored_specs(&s->config, &count);
+    status result = STATUS_OK;
+    *crc = 0;
+    for (int i = 0; i < count && result == STATUS_OK; i++) {
+        const int64_t cols = spec_cols(&specs[i]), middle = spec_rows(&specs[i]) / 2;
+        float *rows = xmalloc(2 * (size_t)cols * sizeof *rows);
+        result = s->read(s->context, &specs[i], 0, 1, rows);
+        if (result == STATUS_OK) result = s->read(s->context, &specs[i], middle, 1, rows + cols);
+        if (result == STATUS_OK) *crc = crc64(*crc, rows, 2 * (size_t)cols * sizeof *rows);
+        free(rows);
+    }
+    free(specs);
+    return result;
 }

@@ -25,6 +25,8 @@ weight_source weight_source_of(const model *m);
 /* Every weight of m, whose config is the source's. */
 status weight_source_fill(const weight_source *s, model *m);
 status weight_source_fill_param(const weight_source *s, param *p, const kernels *k);
+/* Tells weights apart, not configurations: CRC-64 of the first and the middle row of every parameter. */
+status weight_source_fingerprint(const weight_source *s, uint64_t *crc);
 /* The specs of what is stored, in the model's order, as an array (free() it). */
 param_spec *stored_specs(const model_config *c, int *count);
 

@@ -7,9 +7,8 @@
 #define MOEC_TEXT_LOADER_H
 
 #include "text/batch.h"
-#include "text/documents.h"
 #include "text/mix.h"
-#include "text/shard.h"
+#include "text/tokenizer.h"
 
 typedef struct loader_position {
     uint64_t epoch;  /* full passes over the data so far; 0 with a mix, whose domains count their own */
@@ -36,8 +35,11 @@ const char *const *loader_domains(const loader *l, int *count);
  * the same of each domain, with its share of the tokens. Call it before the first batch and after loader_mix; returns how many
  * rows that is. */
 int64_t loader_keep(loader *l, int64_t tokens);
-/* The kept rows from `first` on, at most B of them, as a batch (false: there are no more); its arrays live as those of loader_next. */
-bool loader_kept(loader *l, int64_t first, batch *b);
+/* From now on every batch has what a teacher thinks of its targets (batch.teacher), from the cache that it left in the folder
+ * (teacher_cache.h), which is refused unless it is whole and of these shards and this tokenizer. *k (may be NULL): tokens of a record. */
+status loader_teach(loader *l, const char *cache, const tokenizer *tok, int *k);
+/* The kept rows from `first` on, at most B of them, as a batch; b->batch 0: there are no more. Its arrays live as those of loader_next. */
+status loader_kept(loader *l, int64_t first, batch *b);
 /* The next B rows; arrays in *b belong to the loader and live until the next call. first[] is always filled. */
 status loader_next(loader *l, batch *b);
 loader_position loader_tell(const loader *l);

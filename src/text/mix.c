@@ -27,11 +27,13 @@ typedef struct stream {
 } stream;
 
 struct mix {
-    mix_source source;
+    const shard_set *text;
     stream *streams; /* [domain_count] */
     int64_t T;
     bool shuffle;
     uint64_t rows;
+    const stream *last; /* the row that was read last */
+    int64_t last_start; /* in the stream */
 };
 
 /* ---- streams ---- */
@@ -53,17 +55,18 @@ static void add_document(stream *s, int shard, const document *d) {
 }
 
 static void cut_streams(mix *m) {
-    for (int i = 0; i < m->source.shard_count; i++) {
-        const document_table *table = &m->source.documents[i];
+    for (int i = 0; i < m->text->count; i++) {
+        const document_table *table = &m->text->documents[i];
         for (int64_t d = 0; d < table->count; d++) {
             stream *s = &m->streams[table->documents[d].domain];
             if (s->units > 0) add_document(s, i, &table->documents[d]);
         }
     }
-    for (int d = 0; d < m->source.domain_count; d++) m->streams[d].kept.rows = (m->streams[d].tokens - 1) / m->T;
+    for (int d = 0; d < m->text->domain_count; d++) m->streams[d].kept.rows = (m->streams[d].tokens - 1) / m->T;
 }
 
-static void read_stream(const mix *m, const stream *s, int64_t start, int64_t count, int32_t *out) {
+/* The part of the stream's tokens start … start + count − 1 that begins there and lies in one piece. */
+static shard_span stream_span(const stream *s, int64_t start, int64_t count) {
     int64_t low = 0, behind = s->piece_count;
     while (behind - low > 1) {
         const int64_t middle = low + (behind - low) / 2;
@@ -72,25 +75,35 @@ static void read_stream(const mix *m, const stream *s, int64_t start, int64_t co
         else
             behind = middle;
     }
-    for (const piece *p = &s->pieces[low]; count > 0; p++) {
-        const int64_t end = p + 1 < s->pieces + s->piece_count ? p[1].start : s->tokens;
-        const int64_t here = count < end - start ? count : end - start;
-        shard_read(&m->source.shards[p->shard], p->first + (start - p->start), here, out);
-        start += here;
-        out += here;
-        count -= here;
+    const piece *p = &s->pieces[low];
+    const int64_t left = (low + 1 < s->piece_count ? p[1].start : s->tokens) - start;
+    return (shard_span){
+        .shard = p->shard, .first = p->first + (start - p->start), .count = count < left ? count : left};
+}
+
+static void read_row(mix *m, const stream *s, int64_t row, int32_t *out) {
+    m->last = s;
+    m->last_start = row * m->T;
+    for (int64_t t = 0; t <= m->T;) {
+        const shard_span here = mix_span(m, t);
+        shard_read(&m->text->shards[here.shard], here.first, here.count, out + t);
+        t += here.count;
     }
+}
+
+shard_span mix_span(const mix *m, int64_t t) {
+    return stream_span(m->last, m->last_start + t, m->T + 1 - t);
 }
 
 /* ---- shares ---- */
 
-static int find_domain(const mix_source *s, const char *name) {
+static int find_domain(const shard_set *s, const char *name) {
     for (int i = 0; i < s->domain_count; i++)
         if (strcmp(s->domains[i], name) == 0) return i;
     return -1;
 }
 
-static status refuse_domain(const mix_source *s, const char *name) {
+static status refuse_domain(const shard_set *s, const char *name) {
     char *known = NULL;
     for (int i = 0; i < s->domain_count; i++) {
         char *longer = xasprintf("%s%s%s", known ? known : "", known ? ", " : "", s->domains[i]);
@@ -105,17 +118,17 @@ static status refuse_domain(const mix_source *s, const char *name) {
 /* By largest remainders, so that they add up. */
 static void round_shares(mix *m, const double *exact) {
     int64_t left = MIX_UNITS;
-    for (int d = 0; d < m->source.domain_count; d++) left -= m->streams[d].units = (int64_t)floor(exact[d]);
+    for (int d = 0; d < m->text->domain_count; d++) left -= m->streams[d].units = (int64_t)floor(exact[d]);
     for (; left > 0; left--) {
         int most = 0;
-        for (int d = 1; d < m->source.domain_count; d++)
+        for (int d = 1; d < m->text->domain_count; d++)
             if (exact[d] - (double)m->streams[d].units > exact[most] - (double)m->streams[most].units) most = d;
         m->streams[most].units++;
     }
 }
 
 static status set_shares(mix *m, const weight_list *weights) {
-    const mix_source *s = &m->source;
+    const shard_set *s = m->text;
     double *exact = xcalloc((size_t)s->domain_count, sizeof *exact), sum = 0;
     status result = STATUS_OK;
     for (int i = 0; i < weights->count; i++) sum += weights->items[i].weight;
@@ -137,7 +150,7 @@ static status set_shares(mix *m, const weight_list *weights) {
 /* ---- from beginning to end ---- */
 
 static status open_streams(mix *m, const weight_list *weights, uint64_t seed) {
-    const mix_source *s = &m->source;
+    const shard_set *s = m->text;
     if (s->domain_count == 0)
         return fail_usage("mix: expected shards with a table of their documents' domains (.docs.tsv) in %s, found none",
                           s->where);
@@ -155,11 +168,11 @@ static status open_streams(mix *m, const weight_list *weights, uint64_t seed) {
     return STATUS_OK;
 }
 
-status mix_create(mix **out, const mix_source *source, const weight_list *weights, int64_t T, bool shuffle,
+status mix_create(mix **out, const shard_set *text, const weight_list *weights, int64_t T, bool shuffle,
                   uint64_t seed) {
     mix *m = xcalloc(1, sizeof *m);
-    m->source = *source;
-    m->streams = xcalloc((size_t)source->domain_count + 1, sizeof *m->streams);
+    m->text = text;
+    m->streams = xcalloc((size_t)text->domain_count + 1, sizeof *m->streams);
     m->T = T;
     m->shuffle = shuffle;
     const status s = open_streams(m, weights, seed);
@@ -173,7 +186,7 @@ status mix_create(mix **out, const mix_source *source, const weight_list *weight
 
 void mix_destroy(mix *m) {
     if (!m) return;
-    for (int d = 0; d < m->source.domain_count; d++) free(m->streams[d].pieces);
+    for (int d = 0; d < m->text->domain_count; d++) free(m->streams[d].pieces);
     free(m->streams);
     free(m);
 }
@@ -183,7 +196,7 @@ void mix_destroy(mix *m) {
 /* The domain of the next row, which then counts as drawn. */
 static int draw(mix *m) {
     int most = 0;
-    for (int d = 0; d < m->source.domain_count; d++) {
+    for (int d = 0; d < m->text->domain_count; d++) {
         m->streams[d].lead += m->streams[d].units;
         if (m->streams[d].lead > m->streams[most].lead) most = d;
     }
@@ -199,7 +212,7 @@ int mix_next(mix *m, int32_t *row) {
     const uint64_t rows = (uint64_t)(s->kept.rows - s->kept.kept);
     const uint64_t epoch = (s->drawn - 1) / rows, index = (s->drawn - 1) % rows;
     const int64_t r = m->shuffle ? permuted(s->seed, epoch, (int64_t)rows, index) : (int64_t)index;
-    read_stream(m, s, other_row(&s->kept, r) * m->T, m->T + 1, row);
+    read_row(m, s, other_row(&s->kept, r), row);
     return domain;
 }
 
@@ -210,7 +223,7 @@ uint64_t mix_tell(const mix *m) {
 /* After MIX_UNITS rows every domain has exactly its share, and all begins anew. */
 void mix_seek(mix *m, uint64_t rows) {
     const uint64_t rounds = rows / MIX_UNITS;
-    for (int d = 0; d < m->source.domain_count; d++) {
+    for (int d = 0; d < m->text->domain_count; d++) {
         m->streams[d].lead = 0;
         m->streams[d].drawn = rounds * (uint64_t)m->streams[d].units;
     }
@@ -221,7 +234,7 @@ void mix_seek(mix *m, uint64_t rows) {
 /* ---- rows that are kept aside ---- */
 
 int64_t mix_keep(mix *m, int64_t rows) {
-    for (int d = 0; d < m->source.domain_count; d++) {
+    for (int d = 0; d < m->text->domain_count; d++) {
         stream *s = &m->streams[d];
         s->kept = kept_rows_of(s->kept.rows, (int64_t)llround((double)rows * mix_share(m, d)));
     }
@@ -230,15 +243,15 @@ int64_t mix_keep(mix *m, int64_t rows) {
 
 int64_t mix_kept(const mix *m) {
     int64_t kept = 0;
-    for (int d = 0; d < m->source.domain_count; d++) kept += m->streams[d].kept.kept;
+    for (int d = 0; d < m->text->domain_count; d++) kept += m->streams[d].kept.kept;
     return kept;
 }
 
-int mix_read_kept(const mix *m, int64_t i, int32_t *row) {
+int mix_read_kept(mix *m, int64_t i, int32_t *row) {
     int d = 0;
     for (; i >= m->streams[d].kept.kept; d++) i -= m->streams[d].kept.kept;
     const stream *s = &m->streams[d];
-    read_stream(m, s, kept_row(&s->kept, i) * m->T, m->T + 1, row);
+    read_row(m, s, kept_row(&s->kept, i), row);
     return d;
 }
 

@@ -12,29 +12,19 @@
 #define MOEC_TEXT_MIX_H
 
 #include "config/weights.h"
-#include "text/documents.h"
-#include "text/shard.h"
+#include "text/shard_set.h"
 
 enum { MIX_UNITS = 1 << 20 }; /* shares are whole multiples of 1 / MIX_UNITS */
 
-/* What is drawn from. Lives as long as the mix. */
-typedef struct mix_source {
-    const char *where; /* for messages */
-    const shard *shards;
-    const document_table *documents; /* of each shard; their domains are indices into `domains` */
-    int shard_count;
-    char *const *domains;
-    int domain_count;
-} mix_source;
-
 typedef struct mix mix;
 
-/* A domain that has no weight, or 0, is not drawn. Names that are no domains are an error that lists those that are. */
-status mix_create(mix **out, const mix_source *source, const weight_list *weights, int64_t T, bool shuffle,
-                  uint64_t seed);
+/* `text` lives as long as the mix. A domain that has no weight, or 0, is not drawn. Names that are no domains are an error that lists those that are. */
+status mix_create(mix **out, const shard_set *text, const weight_list *weights, int64_t T, bool shuffle, uint64_t seed);
 void mix_destroy(mix *m);
 /* The next row, T + 1 tokens; returns its domain. */
 int mix_next(mix *m, int32_t *row);
+/* Where the last row that was read lies: the part of its tokens from token t on (0 … T) that is together in one shard. */
+shard_span mix_span(const mix *m, int64_t t);
 uint64_t mix_tell(const mix *m); /* rows drawn */
 void mix_seek(mix *m, uint64_t rows);
 
@@ -43,7 +33,7 @@ void mix_seek(mix *m, uint64_t rows);
 int64_t mix_keep(mix *m, int64_t rows);
 int64_t mix_kept(const mix *m);
 /* The i-th of them, domain by domain; returns its domain. */
-int mix_read_kept(const mix *m, int64_t i, int32_t *row);
+int mix_read_kept(mix *m, int64_t i, int32_t *row);
 
 double mix_share(const mix *m, int domain);   /* in [0, 1] */
 int64_t mix_tokens(const mix *m, int domain); /* of its stream; only of a domain that is drawn */

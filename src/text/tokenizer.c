@@ -140,6 +140,18 @@ void tokenizer_bytes(const tokenizer *t, const void **bytes, size_t *count) {
 
 /* ---- what a token is ---- */
 
+uint64_t tokenizer_fingerprint(const tokenizer *t) {
+    uint64_t crc = 0;
+    for (int id = 0; id < t->size; id++) {
+        const token *k = &t->tokens[id];
+        const char *says = t->strings + (k->boundary ? k->piece : k->text);
+        const uint32_t facts[2] = {k->boundary, (uint32_t)(k->boundary ? strlen(says) : (size_t)k->bytes)};
+        crc = crc64(crc, facts, sizeof facts);
+        crc = crc64(crc, says, facts[1]);
+    }
+    return crc;
+}
+
 int tokenizer_vocab_size(const tokenizer *t) {
     return t->size;
 }

@@ -27,6 +27,10 @@ void tokenizer_close(tokenizer *t); /* NULL is fine */
  * to it (tokenizer_settings.h). Lives as long as t. */
 void tokenizer_bytes(const tokenizer *t, const void **bytes, size_t *count);
 
+/* Tells vocabularies apart whatever file they came from: CRC-64 of what each id stands for, of a boundary token its piece. Two that
+ * have the same give the same meaning to every id. */
+uint64_t tokenizer_fingerprint(const tokenizer *t);
+
 int tokenizer_vocab_size(const tokenizer *t); /* ids below it have a piece; a model's vocabulary may be larger */
 int tokenizer_bos(const tokenizer *t);        /* what every document begins with; < 0: there is none */
 /* Whether a prompt, and a text that is scored, begin with BOS as they did in training. Where not, BOS only separates documents. */

@@ -18,7 +18,9 @@ static void add_batch(bpb_score *score, const batch *b, const float *nll, const 
 static status score_kept(pass *p, loader *data, const tokenizer *tok, bpb_score *score) {
     batch b;
     *score = (bpb_score){0};
-    for (int64_t row = 0; loader_kept(data, row, &b); row += b.batch) {
+    for (int64_t row = 0;; row += b.batch) {
+        TRY(loader_kept(data, row, &b));
+        if (b.batch == 0) return STATUS_OK;
         if (interrupt_requested()) return STATUS_INTERRUPTED;
         float *nll = xmalloc((size_t)(b.batch * b.length) * sizeof *nll);
         status s = pass_evaluate(p, &b, nll);
@@ -26,7 +28,6 @@ static status score_kept(pass *p, loader *data, const tokenizer *tok, bpb_score 
         free(nll);
         TRY(s);
     }
-    return STATUS_OK;
 }
 
 status choose_weights(pass *p, average *e, loader *data, const tokenizer *tok, weights_choice *choice) {

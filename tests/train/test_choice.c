@@ -36,7 +36,7 @@ static double score_by_hand(const run_config *c, const checkpoint *saved, const 
     const int64_t rows = loader_keep(l, c->average.choice_tokens);
     assert_true(rows >= 3 && rows <= 8);
     float nll[32];
-    for (int64_t row = 0; loader_kept(l, row, &b); row++) {
+    for (int64_t row = 0; loader_kept(l, row, &b) == STATUS_OK && b.batch > 0; row++) {
         assert_ok(pass_evaluate(p, &b, nll));
         for (int t = 0; t < 32; t++) {
             score.nll += nll[t];
