@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/http_times.h"
+#include "fetch/crew.h"
 #include "fetch/teach.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ static status parse(int argc, char **argv, settings *set) {
     q->chat = !cli_flag(&argc, argv, "--completions");
     set->json = cli_flag(&argc, argv, "--json");
     TRY(cli_integer("--requests", cli_option(&argc, argv, "--requests"), 0, 1LL << 53, &requests));
-    TRY(cli_integer("--parallel", cli_option(&argc, argv, "--parallel"), 1, TEACH_MAX_PARALLEL, &parallel));
+    TRY(cli_integer("--parallel", cli_option(&argc, argv, "--parallel"), 1, CREW_MAX_WORKERS, &parallel));
     TRY(cli_integer("--max-tokens", cli_option(&argc, argv, "--max-tokens"), 1, 1 << 24, &most));
     TRY(cli_integer("--seed", cli_option(&argc, argv, "--seed"), 0, 1LL << 53, &seed));
     TRY(cli_integer("--per-prompt", cli_option(&argc, argv, "--per-prompt"), 1, 1 << 24, &per_prompt));

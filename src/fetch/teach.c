@@ -3,7 +3,7 @@
 #include "base/json_seal.h"
 #include "base/lock.h"
 #include "base/memory.h"
-#include "fetch/teach_crew.h"
+#include "fetch/teach_ask.h"
 #include "fetch/url.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -162,7 +162,7 @@ static status fetch_open(const http_client *c, const teach_request *q, questions
     if (r->open > 0) {
         char *paths[PROMPTS_MAX_DOMAINS];
         for (int i = 0; i < q->prompts->count; i++) paths[i] = path_of(q, i);
-        status s = crew_ask(c, q, all, paths, r);
+        status s = teach_ask(c, q, all, paths, r);
         for (int i = 0; i < q->prompts->count; i++) free(paths[i]);
         TRY(s);
     }

@@ -2,17 +2,13 @@
  * it is answered, into FOLDER/DOMAIN.jsonl (teach_file.h). FOLDER/teach.json says how they were asked, and a later call with the
  * same folder asks only what is not answered.
  *
- * Requests go out side by side, each worker with a client of its own. What passes (429, 5xx, a lost connection, a stall, an
- * answer that is none) is asked again after a pause that grows, or that Retry-After names, and then holds for all workers; what
- * does not ends the call with one line. What was answered stays in any case. */
+ * Requests go out side by side, within one budget (crew.h). What was answered stays, however the call ends. */
 #ifndef MOEC_FETCH_TEACH_H
 #define MOEC_FETCH_TEACH_H
 
 #include "fetch/http.h"
 #include "fetch/seed_prompts.h"
 #include "fetch/teach_file.h"
-
-enum { TEACH_MAX_PARALLEL = 256 };
 
 typedef struct teach_request {
     const seed_prompts *prompts;
@@ -22,9 +18,9 @@ typedef struct teach_request {
     double temperature;
     int64_t max_tokens, seed;
     int64_t per_prompt; /* answers to each prompt */
-    int parallel;
-    int64_t requests; /* that may reach the server, lost and refused ones too; 0: any number */
-    double timeout;   /* seconds for one answer, from the question to its last byte */
+    int parallel;       /* at most CREW_MAX_WORKERS (crew.h) */
+    int64_t requests;   /* that may reach the server, lost and refused ones too; 0: any number */
+    double timeout;     /* seconds for one answer, from the question to its last byte */
 } teach_request;
 
 typedef struct teach_result {
