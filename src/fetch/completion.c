@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_SHOWN = 200, MOST_LISTED = 600 };
+enum { MOST_SHOWN = 200, MOST_LISTED = 600, MODELS_BYTES = 8 << 20 };
 
 /* ---- the question ---- */
 
@@ -119,35 +119,18 @@ static status take_choices(json_members *p, answer *x) {
     return json_scan_take(&p->scan, ']') ? STATUS_OK : json_malformed(p, "']' behind the choices");
 }
 
-static status take_error(json_members *p, char **error) {
-    const char *begin = (json_scan_peek(&p->scan), p->scan.next);
-    if (json_take_null(p)) return STATUS_OK;
-    if (!json_scan_skip(&p->scan)) return json_malformed(p, "an error");
-    free(*error);
-    *error = xasprintf("%.*s", (int)(p->scan.next - begin < 4096 ? p->scan.next - begin : 4096), begin);
-    return STATUS_OK;
-}
-
 static status take_answer(json_members *p, void *context, bool *taken) {
     answer *x = context;
     if (strcmp(p->text, "choices") == 0) return take_choices(p, x);
     if (strcmp(p->text, "model") == 0) return json_take_text(p, &x->a->model, "a model's name");
     if (strcmp(p->text, "usage") == 0)
         return json_take_null(p) ? STATUS_OK : json_take_members(p, "usage", take_usage, x);
-    if (strcmp(p->text, "error") == 0) return take_error(p, &x->error);
+    if (strcmp(p->text, "error") == 0) return json_take_excerpt(p, &x->error, "an error");
     *taken = false;
     return STATUS_OK;
 }
 
-/* A whole text, which is one object. */
-static status take_object(json_members *p, json_member_taker take, void *context) {
-    if (json_scan_peek(&p->scan) == '<')
-        return fail("%s: expected JSON, found HTML or XML; does a server of OpenAI's API answer there?", p->where);
-    TRY(json_take_members(p, "JSON, an object", take, context));
-    return json_scan_at_end(&p->scan) ? STATUS_OK : json_malformed(p, "the end");
-}
-
-static status refused(const http_client *c, const char *error, const char *where) {
+status completion_refused(const http_client *c, const char *error, const char *where) {
     char *shown = http_shown(c, error, MOST_SHOWN);
     status s = fail("%s: the server says: %s", where, shown);
     free(shown);
@@ -161,9 +144,9 @@ status completion_parse(completion *a, bool chat, const http_client *c, char *te
     mend_escapes(text, bytes);
     json_members p = {
         .scan = {text, text + bytes}, .where = where, .what = " in the answer", .text = xmalloc(bytes + 1)};
-    status s = take_object(&p, take_answer, &x);
+    status s = json_take_whole(&p, take_answer, &x);
     if (s == STATUS_OK && x.error)
-        s = refused(c, x.error, where);
+        s = completion_refused(c, x.error, where);
     else if (s == STATUS_OK && !x.chosen)
         s = fail("%s: expected a choice with a %s, found none", where, chat ? "message" : "text");
     if (s == STATUS_OK && !a->text) a->text = xstrdup("");
@@ -197,7 +180,7 @@ static status take_model(json_members *p, void *context, bool *taken) {
 
 static status take_models(json_members *p, void *context, bool *taken) {
     models *m = context;
-    if (strcmp(p->text, "error") == 0) return take_error(p, &m->error);
+    if (strcmp(p->text, "error") == 0) return json_take_excerpt(p, &m->error, "an error");
     *taken = strcmp(p->text, "data") == 0;
     if (!*taken) return STATUS_OK;
     if (!json_scan_take(&p->scan, '[')) return json_malformed(p, "a list of models");
@@ -214,9 +197,9 @@ status completion_parse_models(char **model, const http_client *c, char *text, s
     mend_escapes(text, bytes);
     json_members p = {
         .scan = {text, text + bytes}, .where = where, .what = " in the list of models", .text = xmalloc(bytes + 1)};
-    status s = take_object(&p, take_models, &m);
+    status s = json_take_whole(&p, take_models, &m);
     if (s == STATUS_OK && m.error)
-        s = refused(c, m.error, where);
+        s = completion_refused(c, m.error, where);
     else if (s == STATUS_OK && m.count != 1)
         s = m.count ? fail_usage("%s: which model? Choose with --model among %s", where, m.list)
                     : fail_usage("%s: lists no models; name one with --model", where);
@@ -243,5 +226,21 @@ status completion_explain(const http_client *c, const http_response *r, const ch
     s = fail("%s; there is no such path (--endpoint) or no model %s%s", error_message(), shown,
              model ? " (--model)" : "");
     free(shown);
+    return s;
+}
+
+status completion_find_model(const http_client *like, double timeout, char **model) {
+    http_client c;
+    http_response r = {0};
+    char *url = completion_url(like, "models"), *shown = url_shown(url);
+    const http_request q = {.url = url, .most_bytes = MODELS_BYTES, .most_seconds = timeout};
+    *model = NULL;
+    status s = http_open_like(&c, like);
+    if (s == STATUS_OK) s = completion_explain(like, &r, NULL, http_send(&c, &q, &r));
+    if (s == STATUS_OK) s = completion_parse_models(model, like, (char *)r.body, r.bytes, shown);
+    http_response_clear(&r);
+    http_close(&c);
+    free(shown);
+    free(url);
     return s;
 }

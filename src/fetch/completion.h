@@ -35,7 +35,11 @@ status completion_parse(completion *a, bool chat, const http_client *c, char *te
 void completion_free(completion *a);
 /* The only model that the server has, a new string; where there are several, or none, an error that lists them. */
 status completion_parse_models(char **model, const http_client *c, char *text, size_t bytes, const char *where);
-/* Headline of an answer that came in vain: 401 and 403 name the key's variable, 404 the model. */
+/* Asks for it. */
+status completion_find_model(const http_client *like, double timeout, char **model);
+/* A failure: what a server says of an error in an answer that is none. */
+status completion_refused(const http_client *c, const char *error, const char *where);
+/* The failure of a request: 401 and 403 name the key's variable, 404 the model. */
 status completion_explain(const http_client *c, const http_response *r, const char *model, status s);
 
 /* A number as JSON has it, in the shortest text that is read back to the same. */

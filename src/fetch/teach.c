@@ -4,12 +4,9 @@
 #include "base/lock.h"
 #include "base/memory.h"
 #include "fetch/teach_ask.h"
-#include "fetch/url.h"
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MODELS_BYTES = 8 << 20 };
 
 void teach_result_free(teach_result *r) {
     free(r->model);
@@ -85,29 +82,13 @@ static status state_read(const char *path, const teach_request *q, char **model)
 
 /* ---- which model ---- */
 
-static status ask_for_models(const http_client *like, double timeout, char **model) {
-    http_client c;
-    http_response r = {0};
-    char *url = completion_url(like, "models");
-    const http_request q = {.url = url, .most_bytes = MODELS_BYTES, .most_seconds = timeout};
-    char *shown = url_shown(url);
-    status s = http_open_like(&c, like);
-    if (s == STATUS_OK) s = completion_explain(like, &r, NULL, http_send(&c, &q, &r));
-    if (s == STATUS_OK) s = completion_parse_models(model, like, (char *)r.body, r.bytes, shown);
-    http_response_clear(&r);
-    http_close(&c);
-    free(shown);
-    free(url);
-    return s;
-}
-
 static status choose_model(const http_client *c, const teach_request *q, const char *state, teach_result *r) {
     TRY(state_read(state, q, &r->model));
     if (r->model) return STATUS_OK;
     if (q->model)
         r->model = xstrdup(q->model);
     else
-        TRY(ask_for_models(c, q->timeout, &r->model));
+        TRY(completion_find_model(c, q->timeout, &r->model));
     return state_write(state, q, r->model);
 }
 
