@@ -6,6 +6,7 @@
 
 #define TEACH_ENDPOINT_HELP                                                                                            \
     "usage: moec teach --endpoint URL --prompts FILE.yaml -o FOLDER [options]\n"                                       \
+    "       moec teach --endpoint URL --data PATH -o CACHE [options]\n"                                                \
     "\n"                                                                                                               \
     "Lets a server of OpenAI's API (llama.cpp, vLLM, Ollama, OpenAI, ...) answer the prompts of a file, domain by\n"   \
     "domain, into FOLDER/DOMAIN.jsonl, which moec data reads. Answers are kept as they come; called again it asks\n"   \
@@ -25,9 +26,21 @@
     "  --completions      /completions, which go on with a prompt, instead of /chat/completions\n"                     \
     "  --json             the table for programs\n"                                                                    \
     "\n"                                                                                                               \
+    "With --data: what the server's model thinks of each token of a text, into a cache as moec teach MODEL makes it. " \
+    "The\n"                                                                                                            \
+    "server's vocabulary must be the text's: vLLM and llama.cpp (a request for each token) say which tokens they "     \
+    "mean.\n"                                                                                                          \
+    "\n"                                                                                                               \
+    "  --data PATH        a folder made by moec data, a shard, or a pattern of shards; -o is the cache\n"              \
+    "  --tokenizer PATH   the text's (tokenizer.model beside it)\n"                                                    \
+    "  --top N            tokens of each distribution (20); vLLM has a bound of its own (--max-logprobs)\n"            \
+    "  --held-out         the held-out shards of the folder too\n"                                                     \
+    "  --seq N            window length in tokens (2048); --stride N of them are new (all)\n"                          \
+    "\n"                                                                                                               \
     "MOEC_API_KEY or OPENAI_API_KEY in the environment is the key; it goes to the endpoint's own host only.\n"         \
     "\n"                                                                                                               \
-    "example: moec teach --endpoint http://127.0.0.1:8080 --prompts configs/teach/demo-domains.yaml -o data/taught\n"
+    "example: moec teach --endpoint http://127.0.0.1:8080 --prompts configs/teach/demo-domains.yaml -o data/taught\n"  \
+    "example: moec teach --endpoint http://127.0.0.1:8000 --data data/demo -o teachers/server --top 20\n"
 
 extern const char teach_endpoint_usage[];
 /* argv as the command's */

@@ -88,13 +88,22 @@ static void test_table(void **state) {
 
 static void test_command_line(void **state) {
     fixture *f = *state;
-    command_gives(f->scratch, 2, "teach: expected --endpoint URL, --prompts FILE.yaml and -o FOLDER", "teach",
+    command_gives(f->scratch, 2,
+                  "teach: expected --endpoint URL, -o FOLDER and one of --prompts FILE.yaml and --data PATH", "teach",
                   "--endpoint", f->t->s.url);
-    command_gives(f->scratch, 2, "expected --endpoint URL", "teach");
+    command_gives(f->scratch, 2, "teach: expected at least 1 argument, found 0", "teach");
     teaches(f, 2, "unknown option --tempature; the nearest is --temperature", "--tempature", "1");
     teaches(f, 2, "--parallel: expected an integer from 1 to 256, found `0`", "--parallel", "0");
     teaches(f, 2, "--temperature: expected a number from 0 to 10, found `nan`", "--temperature", "nan");
     teaches(f, 2, "--per-prompt: expected 1 where --temperature is 0", "--temperature", "0", "--per-prompt", "2");
+    teaches(f, 2, "--top: is of --data, not of --prompts", "--top", "3");
+    teaches(f, 2, "one of --prompts FILE.yaml and --data PATH", "--data", "x");
+    command_gives(f->scratch, 2, "--seed: is of --prompts, not of --data", "teach", "--endpoint", f->t->s.url, "--data",
+                  "x", "-o", "y", "--seed", "1");
+    command_gives(f->scratch, 2, "--stride: expected at most 8", "teach", "--endpoint", f->t->s.url, "--data", "x",
+                  "-o", "y", "--seq", "8", "--stride", "9");
+    command_gives(f->scratch, 2, "tokenizer.model: is absent; --tokenizer names", "teach", "--endpoint", f->t->s.url,
+                  "--data", f->scratch, "-o", "y");
     teaches(f, 2, "--endpoint: expected a URL without ? and #", "--endpoint", "http://x/?key=hf_secret");
     teaches(f, 1, "the endpoint: expected a URL that begins with http", "--endpoint", "file:///etc");
     setenv("OPENAI_API_KEY", "hf_secret\nX: y", 1);
