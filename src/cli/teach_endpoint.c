@@ -148,6 +148,8 @@ static status teach_prompts(const http_client *c, settings *set) {
     status s = seed_prompts_read(&prompts, set->prompts);
     set->q.prompts = &prompts;
     if (s == STATUS_OK) s = teach_fetch(c, &set->q, &r);
+    if (s == STATUS_INTERRUPTED)
+        (void)fail("interrupted: answers missing in %s: %" PRId64 "; the same command goes on", set->q.folder, r.open);
     if (s == STATUS_OK) {
         (set->json ? print_json : print_table)(set, &r);
         note_rest(set, &r);

@@ -162,6 +162,9 @@ static status teach_part(const http_client *c, const teach_scores_request *q, co
     TRY(shard_set_open(&k.text, q->data, part, k.facts.vocab_size));
     const int64_t tokens = shard_set_tokens(&k.text);
     status s = close_writer(&k, score(c, &k, tok, &r));
+    if (s == STATUS_INTERRUPTED)
+        (void)fail("interrupted: %s has %" PRId64 " of %" PRId64 " tokens; the same command goes on", q->out, r.there,
+                   tokens);
     if (s == STATUS_OK) print(q, &r, tokens, part == SHARDS_HELD_OUT);
     if (s == STATUS_OK && r.there < tokens)
         fprintf(stderr, "moec teach: note: the budget of requests (%" PRId64 ") is spent; the same call goes on\n",

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { QUESTIONS_MOST = 50 * 1000 * 1000 };
+enum { QUESTIONS_MOST = 10 * 1000 * 1000 };
 
 typedef struct question {
     int domain, prompt, repetition;
