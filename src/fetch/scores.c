@@ -23,13 +23,13 @@ void scores_result_free(scores_result *r) {
 /* ---- windows ---- */
 
 scores_window scores_window_at(int64_t begin, int64_t behind, int64_t position, int64_t seq, int64_t stride) {
-    scores_window w = {begin, begin, begin + seq};
+    scores_window w = {begin, begin, begin + seq + 1};
     if (position >= w.end) {
         w.first = w.end + (position - w.end) / stride * stride;
         w.end = w.first + stride;
-        w.start = w.end - seq;
     }
     if (w.end > behind) w.end = behind;
+    if (w.end - seq - 1 > begin) w.start = w.end - seq - 1;
     return w;
 }
 

@@ -1,7 +1,7 @@
 /* A text's tokens before a server's model: what it thinks of each (token_scores.h), in order, to whoever keeps it.
  *
- * Each document is a text of its own, which begins with the token that all do. It is asked about in windows of `seq` tokens of
- * which the last `stride` are new, the first window's all; which windows these are depends on nothing else, so that a call that
+ * Each document is a text of its own, which begins with the token that all do. It is asked about in windows of `seq` tokens and the
+ * one behind them, of which the last `stride` are new, the first window's all (as in eval/teach.h); which windows these are depends on nothing else, so that a call that
  * goes on asks what another one would have asked. Nothing is known of a document's first token. Windows are asked side by side
  * (crew.h) and handed on in order; what is not handed on when a call ends is asked again by the next. */
 #ifndef MOEC_FETCH_SCORES_H
@@ -13,7 +13,7 @@
 typedef struct scores_request {
     const char *model; /* NULL: the only one that the server has */
     int k, vocab_size;
-    int64_t seq, stride; /* 2 ≤ seq; 1 ≤ stride ≤ seq */
+    int64_t seq, stride; /* 1 ≤ stride ≤ seq */
     int parallel;
     int64_t requests;   /* as of teach.h */
     double timeout;     /* likewise */

@@ -345,7 +345,7 @@ static void test_interrupt(void **state) {
     const double before = clock_seconds();
     assert_int_equal(teach_fetch(&f->c, &f->q, &r), STATUS_INTERRUPTED);
     assert_true(clock_seconds() - before < 10);
-    assert_int_equal(r.open, 4);
+    assert_in_range(r.open, 3, 4); /* the other worker may just get its answer */
     pthread_join(thread, NULL);
     teach_result_free(&r);
 }
