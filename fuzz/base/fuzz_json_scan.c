@@ -14,8 +14,9 @@ static void check(bool holds) {
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     char *text = malloc(count ? count : 1), *decoded = malloc(count + 1);
     uint64_t size;
+    double real;
     if (count) memcpy(text, bytes, count);
-    json_scan skipped = {text, text + count}, string = skipped, number = skipped;
+    json_scan skipped = {text, text + count}, string = skipped, number = skipped, any = skipped;
     bool value = json_scan_skip(&skipped);
     check(skipped.next >= text && skipped.next <= text + count);
     if (json_scan_string(&string, decoded)) {
@@ -26,6 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
         check(value && number.next == skipped.next);
         check(size <= UINT64_C(1) << 53);
     }
+    if (json_scan_number(&any, &real)) check(value && any.next == skipped.next && real - real == 0);
     free(decoded);
     free(text);
     return 0;

@@ -1,4 +1,6 @@
 #include "base/json_scan.h"
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void skip_space(json_scan *s) {
@@ -132,6 +134,17 @@ static bool skip_number(json_scan *s) {
 }
 
 /* ---- any value ---- */
+
+bool json_scan_number(json_scan *s, double *value) {
+    char text[64]; /* more digits than a double tells apart are not read */
+    skip_space(s);
+    const char *begin = s->next;
+    if (!skip_number(s) || (size_t)(s->next - begin) >= sizeof text) return false;
+    memcpy(text, begin, (size_t)(s->next - begin));
+    text[s->next - begin] = '\0';
+    *value = strtod(text, NULL);
+    return isfinite(*value);
+}
 
 static bool skip_word(json_scan *s, const char *word) {
     for (; *word; word++)

@@ -23,6 +23,8 @@ bool json_scan_at_end(json_scan *s);                 /* only white space was lef
 bool json_scan_string(json_scan *s, char *text);
 /* A whole number from 0 to 2^53, without fraction and exponent. */
 bool json_scan_size(json_scan *s, uint64_t *value);
+/* Any number that JSON has (which NaN and Infinity are not), as far as a double goes: false where it is not finite. */
+bool json_scan_number(json_scan *s, double *value);
 bool json_scan_skip(json_scan *s); /* any value */
 
 #endif

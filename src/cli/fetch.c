@@ -3,6 +3,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/fetch_recipe.h"
+#include "cli/http_times.h"
 #include "fetch/dataset.h"
 #include "fetch/dataset_files.h"
 #include "fetch/hub.h"
@@ -66,22 +67,10 @@ static void note(void *context, const char *line) {
     fprintf(stderr, "moec fetch: note: %s\n", line);
 }
 
-static const char *environment(const char *name, const char *otherwise) {
-    const char *value = getenv(name);
-    return value && *value ? value : otherwise;
-}
-
-/* For tests of servers that are slow: seconds, instead of the usual ones. */
-static status take_times(http_client *c) {
-    const char *stall = environment("MOEC_FETCH_STALL", NULL), *pause = environment("MOEC_FETCH_PAUSE", NULL);
-    TRY(cli_number("MOEC_FETCH_STALL", stall, 0.01, 3600, &c->stall_seconds));
-    return cli_number("MOEC_FETCH_PAUSE", pause, 0, 3600, &c->pause_seconds);
-}
-
 static status open_client(http_client *c, const char *variable, const char *usual) {
-    TRY(http_open(c, environment(variable, usual), environment("HF_TOKEN", NULL)));
+    TRY(http_open(c, cli_environment(variable, usual), cli_environment("HF_TOKEN", NULL)));
     c->note = note;
-    return take_times(c);
+    return http_take_times(c);
 }
 
 static status fetch_model(http_client *c, const hub_request *q) {

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/teach_endpoint.h"
 #include "formats/pretrained.h"
 #include "store/open.h"
 #include "store/source.h"
@@ -36,7 +37,8 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
-    "example: moec teach runs/demo --data data/demo -o teachers/demo --top 20\n";
+    "example: moec teach runs/demo --data data/demo -o teachers/demo --top 20\n"
+    "\n" TEACH_ENDPOINT_HELP;
 
 enum { FOREIGN_SEQ = 2048, BATCH_TOKENS = 4096 };
 
@@ -234,7 +236,15 @@ static void print_json(const request *q, const totals *t) {
     cli_print_json(root);
 }
 
+static bool is_of_endpoint(int argc, char **argv) {
+    static const char option[] = "--endpoint";
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], option) == 0 || strncmp(argv[i], "--endpoint=", sizeof option) == 0) return true;
+    return false;
+}
+
 static status run(int argc, char **argv) {
+    if (is_of_endpoint(argc, argv)) return teach_endpoint(argc, argv);
     request q = {.top = 20};
     totals t = {0};
     checkpoint *saved;

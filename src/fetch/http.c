@@ -9,11 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 enum {
-    POLL_MILLISECONDS = 50,       /* how long an interrupt may wait */
-    MOST_BYTES_UNWANTED = 1 << 16 /* of the body of a redirect or an error, which nobody reads */
+    POLL_MILLISECONDS = 50,        /* how long an interrupt may wait */
+    MOST_BYTES_UNWANTED = 1 << 16, /* of the body of a redirect or an error, which nobody reads */
+    TOKEN_PART = 4                 /* bytes of a token that are worth hiding */
 };
 
 /* ---- the client ---- */
@@ -46,6 +46,18 @@ status http_open(http_client *c, const char *endpoint, const char *token) {
     c->transfers = curl_multi_init();
     c->transfer = curl_easy_init();
     if (!c->transfers || !c->transfer) memory_out(1);
+    return STATUS_OK;
+}
+
+status http_open_like(http_client *c, const http_client *like) {
+    const http_client times = *like;
+    TRY(http_open(c, like->endpoint, like->token));
+    const http_client own = *c;
+    *c = times;
+    c->endpoint = own.endpoint;
+    c->token = own.token;
+    c->transfers = own.transfers;
+    c->transfer = own.transfer;
     return STATUS_OK;
 }
 
@@ -275,6 +287,7 @@ static status one_hop(http_client *c, const http_request *q, http_response *r, c
     struct curl_slist *headers = headers_for(&x, url);
     char *redirect = NULL;
     curl_off_t wait = 0;
+    long sent = 0;
     *target = NULL;
     r->code = 0;
     *r->said = '\0';
@@ -284,7 +297,9 @@ static status one_hop(http_client *c, const http_request *q, http_response *r, c
     r->code = code_of(&x);
     curl_easy_getinfo(c->transfer, CURLINFO_REDIRECT_URL, &redirect);
     curl_easy_getinfo(c->transfer, CURLINFO_RETRY_AFTER, &wait);
+    curl_easy_getinfo(c->transfer, CURLINFO_REQUEST_SIZE, &sent);
     if (redirect) *target = xstrdup(redirect);
+    r->reached = r->reached || sent > 0;
     r->wait = (double)wait;
     curl_multi_remove_handle(c->transfers, c->transfer);
     curl_slist_free_all(headers);
@@ -293,16 +308,30 @@ static status one_hop(http_client *c, const http_request *q, http_response *r, c
 
 /* ---- one attempt ---- */
 
+/* The token in a text, and the beginning of it where the text ends within it, become '*'. */
+static void hide(char *said, const char *token) {
+    const size_t whole = strlen(token), bytes = strlen(said);
+    for (char *echo = said; (echo = strstr(echo, token)); echo += whole) memset(echo, '*', whole);
+    for (size_t part = whole < bytes ? whole : bytes; part >= TOKEN_PART; part--)
+        if (memcmp(said + bytes - part, token, part) == 0) {
+            memset(said + bytes - part, '*', part);
+            return;
+        }
+}
+
+char *http_shown(const http_client *c, const char *text, int most) {
+    char *said = xstrdup(text); /* hidden before it is cut: an edge would leave a part of it */
+    if (c->token) hide(said, c->token);
+    char *shown = text_shown(said, most);
+    free(said);
+    return shown;
+}
+
 /* What the server says of an error, for a message; a new string, NULL if it says nothing that is meant for people. */
 static char *explanation(const http_client *c, const http_response *r) {
     const char *header = http_header(r, "x-error-message"), *json = *r->said == '{' ? r->said : NULL;
     if (!header && !json) return NULL;
-    char *said = xstrdup(header ? header : json); /* hidden before it is cut: an edge would leave a part of it */
-    for (char *echo = said; c->token && *c->token && (echo = strstr(echo, c->token)); echo += strlen(c->token))
-        memset(echo, '*', strlen(c->token));
-    char *shown = text_shown(said, 200);
-    free(said);
-    return shown;
+    return http_shown(c, header ? header : json, 200);
 }
 
 /* An answer that is neither 2xx nor a redirect. */
@@ -363,40 +392,4 @@ status http_attempt(http_client *c, const http_request *q, http_response *r) {
     if (s == STATUS_OK && !q->receive && !r->body) r->body = xcalloc(1, 1);
     free(url);
     return s;
-}
-
-/* ---- attempts ---- */
-
-static status sleep_for(double seconds) {
-    const struct timespec slice = {.tv_nsec = POLL_MILLISECONDS * 1000000L};
-    for (double end = clock_seconds() + seconds; clock_seconds() < end;) {
-        if (interrupt_requested()) return fail("interrupted while waiting"), STATUS_INTERRUPTED;
-        nanosleep(&slice, NULL);
-    }
-    return STATUS_OK;
-}
-
-status http_pause(http_client *c, const http_response *r, int attempt) {
-    if (attempt >= c->attempts)
-        return attempt > 1 ? fail_in(STATUS_FAILED, "given up after %d attempts", attempt) : STATUS_FAILED;
-    if (r->wait > c->most_wait_seconds)
-        return fail("%s; the server asks to wait %g seconds, which is more than %g", error_message(), r->wait,
-                    c->most_wait_seconds);
-    double pause = c->pause_seconds;
-    for (int i = 1; i < attempt && pause < c->most_pause_seconds; i++) pause *= 2;
-    if (pause > c->most_pause_seconds) pause = c->most_pause_seconds;
-    if (r->wait > pause) pause = r->wait;
-    char *line = xasprintf("%s; attempt %d of %d in %.3g s", error_message(), attempt + 1, c->attempts, pause);
-    if (c->note) c->note(c->note_context, line);
-    free(line);
-    return sleep_for(pause);
-}
-
-status http_send(http_client *c, const http_request *q, http_response *r) {
-    for (int attempt = 1;; attempt++) {
-        status s = http_attempt(c, q, r);
-        if (s == STATUS_OK || !r->again || (q->receive && r->bytes > 0)) return s;
-        TRY(http_pause(c, r, attempt));
-        http_response_clear(r);
-    }
 }

@@ -36,6 +36,8 @@ typedef struct http_client {
 
 /* Default times. The endpoint is checked; a token with anything but printable ASCII is refused (unsaid what it is). */
 status http_open(http_client *c, const char *endpoint, const char *token);
+/* Another one for the same endpoint, with the token and the times of `like`: a client is one thread's. */
+status http_open_like(http_client *c, const http_client *like);
 void http_close(http_client *c);
 
 typedef struct http_response http_response;
@@ -66,6 +68,7 @@ struct http_response {
     uint8_t *body;  /* with a NUL behind; NULL where the request has a receiver */
     size_t bytes;   /* of the body */
     char said[256]; /* the beginning of the body of an answer that is no 2xx */
+    bool reached;   /* a request, or a part of one, was sent */
     bool again;     /* it failed in a way that passes: lost, stalled, 408, 429, 5xx */
     double wait;    /* seconds that the server asks for before that; 0: it does not say */
 };
@@ -78,9 +81,13 @@ void http_response_clear(http_response *r);
 const char *http_header(const http_response *r, const char *name);
 const char *http_header_first(const http_response *r, const char *name);
 
-/* After attempt number `attempt` (from 1) failed with r->again: waits, and returns STATUS_OK if there is to be another, else
- * the failure. */
+/* After attempt number `attempt` (from 1) failed with r->again: STATUS_OK if there is to be another, *seconds from now, and the
+ * note is given; else the failure. */
+status http_again(http_client *c, const http_response *r, int attempt, double *seconds);
+/* The same, and waits. */
 status http_pause(http_client *c, const http_response *r, int attempt);
+/* Foreign text for a message as text_shown (url.h) has it, and the token in it as '*'. */
+char *http_shown(const http_client *c, const char *text, int most);
 /* Attempts with pauses until one works or none is left; a receiver that got bytes of one is not given those of another. */
 status http_send(http_client *c, const http_request *q, http_response *r);
 

@@ -67,6 +67,30 @@ static void sizes_are_whole_numbers(void **state) {
     }
 }
 
+static void numbers_are_finite(void **state) {
+    (void)state;
+    const struct {
+        const char *json;
+        double value;
+    } good[] = {{"0", 0}, {" -1.5e1,", -15}, {"-0.25]", -0.25}, {"1e-400", 0}, {"-9999.0", -9999}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        double value = 1;
+        json_scan s = over(good[i].json);
+        assert_true(json_scan_number(&s, &value));
+        assert_true(value == good[i].value);
+    }
+    char many[100];
+    memset(many, '7', sizeof many - 1);
+    many[sizeof many - 1] = '\0';
+    const char *const bad[] = {"",          "-",        "+1",    ".5",    "1.",   "1e", "NaN",
+                               "-Infinity", "Infinity", "1e999", "\"1\"", "null", many};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        double value;
+        json_scan s = over(bad[i]);
+        assert_false(json_scan_number(&s, &value));
+    }
+}
+
 static void values_are_passed_over(void **state) {
     (void)state;
     const char *const good[] = {"{}", "[]", "{\"a\":1}", "[1,-2.5e+10,0,\"x\",true,false,null,{\"b\":[[]]}]", " 3 "};
@@ -99,9 +123,8 @@ static void depth_is_bounded(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strings_are_decoded),
-        cmocka_unit_test(sizes_are_whole_numbers),
-        cmocka_unit_test(values_are_passed_over),
+        cmocka_unit_test(strings_are_decoded), cmocka_unit_test(sizes_are_whole_numbers),
+        cmocka_unit_test(numbers_are_finite),  cmocka_unit_test(values_are_passed_over),
         cmocka_unit_test(depth_is_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
