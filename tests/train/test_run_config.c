@@ -99,7 +99,7 @@ static void refusals(void **state) {
     refused("matrix_lr: 0x1\n", "x.yaml:1: matrix_lr: expected a number from 0 to 10, found `0x1`");
     refused("seed: -1\n", "x.yaml:1: seed: expected an integer of at least 0 and under 2^64, found `-1`");
     refused("shuffle: yes\n", "x.yaml:1: shuffle: expected true or false, found `yes`");
-    refused("dtype: f16\n", "x.yaml:1: dtype: expected one of auto, f32, bf16, found `f16`");
+    refused("dtype: f16\n", "x.yaml:1: dtype: expected one of auto, smallest, f32, bf16, found `f16`");
     refused("run: ''\n", "x.yaml:1: run: expected a text that is not empty, found ``");
     refused("moe_layers: [256]\n",
             "x.yaml:1: moe_layers: expected a list of numbers from 0 to 255, such as [4, 5], found a list");
