@@ -92,6 +92,16 @@ typedef struct muon_args {
 } muon_args;
 
 enum { TOP_LOG_PROBS_MOST = 256 }; /* the largest k of top_log_probs */
+/* A teacher's column (text/batch.h) on the device, and what it counts. */
+typedef struct teacher_args {
+    int k;
+    const int32_t *ids;     /* [N, k] below V, none twice in a row; behind the first that is < 0 there are no more */
+    const float *log_probs; /* [N, k] */
+    const float *rest;      /* [N] */
+    float ce_weight, teacher_weight;
+    float temperature; /* τ */
+    bool reverse;      /* KL(student ‖ teacher) instead of KL(teacher ‖ student) */
+} teacher_args;
 
 /* Doubles that routing_statistics adds to: shares of pairs [E], of first choices [E], mean probabilities [E], entropy, z, f·p̄ */
 #define ROUTING_SUMS(experts) (3 * (experts) + 3)

@@ -266,6 +266,26 @@ KERNEL(softcap_cross_entropy,
        (float *nll, void *dlogits, const float *logits, const int32_t *targets, float cap, float scale, int64_t N,
         int64_t V),
        (nll, dlogits, logits, targets, cap, scale, N, V), 0)
+/* Learning from a teacher (Hinton et al. 2015): with dlogits it writes scale · d (ce_weight · nll + teacher_weight · kl) / d logits,
+ * nll as above and kl[n] = τ² D. D compares k + 1 classes: the tokens that the teacher lists, and all others as one, the rest.
+ * With a = the teacher's logarithms of the classes' probabilities, b = the student's (b_rest = log Σ softmax(z) over the others),
+ *   P = softmax(a / τ), Q = softmax(b / τ);  D = Σ P log(P / Q), or reversed Σ Q log(Q / P).
+ * The rest is one class before it is tempered, on both sides: of its tokens the teacher's column knows the sum alone, and the
+ * sum of tempered probabilities is no function of that. So a student that agrees with the teacher has kl 0 and no gradient from it
+ * at any τ. d kl / d z_v = g_v of a listed token and g_rest · softmax(z)_v / Σ rest of another, with g = τ (Q − P), or
+ * reversed τ Q (log(Q / P) − D): both sum to 0. No logarithm of a rest is below −69; where all V are listed there is no rest.
+ * Rows of a target < 0: 0. */
+KERNEL(softcap_distill,
+       (float *nll, float *kl, void *dlogits, const float *logits, const int32_t *targets, const teacher_args *teacher,
+        float cap, float scale, int64_t N, int64_t V),
+       (nll, kl, dlogits, logits, targets, teacher, cap, scale, N, V), 0)
+/* The normalised distance of x from a target: *factor = 1 / Σ target² (0 where that is 0), *sum += Σ (x − target)² · *factor */
+KERNEL(match, (double *sum, float *factor, const void *x, const void *target, int64_t count),
+       (sum, factor, x, target, count), 0)
+/* dx (+)= 2 · scale · *factor · (x − target) */
+KERNEL(match_backward,
+       (grad_out dx, const void *x, const void *target, const float *factor, float scale, int64_t count),
+       (dx, x, target, factor, scale, count), 0)
 /* logits ← cap · tanh(logits / cap) */
 KERNEL(softcap, (float *logits, float cap, int64_t count), (logits, cap, count), 0)
 /* Of each row of z the k largest: ids [N, k], of equal ones the lower first, log_probs [N, k] = z − log Σ exp z, and rest [N], the logarithm

@@ -75,6 +75,7 @@ static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
         fill_gate_##variant(table);                                                                                    \
         fill_loss_##variant(table);                                                                                    \
         fill_top_log_probs_##variant(table);                                                                           \
+        fill_distill_##variant(table);                                                                                 \
         fill_params_##variant(table);                                                                                  \
     } while (0)
 

@@ -51,6 +51,7 @@ static inline act act_store(float x) {
     void fill_gate_##variant(kernels *table);                                                                          \
     void fill_loss_##variant(kernels *table);                                                                          \
     void fill_top_log_probs_##variant(kernels *table);                                                                 \
+    void fill_distill_##variant(kernels *table);                                                                       \
     void fill_params_##variant(kernels *table);                                                                        \
     void fill_quantized_##variant(kernels *table);                                                                     \
     void fill_weight_gradient_##variant(kernels *table);

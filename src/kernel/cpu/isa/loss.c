@@ -3,24 +3,9 @@
  * With z = cap · tanh(l / cap) and p = softmax(z): nll = log Σ eᶻ − z_target,
  * d nll / dl = (p − 1[target]) · (1 − (z / cap)²), and without a cap d nll / dl = p − 1[target]. */
 #include "kernel/cpu/isa/lanes.h"
-#include "kernel/cpu/isa/lanes_math.h"
+#include "kernel/cpu/isa/logits.h"
 #include "kernel/cpu/isa/rows.h"
 #include "kernel/cpu/isa/scratch.h"
-
-#include <math.h>
-
-static float capped(float logit, float cap) {
-    return cap > 0 ? cap * tanhf(logit / cap) : logit;
-}
-
-static float row_largest(const float *logits, int64_t V) {
-    lanes largest = lanes_all(logits[0]);
-    int64_t v = 0;
-    for (; v + LANES <= V; v += LANES) largest = lanes_max(lanes_get(logits + v, LANES), largest);
-    float result = lanes_largest(largest);
-    for (; v < V; v++) result = fmaxf(result, logits[v]);
-    return result;
-}
 
 /* Σ e^(z − shift) over a row. In slopes[V], unless it is NULL, it leaves e^(z − shift) · (1 − (z / cap)²): the gradient but
  * for a factor that only the finished sum tells. So tanh and exp are computed once, and bf16 rounds once. */
