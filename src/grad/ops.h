@@ -115,6 +115,13 @@ var *op_sigmoid_gate(tape *t, var *x, var *x0, param *w);
  * When recording, loss_weight · mean nll is what backward differentiates. */
 status op_cross_entropy(tape *t, var *x, const linear *head, const int32_t *targets, float cap, float loss_weight,
                         double *sum, float *nll);
+/* The same with a teacher: sums[0] (device) += mean nll, sums[1] += mean kl of softcap_distill (kernel_list.h) over the N rows, and
+ * loss_weight · mean (ce_weight · nll + teacher_weight · kl) is what backward differentiates. */
+status op_distill(tape *t, var *x, const linear *head, const int32_t *targets, const teacher_args *teacher, float cap,
+                  float loss_weight, double *sums);
+/* *sum (device) += Σ |x − target|² / Σ |target|² over the N rows; loss_weight times that is what backward differentiates. target: act
+ * like x, which lives as long as the pass: another model's hidden states (Romero et al. 2015, FitNets; Jiao et al. 2020, TinyBERT). */
+status op_match(tape *t, var *x, const void *target, float loss_weight, double *sum);
 /* logits (host float32 [N, V]) = cap · tanh(x Wᵀ / cap); never recorded */
 status op_logits(tape *t, var *x, const linear *head, float cap, float *logits);
 /* The k largest log-probabilities of each row and the logarithm of what is left (kernel_list.h, top_log_probs), in blocks of rows: host
