@@ -149,6 +149,7 @@ static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
         if (path->skip[i] >= 0) x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, path->skip[i]);
         if (p->stream_observer && x)
             p->stream_observer(p->stream_context, path->layer[i], path->pass[i], x->value.data, tensor_rows(&x->value));
+        if (p->distill.matching) pass_match(p, i, path->layer[i], x, in->loss_weight);
         if (p->m->layers && !enter_layer(p, path->layer[i])) return NULL;
         x = run_entry(p, &s->blocks[path->layer[i]], x, x0, l, in);
         if (p->m->layers) model_leave_layer(p->m, path->layer[i]);
@@ -159,10 +160,11 @@ static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
 }
 
 /* The stream behind the last block, and what becomes of it. */
-static var *finish(pass *p, var *x) {
+static var *finish(pass *p, var *x, const pass_input *in) {
     const norm_plan n = model_final_norm(&p->m->config);
     if (p->stream_observer && x)
         p->stream_observer(p->stream_context, p->m->config.num_layers, 0, x->value.data, tensor_rows(&x->value));
+    if (p->distill.matching) pass_match(p, -1, p->m->config.num_layers, x, in->loss_weight);
     return norm(p, x, p->m->parts->final_norm, &n);
 }
 
@@ -188,5 +190,5 @@ var *pass_forward(pass *p, const pass_input *in) {
                 .first = in->first ? p->first : NULL,
                 .positions = p->positions,
                 .rotary = turns};
-    return finish(p, run_path(p, in, &l, stem(p, in, &l)));
+    return finish(p, run_path(p, in, &l, stem(p, in, &l)), in);
 }

@@ -6,6 +6,7 @@
 status pass_create(pass **out, model *m) {
     pass *p = xcalloc(1, sizeof *p);
     p->m = m;
+    p->distill.args.ce_weight = 1;
     status s = tape_create(&p->tape, m->k);
     if (s == STATUS_OK) s = pass_lay_out_statistics(p);
     if (s == STATUS_OK)
@@ -30,6 +31,7 @@ void pass_destroy(pass *p) {
     if (!p) return;
     release_tokens(p);
     p->m->k->release(p->mask);
+    pass_free_distill(p);
     pass_free_statistics(p);
     tape_destroy(p->tape);
     free(p);
@@ -80,11 +82,10 @@ static pass_input input_of(const batch *b, float loss_weight) {
 }
 
 static status add_loss(pass *p, const batch *b, float loss_weight, float *nll) {
-    const model_config *c = &p->m->config;
     pass_input in = input_of(b, loss_weight);
     var *x = pass_forward(p, &in);
     TRY(tape_status(p->tape));
-    TRY(op_cross_entropy(p->tape, x, &p->m->parts->head, p->targets, c->head.softcap, loss_weight, p->sums, nll));
+    TRY(pass_head_loss(p, x, b, loss_weight, nll));
     p->batches++;
     return tape_status(p->tape);
 }
@@ -93,10 +94,12 @@ static void begin(pass *p, bool training, bool counts) {
     tape_reset(p->tape, training);
     tape_observe(p->tape, p->product_observer, p->product_context);
     p->counts = counts;
+    p->distill.matching = false;
 }
 
 status pass_train(pass *p, const batch *b, float loss_weight) {
     begin(p, true, true);
+    TRY(pass_ask_teacher(p, b));
     TRY(add_loss(p, b, loss_weight, NULL));
     tape_backward(p->tape);
     return tape_status(p->tape);

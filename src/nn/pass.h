@@ -17,8 +17,8 @@ void pass_set_recompute(pass *p, bool on);
 
 /* ---- whole sequences ---- */
 
-/* Forward and backward: adds loss_weight · d(ce + aux) / d parameter to the model's gradients, and to the statistics. Waits for
- * nothing. */
+/* Forward and backward: adds loss_weight · d(ce + aux) / d parameter to the model's gradients, and to the statistics; with what
+ * pass_distill asks for, if anything. Waits for nothing. */
 status pass_train(pass *p, const batch *b, float loss_weight);
 /* Forward only; adds to the statistics. nll: host [B, T] or NULL. */
 status pass_evaluate(pass *p, const batch *b, float *nll);
@@ -67,8 +67,10 @@ typedef struct routing_entry {
 /* Means over the batches since pass_clear. */
 typedef struct pass_statistics {
     int64_t batches;
-    double ce;  /* mean cross-entropy, nats a token */
-    double aux; /* the weighted router losses; a looped layer's last pass counts */
+    double ce;     /* mean cross-entropy, nats a token */
+    double aux;    /* the weighted router losses; a looped layer's last pass counts */
+    double kl;     /* τ² D and normalised distance of hidden states, not weighted (pass_distill); 0 where */
+    double hidden; /* nothing counts them */
     int routed;
     const routing_entry *routing; /* in path order */
 } pass_statistics;
@@ -80,6 +82,27 @@ const pass_statistics *pass_read(pass *p);
 /* Balancing without a loss (arXiv 2408.15664), once after each training step: b_e += bias_rate · sign(mean load − load_e), the
  * load of an expert being its share of the tokens. Does nothing where the config has no bias_rate. */
 void model_balance_experts(model *m, const pass_statistics *s);
+
+/* ---- learning from a teacher ---- */
+
+/* What pass_train's loss is then, besides aux: ce_weight · ce + teacher_weight · kl + hidden_weight · hidden.
+ *   kl      of what batch.teacher says of each target: softcap_distill in kernel_list.h has the formula
+ *   hidden  mean over the chosen layers l of Σ_n |x_l − t_l|² / Σ_n |t_l|², x_l [N, d] the stream that block l gets when it runs for
+ *           the last time, or what the final norm gets (l = num_layers), t_l the same of the teacher on the same tokens (Romero
+ *           et al. 2015; the teacher is as wide as the student, so there is no map between the two) */
+typedef struct distill_args {
+    float ce_weight;      /* 1 without a teacher */
+    float teacher_weight; /* > 0: every batch has a teacher's column */
+    float temperature;    /* τ > 0 */
+    bool reverse;         /* KL(student ‖ teacher) */
+    float hidden_weight;
+    pass *teacher; /* of another model on this device, run forward only; NULL without hidden_weight */
+    bool layers[MODEL_MAX_LAYERS + 1]; /* some up to num_layers */
+} distill_args;
+/* From now on; NULL: the plain loss again. A teacher that does not fit is an error. */
+status pass_distill(pass *p, const distill_args *args);
+/* That hidden states can be compared: as many layers and channels; else one line that says both. */
+status model_teacher_fits(const model_config *student, const model_config *teacher);
 
 /* ---- observers ---- */
 

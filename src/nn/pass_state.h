@@ -5,6 +5,21 @@
 #include "nn/parts.h"
 #include "nn/pass.h"
 
+/* Sums of losses, before those of the routers. */
+enum { SUM_CE, SUM_KL /* behind SUM_CE, as op_distill has it */, SUM_HIDDEN, LOSS_SUMS };
+
+/* What a pass keeps to learn from a teacher (distill.c). */
+typedef struct distill_state {
+    distill_args args;
+    int layers;    /* that are compared */
+    bool matching; /* this pass compares them */
+    int32_t *ids;  /* device [tokens, k] */
+    float *log_probs, *rest;
+    int64_t listed, tokens; /* that there is room for in these: N · k, N */
+    void *hidden;           /* device act [layers, N, d]: the teacher's */
+    int64_t hidden_elements;
+} distill_state;
+
 struct pass {
     model *m;
     tape *tape;
@@ -30,6 +45,8 @@ struct pass {
     bool recompute;             /* blocks are run again in backward */
     pass_statistics statistics;
     routing_entry *routing;
+
+    distill_state distill;
 
     /* observers */
     routing_observer routing_observer;
@@ -72,6 +89,16 @@ var *pass_forward(pass *p, const pass_input *in);
 status pass_upload(pass *p, const pass_input *in);
 /* What the block's MLP, of whatever kind, makes of the normalised stream n, in entry `entry` of the path. */
 var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in);
+
+/* ---- learning from a teacher (distill.c) ---- */
+
+/* Before a training pass: the batch's teacher to the device, checked, and the teacher's hidden states. */
+status pass_ask_teacher(pass *p, const batch *b);
+/* Head and loss, in training with the teacher's. nll: host [B, T] or NULL. */
+status pass_head_loss(pass *p, var *x, const batch *b, float loss_weight, float *nll);
+/* x is what block `layer` gets in entry `entry` of the path, or the final norm (entry −1, layer num_layers). */
+void pass_match(pass *p, int entry, int layer, var *x, float loss_weight);
+void pass_free_distill(pass *p);
 
 /* Lay the statistics out for the model's path, all zero. */
 status pass_lay_out_statistics(pass *p);

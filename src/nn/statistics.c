@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOSS_SUMS = 1 }; /* the cross-entropy comes before the routers' */
-
 static bool has_router(const block *b) {
     return b->plan.mlp.kind == MLP_EXPERTS;
 }
@@ -124,7 +122,11 @@ const pass_statistics *pass_read(pass *p) {
     pass_statistics *s = &p->statistics;
     double of_batch = p->batches > 0 ? 1 / (double)p->batches : 0;
     p->m->k->download(p->host_sums, p->sums, (size_t)p->sum_count * sizeof *p->sums);
-    *s = (pass_statistics){.batches = p->batches, .ce = of_batch * p->host_sums[0], .routing = p->routing};
+    *s = (pass_statistics){.batches = p->batches,
+                           .ce = of_batch * p->host_sums[SUM_CE],
+                           .kl = of_batch * p->host_sums[SUM_KL],
+                           .hidden = p->distill.layers ? of_batch * p->host_sums[SUM_HIDDEN] / p->distill.layers : 0,
+                           .routing = p->routing};
     for (int i = 0; i < p->m->parts->path.length; i++) {
         if (p->sum_of[i] < 0) continue;
         routing_entry *e = &p->routing[s->routed++];
