@@ -10,9 +10,9 @@
 static const config_part parts[] = {
     {&data_section, offsetof(run_config, data)},       {&model_section, offsetof(run_config, model)},
     {&train_section, offsetof(run_config, train)},     {&optimizer_section, offsetof(run_config, optimizer)},
-    {&average_section, offsetof(run_config, average)}, {&events_section, offsetof(run_config, events)},
-    {&label_section, offsetof(run_config, labels)},    {&pack_section, offsetof(run_config, pack)},
-    {&eval_section, offsetof(run_config, eval)},
+    {&average_section, offsetof(run_config, average)}, {&distill_section, offsetof(run_config, distill)},
+    {&events_section, offsetof(run_config, events)},   {&label_section, offsetof(run_config, labels)},
+    {&pack_section, offsetof(run_config, pack)},       {&eval_section, offsetof(run_config, eval)},
 };
 const config_schema run_schema = {TABLE_AND_COUNT(parts)};
 
@@ -23,6 +23,7 @@ run_config run_config_default(void) {
         .train = train_config_default(),
         .optimizer = optimizer_config_default(),
         .average = average_config_default(),
+        .distill = distill_config_default(),
         .events = event_list_default(),
         .labels = label_config_default(),
         .pack = pack_config_default(),
@@ -57,6 +58,7 @@ status run_config_check(const run_config *c) {
     TRY(train_config_check(&c->train));
     TRY(optimizer_config_check(&c->optimizer));
     TRY(section_check(&average_section, &c->average));
+    TRY(distill_config_check(&c->distill, c->model.num_layers));
     TRY(section_check(&label_section, &c->labels));
     TRY(pack_config_check(&c->pack));
     TRY(section_check(&eval_section, &c->eval));

@@ -9,6 +9,7 @@
 #include "store/pack_config.h"
 #include "text/data_config.h"
 #include "train/average_config.h"
+#include "train/distill_config.h"
 #include "train/event_config.h"
 #include "train/label_config.h"
 #include "train/optimizer_config.h"
@@ -21,6 +22,7 @@ typedef struct run_config {
     train_config train;
     optimizer_config optimizer;
     average_config average;
+    distill_config distill;
     event_list events;
     label_config labels;
     pack_config pack;

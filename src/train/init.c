@@ -116,9 +116,7 @@ static status check_seed(const char *path, const model_config *has, const model_
 
 /* ---- is it the tokenizer of the data ---- */
 
-/* What the weights know of a tokenizer: which token each id is. How it is written down, and what belongs to it besides, may
- * differ. */
-static bool same_tokens(const tokenizer *a, const tokenizer *b) {
+bool init_same_tokens(const tokenizer *a, const tokenizer *b) {
     if (tokenizer_vocab_size(a) != tokenizer_vocab_size(b)) return false;
     for (int32_t id = 0; id < tokenizer_vocab_size(a); id++)
         if (strcmp(tokenizer_piece(a, id), tokenizer_piece(b, id)) != 0 ||
@@ -130,7 +128,7 @@ static bool same_tokens(const tokenizer *a, const tokenizer *b) {
 static status check_tokenizer(const model_source *s, const tokenizer *tok, bool *known) {
     const tokenizer *its = model_source_tokenizer(s);
     *known = its != NULL;
-    return !its || same_tokens(its, tok)
+    return !its || init_same_tokens(its, tok)
                ? STATUS_OK
                : fail_usage("init: %s has another tokenizer than the data: make them with its own, `moec data "
                             "--tokenizer FILE`; a checkpoint has it as tokenizer.model",

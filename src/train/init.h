@@ -13,6 +13,9 @@ typedef enum key_given { KEY_NOT_GIVEN, KEY_IN_FILE, KEY_OVERRIDDEN } key_given;
  * (CHANGE_TRAINING); an override is a change that is meant. `given`: by key, in model_section's order. */
 status init_model_config(const char *path, const key_given *given, model_config *config);
 
+/* What weights know of a tokenizer: which token each id is. How it is written down, and what belongs to it besides, may differ. */
+bool init_same_tokens(const tokenizer *a, const tokenizer *b);
+
 typedef struct init_report {
     const char *kind; /* what opened: "checkpoint" */
     char *note;       /* which of its weights, and why; NULL: it has no others */

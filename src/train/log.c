@@ -300,6 +300,8 @@ void step_record_take(step_record *r, const pass_statistics *s) {
     free(r->routing);
     r->ce = s->ce;
     r->aux = s->aux;
+    r->kl = s->kl;
+    r->hidden = s->hidden;
     r->routed = s->routed;
     r->routing = xmalloc((size_t)s->routed * sizeof *r->routing + shares * sizeof(double) + 1);
     double *share = (double *)(r->routing + s->routed);
@@ -348,6 +350,8 @@ status run_log_step(run_log *l, step_record *s) {
     cJSON_AddNumberToObject(record, "step", (double)s->step);
     add_short(record, "loss", "%.9g", s->ce);
     add_short(record, "aux", "%.9g", s->aux);
+    if (s->has_kl) add_short(record, "kl", "%.9g", s->kl);
+    if (s->has_hidden) add_short(record, "hidden", "%.9g", s->hidden);
     cJSON_AddNumberToObject(record, "lr_factor", s->lr_factor);
     cJSON_AddNumberToObject(record, "lr", s->lr);
     cJSON_AddNumberToObject(record, "grad_norm", s->grad_norm);

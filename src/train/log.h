@@ -11,9 +11,11 @@
 
 /* One step of training. */
 typedef struct step_record {
-    int64_t step, tokens;            /* so far, this one included */
-    double seconds;                  /* of training so far */
-    double ce, aux;                  /* means over the micro-batches, nats a token */
+    int64_t step, tokens; /* so far, this one included */
+    double seconds;       /* of training so far */
+    double ce, aux;       /* means over the micro-batches, nats a token */
+    bool has_kl, has_hidden;
+    double kl, hidden;               /* of a teacher (nn/pass.h), means like them, not weighted */
     double lr_factor, lr, grad_norm; /* lr: of the matrices */
     double tokens_per_second;        /* of this step */
     routing_entry *routing;          /* [routed] means over the micro-batches, owned; `first` is not kept */

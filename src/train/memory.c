@@ -4,6 +4,7 @@
 #include "nn/budget.h"
 #include "nn/freeze.h"
 #include "train/optimizer.h"
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- what parameters take ---- */
@@ -79,6 +80,34 @@ train_memory train_memory_of(const run_config *c, dtype act) {
     return m;
 }
 
+/* ---- a teacher: run forward only, its matrices are what products read ---- */
+
+static void add_teacher(void *context, const param_spec *spec) {
+    const sum *s = context;
+    s->m->teacher += param_spec_count(spec) * (role_is_matrix(spec->role) ? s->act_bytes : (int64_t)sizeof(float));
+}
+
+/* Inputs and outputs of the block that runs, and each chosen layer's copy. */
+static double teacher_elements(const run_config *c, const model_config *teacher) {
+    const double d = teacher->model_dim;
+    double block = 0, layers = 0;
+    for (int i = 0; i < teacher->num_layers; i++) {
+        const layer_plan plan = model_plan(teacher, i);
+        block = fmax(block, block_elements(&plan, d));
+    }
+    for (int i = 0; i <= c->model.num_layers; i++) layers += c->distill.hidden_layers[i];
+    return block + 4 * d + fmax(layers, 1) * d;
+}
+
+void train_memory_add_teacher(train_memory *m, const run_config *c, const model_config *teacher, dtype act) {
+    const double tokens = (double)c->train.batch * (double)c->train.seq;
+    sum s = {.c = c, .act_bytes = (int64_t)dtype_bytes(act), .m = m};
+    m->total -= m->teacher;
+    m->teacher = (int64_t)(tokens * teacher_elements(c, teacher) * (double)s.act_bytes);
+    model_specs_visit(teacher, add_teacher, &s);
+    m->total += m->teacher;
+}
+
 /* ---- saying it ---- */
 
 static double gb(int64_t bytes) {
@@ -86,11 +115,14 @@ static double gb(int64_t bytes) {
 }
 
 char *train_memory_text(const train_memory *m) {
-    return xasprintf(
+    char *teacher = m->teacher > 0 ? xasprintf(", teacher about %.2f", gb(m->teacher)) : xstrdup("");
+    char *text = xasprintf(
         "%.2f GB: weights %.2f, gradients %.2f, products %.2f, optimiser %.2f, average %.2f, activations about "
-        "%.2f",
+        "%.2f%s",
         gb(m->total), gb(m->values), gb(m->gradients), gb(m->products), gb(m->states), gb(m->average),
-        gb(m->activations));
+        gb(m->activations), teacher);
+    free(teacher);
+    return text;
 }
 
 /* Keys that would take less, as far as they are not taken already. */

@@ -14,11 +14,14 @@ typedef struct train_memory {
     /* An estimate: what the tape holds at the beginning of a backward pass, from measured sizes of blocks (tests/train/test_memory_need
      * compares it with the tape's). */
     int64_t activations;
+    int64_t teacher; /* whose hidden states are compared: its weights, its pass and what is kept of it */
     int64_t total;
 } train_memory;
 
 /* act: of activations and products. */
 train_memory train_memory_of(const run_config *c, dtype act);
+/* And of the teacher_model, whose file alone knows what it is. */
+void train_memory_add_teacher(train_memory *m, const run_config *c, const model_config *teacher, dtype act);
 /* "2.1 GB: weights 0.5, gradients 0.5, …"; a new string. */
 char *train_memory_text(const train_memory *m);
 /* An error that says what takes so much, and which keys would take less, where `have` bytes are not enough. */

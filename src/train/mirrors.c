@@ -19,12 +19,14 @@ static void add_column(column_list *c, const char *key, const char *name) {
     c->names[c->count++] = name ? xasprintf("%s.%s", key, name) : xstrdup(key);
 }
 
-static column_list columns_of(const document_table *looked_at, const loader *data) {
+static column_list columns_of(const run_config *config, const document_table *looked_at, const loader *data) {
     static const char *const keys[] = {"step",    "time",       "seconds", "tokens",    "loss",
                                        "aux",     "lr_factor",  "lr",      "grad_norm", "tokens_per_second",
                                        "val_bpb", "val_bpb_ema"};
     column_list c = {0};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) add_column(&c, keys[i], NULL);
+    if (!curve_is_zero(&config->distill.teacher_weight)) add_column(&c, "kl", NULL);
+    if (!curve_is_zero(&config->distill.hidden_weight)) add_column(&c, "hidden", NULL);
     for (int i = 0; i < looked_at->domain_count; i++) add_column(&c, "val_bpb_domains", looked_at->domains[i]);
     cJSON *drawn = mix_drawn_tokens(data);
     const cJSON *domain;
@@ -43,12 +45,12 @@ static status open_table(log_mirrors *m, const char *run, run_log *l, column_lis
     return s;
 }
 
-status mirrors_open(log_mirrors *m, const train_config *c, run_log *l, const document_table *looked_at,
+status mirrors_open(log_mirrors *m, const run_config *c, run_log *l, const document_table *looked_at,
                     const loader *data) {
     *m = (log_mirrors){0};
-    if (c->log_csv) TRY(open_table(m, c->run, l, columns_of(looked_at, data)));
-    if (!c->tensorboard) return STATUS_OK;
-    TRY(tensorboard_create(&m->board, c->run));
+    if (c->train.log_csv) TRY(open_table(m, c->train.run, l, columns_of(c, looked_at, data)));
+    if (!c->train.tensorboard) return STATUS_OK;
+    TRY(tensorboard_create(&m->board, c->train.run));
     return run_log_listen(l, tensorboard_record, m->board);
 }
 

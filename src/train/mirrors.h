@@ -4,10 +4,10 @@
 #define MOEC_TRAIN_MIRRORS_H
 
 #include "text/loader.h"
+#include "train/config.h"
 #include "train/log.h"
 #include "train/log_csv.h"
 #include "train/tensorboard.h"
-#include "train/train_config.h"
 
 typedef struct log_mirrors {
     tensorboard *board; /* NULL: not asked for */
@@ -16,7 +16,7 @@ typedef struct log_mirrors {
 
 /* From all that is in the log, whose last record is complete, and from now on with it. looked_at: the held-out documents,
  * whose domains have columns. */
-status mirrors_open(log_mirrors *m, const train_config *c, run_log *l, const document_table *looked_at,
+status mirrors_open(log_mirrors *m, const run_config *c, run_log *l, const document_table *looked_at,
                     const loader *data);
 void mirrors_close(log_mirrors *m);
 /* Those of an older run in that folder. */

@@ -254,6 +254,9 @@ static void say_start(const session *s) {
     char *mix = mix_describe(s->data);
     if (mix) session_say(s, "mix: %s", mix);
     free(mix);
+    char *teacher = distill_describe(&c->distill);
+    if (teacher) session_say(s, "teacher: %s", teacher);
+    free(teacher);
     if (s->state.step)
         session_say(s, "resumed at step %" PRId64 " after %.0f s of training", s->state.step, s->state.seconds);
 }
@@ -279,10 +282,14 @@ status session_open(session *s, const run_config *config, train_start start) {
     TRY(open_vocabulary(s));
     TRY(open_data(s));
     TRY(model_config_check(&s->config.model));
+    TRY(hidden_teacher_find(&s->teacher, &s->config.distill, &s->config.model, s->tok));
     s->memory = train_memory_of(&s->config, s->k->act);
+    if (hidden_teacher_config(&s->teacher))
+        train_memory_add_teacher(&s->memory, &s->config, hidden_teacher_config(&s->teacher), s->k->act);
     TRY(train_memory_check(&s->memory, &s->config, memory_of_machine()));
     TRY(take_folder(s, start));
     TRY(begin_or_resume(s, start));
+    TRY(hidden_teacher_load(&s->teacher, s->k));
     say_changes(s);
     return STATUS_OK;
 }
@@ -315,6 +322,7 @@ void session_close(session *s) {
     average_destroy(s->e);
     optimizer_destroy(s->o);
     pass_destroy(s->p);
+    hidden_teacher_close(&s->teacher);
     if (s->m) model_destroy(s->m);
     scored_text_close(&s->held_out);
     labels_free(&s->labels);

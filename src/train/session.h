@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "eval/scored_text.h"
 #include "train/checkpoint.h"
+#include "train/distill.h"
 #include "train/labels.h"
 #include "train/log.h"
 #include "train/memory.h"
@@ -24,6 +25,7 @@ typedef struct session {
     pass *p;
     optimizer *o;
     average *e; /* NULL: none is kept */
+    hidden_teacher teacher;
     run_log *log;
     log_mirrors mirrors;
     lock lock;           /* of the run's folder */

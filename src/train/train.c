@@ -36,6 +36,15 @@ static status fire_events(session *s, double fraction, step_record *record) {
     return STATUS_OK;
 }
 
+/* What a teacher says counts as the fraction has it. */
+static status ask_teacher(session *s, double fraction, step_record *record) {
+    const run_config *c = &s->config;
+    const distill_args asked = distill_at(&c->distill, c->model.num_layers, &s->teacher, fraction);
+    record->has_kl = asked.teacher_weight > 0;
+    record->has_hidden = asked.hidden_weight > 0;
+    return pass_distill(s->p, &asked);
+}
+
 /* Gradients of the mean loss over config.accumulate micro-batches. */
 static status accumulate_gradients(session *s, double fraction) {
     const train_config *c = &s->config.train;
@@ -57,6 +66,9 @@ static status update(session *s, double fraction, step_record *record) {
     step_record_take(record, found);
     if (!isfinite(found->ce + found->aux))
         return fail("the loss is not finite: cross-entropy %g, aux %g", found->ce, found->aux);
+    if (!isfinite(found->kl + found->hidden))
+        return fail("the loss is not finite: divergence from the teacher %g, distance of hidden states %g", found->kl,
+                    found->hidden);
     TRY(updated);
     model_balance_experts(s->m, found);
     return s->e ? average_update(s->e, s->state.step, fraction) : STATUS_OK;
@@ -70,6 +82,7 @@ static status train_step(session *s, step_record *record) {
     record->lr_factor = schedule_lr_factor(c, &s->config.optimizer, fraction);
     record->lr = record->lr_factor * s->config.optimizer.matrix_lr;
     TRY(fire_events(s, fraction, record));
+    TRY(ask_teacher(s, fraction, record));
     TRY(accumulate_gradients(s, fraction));
     TRY(update(s, fraction, record));
     int64_t tokens = c->batch * c->seq * c->accumulate;
@@ -167,17 +180,29 @@ static void say_warning(void *context, const char *line) {
     session_say(s, "step %" PRId64 ": %s", s->state.step, line);
 }
 
+/* "  kl 0.4213  hidden 0.0312"; nothing without a teacher. */
+static void teacher_summary(const step_record *r, char text[64]) {
+    char hidden[32] = "";
+    text[0] = '\0';
+    if (r->has_hidden) snprintf(hidden, sizeof hidden, "  hidden %.4f", r->hidden);
+    if (r->has_kl)
+        snprintf(text, 64, "  kl %.4f%s", r->kl, hidden);
+    else
+        snprintf(text, 64, "%s", hidden);
+}
+
 static void show(session *s, const step_record *record, double smooth_loss) {
     const train_config *c = &s->config.train;
     if (c->log_every <= 0 || (s->state.step % c->log_every != 0 && !session_finished(s))) return;
-    char detail[128], labels[48] = "";
+    char detail[256], labels[48] = "", teacher[64];
     double by_time = c->max_seconds > 0 ? s->state.seconds / c->max_seconds : 0;
     double by_steps = c->steps > 0 ? (double)s->state.step / (double)c->steps : 0;
     double ce, hits;
+    teacher_summary(record, teacher);
     if (labels_found(record->routing, record->routed, &ce, &hits))
         snprintf(labels, sizeof labels, "  labels %.3f (%.0f %%)", ce, 100 * hits);
-    snprintf(detail, sizeof detail, "step %" PRId64 "  loss %.4f%s  %.0f tokens/s", s->state.step, smooth_loss, labels,
-             record->tokens_per_second);
+    snprintf(detail, sizeof detail, "step %" PRId64 "  loss %.4f%s%s  %.0f tokens/s", s->state.step, smooth_loss,
+             teacher, labels, record->tokens_per_second);
     progress_show(&s->progress, fmin(fmax(by_time, by_steps), 1), detail);
 }
 
@@ -258,7 +283,7 @@ static status interrupted(session *s) {
 
 static status train_session(session *s, bool look_owed, train_result *result) {
     if (look_owed) TRY(make_up_for_look(s));
-    TRY(mirrors_open(&s->mirrors, &s->config.train, s->log, &s->held_out.documents, s->data));
+    TRY(mirrors_open(&s->mirrors, &s->config, s->log, &s->held_out.documents, s->data));
     if (!s->look_cut) TRY(train_loop(s, result));
     if (!session_finished(s) || s->look_cut) return interrupted(s);
     TRY(save(s));

@@ -47,6 +47,7 @@ static const config_field fields[] = {
 #define ONE_DEVICE "a training runs on one device (key device); OMP_NUM_THREADS says on how many threads"
 #define PLAIN_TEXT "moec trains on plain text, each of its tokens alike"
 #define SAMPLING "`moec generate` samples: --temperature, --top-k, --top-p, --tokens"
+#define TWO_TEMPERATURES "`moec generate` samples with --temperature; a teacher's is teacher_temperature"
 #define ONE_ATTENTION "moec has one attention, and nothing to choose there"
 #define BY_TOKENS "tokens / (batch x seq x accumulate)"
 #define NO_EPOCHS "moec does not count epochs; steps or max_seconds says how long it trains"
@@ -227,7 +228,7 @@ static const foreign_key foreign[] = {
     {"train_on_inputs", NULL, PLAIN_TEXT},
     {"completion_only*", NULL, PLAIN_TEXT},
     {"dpo*", NULL, PLAIN_TEXT},
-    {"temperature", NULL, SAMPLING},
+    {"temperature", NULL, TWO_TEMPERATURES},
     {"top_p", NULL, SAMPLING},
     {"max_new_tokens", NULL, SAMPLING},
     {"n_predict", NULL, SAMPLING},
