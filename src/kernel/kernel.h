@@ -92,6 +92,7 @@ typedef struct muon_args {
 } muon_args;
 
 enum { TOP_LOG_PROBS_MOST = 256 }; /* the largest k of top_log_probs */
+
 /* A teacher's column (text/batch.h) on the device, and what it counts. */
 typedef struct teacher_args {
     int k;

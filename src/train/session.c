@@ -49,6 +49,7 @@ static status open_data(session *s) {
                     c->train.shuffle, c->train.seed));
     if (c->data.mix.count > 0) TRY(loader_mix(s->data, &c->data.mix));
     TRY(labels_bind(&s->labels, &c->labels, s->data, &s->config.model));
+    if (distill_needs_cache(&c->distill)) TRY(loader_teach(s->data, c->distill.teacher, s->tok, NULL));
     if (average_is_kept(&c->average)) s->kept_rows = loader_keep(s->data, c->average.choice_tokens);
     if (c->train.val_every <= 0) return STATUS_OK;
     if (!path_is_folder(c->data.path))
@@ -199,6 +200,8 @@ static void header_data(cJSON *record, const session *s) {
     cJSON_AddNumberToObject(record, "params", (double)model_param_total(s->m));
     cJSON_AddItemToObject(record, "model", model_config_to_json(&s->m->config));
     if (begins_with_model(&c->train)) cJSON_AddStringToObject(record, "init", c->train.init);
+    if (distill_needs_cache(&c->distill)) cJSON_AddStringToObject(record, "teacher", c->distill.teacher);
+    if (s->teacher.p) cJSON_AddStringToObject(record, "teacher_model", c->distill.teacher_model);
     cJSON_AddStringToObject(record, "data", c->data.path);
     cJSON_AddNumberToObject(record, "data_tokens", (double)loader_tokens(s->data));
     if (loader_mixture(s->data)) cJSON_AddItemToObject(record, "mix", mix_shares(s->data));
