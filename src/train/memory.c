@@ -87,7 +87,7 @@ static void add_teacher(void *context, const param_spec *spec) {
     s->m->teacher += param_spec_count(spec) * (role_is_matrix(spec->role) ? s->act_bytes : (int64_t)sizeof(float));
 }
 
-/* Inputs and outputs of the block that runs, and each chosen layer's copy. */
+/* Of the block that runs and of what is held on the way, measured as above; and each chosen layer's copy. */
 static double teacher_elements(const run_config *c, const model_config *teacher) {
     const double d = teacher->model_dim;
     double block = 0, layers = 0;
@@ -96,7 +96,7 @@ static double teacher_elements(const run_config *c, const model_config *teacher)
         block = fmax(block, block_elements(&plan, d));
     }
     for (int i = 0; i <= c->model.num_layers; i++) layers += c->distill.hidden_layers[i];
-    return block + 4 * d + fmax(layers, 1) * d;
+    return 1.2 * block + 12 * d + fmax(layers, 1) * d;
 }
 
 void train_memory_add_teacher(train_memory *m, const run_config *c, const model_config *teacher, dtype act) {

@@ -107,10 +107,44 @@ static void less_is_said_to_be_less(void **state) {
     run_config_free(&c);
 }
 
+/* Forward only, with copies of what some layers get. */
+static void a_teacher_is_counted(void **state) {
+    (void)state;
+    int32_t ids[BATCH * LENGTH] = {0};
+    model_config configs[] = {llama(), mixture(), record()};
+    for (int i = 0; i < 3; i++) {
+        run_config c = run_config_default();
+        const batch b = {.batch = BATCH, .length = LENGTH, .input_ids = ids};
+        model *m;
+        pass *p;
+        c.events.count = 0;
+        c.model = configs[i];
+        c.train.batch = BATCH;
+        c.train.seq = LENGTH;
+        c.distill.hidden_layers[1] = c.distill.hidden_layers[3] = true;
+        train_memory need = train_memory_of(&c, DTYPE_F32);
+        const int64_t without = need.total;
+        train_memory_add_teacher(&need, &c, &c.model, DTYPE_F32);
+        assert_int_equal(need.total, without + need.teacher);
+        char *text = train_memory_text(&need);
+        assert_non_null(strstr(text, ", teacher about 0.0"));
+        free(text);
+        assert_ok(model_create(&m, &c.model, kernels_for(DTYPE_F32), MODEL_RUN));
+        assert_ok(pass_create(&p, m));
+        assert_ok(pass_observe(p, &b, -1));
+        const double copies = 2.0 * BATCH * LENGTH * c.model.model_dim * 4;
+        assert_near("teacher", need.teacher - need.values, (double)pass_peak_bytes(p) + copies);
+        pass_destroy(p);
+        model_destroy(m);
+        run_config_free(&c);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(activations_are_about_right),
         cmocka_unit_test(less_is_said_to_be_less),
+        cmocka_unit_test(a_teacher_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
