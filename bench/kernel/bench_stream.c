@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { WIDE = 2048, LOSS_ROWS = 256, VOCABULARY = 8192, EXPERTS = 8, CHOICES = 2, SMEARED = 12 };
+enum { WIDE = 2048, LOSS_ROWS = 256, VOCABULARY = 8192, LISTED = 20, EXPERTS = 8, CHOICES = 2, SMEARED = 12 };
 
 typedef struct arrays {
     int64_t N, d;
-    void *act[5];  /* [max(N · WIDE, rows · d, LOSS_ROWS · VOCABULARY)] each */
-    float *f32[4]; /* [max(N, LOSS_ROWS · VOCABULARY, ...)] each */
-    int32_t *ids, *chosen, *slot, *source;
+    void *act[5];                                   /* [max(N · WIDE, rows · d, LOSS_ROWS · VOCABULARY)] each */
+    float *f32[4];                                  /* [max(N, LOSS_ROWS · VOCABULARY, ...)] each */
+    int32_t *ids, *chosen, *slot, *source, *listed; /* listed: [LOSS_ROWS, LISTED] */
     int32_t counts[EXPERTS], start[EXPERTS + 1];
 } arrays;
 
@@ -140,6 +140,23 @@ static void bench_loss(const kernels *k, arrays *a) {
 static void bench_loss_forward(const kernels *k, arrays *a) {
     k->softcap_cross_entropy(a->f32[0], NULL, a->f32[1], a->ids, 30, 1, LOSS_ROWS, VOCABULARY);
 }
+static void bench_distill(const kernels *k, arrays *a) {
+    const teacher_args teacher = {.k = LISTED,
+                                  .ids = a->listed,
+                                  .log_probs = a->f32[2],
+                                  .rest = a->f32[2],
+                                  .ce_weight = 1,
+                                  .teacher_weight = 1,
+                                  .temperature = 2};
+    k->softcap_distill(a->f32[0], a->f32[3], a->act[0], a->f32[1], a->ids, &teacher, 30, 1, LOSS_ROWS, VOCABULARY);
+}
+static void bench_match(const kernels *k, arrays *a) {
+    double sum = 0;
+    k->match(&sum, a->f32[0], a->act[1], a->act[2], a->N * a->d);
+}
+static void bench_match_backward(const kernels *k, arrays *a) {
+    k->match_backward(into(a->act[0]), a->act[1], a->act[2], a->f32[0], 1, a->N * a->d);
+}
 static void bench_softcap(const kernels *k, arrays *a) {
     k->softcap(a->f32[2], 30, LOSS_ROWS * VOCABULARY);
 }
@@ -192,13 +209,15 @@ static void fill(arrays *a, dtype act) {
     a->chosen = block(a->N * CHOICES * 4);
     a->slot = block(a->N * CHOICES * 4);
     a->source = block(rows * 4);
+    a->listed = block(LOSS_ROWS * LISTED * 4);
+    for (int64_t i = 0; i < LOSS_ROWS * LISTED; i++) a->listed[i] = (int32_t)(i * 397 % VOCABULARY);
     for (int64_t n = 0; n < a->N; n++) a->ids[n] = (int32_t)(n * 7919 % (a->N < VOCABULARY ? a->N : VOCABULARY));
 }
 
 static void drop(arrays *a) {
     for (int i = 0; i < 5; i++) free(a->act[i]);
     for (int i = 0; i < 4; i++) free(a->f32[i]);
-    free(a->ids), free(a->chosen), free(a->slot), free(a->source);
+    free(a->ids), free(a->chosen), free(a->slot), free(a->source), free(a->listed);
 }
 
 static void measure_all(const kernels *k, int64_t N, int64_t d) {
@@ -243,6 +262,9 @@ static void measure_all(const kernels *k, int64_t N, int64_t d) {
     measure("sigmoid_gate_backward", bench_sigmoid_gate_backward, 6 * row, k, &a);
     measure("cross_entropy", bench_loss_forward, 4 * loss, k, &a);
     measure("cross_entropy + grad", bench_loss, (4 + s) * loss, k, &a);
+    measure("distill + grad, k 20", bench_distill, (4 + s) * loss, k, &a);
+    measure("match", bench_match, 2 * row, k, &a);
+    measure("match_backward", bench_match_backward, 3 * row, k, &a);
     measure("softcap", bench_softcap, 8 * loss, k, &a);
     drop(&a);
 }
@@ -254,17 +276,17 @@ int main(int argc, char **argv) {
     kernels bf16 = {.name = "avx512bf16 bf16", .act = DTYPE_BF16};
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
         fill_stream_avx2_f32(&avx2), fill_routing_avx2_f32(&avx2), fill_gate_avx2_f32(&avx2);
-        fill_loss_avx2_f32(&avx2);
+        fill_loss_avx2_f32(&avx2), fill_distill_avx2_f32(&avx2);
         measure_all(&avx2, N, d);
     }
     if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) {
         fill_stream_avx512_f32(&avx512), fill_routing_avx512_f32(&avx512), fill_gate_avx512_f32(&avx512);
-        fill_loss_avx512_f32(&avx512);
+        fill_loss_avx512_f32(&avx512), fill_distill_avx512_f32(&avx512);
         measure_all(&avx512, N, d);
     }
     if (__builtin_cpu_supports("avx512bf16")) {
         fill_stream_avx512bf16_bf16(&bf16), fill_routing_avx512bf16_bf16(&bf16), fill_gate_avx512bf16_bf16(&bf16);
-        fill_loss_avx512bf16_bf16(&bf16);
+        fill_loss_avx512bf16_bf16(&bf16), fill_distill_avx512bf16_bf16(&bf16);
         measure_all(&bf16, N, d);
     }
     return 0;
