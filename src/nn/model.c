@@ -157,12 +157,21 @@ static bool sees_grid(const param *p) {
     return p->layer >= 0 && !p->derived && role_component(p->role) != COMPONENT_ADAPTERS;
 }
 
-status model_refresh(model *m) {
+static status refresh(model *m, bool frozen) {
     for (int i = 0; i < m->param_count; i++) {
         param *p = m->params[i];
+        if (!frozen && !p->grad) continue;
         TRY(param_refresh(p, m->k, m->qat_levels > 0 && sees_grid(p) ? m->qat_levels : 0));
     }
     return STATUS_OK;
+}
+
+status model_refresh(model *m) {
+    return refresh(m, true);
+}
+
+status model_refresh_trained(model *m) {
+    return refresh(m, false);
 }
 
 void model_zero_grad(model *m) {

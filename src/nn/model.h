@@ -38,6 +38,7 @@ param *model_param(const model *m, int role, int layer, int expert); /* the same
 int64_t model_param_total(const model *m);                           /* without what is derived from a seed */
 /* Rebuild what products read, after values changed (an optimiser step, loading). */
 status model_refresh(model *m);
+status model_refresh_trained(model *m); /* the same after a step of training: what is frozen has not changed */
 void model_zero_grad(model *m);
 
 /* ---- events that change the architecture ---- */

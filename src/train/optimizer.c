@@ -206,7 +206,7 @@ status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad
         o->states.items[i].fresh = false;
     }
     *grad_norm = sqrt(squares);
-    return model_refresh(m);
+    return model_refresh_trained(m);
 }
 
 /* ---- files ---- */
