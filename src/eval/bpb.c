@@ -107,6 +107,7 @@ static status score_window(evaluation *e, const window *w, const float *nll) {
         bpb_score *domain = domain_score(e, position);
         add_score(&e->result->total, loss, blended, bytes);
         if (domain) add_score(domain, loss, blended, bytes);
+        if (e->options->listener) e->options->listener(e->options->listener_context, position, loss);
     }
     return STATUS_OK;
 }
@@ -146,7 +147,7 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
     *result = (bpb_result){0};
     TRY(check(s, options));
     evaluation e = {.p = p, .tok = tok, .s = s, .documents = documents, .options = options, .result = result};
-    e.sample = sample_take(s->count, documents, options->tokens, options->seed);
+    e.sample = options->sample ? *options->sample : sample_take(s->count, documents, options->tokens, options->seed);
     e.length = options->seq < s->count - 1 ? options->seq : s->count - 1;
     size_t N = (size_t)(options->batch * e.length);
     e.windows = xmalloc((size_t)options->batch * sizeof *e.windows);
@@ -167,7 +168,7 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
     result->whole = e.sample.whole;
     result->seconds = clock_seconds() - started;
     bigram_blend_destroy(e.blend);
-    sample_free(&e.sample);
+    if (!options->sample) sample_free(&e.sample);
     free(e.windows);
     free(e.ids);
     free(e.nll);

@@ -13,6 +13,9 @@
 
 enum { EVAL_MAX_DOMAINS = DOCUMENTS_MAX_DOMAINS };
 
+/* nll: of the token at `position`, in nats, without the blend. */
+typedef void (*bpb_listener)(void *context, int64_t position, double nll);
+
 typedef struct bpb_options {
     int64_t seq;          /* window length */
     int64_t stride;       /* new tokens a window; the others are context and not scored again */
@@ -22,6 +25,9 @@ typedef struct bpb_options {
     uint64_t seed;        /* of the sample */
     const char *shown;    /* what the progress line says is scored: "live", "packed", … NULL: no progress is shown */
     routing_probe *probe; /* sees the routing of every scored token's input; NULL: none */
+    const token_sample *sample; /* exactly these tokens, whatever `tokens` and `seed` say; NULL: as those say */
+    bpb_listener listener;      /* gets every scored token, in order; NULL: nobody */
+    void *listener_context;
 } bpb_options;
 
 typedef struct bpb_score {
