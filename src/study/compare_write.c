@@ -155,8 +155,8 @@ static void put_script(const comparison *c, FILE *out, double least, double most
     for (int i = 0; i < c->count; i++)
         fprintf(out,
                 "%s'compare.tsv' index %d using 2:3 with points pt 7 ps 1.2 lc %d, 'compare.tsv' index %d using "
-                "2:3:1 with labels offset 0,1",
-                i ? ", " : "", i + 1, i + 1, i + 1);
+                "2:3:1 with labels offset 0,%d",
+                i ? ", " : "", i + 1, i + 1, i + 1, i % 2 ? -1 : 1);
     fputs("\nunset multiplot\n", out);
 }
 

@@ -9,6 +9,7 @@
 #include "study/sweep_result.h"
 #include "train/train.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,10 @@
 
 char *sweep_run_folder(const sweep_variant *v, uint64_t seed, const char *out) {
     return xasprintf("%s/%s/seed-%" PRIu64, out, v->name, seed);
+}
+
+int64_t sweep_steps(const sweep *s, const sweep_variant *v) {
+    return s->steps > 0 ? llround(fmax(1, (double)s->steps * v->times)) : 0;
 }
 
 status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, run_config *c) {
@@ -28,7 +33,7 @@ status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const
     char *folder = sweep_run_folder(v, seed, out);
     overrides[count++] = xasprintf("run=%s", folder);
     overrides[count++] = xasprintf("seed=%" PRIu64, seed);
-    overrides[count++] = xasprintf("steps=%" PRId64, s->steps);
+    overrides[count++] = xasprintf("steps=%" PRId64, sweep_steps(s, v));
     overrides[count++] = xasprintf("max_seconds=%.17g", s->max_seconds);
     *c = run_config_default();
     status result = run_config_load(c, v->config, overrides, count);
@@ -214,7 +219,11 @@ status sweep_list(const sweep *s, const char *out) {
     int runs = s->seed_count * s->variant_count;
     if (result == STATUS_OK && s->max_seconds > 0)
         printf("%d runs of %.0f s: %.0f minutes of training\n", runs, s->max_seconds, runs * s->max_seconds / 60);
-    if (result == STATUS_OK && s->steps > 0) printf("%d runs of %" PRId64 " steps\n", runs, s->steps);
+    if (result == STATUS_OK && s->steps > 0) {
+        int64_t steps = 0;
+        for (int j = 0; j < s->variant_count; j++) steps += s->seed_count * sweep_steps(s, &s->variants[j]);
+        printf("%d runs of %" PRId64 " steps, %" PRId64 " in all\n", runs, s->steps, steps);
+    }
     cJSON_Delete(results);
     return result;
 }
