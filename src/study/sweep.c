@@ -7,6 +7,7 @@
 #include "config/yaml.h"
 #include "eval/scored_text.h"
 #include "study/sweep_result.h"
+#include "study/sweep_sizes.h"
 #include "train/train.h"
 #include <inttypes.h>
 #include <math.h>
@@ -79,6 +80,22 @@ static status check_variant(const sweep *s, const sweep_variant *v) {
     return result == STATUS_OK ? result : fail_in(result, "%s:%d: run %s", s->path, v->line, v->name);
 }
 
+/* What a scaling law is of, before the run is made. Its configuration has been read once without an error. */
+static double size_of(const sweep *s, const sweep_variant *v) {
+    run_config c;
+    double size = 0;
+    if (sweep_config(s, v, s->seeds[0], "runs", &c) == STATUS_OK) {
+        const model_config after = model_after_events(&c.events, &c.model);
+        const model_budget b = model_budget_count(&after);
+        const train_config *t = &c.train;
+        size = s->scaling.of == SIZE_TOKENS       ? (double)(sweep_steps(s, v) * t->batch * t->accumulate * t->seq)
+               : s->scaling.of == SIZE_PARAMETERS ? (double)b.total
+                                                  : (double)b.active;
+    }
+    run_config_free(&c);
+    return size;
+}
+
 status sweep_load(sweep *s, const char *path) {
     uint8_t *bytes;
     size_t count;
@@ -87,6 +104,7 @@ status sweep_load(sweep *s, const char *path) {
     status result = sweep_parse(s, path, (const char *)bytes, count);
     free(bytes);
     for (int i = 0; i < s->variant_count && result == STATUS_OK; i++) result = check_variant(s, &s->variants[i]);
+    if (result == STATUS_OK && s->scaling.of) result = sweep_check_sizes(s, size_of);
     return result;
 }
 

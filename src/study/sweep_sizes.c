@@ -74,9 +74,6 @@ static sweep_variant grown(const sweep_variant *v, double times) {
 }
 
 static status check_expansion(const sweep *s) {
-    if (s->steps == 0)
-        return fail_usage("%s: scaling: expected a budget of steps, of which runs have times, found max_seconds",
-                          s->path);
     if (s->scaling.of != SIZE_TOKENS)
         return fail_usage("%s: scaling: times: expected of: tokens with it, found of: %s", s->path,
                           names[s->scaling.of]);
@@ -101,16 +98,28 @@ static void expand(sweep *s) {
     sweep_free(&list);
 }
 
-/* Different numbers of steps among the listed runs; of parameters, which only the presets know, at most the runs. */
-static int sizes_of(const sweep *s) {
-    int sizes = 0;
+status sweep_check_sizes(const sweep *s, double (*size)(const sweep *s, const sweep_variant *v)) {
+    double *sizes = xmalloc((size_t)s->variant_count * sizeof *sizes);
+    int count = 0, different = 0;
     for (int i = 0; i < s->variant_count; i++) {
-        bool known = false;
-        for (int j = 0; j < i && s->scaling.of == SIZE_TOKENS; j++)
-            known |= sweep_steps(s, &s->variants[j]) == sweep_steps(s, &s->variants[i]);
-        sizes += !known;
+        const sweep_variant *v = &s->variants[i];
+        if (v->series && strcmp(v->series, s->variants[0].series) != 0) continue; /* it has the same sizes */
+        sizes[count++] = size(s, v);
+        different++;
+        for (int j = 0; j < count - 1; j++)
+            if (sizes[j] == sizes[count - 1]) {
+                different--;
+                break;
+            }
     }
-    return sizes;
+    free(sizes);
+    if (different >= SCALING_LEAST_SIZES) return STATUS_OK;
+    return fail_usage("%s: scaling: expected runs of at least %d sizes (%s), found %d", s->path, SCALING_LEAST_SIZES,
+                      names[s->scaling.of], different);
+}
+
+static double steps_of(const sweep *s, const sweep_variant *v) {
+    return (double)sweep_steps(s, v);
 }
 
 status sweep_expand(sweep *s) {
@@ -118,12 +127,10 @@ status sweep_expand(sweep *s) {
         if (s->variants[i].times != 1)
             return fail_usage("%s:%d: run %s: times: expected a budget of steps, found max_seconds", s->path,
                               s->variants[i].line, s->variants[i].name);
-    if (s->scaling.of == SIZE_NONE) return STATUS_OK;
-    if (s->scaling.times_count > 0) TRY(check_expansion(s));
     if (s->scaling.of == SIZE_TOKENS && s->steps == 0)
         return fail_usage("%s: scaling: expected a budget of steps, found max_seconds", s->path);
-    if (s->scaling.times_count > 0) expand(s);
-    const int sizes = sizes_of(s);
-    if (sizes >= SCALING_LEAST_SIZES) return STATUS_OK;
-    return fail_usage("%s: scaling: expected runs of at least %d sizes, found %d", s->path, SCALING_LEAST_SIZES, sizes);
+    if (s->scaling.times_count == 0) return STATUS_OK;
+    TRY(check_expansion(s));
+    expand(s);
+    return sweep_check_sizes(s, steps_of);
 }

@@ -74,13 +74,13 @@ static void bad_texts(void **state) {
     refused(SIZED("{of: tokens, times: 4}"), "s.yaml:3: times: expected a list of numbers such as [1, 2, 4, 8]");
     refused(SIZED("{of: tokens, times: [1, 0]}"), "s.yaml:3: times: expected numbers from 1e-06 to 1e+06, found `0`");
     refused(SIZED("{of: tokens, times: [1, 2, 2]}"), "s.yaml:3: times: expected different numbers, found `2`");
-    refused(SIZED("{of: tokens, times: [1, 2]}"), "s.yaml: scaling: expected runs of at least 3 sizes, found 2");
-    refused(SIZED("{of: tokens, times: [1, 1.01, 2]}"), "at least 3 sizes, found 2"); /* of 4 steps it is 4 */
-    refused(SIZED("{of: tokens}"), "at least 3 sizes, found 1");
+    refused(SIZED("{of: tokens, times: [1, 2]}"),
+            "s.yaml: scaling: expected runs of at least 3 sizes (tokens), found 2");
+    refused(SIZED("{of: tokens, times: [1, 1.01, 2]}"), "at least 3 sizes (tokens), found 2"); /* of 4 steps it is 4 */
     refused(SIZED("{of: parameters, times: [1, 2, 4]}"), "times: expected of: tokens with it, found of: parameters");
     refused(SIZED("{of: tokens, sizes: [1]}"), "unknown key sizes of scaling");
     refused("seeds: [1]\nmax_seconds: 4\nscaling: {of: tokens, times: [1, 2, 4]}\n" RUNS,
-            "s.yaml: scaling: expected a budget of steps, of which runs have times, found max_seconds");
+            "s.yaml: scaling: expected a budget of steps, found max_seconds");
     refused("seeds: [1]\nmax_seconds: 4\nruns: [{name: a, config: x.yaml, times: 2}]\n",
             "s.yaml:3: run a: times: expected a budget of steps");
     refused(
@@ -120,7 +120,18 @@ static void bad_runs(void **state) {
                  "run a: data: expected a folder");
     refused_file("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nruns:\n  - {name: a, overrides: {vocab_size: 319}}\n",
                  "vocab_size: expected at least 320");
+    refused_file("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nscaling: {of: tokens}\nruns:\n  - {name: a}\n  - {name: b, "
+                 "times: 3}\n",
+                 "sweep.yaml: scaling: expected runs of at least 3 sizes (tokens), found 2");
+    refused_file("seeds: [1]\nmax_seconds: 2\nconfig: tiny.yaml\nscaling: {of: parameters}\nruns:\n  - {name: a}\n"
+                 "  - {name: b, overrides: {mlp_mult: 3}}\n  - {name: c, overrides: {batch: 1}}\n",
+                 "sweep.yaml: scaling: expected runs of at least 3 sizes (parameters), found 2");
     sweep s;
+    char *path = write_sweep("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nscaling: {of: tokens}\nruns:\n  - {name: a}\n"
+                             "  - {name: b, overrides: {batch: 4}}\n  - {name: c, overrides: {batch: 8}}\n");
+    assert_ok(sweep_load(&s, path)); /* the same steps are other tokens */
+    sweep_free(&s);
+    free(path);
     assert_fails(sweep_load(&s, "/nowhere/sweep.yaml"), "/nowhere/sweep.yaml");
     sweep_free(&s);
 }
