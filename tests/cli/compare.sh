@@ -94,6 +94,24 @@ PATH=$work/empty expect 0 "$moec" compare "$work/long" "$work/short" --data "$da
 says err "compare: no plots: gnuplot is not installed"
 [ -s "$work/plain/compare.md" ] || die "no table without gnuplot"
 
+# ---- a pretrained model's kinds of files: what is exported is the same model ----
+cat >"$work/llama.yaml" <<END
+base: $PWD/configs/test-tiny.yaml
+model: {activation: swiglu, norm_weight: true, rope_dims: 0, rope_style: halves, stem_norm: false, smear_width: 0,
+        bigram_buckets: 0, bigram_dim: 128, hash_projection: false, qk_norm: none, q_gain: false, xsa: false, ln_scale: false,
+        resid_mix: false, attn_scale: false, mlp_scale: false, unet: false, num_loops: 0, parallel_start_layer: 4,
+        logit_softcap: 0, document_attention: false, moe_layers: []}
+events: []
+END
+expect 0 "$moec" train "$work/llama.yaml" data="$data" vocab_size=320 run="$work/llama" steps=4 model_dim=32 batch=2 seq=32 \
+    eval_stride=32 dtype=f32
+expect 0 "$moec" export "$work/llama" -o "$work/llama.gguf" --to gguf --type f32
+expect 0 "$moec" export "$work/llama" -o "$work/llama-hf" --to llama --type f32
+expect 0 "$moec" compare "$work/llama" "$work/llama.gguf" "$work/llama-hf" --data "$data" --seq 32 --new-tokens 10 --dtype f32
+says out "GGUF file |"
+says out "Hugging Face folder |"
+grep -q '^| all .* [+-]0.0000 ± 0.0000 [a-z]* | *[+-]0.0000 ± 0.0000 [a-z]* |' "$work/out" || die "$(grep '^| all' "$work/out")"
+
 # ---- Ctrl-C ----
 "$moec" compare "$work/long" "$work/short" --data "$data" --samples 1000 --new-tokens 2000 -o "$work/none" >"$work/out" 2>"$work/err" &
 child=$!
