@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "formats/pretrained.h"
 #include "text/loader.h"
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +17,15 @@ double bpb_blend(const bpb_score *s) {
 
 double perplexity(const bpb_score *s) {
     return s->tokens > 0 ? exp(s->nll / (double)s->tokens) : 0;
+}
+
+enum { FOREIGN_SEQ = 2048, ROWS = 4096 };
+
+void bpb_windows(bpb_options *o, const char *model, int64_t context, int64_t seq) {
+    const bool foreign = pretrained_is(model); /* which may be made for contexts that no memory holds */
+    o->seq = seq ? seq : foreign && context > FOREIGN_SEQ ? FOREIGN_SEQ : context;
+    o->stride = (o->seq + 1) / 2;
+    o->batch = o->seq < ROWS ? ROWS / o->seq : 1;
 }
 
 /* One window: inputs are tokens[start … start + length − 1], targets one later; those after `scored`, up to `end`, are scored. */

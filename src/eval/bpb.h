@@ -48,6 +48,9 @@ double bpb(const bpb_score *s); /* nll / ln 2 / bytes */
 double bpb_blend(const bpb_score *s);
 double perplexity(const bpb_score *s); /* exp(nll / tokens) */
 
+/* Windows for a model (its path) that was trained with sequences of `context`: seq, or 0: as trained, of pretrained models at most
+ * 2048; half of them new; as many a pass as have about 4,096 tokens. */
+void bpb_windows(bpb_options *o, const char *model, int64_t context, int64_t seq);
 /* Scores the shard's tokens but the first, in order, or a sample of them, with the model of p; documents may be NULL (one domain,
  * no names). A domain none of whose tokens was scored has 0 tokens. */
 status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const document_table *documents,

@@ -2,7 +2,6 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "formats/pretrained.h"
 #include "nn/budget.h"
 #include "store/checkpoint.h"
 #include "store/checkpoint_folder.h"
@@ -13,7 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-enum { FOREIGN_SEQ = 2048, CHUNK = 256 /* tokens of a prompt at a time, as moec generate reads it */ };
+enum { CHUNK = 256 }; /* tokens of a prompt at a time, as moec generate reads it */
 
 typedef struct opened {
     model *m;
@@ -182,16 +181,12 @@ static void add_pieces(cJSON *json, const text_pieces *pieces, const piece_score
 }
 
 static status score(const compare_task *t, const opened *o, const document_table *documents, cJSON *json) {
-    const bool foreign = pretrained_is(t->subject->open); /* which may be made for contexts that no memory holds */
-    const int64_t seq = t->options->seq                       ? t->options->seq
-                        : foreign && o->context > FOREIGN_SEQ ? FOREIGN_SEQ
-                                                              : o->context;
-    const bpb_options options = {
-        .seq = seq, .stride = (seq + 1) / 2, .batch = seq < 4096 ? 4096 / seq : 1, .shown = t->name};
+    bpb_options options = {.shown = t->name};
+    bpb_windows(&options, t->subject->open, o->context, t->options->seq);
     text_pieces pieces = text_pieces_take(documents, t->bytes, o->text.seed);
     piece_score *scores = xcalloc((size_t)pieces.count + 1, sizeof *scores);
     status s = text_pieces_score(o->p, o->tok, &o->text.s, documents, &pieces, &options, scores);
-    cJSON_AddNumberToObject(json, "seq", (double)seq);
+    cJSON_AddNumberToObject(json, "seq", (double)options.seq);
     cJSON_AddNumberToObject(json, "stride", (double)options.stride);
     cJSON_AddBoolToObject(json, "whole", pieces.whole);
     add_pieces(json, &pieces, scores);

@@ -6,7 +6,6 @@
 #include "study/plot.h"
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* ---- JSON ---- */
 
@@ -127,17 +126,6 @@ static void put_data(const comparison *c, FILE *out, double *least, double *most
                 compare_bpb(&c->models[i].total, c->pieces.bytes));
 }
 
-/* A name as gnuplot reads it between single quotes. */
-static char *quoted(const char *name) {
-    char *text = xmalloc(2 * strlen(name) + 1), *to = text;
-    for (; *name; name++) {
-        if (*name == '\'') *to++ = '\'';
-        *to++ = *name;
-    }
-    *to = '\0';
-    return text;
-}
-
 static void put_script(const comparison *c, FILE *out, double least, double most) {
     const double start = fmax(0, least - 0.25 * (most - least) - 0.02 * most);
     fprintf(out,
@@ -146,9 +134,8 @@ static void put_script(const comparison *c, FILE *out, double least, double most
             "set key above\nplot ",
             start, start);
     for (int i = 0; i < c->count; i++) {
-        char *name = quoted(c->models[i].name);
-        fprintf(out, "%s'compare.tsv' index 0 using %d:xtic(1) title '%s'", i ? ", " : "", i + 2, name);
-        free(name);
+        fprintf(out, "%s'compare.tsv' index 0 using %d:xtic(1) title ", i ? ", " : "", i + 2);
+        plot_put_text(out, c->models[i].name);
     }
     fprintf(out, "\nset xlabel 'tokens/s written, batch 1'\nset ylabel 'bits per byte of all'\nset autoscale y\n"
                  "set xrange [0:*]\nset offsets graph 0, graph 0.1, graph 0.2, graph 0.2\nunset key\nplot ");
