@@ -112,12 +112,18 @@ static void put_row(FILE *out, const sweep *s, const cJSON *results, const char 
     fputc('\n', out);
 }
 
+static bool has_sizes(const sweep *s) {
+    bool has = false;
+    for (int i = 0; i < s->variant_count; i++) has |= s->variants[i].times != 1;
+    return has;
+}
+
 static void put_head(FILE *out, const sweep *s, const cJSON *results) {
     int runs = s->seed_count * s->variant_count;
     fprintf(out, "# %s\n\n", s->path);
     if (s->steps > 0)
         fprintf(out, "Each run: %" PRId64 " steps%s. ", s->steps,
-                s->scaling.times_count ? ", times what its name says" : "");
+                has_sizes(s) ? ", times what its size is (column steps)" : "");
     else
         fprintf(out, "Each run: %.0f s of training. ", s->max_seconds);
     fprintf(out, "%d of %d runs are finished. Bits per byte of ", cJSON_GetArraySize(results), runs);

@@ -279,7 +279,7 @@ static void scaling_laws_go_through_runs(void **state) {
     assert_true(number(cJSON_GetArrayItem(results, 0), "val_loss") > number(last, "val_loss"));
     cJSON_Delete(results);
     char *report = read_text("scaling/results.md"), *record = read_text("scaling/scaling.json");
-    assert_non_null(strstr(report, "Each run: 4 steps, times what its name says."));
+    assert_non_null(strstr(report, "Each run: 4 steps, times what its size is (column steps)."));
     assert_non_null(strstr(report, "## Scaling with tokens"));
     assert_non_null(strstr(report, "8 runs of 4 sizes, 512 to 4.1e+03"));
     cJSON *json = cJSON_Parse(record), *fit = cJSON_GetArrayItem(cJSON_GetObjectItem(json, "fits"), 0);
