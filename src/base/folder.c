@@ -83,6 +83,11 @@ char *path_parent(const char *path) {
     return length ? xasprintf("%.*s", (int)length, path) : xstrdup(".");
 }
 
+const char *path_last(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
 /* Of the path that mkdir failed at: why it is no folder. */
 static status cannot_create(const char *path, int error) {
     if (error != EEXIST) return fail("%s: cannot create the folder: %s", path, strerror(error));

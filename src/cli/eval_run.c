@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "formats/pretrained.h"
 #include "store/artifact_contents.h"
 #include "store/open.h"
 #include "train/checkpoint.h"
@@ -72,17 +71,13 @@ bool eval_run_held_out(const eval_run *r, const char *path) {
     return held_out;
 }
 
-enum { FOREIGN_SEQ = 2048, ROWS = 4096 };
-
 status eval_run_windows(const eval_run *r, const char *model, int64_t context, int64_t seq, int64_t stride,
                         bpb_options *o) {
-    const bool foreign = pretrained_is(model); /* which may be made for contexts that no memory holds */
-    o->seq = seq ? seq : foreign && context > FOREIGN_SEQ ? FOREIGN_SEQ : context;
+    bpb_windows(o, model, context, seq);
     if (stride > o->seq)
         return fail_usage("--stride: expected at most %lld, the window's length (%s), found %lld", (long long)o->seq,
                           seq ? "--seq" : "as trained; --seq changes it", (long long)stride);
-    o->stride = stride ? stride : r->stride && r->stride <= o->seq ? r->stride : (o->seq + 1) / 2;
-    o->batch = o->seq < ROWS ? ROWS / o->seq : 1;
+    if (stride || (r->stride && r->stride <= o->seq)) o->stride = stride ? stride : r->stride;
     return STATUS_OK;
 }
 

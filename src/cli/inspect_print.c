@@ -2,22 +2,10 @@
 #include "cli/inspect.h"
 #include "config/field.h"
 #include "nn/plan.h"
+#include "study/table.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* 30465664 → "30,465,664" */
-static const char *grouped(int64_t number, char text[32]) {
-    char digits[32];
-    int length = snprintf(digits, sizeof digits, "%lld", (long long)number);
-    char *out = text;
-    for (int i = 0; i < length; i++) {
-        if (i > 0 && (length - i) % 3 == 0) *out++ = ',';
-        *out++ = digits[i];
-    }
-    *out = '\0';
-    return text;
-}
 
 static double percent(int64_t part, int64_t whole) {
     return 100.0 * (double)part / (double)whole;

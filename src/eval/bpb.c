@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "formats/pretrained.h"
 #include "text/loader.h"
 #include <math.h>
 #include <stdio.h>
@@ -16,6 +17,15 @@ double bpb_blend(const bpb_score *s) {
 
 double perplexity(const bpb_score *s) {
     return s->tokens > 0 ? exp(s->nll / (double)s->tokens) : 0;
+}
+
+enum { FOREIGN_SEQ = 2048, ROWS = 4096 };
+
+void bpb_windows(bpb_options *o, const char *model, int64_t context, int64_t seq) {
+    const bool foreign = pretrained_is(model); /* which may be made for contexts that no memory holds */
+    o->seq = seq ? seq : foreign && context > FOREIGN_SEQ ? FOREIGN_SEQ : context;
+    o->stride = (o->seq + 1) / 2;
+    o->batch = o->seq < ROWS ? ROWS / o->seq : 1;
 }
 
 /* One window: inputs are tokens[start … start + length − 1], targets one later; those after `scored`, up to `end`, are scored. */
@@ -107,6 +117,7 @@ static status score_window(evaluation *e, const window *w, const float *nll) {
         bpb_score *domain = domain_score(e, position);
         add_score(&e->result->total, loss, blended, bytes);
         if (domain) add_score(domain, loss, blended, bytes);
+        if (e->options->listener) e->options->listener(e->options->listener_context, position, loss);
     }
     return STATUS_OK;
 }
@@ -146,7 +157,7 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
     *result = (bpb_result){0};
     TRY(check(s, options));
     evaluation e = {.p = p, .tok = tok, .s = s, .documents = documents, .options = options, .result = result};
-    e.sample = sample_take(s->count, documents, options->tokens, options->seed);
+    e.sample = options->sample ? *options->sample : sample_take(s->count, documents, options->tokens, options->seed);
     e.length = options->seq < s->count - 1 ? options->seq : s->count - 1;
     size_t N = (size_t)(options->batch * e.length);
     e.windows = xmalloc((size_t)options->batch * sizeof *e.windows);
@@ -167,7 +178,7 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
     result->whole = e.sample.whole;
     result->seconds = clock_seconds() - started;
     bigram_blend_destroy(e.blend);
-    sample_free(&e.sample);
+    if (!options->sample) sample_free(&e.sample);
     free(e.windows);
     free(e.ids);
     free(e.nll);

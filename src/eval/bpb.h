@@ -13,6 +13,9 @@
 
 enum { EVAL_MAX_DOMAINS = DOCUMENTS_MAX_DOMAINS };
 
+/* nll: of the token at `position`, in nats, without the blend. */
+typedef void (*bpb_listener)(void *context, int64_t position, double nll);
+
 typedef struct bpb_options {
     int64_t seq;          /* window length */
     int64_t stride;       /* new tokens a window; the others are context and not scored again */
@@ -22,6 +25,9 @@ typedef struct bpb_options {
     uint64_t seed;        /* of the sample */
     const char *shown;    /* what the progress line says is scored: "live", "packed", … NULL: no progress is shown */
     routing_probe *probe; /* sees the routing of every scored token's input; NULL: none */
+    const token_sample *sample; /* exactly these tokens, whatever `tokens` and `seed` say; NULL: as those say */
+    bpb_listener listener;      /* gets every scored token, in order; NULL: nobody */
+    void *listener_context;
 } bpb_options;
 
 typedef struct bpb_score {
@@ -42,6 +48,9 @@ double bpb(const bpb_score *s); /* nll / ln 2 / bytes */
 double bpb_blend(const bpb_score *s);
 double perplexity(const bpb_score *s); /* exp(nll / tokens) */
 
+/* Windows for a model (its path) that was trained with sequences of `context`: seq, or 0: as trained, of pretrained models at most
+ * 2048; half of them new; as many a pass as have about 4,096 tokens. */
+void bpb_windows(bpb_options *o, const char *model, int64_t context, int64_t seq);
 /* Scores the shard's tokens but the first, in order, or a sample of them, with the model of p; documents may be NULL (one domain,
  * no names). A domain none of whose tokens was scored has 0 tokens. */
 status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const document_table *documents,

@@ -80,16 +80,11 @@ status scored_text_open_for(scored_text *t, const char *path, const tokenizer *t
 
 /* ---- files ---- */
 
-static const char *base_name(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 /* The file's name, unless another one has it too. */
 static const char *name_of(const char *const *paths, int count, int index) {
     for (int i = 0; i < count; i++)
-        if (i != index && strcmp(base_name(paths[i]), base_name(paths[index])) == 0) return paths[index];
-    return base_name(paths[index]);
+        if (i != index && strcmp(path_last(paths[i]), path_last(paths[index])) == 0) return paths[index];
+    return path_last(paths[index]);
 }
 
 static status read_file(scored_text *t, const char *path, int domain) {

@@ -328,8 +328,11 @@ status scaling_fit_laws(scaling *s, const scaling_point *points, int count, uint
     if (opened == STATUS_OK) {
         s->runs = count;
         s->sizes = g.size_count;
-        s->least = exp(g.x[0] + g.d.centre);
-        s->most = exp(g.x[count - 1] + g.d.centre);
+        s->least = s->most = points[0].size;
+        for (int i = 1; i < count; i++) {
+            s->least = fmin(s->least, points[i].size);
+            s->most = fmax(s->most, points[i].size);
+        }
         fit_law(&g, true, seed, &s->saturating);
         fit_law(&g, false, seed, &s->power);
     }

@@ -7,8 +7,10 @@
 #include "config/yaml.h"
 #include "eval/scored_text.h"
 #include "study/sweep_result.h"
+#include "study/sweep_sizes.h"
 #include "train/train.h"
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,10 @@
 
 char *sweep_run_folder(const sweep_variant *v, uint64_t seed, const char *out) {
     return xasprintf("%s/%s/seed-%" PRIu64, out, v->name, seed);
+}
+
+int64_t sweep_steps(const sweep *s, const sweep_variant *v) {
+    return s->steps > 0 ? llround(fmax(1, (double)s->steps * v->times)) : 0;
 }
 
 status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, run_config *c) {
@@ -28,7 +34,7 @@ status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const
     char *folder = sweep_run_folder(v, seed, out);
     overrides[count++] = xasprintf("run=%s", folder);
     overrides[count++] = xasprintf("seed=%" PRIu64, seed);
-    overrides[count++] = xasprintf("steps=%" PRId64, s->steps);
+    overrides[count++] = xasprintf("steps=%" PRId64, sweep_steps(s, v));
     overrides[count++] = xasprintf("max_seconds=%.17g", s->max_seconds);
     *c = run_config_default();
     status result = run_config_load(c, v->config, overrides, count);
@@ -74,6 +80,22 @@ static status check_variant(const sweep *s, const sweep_variant *v) {
     return result == STATUS_OK ? result : fail_in(result, "%s:%d: run %s", s->path, v->line, v->name);
 }
 
+/* What a scaling law is of, before the run is made. Its configuration has been read once without an error. */
+static double size_of(const sweep *s, const sweep_variant *v) {
+    run_config c;
+    double size = 0;
+    if (sweep_config(s, v, s->seeds[0], "runs", &c) == STATUS_OK) {
+        const model_config after = model_after_events(&c.events, &c.model);
+        const model_budget b = model_budget_count(&after);
+        const train_config *t = &c.train;
+        size = s->scaling.of == SIZE_TOKENS       ? (double)(sweep_steps(s, v) * t->batch * t->accumulate * t->seq)
+               : s->scaling.of == SIZE_PARAMETERS ? (double)b.total
+                                                  : (double)b.active;
+    }
+    run_config_free(&c);
+    return size;
+}
+
 status sweep_load(sweep *s, const char *path) {
     uint8_t *bytes;
     size_t count;
@@ -82,6 +104,7 @@ status sweep_load(sweep *s, const char *path) {
     status result = sweep_parse(s, path, (const char *)bytes, count);
     free(bytes);
     for (int i = 0; i < s->variant_count && result == STATUS_OK; i++) result = check_variant(s, &s->variants[i]);
+    if (result == STATUS_OK && s->scaling.of) result = sweep_check_sizes(s, size_of);
     return result;
 }
 
@@ -214,7 +237,11 @@ status sweep_list(const sweep *s, const char *out) {
     int runs = s->seed_count * s->variant_count;
     if (result == STATUS_OK && s->max_seconds > 0)
         printf("%d runs of %.0f s: %.0f minutes of training\n", runs, s->max_seconds, runs * s->max_seconds / 60);
-    if (result == STATUS_OK && s->steps > 0) printf("%d runs of %" PRId64 " steps\n", runs, s->steps);
+    if (result == STATUS_OK && s->steps > 0) {
+        int64_t steps = 0;
+        for (int j = 0; j < s->variant_count; j++) steps += s->seed_count * sweep_steps(s, &s->variants[j]);
+        printf("%d runs of %" PRId64 " steps, %" PRId64 " in all\n", runs, s->steps, steps);
+    }
     cJSON_Delete(results);
     return result;
 }

@@ -10,8 +10,12 @@
  *   runs:
  *     - {name: dense}
  *     - {name: wide, overrides: {mlp_mult: 4}}
+ *   scaling: {of: tokens, times: [1, 2, 4, 8]}   # each run with 1, 2, 4, 8 times the steps, as NAME-x1, NAME-x2, …, and scaling
+ *                                # laws through them; without times: runs with `times` of their own. of: parameters or
+ *                                # active_parameters: laws through runs of different sizes
  *
- * The output folder gets NAME/seed-N (a run folder each), results.jsonl (a line a finished run), results.md and plots/. A run
+ * The output folder gets NAME/seed-N (a run folder each), results.jsonl (a line a finished run), results.md, with `scaling`
+ * scaling.json, and plots/. A run
  * whose line is in results.jsonl is not made again; one that was interrupted goes on from its checkpoint. */
 #ifndef MOEC_STUDY_SWEEP_H
 #define MOEC_STUDY_SWEEP_H
@@ -19,7 +23,16 @@
 #include "nn/model.h"
 #include "train/config.h"
 
-enum { SWEEP_MAX_VARIANTS = 64, SWEEP_MAX_SEEDS = 32 };
+enum { SWEEP_MAX_VARIANTS = 64, SWEEP_MAX_SEEDS = 32, SWEEP_MAX_TIMES = 16 };
+
+/* What grows from run to run. */
+typedef enum sweep_size { SIZE_NONE, SIZE_TOKENS, SIZE_PARAMETERS, SIZE_ACTIVE_PARAMETERS } sweep_size;
+
+typedef struct sweep_scaling {
+    sweep_size of; /* SIZE_NONE: there is no such key */
+    double times[SWEEP_MAX_TIMES];
+    int times_count; /* 0: runs are as they are listed */
+} sweep_scaling;
 
 typedef struct sweep_override {
     char *text; /* "key=value" */
@@ -36,6 +49,9 @@ typedef struct sweep_variant {
     char *config; /* path as it is opened */
     int line;
     sweep_overrides overrides;
+    double times; /* of the sweep's steps */
+    char *
+        series; /* through which a scaling law goes: the name without -xN, where scaling.times made this run of it; or NULL */
 } sweep_variant;
 
 typedef struct sweep {
@@ -50,7 +66,11 @@ typedef struct sweep {
     sweep_overrides common;
     sweep_variant *variants;
     int variant_count;
+    sweep_scaling scaling;
 } sweep;
+
+/* Of one run; 0: it has a budget of time. */
+int64_t sweep_steps(const sweep *s, const sweep_variant *v);
 
 /* Only the text: keys, types, names, seeds, budget. Messages name the line and the key. s is to be freed either way. */
 status sweep_parse(sweep *s, const char *where, const char *yaml, size_t bytes);

@@ -16,16 +16,21 @@ typedef struct measuring {
     scored_text text;
 } measuring;
 
-/* *blended (may be NULL): with the bigram blend. */
-static status score(const measuring *g, model *m, const char *shown, double *bits, double *blended, cJSON **domains,
-                    int64_t *tokens) {
+/* Of one kind of weights. */
+typedef struct figures {
+    double bits, blended; /* a byte; blended: with the bigram blend */
+    double loss;          /* nats a token */
+    cJSON *domains;       /* bits per byte */
+} figures;
+
+static status score(const measuring *g, model *m, const char *shown, bool blend, sweep_result *r, figures *f) {
     const run_config *c = g->c;
     bpb_options options = {.seq = c->train.seq,
                            .stride = c->eval.stride,
                            .batch = c->train.seq < 4096 ? 4096 / c->train.seq : 1,
                            .tokens = g->s->eval_tokens,
                            .seed = g->text.seed,
-                           .blend_lambda = blended ? c->eval.blend_lambda : 0,
+                           .blend_lambda = blend ? c->eval.blend_lambda : 0,
                            .shown = shown};
     bpb_result found = {0};
     pass *p;
@@ -33,10 +38,10 @@ static status score(const measuring *g, model *m, const char *shown, double *bit
     status result = bpb_evaluate(p, g->tok, &g->text.s, scored_text_documents(&g->text), &options, &found);
     pass_destroy(p);
     if (result == STATUS_OK) {
-        *bits = bpb(&found.total);
-        *domains = bpb_by_domain(&found, bpb);
-        *tokens = found.total.tokens;
-        if (blended) *blended = bpb_blend(&found.total);
+        const double tokens = (double)found.total.tokens;
+        *f =
+            (figures){bpb(&found.total), bpb_blend(&found.total), found.total.nll / tokens, bpb_by_domain(&found, bpb)};
+        r->scored_tokens = found.total.tokens;
     }
     bpb_result_free(&found);
     return result;
@@ -44,19 +49,30 @@ static status score(const measuring *g, model *m, const char *shown, double *bit
 
 static status score_live(const measuring *g, sweep_result *r) {
     model *m;
+    figures f;
     TRY(checkpoint_load_model(g->saved, g->k, "live", MODEL_RUN, &m));
-    status result = score(g, m, "live", &r->val_bpb, &r->val_bpb_blend, &r->domains, &r->scored_tokens);
+    status result = score(g, m, "live", true, r, &f);
     model_destroy(m);
-    return result;
+    TRY(result);
+    r->val_bpb = f.bits;
+    r->val_bpb_blend = f.blended;
+    r->val_loss = f.loss;
+    r->domains = f.domains;
+    return STATUS_OK;
 }
 
 static status score_average(const measuring *g, sweep_result *r) {
     model *m;
+    figures f;
     if (!checkpoint_has_average(g->saved)) return STATUS_OK;
     TRY(checkpoint_load_model(g->saved, g->k, "ema", MODEL_RUN, &m));
-    status result = score(g, m, "averaged", &r->val_bpb_ema, NULL, &r->domains_ema, &r->scored_tokens);
+    status result = score(g, m, "averaged", false, r, &f);
     model_destroy(m);
-    return result;
+    TRY(result);
+    r->val_bpb_ema = f.bits;
+    r->val_loss_ema = f.loss;
+    r->domains_ema = f.domains;
+    return STATUS_OK;
 }
 
 /* The weights that the training found better, as moec pack does it. */
@@ -76,13 +92,16 @@ static status score_packed(const measuring *g, sweep_result *r) {
     if (!g->s->pack) return STATUS_OK;
     char *path = path_join(g->c->train.run, "model.moec");
     model *m = NULL;
+    figures f;
     status result = pack(g, path, r);
     if (result == STATUS_OK) result = artifact_read(path, g->k, MODEL_RUN, &m, NULL, NULL);
-    if (result == STATUS_OK)
-        result = score(g, m, "packed", &r->val_bpb_packed, NULL, &r->domains_packed, &r->scored_tokens);
+    if (result == STATUS_OK) result = score(g, m, "packed", false, r, &f);
     model_destroy(m);
     free(path);
-    return result;
+    TRY(result);
+    r->val_bpb_packed = f.bits;
+    r->domains_packed = f.domains;
+    return STATUS_OK;
 }
 
 static status measure(measuring *g, sweep_result *r) {

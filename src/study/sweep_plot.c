@@ -4,12 +4,12 @@
 #include "study/plot.h"
 #include "study/routing_log.h"
 #include "study/sweep_result.h"
+#include "study/sweep_scaling.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Run gnuplot and note the plot. */
-static status draw(plot *p, const char *folder, sweep_plots *plots, bool *found) {
+status sweep_draw(plot *p, const char *folder, sweep_plots *plots, bool *found) {
     char *path = xasprintf("plots/%s.svg", p->name);
     status s = plot_end(p, folder, found);
     if (s != STATUS_OK || !*found) {
@@ -21,8 +21,8 @@ static status draw(plot *p, const char *folder, sweep_plots *plots, bool *found)
     return STATUS_OK;
 }
 
-static double budget(const sweep *s) {
-    return s->steps > 0 ? (double)s->steps : s->max_seconds;
+static double budget(const sweep *s, const sweep_variant *v) {
+    return s->steps > 0 ? (double)sweep_steps(s, v) : s->max_seconds;
 }
 
 static const char *axis(const sweep *s) {
@@ -42,6 +42,7 @@ enum { MOST_POINTS = 200 };
 /* The smoothed loss of one run after another, sampled where the budget's share i / points is over. */
 typedef struct score_curve {
     const sweep *s;
+    double budget;
     double sum[MOST_POINTS + 1];
     int runs[MOST_POINTS + 1];
     int points; /* no more than any run has steps */
@@ -69,7 +70,7 @@ static bool read_loss(void *context, const cJSON *step) {
     score_curve *c = context;
     const cJSON *loss = cJSON_GetObjectItemCaseSensitive(step, "loss");
     double x = progress_of(c->s, step);
-    while (c->next <= c->points && x > budget(c->s) * c->next / c->points) sample(c);
+    while (c->next <= c->points && x > c->budget * c->next / c->points) sample(c);
     c->smooth = c->decay * c->smooth + (1 - c->decay) * (cJSON_IsNumber(loss) ? loss->valuedouble : 0);
     c->weight = c->decay * c->weight + (1 - c->decay);
     return true;
@@ -91,7 +92,7 @@ static status add_run(score_curve *c, const sweep_variant *v, uint64_t seed, con
 /* A block of the table: the mean over seeds. The first steps' losses would hide all differences. */
 static void put_curve(FILE *out, const score_curve *c) {
     for (int i = c->points / 20; i <= c->points; i++)
-        if (c->runs[i] > 0) fprintf(out, "%g\t%.5f\n", budget(c->s) * i / c->points, c->sum[i] / c->runs[i]);
+        if (c->runs[i] > 0) fprintf(out, "%g\t%.5f\n", c->budget * i / c->points, c->sum[i] / c->runs[i]);
     fputs("\n\n", out);
 }
 
@@ -102,7 +103,9 @@ static status loss_curves(const sweep *s, const char *out, const cJSON *results,
             axis(s));
     int blocks = 0;
     for (int j = 0; j < s->variant_count; j++) {
-        score_curve c = {.s = s, .points = parts_of_time(results, s->variants[j].name, MOST_POINTS)};
+        score_curve c = {.s = s,
+                         .budget = budget(s, &s->variants[j]),
+                         .points = parts_of_time(results, s->variants[j].name, MOST_POINTS)};
         int runs = 0;
         for (int i = 0; i < s->seed_count; i++) {
             const cJSON *line = sweep_result_find(results, s->variants[j].name, s->seeds[i]);
@@ -125,7 +128,7 @@ static status plot_losses(const sweep *s, const char *out, const char *folder, c
     plot p;
     TRY(plot_begin(&p, "loss", 960, 560));
     status filled = loss_curves(s, out, results, p.data, p.script);
-    if (filled == STATUS_OK) return draw(&p, folder, plots, found);
+    if (filled == STATUS_OK) return sweep_draw(&p, folder, plots, found);
     plot_abandon(&p);
     return filled;
 }
@@ -180,7 +183,7 @@ static status plot_bars(const sweep *s, const char *folder, const cJSON *results
         if (sweep_moments_of(results, s->variants[j].name, "val_bpb").count > 0)
             put_bars(p.data, results, s->variants[j].name, &range);
     put_bar_script(p.script, &range);
-    return draw(&p, folder, plots, found);
+    return sweep_draw(&p, folder, plots, found);
 }
 
 /* ---- the experts' heat map ---- */
@@ -190,6 +193,7 @@ enum { MOST_BINS = 100 };
 /* The routing in parts of time. */
 typedef struct heat {
     const sweep *s;
+    double budget;
     int bins; /* no more than any run has steps */
     routing_sums bin[MOST_BINS];
     routing_sums all; /* every pass that any bin has */
@@ -203,7 +207,7 @@ static void heat_free(heat *h) {
 
 static bool read_shares(void *context, const cJSON *step) {
     heat *h = context;
-    int bin = (int)ceil(h->bins * progress_of(h->s, step) / budget(h->s)) - 1;
+    int bin = (int)ceil(h->bins * progress_of(h->s, step) / h->budget) - 1;
     const cJSON *experts = cJSON_GetObjectItemCaseSensitive(step, "experts");
     if (bin >= h->bins) bin = h->bins - 1;
     if (bin < 0) return true;
@@ -235,7 +239,7 @@ static void put_heat(FILE *data, FILE *script, const heat *h, const char *name) 
             "unset grid\nset tics font 'sans,11'\nset title '%s: share of the tokens by layer (pass) and expert, mean "
             "over seeds'\n"
             "set xlabel '%s'\n%sset yrange [%g:-0.5]\nset xrange [0:%g]\nset ytics (",
-            name, axis(h->s), plot_palette, rows - 0.5, budget(h->s));
+            name, axis(h->s), plot_palette, rows - 0.5, h->budget);
     for (int i = 0; i < h->all.count; i++) {
         const routed_pass *row = &h->all.passes[i];
         for (int e = 0; e < row->experts; e++, at++) {
@@ -245,7 +249,7 @@ static void put_heat(FILE *data, FILE *script, const heat *h, const char *name) 
     }
     fprintf(script,
             ")\nplot 'experts-%s.tsv' matrix using (($1 + 0.5) * %g):2:($3 < 0 ? NaN : $3) with image pixels notitle\n",
-            name, budget(h->s) / h->bins);
+            name, h->budget / h->bins);
 }
 
 static status read_heat(heat *h, const sweep_variant *v, const char *out, const cJSON *results) {
@@ -267,13 +271,14 @@ static status draw_heat(const heat *h, const char *variant, const char *folder, 
     free(name);
     TRY(s);
     put_heat(p.data, p.script, h, variant);
-    return draw(&p, folder, plots, found);
+    return sweep_draw(&p, folder, plots, found);
 }
 
 static status plot_heat(const sweep *s, const sweep_variant *v, const char *out, const char *folder,
                         const cJSON *results, sweep_plots *plots, bool *found) {
     heat *h = xcalloc(1, sizeof *h);
     h->s = s;
+    h->budget = budget(s, v);
     h->bins = parts_of_time(results, v->name, MOST_BINS);
     status result = read_heat(h, v, out, results);
     if (result == STATUS_OK && h->all.count > 0) result = draw_heat(h, v->name, folder, plots, found);
@@ -283,21 +288,23 @@ static status plot_heat(const sweep *s, const sweep_variant *v, const char *out,
 
 /* ---- all ---- */
 
-static status plot_all(const sweep *s, const char *out, const char *folder, const cJSON *results, sweep_plots *plots) {
+static status plot_all(const sweep *s, const char *out, const char *folder, const cJSON *results,
+                       const sweep_fits *fits, sweep_plots *plots) {
     bool found = true;
     TRY(folder_remove(folder));
     TRY(folder_create(folder));
     TRY(plot_losses(s, out, folder, results, plots, &found));
     if (found) TRY(plot_bars(s, folder, results, plots, &found));
+    if (found) TRY(sweep_fits_plot(fits, folder, plots, &found));
     for (int j = 0; j < s->variant_count && found; j++)
         TRY(plot_heat(s, &s->variants[j], out, folder, results, plots, &found));
     if (!found) plot_say_missing("sweep");
     return STATUS_OK;
 }
 
-status sweep_plot(const sweep *s, const char *out, const cJSON *results, sweep_plots *plots) {
+status sweep_plot(const sweep *s, const char *out, const cJSON *results, const sweep_fits *fits, sweep_plots *plots) {
     char *folder = path_join(out, "plots");
-    status result = plot_all(s, out, folder, results, plots);
+    status result = plot_all(s, out, folder, results, fits, plots);
     free(folder);
     return result;
 }

@@ -2,14 +2,14 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "study/sweep_result.h"
+#include "study/sweep_scaling.h"
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* The number `key` of a line that is the name's, or of the line's member `group`; NULL where there is none. */
-static const cJSON *number_of(const cJSON *line, const char *name, const char *group, const char *key) {
+const cJSON *sweep_number(const cJSON *line, const char *name, const char *group, const char *key) {
     const cJSON *found = cJSON_GetObjectItemCaseSensitive(line, "name");
     if (!cJSON_IsString(found) || strcmp(found->valuestring, name) != 0) return NULL;
     const cJSON *value =
@@ -22,7 +22,7 @@ static sweep_moments moments_in(const cJSON *results, const char *name, const ch
     double sum = 0, squares = 0;
     const cJSON *line;
     cJSON_ArrayForEach(line, results) {
-        const cJSON *value = number_of(line, name, group, key);
+        const cJSON *value = sweep_number(line, name, group, key);
         if (!value) continue;
         sum += value->valuedouble;
         m.count++;
@@ -31,7 +31,7 @@ static sweep_moments moments_in(const cJSON *results, const char *name, const ch
     }
     m.mean = m.count ? sum / m.count : NAN;
     cJSON_ArrayForEach(line, results) {
-        const cJSON *value = number_of(line, name, group, key);
+        const cJSON *value = sweep_number(line, name, group, key);
         if (value) squares += (value->valuedouble - m.mean) * (value->valuedouble - m.mean);
     }
     m.deviation = m.count > 1 ? sqrt(squares / (m.count - 1)) : NAN;
@@ -112,11 +112,18 @@ static void put_row(FILE *out, const sweep *s, const cJSON *results, const char 
     fputc('\n', out);
 }
 
+static bool has_sizes(const sweep *s) {
+    bool has = false;
+    for (int i = 0; i < s->variant_count; i++) has |= s->variants[i].times != 1;
+    return has;
+}
+
 static void put_head(FILE *out, const sweep *s, const cJSON *results) {
     int runs = s->seed_count * s->variant_count;
     fprintf(out, "# %s\n\n", s->path);
     if (s->steps > 0)
-        fprintf(out, "Each run: %" PRId64 " steps. ", s->steps);
+        fprintf(out, "Each run: %" PRId64 " steps%s. ", s->steps,
+                has_sizes(s) ? ", times what its size is (column steps)" : "");
     else
         fprintf(out, "Each run: %.0f s of training. ", s->max_seconds);
     fprintf(out, "%d of %d runs are finished. Bits per byte of ", cJSON_GetArraySize(results), runs);
@@ -136,8 +143,7 @@ static void put_head(FILE *out, const sweep *s, const cJSON *results) {
 
 /* ---- by domain ---- */
 
-/* Of the domains that some run was scored on, in order of first appearance: {name: null}. */
-static cJSON *all_domains(const cJSON *results) {
+cJSON *sweep_domains(const cJSON *results) {
     cJSON *all = cJSON_CreateObject();
     const cJSON *line, *domain;
     cJSON_ArrayForEach(line, results) {
@@ -158,7 +164,7 @@ static void put_domains_of(FILE *out, const cJSON *results, const char *name, co
 }
 
 static void put_domains(FILE *out, const sweep *s, const cJSON *results) {
-    cJSON *domains = all_domains(results);
+    cJSON *domains = sweep_domains(results);
     const cJSON *domain;
     if (domains->child) {
         fputs("\nBy domain:\n\n| run | weights |", out);
@@ -176,22 +182,25 @@ static void put_domains(FILE *out, const sweep *s, const cJSON *results) {
     cJSON_Delete(domains);
 }
 
-static void put_report(FILE *out, const sweep *s, const cJSON *results, const sweep_plots *plots) {
+static void put_report(FILE *out, const sweep *s, const cJSON *results, const sweep_fits *fits,
+                       const sweep_plots *plots) {
     put_head(out, s, results);
     for (int i = 0; i < s->variant_count; i++)
         if (sweep_moments_of(results, s->variants[i].name, "val_bpb").count > 0)
             put_row(out, s, results, s->variants[i].name);
     put_domains(out, s, results);
+    sweep_fits_print(fits, out);
     fputc('\n', out);
     for (int i = 0; i < plots->count; i++) fprintf(out, "![%s](%s)\n", plots->paths[i], plots->paths[i]);
 }
 
-static status write_report(const sweep *s, const char *out, const cJSON *results, const sweep_plots *plots) {
+static status write_report(const sweep *s, const char *out, const cJSON *results, const sweep_fits *fits,
+                           const sweep_plots *plots) {
     char *text = NULL, *path = path_join(out, "results.md");
     size_t size;
     FILE *stream = open_memstream(&text, &size);
     if (stream) {
-        put_report(stream, s, results, plots);
+        put_report(stream, s, results, fits, plots);
         fclose(stream);
     }
     status result = stream ? file_write_whole(path, text, size) : fail("%s: out of memory", path);
@@ -200,18 +209,28 @@ static status write_report(const sweep *s, const char *out, const cJSON *results
     return result;
 }
 
+static status report(const sweep *s, const char *out, const cJSON *results, const sweep_fits *fits,
+                     sweep_plots *plots) {
+    status drawn = sweep_plot(s, out, results, fits, plots);
+    TRY(write_report(s, out, results, fits, plots)); /* the table, whatever became of the plots */
+    TRY(sweep_fits_write(fits, out));
+    return drawn;
+}
+
 status sweep_report(const sweep *s, const char *out) {
     cJSON *results;
     sweep_plots plots = {0};
+    sweep_fits fits;
     TRY(sweep_results(s, out, &results));
     if (cJSON_GetArraySize(results) == 0) {
         cJSON_Delete(results);
         return fail("%s: no run of %s is finished yet", out, s->path);
     }
-    status result = sweep_plot(s, out, results, &plots);
-    status written = write_report(s, out, results, &plots); /* the table, whatever became of the plots */
+    sweep_fits_of(&fits, s, results);
+    status result = report(s, out, results, &fits, &plots);
+    sweep_fits_free(&fits);
     for (int i = 0; i < plots.count; i++) free(plots.paths[i]);
     free(plots.paths);
     cJSON_Delete(results);
-    return result == STATUS_OK ? written : result;
+    return result;
 }

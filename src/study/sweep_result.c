@@ -14,7 +14,12 @@
 #include <unistd.h>
 
 sweep_result sweep_result_none(void) {
-    return (sweep_result){.val_bpb = NAN, .val_bpb_blend = NAN, .val_bpb_ema = NAN, .val_bpb_packed = NAN};
+    return (sweep_result){.val_bpb = NAN,
+                          .val_bpb_blend = NAN,
+                          .val_bpb_ema = NAN,
+                          .val_bpb_packed = NAN,
+                          .val_loss = NAN,
+                          .val_loss_ema = NAN};
 }
 
 void sweep_result_free(sweep_result *r) {
@@ -115,7 +120,7 @@ static cJSON *recipe(const sweep *s, const sweep_variant *v, uint64_t seed) {
         cJSON_AddItemToArray(overrides, cJSON_CreateString(s->common.items[i].text));
     for (int i = 0; i < v->overrides.count; i++)
         cJSON_AddItemToArray(overrides, cJSON_CreateString(v->overrides.items[i].text));
-    cJSON_AddNumberToObject(line, "budget_steps", (double)s->steps);
+    cJSON_AddNumberToObject(line, "budget_steps", (double)sweep_steps(s, v));
     cJSON_AddNumberToObject(line, "budget_seconds", s->max_seconds);
     cJSON_AddNumberToObject(line, "eval_tokens", (double)s->eval_tokens);
     return line;
@@ -133,6 +138,8 @@ static void add_numbers(cJSON *line, const sweep_result *r) {
     cJSON_AddNumberToObject(line, "val_bpb_blend", r->val_bpb_blend);
     cJSON_AddNumberToObject(line, "val_bpb_ema", r->val_bpb_ema);
     cJSON_AddNumberToObject(line, "val_bpb_packed", r->val_bpb_packed);
+    cJSON_AddNumberToObject(line, "val_loss", r->val_loss);
+    cJSON_AddNumberToObject(line, "val_loss_ema", r->val_loss_ema);
     add_domains(line, "val_bpb_domains", r->domains);
     add_domains(line, "val_bpb_ema_domains", r->domains_ema);
     add_domains(line, "val_bpb_packed_domains", r->domains_packed);
@@ -143,6 +150,7 @@ static void add_numbers(cJSON *line, const sweep_result *r) {
     cJSON_AddNumberToObject(line, "tokens_per_second", (double)t->tokens / seconds);
     cJSON_AddNumberToObject(line, "steps", (double)t->step);
     cJSON_AddNumberToObject(line, "tokens", (double)t->tokens);
+    cJSON_AddNumberToObject(line, "text_passes", (double)t->position.epoch);
     cJSON_AddNumberToObject(line, "seconds", t->seconds);
     cJSON_AddNumberToObject(line, "parameters", (double)b.total);
     cJSON_AddNumberToObject(line, "active_parameters", (double)b.active);

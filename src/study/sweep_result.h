@@ -3,6 +3,7 @@
 #define MOEC_STUDY_SWEEP_RESULT_H
 
 #include "nn/budget.h"
+#include "study/plot.h"
 #include "study/sweep.h"
 #include "train/checkpoint.h"
 
@@ -12,6 +13,7 @@ typedef struct sweep_result {
     model_config model;            /* at the end, after events */
     double val_bpb, val_bpb_blend; /* of the live weights, without and with the bigram blend */
     double val_bpb_ema, val_bpb_packed;
+    double val_loss, val_loss_ema;                 /* nats a token, of the live and the averaged weights */
     cJSON *domains, *domains_ema, *domains_packed; /* {domain: bits per byte} of the same; NULL: not known */
     int64_t scored_tokens;
     const char
@@ -45,13 +47,23 @@ typedef struct sweep_moments {
     double mean, deviation; /* NaN: no run; fewer than two. The deviation is the sample's (n − 1) */
     double least, most;
 } sweep_moments;
+/* The number `key` of a line that is the name's, or of the line's member `group` (NULL: its own); NULL where there is none. */
+const cJSON *sweep_number(const cJSON *line, const char *name, const char *group, const char *key);
 sweep_moments sweep_moments_of(const cJSON *results, const char *name, const char *key);
+
+/* Of the domains that some run was scored on, in order of first appearance: {name: null}. */
+cJSON *sweep_domains(const cJSON *results);
 
 /* Plots from the runs' logs, and which of them were made (paths from `out`, each a new string). */
 typedef struct sweep_plots {
     char **paths;
     int count;
 } sweep_plots;
-status sweep_plot(const sweep *s, const char *out, const cJSON *results, sweep_plots *plots);
+struct sweep_fits;
+/* fits: scaling laws to be drawn too (sweep_scaling.h). */
+status sweep_plot(const sweep *s, const char *out, const cJSON *results, const struct sweep_fits *fits,
+                  sweep_plots *plots);
+/* Run gnuplot on what p holds, in the folder of plots, and note the plot; *found is false where there is no gnuplot. */
+status sweep_draw(plot *p, const char *folder, sweep_plots *plots, bool *found);
 
 #endif

@@ -3,6 +3,7 @@
 #include "config/load.h"
 #include "config/read.h"
 #include "study/sweep.h"
+#include "study/sweep_sizes.h"
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -105,18 +106,19 @@ static status read_overrides(const yaml_document *d, const yaml_node *value, con
 #define OWN(STRUCT, KEY, MEMBER, READ)                                                                                 \
     { .key = KEY, .type = FIELD_OWN, .offset = offsetof(STRUCT, MEMBER), .read = READ }
 
-enum { RUN_NAME, RUN_CONFIG, RUN_OVERRIDES, RUN_KEYS };
+enum { RUN_NAME, RUN_CONFIG, RUN_OVERRIDES, RUN_TIMES, RUN_KEYS };
 static const config_field run_fields[RUN_KEYS] = {
     [RUN_NAME] = OWN(sweep_variant, "name", name, read_name),
     [RUN_CONFIG] = OWN(sweep_variant, "config", config, read_path),
     [RUN_OVERRIDES] = OWN(sweep_variant, "overrides", overrides, read_overrides),
+    [RUN_TIMES] = CONFIG_FIELD(sweep_variant, "times", FIELD_DOUBLE, times, 1e-6, 1e6, NULL, NULL),
 };
 
 static status read_run(sweep *s, const yaml_document *d, const yaml_node *node) {
     int lines[RUN_KEYS] = {0};
     s->variants = xrealloc(s->variants, (size_t)(s->variant_count + 1) * sizeof *s->variants);
     sweep_variant *v = &s->variants[s->variant_count++];
-    *v = (sweep_variant){.line = node->line};
+    *v = (sweep_variant){.line = node->line, .times = 1};
     TRY(read_mapping(d, node, "a run", run_fields, RUN_KEYS, v, lines));
     if (!v->name) return yaml_fail(d, node, "run: expected a name, found none");
     for (const sweep_variant *other = s->variants; other < v; other++)
@@ -149,6 +151,7 @@ static const config_field sweep_fields[] = {
     OWN(sweep, "config", config, read_path),
     OWN(sweep, "common", common, read_overrides),
     OWN(sweep, "runs", variants, read_runs),
+    OWN(sweep, "scaling", scaling, sweep_read_scaling),
 };
 enum { SWEEP_KEYS = sizeof sweep_fields / sizeof *sweep_fields };
 
@@ -174,7 +177,7 @@ static status read_sweep(sweep *s, const yaml_document *d) {
     TRY(check_whole(s));
     for (int i = 0; i < s->variant_count; i++)
         if (!s->variants[i].config) s->variants[i].config = xstrdup(s->config);
-    return STATUS_OK;
+    return sweep_expand(s);
 }
 
 status sweep_parse(sweep *s, const char *where, const char *yaml, size_t bytes) {
@@ -195,6 +198,7 @@ void sweep_free(sweep *s) {
     for (int i = 0; i < s->variant_count; i++) {
         free(s->variants[i].name);
         free(s->variants[i].config);
+        free(s->variants[i].series);
         free_overrides(&s->variants[i].overrides);
     }
     free_overrides(&s->common);

@@ -67,6 +67,28 @@ static void bad_texts(void **state) {
     refused("common: {seed: 3}\n", "s.yaml:1: seed: is no override");
     refused("common: {train.steps: 3}\n", "s.yaml:1: train.steps: is no override");
     refused("common:\n  batch: 1\n  batch: 2\n", "s.yaml:3: batch is given twice, first on line 2");
+#define SIZED(text) "seeds: [1]\nsteps: 4\nscaling: " text "\n" RUNS
+    refused(SIZED("tokens"), "s.yaml:3: scaling: expected keys and values");
+    refused(SIZED("{times: [1, 2, 3]}"), "s.yaml:3: scaling: expected of: tokens, found none");
+    refused(SIZED("{of: bytes}"), "s.yaml:3: of: expected tokens, parameters or active_parameters, found `bytes`");
+    refused(SIZED("{of: tokens, times: 4}"), "s.yaml:3: times: expected a list of numbers such as [1, 2, 4, 8]");
+    refused(SIZED("{of: tokens, times: [1, 0]}"), "s.yaml:3: times: expected numbers from 1e-06 to 1e+06, found `0`");
+    refused(SIZED("{of: tokens, times: [1, 2, 2]}"), "s.yaml:3: times: expected different numbers, found `2`");
+    refused(SIZED("{of: tokens, times: [1, 2]}"),
+            "s.yaml: scaling: expected runs of at least 3 sizes (tokens), found 2");
+    refused(SIZED("{of: tokens, times: [1, 1.01, 2]}"), "at least 3 sizes (tokens), found 2"); /* of 4 steps it is 4 */
+    refused(SIZED("{of: parameters, times: [1, 2, 4]}"), "times: expected of: tokens with it, found of: parameters");
+    refused(SIZED("{of: tokens, sizes: [1]}"), "unknown key sizes of scaling");
+    refused("seeds: [1]\nmax_seconds: 4\nscaling: {of: tokens, times: [1, 2, 4]}\n" RUNS,
+            "s.yaml: scaling: expected a budget of steps, found max_seconds");
+    refused("seeds: [1]\nmax_seconds: 4\nruns: [{name: a, config: x.yaml, times: 2}]\n",
+            "s.yaml:3: run a: times: expected a budget of steps");
+    refused(
+        "seeds: [1]\nsteps: 4\nscaling: {of: tokens, times: [1, 2, 4]}\nruns: [{name: a, config: x.yaml, times: 2}]\n",
+        "s.yaml:4: run a: times: expected none beside scaling's, found 2");
+    refused("seeds: [1]\nsteps: 4\nruns: [{name: a, config: x.yaml, times: 0}]\n",
+            "s.yaml:3: times: expected a number");
+#undef SIZED
     refused("a: &a [*a]\n", "s.yaml:1: expected values without anchors and aliases, found &a");
     refused("common: {moe_layers: &a [*a]}\n", "s.yaml:1: expected values without anchors and aliases, found &a");
     refused("runs: [\n", "not YAML");
@@ -98,7 +120,18 @@ static void bad_runs(void **state) {
                  "run a: data: expected a folder");
     refused_file("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nruns:\n  - {name: a, overrides: {vocab_size: 319}}\n",
                  "vocab_size: expected at least 320");
+    refused_file("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nscaling: {of: tokens}\nruns:\n  - {name: a}\n  - {name: b, "
+                 "times: 3}\n",
+                 "sweep.yaml: scaling: expected runs of at least 3 sizes (tokens), found 2");
+    refused_file("seeds: [1]\nmax_seconds: 2\nconfig: tiny.yaml\nscaling: {of: parameters}\nruns:\n  - {name: a}\n"
+                 "  - {name: b, overrides: {mlp_mult: 3}}\n  - {name: c, overrides: {batch: 1}}\n",
+                 "sweep.yaml: scaling: expected runs of at least 3 sizes (parameters), found 2");
     sweep s;
+    char *path = write_sweep("seeds: [1]\nsteps: 2\nconfig: tiny.yaml\nscaling: {of: tokens}\nruns:\n  - {name: a}\n"
+                             "  - {name: b, overrides: {batch: 4}}\n  - {name: c, overrides: {batch: 8}}\n");
+    assert_ok(sweep_load(&s, path)); /* the same steps are other tokens */
+    sweep_free(&s);
+    free(path);
     assert_fails(sweep_load(&s, "/nowhere/sweep.yaml"), "/nowhere/sweep.yaml");
     sweep_free(&s);
 }
@@ -125,6 +158,34 @@ static void overrides_become_text(void **state) {
                         "events=[{at: 0.3, do: upcycle, layers: [1, 2], experts: 2}]");
     assert_string_equal(s.variants[0].overrides.items[2].text, "data=a b");
     assert_int_equal(s.variants[0].overrides.items[2].line, 10);
+    sweep_free(&s);
+}
+
+static void scaling_makes_runs(void **state) {
+    (void)state;
+    const char *text = "seeds: [1]\nsteps: 100\nconfig: x.yaml\nscaling: {of: tokens, times: [0.5, 1, 4]}\nruns:\n"
+                       "  - {name: a}\n  - {name: b, overrides: {batch: 3}}\n";
+    static const char *const names[] = {"a-x0.5", "b-x0.5", "a-x1", "b-x1", "a-x4", "b-x4"};
+    static const int64_t steps[] = {50, 50, 100, 100, 400, 400};
+    sweep s;
+    assert_ok(sweep_parse(&s, "s.yaml", text, strlen(text)));
+    assert_int_equal(s.variant_count, 6);
+    for (int i = 0; i < 6; i++) {
+        const sweep_variant *v = &s.variants[i];
+        assert_string_equal(v->name, names[i]);
+        assert_int_equal(sweep_steps(&s, v), steps[i]);
+        assert_string_equal(v->series, i % 2 ? "b" : "a");
+        assert_string_equal(v->config, "x.yaml");
+        assert_int_equal(v->overrides.count, i % 2);
+    }
+    sweep_free(&s);
+
+    /* Runs with times of their own are one series. */
+    const char *own = "seeds: [1]\nsteps: 100\nconfig: x.yaml\nscaling: {of: tokens}\nruns:\n"
+                      "  - {name: a}\n  - {name: b, times: 2}\n  - {name: c, times: 3.5}\n";
+    assert_ok(sweep_parse(&s, "s.yaml", own, strlen(own)));
+    assert_true(sweep_steps(&s, &s.variants[0]) == 100 && sweep_steps(&s, &s.variants[2]) == 350);
+    assert_null(s.variants[0].series);
     sweep_free(&s);
 }
 
@@ -197,6 +258,51 @@ static void runs_every_name_and_seed_once(void **state) {
     free(path);
     free(lines);
     free(out);
+}
+
+static void scaling_laws_go_through_runs(void **state) {
+    (void)state;
+    char *path =
+        write_sweep("seeds: [1, 2]\nsteps: 4\nconfig: tiny.yaml\neval_tokens: 150\nscaling: {of: tokens, times: [1, 2, "
+                    "4, 8]}\nruns:\n  - {name: one, overrides: {events: []}}\n");
+    char *out = path_join(folder, "scaling");
+    sweep s;
+    assert_ok(sweep_load(&s, path));
+    assert_ok(sweep_run(&s, out));
+    cJSON *results;
+    assert_ok(sweep_results(&s, out, &results));
+    assert_int_equal(cJSON_GetArraySize(results), 8);
+    const cJSON *last = cJSON_GetArrayItem(results, 3);
+    assert_true(number(last, "steps") == 32 && number(last, "budget_steps") == 32 &&
+                number(last, "tokens") == 32 * 128);
+    assert_true(number(last, "val_loss") > 0 && number(last, "val_loss_ema") > 0);
+    assert_true(number(cJSON_GetArrayItem(results, 0), "val_loss") > number(last, "val_loss"));
+    cJSON_Delete(results);
+    char *report = read_text("scaling/results.md"), *record = read_text("scaling/scaling.json");
+    assert_non_null(strstr(report, "Each run: 4 steps, times what its size is (column steps)."));
+    assert_non_null(strstr(report, "## Scaling with tokens"));
+    assert_non_null(strstr(report, "8 runs of 4 sizes, 512 to 4.1e+03"));
+    cJSON *json = cJSON_Parse(record), *fit = cJSON_GetArrayItem(cJSON_GetObjectItem(json, "fits"), 0);
+    assert_string_equal(cJSON_GetObjectItem(json, "of")->valuestring, "tokens");
+    assert_string_equal(cJSON_GetObjectItem(fit, "series")->valuestring, "one");
+    assert_true(number(fit, "runs") == 8 && number(fit, "sizes") == 4 && number(fit, "most") == 32 * 128);
+    const cJSON *law = cJSON_GetObjectItem(fit, "saturating"), *alpha = cJSON_GetObjectItem(law, "alpha");
+    assert_true(number(alpha, "low") <= number(alpha, "value") && number(alpha, "value") <= number(alpha, "high"));
+    assert_int_equal(cJSON_GetArraySize(cJSON_GetObjectItem(law, "beyond")), 3);
+    cJSON_Delete(json);
+    free(report);
+
+    /* Made again from the same runs, it is the same; of fewer sizes there is a line instead. */
+    assert_ok(sweep_report(&s, out));
+    char *again = read_text("scaling/scaling.json"), *lines = path_join(out, "results.jsonl"),
+         *all = read_text("scaling/results.jsonl");
+    assert_string_equal(record, again);
+    assert_ok(file_write_whole(lines, all, (size_t)(strchr(all, '\n') + 1 - all)));
+    assert_ok(sweep_report(&s, out));
+    report = read_text("scaling/results.md");
+    assert_non_null(strstr(report, "scaling: expected runs of at least 3 sizes, found 1"));
+    sweep_free(&s);
+    free(report), free(record), free(again), free(lines), free(all), free(path), free(out);
 }
 
 /* A sweep may be running: what it is writing is not for others to cut. */
@@ -326,6 +432,8 @@ int main(void) {
         cmocka_unit_test(bad_texts),
         cmocka_unit_test(bad_runs),
         cmocka_unit_test(overrides_become_text),
+        cmocka_unit_test(scaling_makes_runs),
+        cmocka_unit_test(scaling_laws_go_through_runs),
         cmocka_unit_test(runs_every_name_and_seed_once),
         cmocka_unit_test(readers_change_nothing),
         cmocka_unit_test(goes_on_after_a_failure),
