@@ -56,6 +56,10 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
 /* Checks the checksum, version and every length before use. m and tok may be NULL where they are not wanted. */
 status artifact_read(const char *path, const kernels *k, model_use use, model **m, tokenizer **tok,
                      int *context_tokens);
+/* The same with the chosen experts [E] alone (surgery/kept_experts.h): the codes of the others are passed over, not decoded. NULL:
+ * all of them. */
+status artifact_read_experts(const char *path, const kernels *k, model_use use, const bool *chosen, model **m,
+                             tokenizer **tok, int *context_tokens);
 /* The same from memory; `where` names it in messages. With k NULL only the container and the codes are checked: *m is NULL. A model
  * that is only run keeps its grids as they are stored. */
 status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model_use use, model **m,

@@ -112,6 +112,7 @@ typedef struct value_reader {
 status value_reader_open(value_reader *v, container *c); /* value_reader_close it either way */
 void value_reader_close(value_reader *v);
 status value_read_floats(value_reader *v, const tensor_entry *t, float *out);
+void value_skip(value_reader *v, const tensor_entry *t); /* the next one is read as if t had been */
 status value_read_grid(value_reader *v, const tensor_entry *t, quantized *q); /* allocates q */
 
 /* ---- the writer's half: tensors to sections (pack_tensors.c) ---- */

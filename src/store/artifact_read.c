@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "store/artifact_format.h"
 #include "store/score_filter.h"
+#include "surgery/kept_experts.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,35 +37,79 @@ static status fill_grid(param *p, const tensor_entry *t, value_reader *v, const 
 }
 
 static status fill_param(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
-    bool same = strcmp(p->name, t->name) == 0 && p->value.ndim == t->ndim;
-    for (int i = 0; same && i < t->ndim; i++) same = p->value.shape[i] == t->shape[i];
-    if (!same)
-        return fail("%s: expected tensor %s of %lld × %lld, found %s of %lld × %lld", v->where, p->name,
-                    (long long)tensor_rows(&p->value), (long long)tensor_cols(&p->value), t->name, (long long)t->rows,
-                    (long long)t->cols);
     return entry_is_grid(t) ? fill_grid(p, t, v, k) : fill_floats(p, t, v, k);
 }
 
-static status fill_model(model *m, const directory *d, value_reader *v, const kernels *k) {
-    int stored = 0; /* what is derived from a seed is not in the file */
-    for (int i = 0; i < m->param_count; i++) stored += !m->params[i]->derived;
-    if (d->count != stored) return fail("%s: expected %d tensors for its config, found %d", v->where, stored, d->count);
-    for (int i = 0, next = 0; i < m->param_count; i++)
-        if (!m->params[i]->derived) TRY(fill_param(m->params[i], &d->tensors[next++], v, k));
+/* Of a tensor with a row (or an element) for each expert those of the chosen ones. */
+static status fill_chosen(param *p, const tensor_entry *t, value_reader *v, const kernels *k, const bool *chosen) {
+    const int64_t experts = t->shape[0], width = t->elements / experts;
+    float *values = xmalloc((size_t)t->elements * sizeof *values);
+    quantized q = {0};
+    status s = entry_is_grid(t) ? value_read_grid(v, t, &q) : value_read_floats(v, t, values);
+    if (s == STATUS_OK && entry_is_grid(t)) {
+        quantized_expand(&q, values);
+        quantized_free(&q);
+    }
+    for (int64_t e = 0, kept = 0; e < experts && s == STATUS_OK; e++)
+        if (chosen[e]) memmove(values + width * kept++, values + width * e, (size_t)width * sizeof *values);
+    if (s == STATUS_OK) s = param_set(p, k, values);
+    free(values);
+    return s;
+}
+
+static status check_entry(const param_spec *spec, const tensor_entry *t, const char *where) {
+    char name[PARAM_NAME_BYTES];
+    param_spec_name(spec, name);
+    bool same = strcmp(name, t->name) == 0 && spec->ndim == t->ndim;
+    for (int i = 0; same && i < t->ndim; i++) same = spec->shape[i] == t->shape[i];
+    if (same) return STATUS_OK;
+    return fail("%s: expected tensor %s of %lld × %lld, found %s of %lld × %lld", where, name,
+                (long long)spec_rows(spec), (long long)spec_cols(spec), t->name, (long long)t->rows,
+                (long long)t->cols);
+}
+
+static param *next_stored(const model *m, int *next) {
+    while (*next < m->param_count && m->params[*next]->derived) (*next)++; /* made from a seed, not in the file */
+    return *next < m->param_count ? m->params[(*next)++] : NULL;
+}
+
+/* specs: of the whole model, in the file's order; m has those of the chosen experts (NULL: of all) among them. */
+static status fill_model(model *m, const param_spec *specs, int count, const directory *d, value_reader *v,
+                         const kernels *k, const bool *chosen) {
+    int next = 0;
+    if (d->count != count) return fail("%s: expected %d tensors for its config, found %d", v->where, count, d->count);
+    for (int i = 0; i < count; i++) {
+        const tensor_entry *t = &d->tensors[i];
+        const param_role role = specs[i].role;
+        TRY(check_entry(&specs[i], t, v->where));
+        if (chosen && role_has_expert(role) && !chosen[specs[i].expert]) {
+            value_skip(v, t);
+            continue;
+        }
+        param *p = next_stored(m, &next);
+        const bool by_expert = chosen && (role == ROLE_ROUTER || role == ROLE_ROUTER_BIAS);
+        TRY(by_expert ? fill_chosen(p, t, v, k, chosen) : fill_param(p, t, v, k));
+    }
     return STATUS_OK;
 }
 
-static status read_model(container *c, const directory *d, const kernels *k, model_use use, model **out,
-                         int *context_tokens) {
+static status read_model(container *c, const directory *d, const kernels *k, model_use use, const bool *chosen,
+                         model **out, int *context_tokens) {
     artifact_config config;
+    model_config kept;
     value_reader v;
     model *m;
+    int count;
     TRY(artifact_config_read(&config, c));
     TRY(directory_check_size(d, c, &config.model));
-    TRY(fail_in(model_create(&m, &config.model, k, use), "%s", c->where));
+    kept = config.model;
+    if (chosen) TRY(fail_in(keep_experts_config(&kept, &config.model, chosen), "%s", c->where));
+    TRY(fail_in(model_create(&m, &kept, k, use), "%s", c->where));
+    param_spec *specs = stored_specs(&config.model, &count);
     status s = value_reader_open(&v, c);
-    if (s == STATUS_OK) s = fill_model(m, d, &v, k);
+    if (s == STATUS_OK) s = fill_model(m, specs, count, d, &v, k, chosen);
     value_reader_close(&v);
+    free(specs);
     if (s != STATUS_OK) {
         model_destroy(m);
         return s;
@@ -107,8 +152,8 @@ static status read_tokenizer(container *c, tokenizer **out) {
     return s;
 }
 
-status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
-                       model_use use, model **m, tokenizer **tok, int *context_tokens) {
+static status decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
+                     model_use use, const bool *chosen, model **m, tokenizer **tok, int *context_tokens) {
     container c;
     directory d = {0};
     if (m) *m = NULL;
@@ -116,7 +161,7 @@ status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bo
     TRY(container_open(&c, bytes, count, where, check_crc));
     status s = directory_read(&d, &c);
     if (s == STATUS_OK)
-        s = k && m ? read_model(&c, &d, k, use, m, context_tokens) : check_values(&c, &d, context_tokens);
+        s = k && m ? read_model(&c, &d, k, use, chosen, m, context_tokens) : check_values(&c, &d, context_tokens);
     if (s == STATUS_OK && tok) s = read_tokenizer(&c, tok);
     if (s == STATUS_OK && tok && m && *m && tokenizer_vocab_size(*tok) > (*m)->config.vocab_size)
         s = fail("%s: expected at most %d pieces in its tokenizer, found %d", where, (*m)->config.vocab_size,
@@ -134,6 +179,11 @@ status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bo
     return s;
 }
 
+status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
+                       model_use use, model **m, tokenizer **tok, int *context_tokens) {
+    return decode(bytes, count, where, check_crc, k, use, NULL, m, tok, context_tokens);
+}
+
 status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model_use use, model **m,
                       tokenizer **tok, int *context_tokens) {
     return artifact_decode(bytes, count, where, true, k, use, m, tok, context_tokens);
@@ -141,9 +191,14 @@ status artifact_parse(const uint8_t *bytes, size_t count, const char *where, con
 
 status artifact_read(const char *path, const kernels *k, model_use use, model **m, tokenizer **tok,
                      int *context_tokens) {
+    return artifact_read_experts(path, k, use, NULL, m, tok, context_tokens);
+}
+
+status artifact_read_experts(const char *path, const kernels *k, model_use use, const bool *chosen, model **m,
+                             tokenizer **tok, int *context_tokens) {
     file_map map;
     TRY(file_map_open(&map, path));
-    status s = artifact_decode(map.bytes, map.count, path, true, k, use, m, tok, context_tokens);
+    status s = decode(map.bytes, map.count, path, true, k, use, chosen, m, tok, context_tokens);
     file_map_close(&map);
     return s;
 }

@@ -70,6 +70,14 @@ status value_read_floats(value_reader *v, const tensor_entry *t, float *out) {
     return STATUS_OK;
 }
 
+void value_skip(value_reader *v, const tensor_entry *t) {
+    if (t->coding == CODING_FLOAT32) v->single += (size_t)t->elements;
+    if (t->coding == CODING_FLOAT16) v->half += (size_t)t->elements;
+    if (!entry_is_grid(t)) return;
+    v->scale += (size_t)t->rows;
+    v->code += t->code_bytes;
+}
+
 status value_read_grid(value_reader *v, const tensor_entry *t, quantized *q) {
     TRY(quantized_create(q, t->rows, t->cols, t->bits));
     status s = read_scales(q, v, t);

@@ -1,11 +1,15 @@
 #include "store/open.h"
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/pretrained.h"
 #include "store/artifact.h"
+#include "store/artifact_contents.h"
 #include "store/checkpoint.h"
 #include "store/source.h"
+#include "surgery/kept_experts.h"
+#include <stdlib.h>
 
 /* Pieces of the tokenizer beyond the model's vocabulary would be ids without an embedding. */
 static status check_vocabulary(const char *path, const tokenizer *tok, const model *m) {
@@ -27,9 +31,8 @@ static status open_checkpoint(const checkpoint *c, const kernels *k, const char 
     return s;
 }
 
-static status open_pretrained(const model_source *source, const kernels *k, model_use use, const tokenizer *tok,
-                              model **m) {
-    const weight_source *weights = model_source_weights(source);
+static status open_weights(const model_source *source, const weight_source *weights, const kernels *k, model_use use,
+                           const tokenizer *tok, model **m) {
     TRY(fail_in(model_create(m, &weights->config, k, use), "%s", model_source_path(source)));
     status s = check_vocabulary(model_source_path(source), tok, *m);
     if (s == STATUS_OK) s = weight_source_fill(weights, *m);
@@ -38,14 +41,18 @@ static status open_pretrained(const model_source *source, const kernels *k, mode
     return s;
 }
 
-static status open_source(const char *path, const kernels *k, const char *which, model_use use, model **m,
-                          tokenizer **tok, int *context_tokens) {
+/* chosen: NULL: all experts. */
+static status open_source(const char *path, const kernels *k, const char *which, model_use use, const bool *chosen,
+                          model **m, tokenizer **tok, int *context_tokens) {
     model_source *source;
+    kept_experts kept;
     TRY(model_source_open(&source, path, which));
+    const weight_source *weights = model_source_weights(source);
     if (context_tokens) *context_tokens = model_source_context(source);
-    status s = model_source_take_tokenizer(source, tok);
+    status s = chosen ? fail_in(keep_experts(&kept, weights, chosen), "%s", path) : STATUS_OK;
+    if (s == STATUS_OK) s = model_source_take_tokenizer(source, tok);
     if (s == STATUS_OK) {
-        s = open_pretrained(source, k, use, *tok, m);
+        s = open_weights(source, chosen ? &kept.weights : weights, k, use, *tok, m);
         if (s != STATUS_OK) tokenizer_close(*tok);
     }
     model_source_close(source);
@@ -61,11 +68,53 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
     path_kind kind;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
-    if (pretrained_is(path)) return open_source(path, k, which, use, m, tok, context_tokens);
+    if (pretrained_is(path)) return open_source(path, k, which, use, NULL, m, tok, context_tokens);
     if (kind != PATH_FOLDER) return artifact_read(path, k, use, m, tok, context_tokens);
     checkpoint *c;
     TRY(checkpoint_require(&c, path));
     status s = open_checkpoint(c, k, which, use, m, tok, context_tokens);
+    checkpoint_close(c);
+    return s;
+}
+
+static bool is_artifact(const char *path, path_kind kind) {
+    return kind != PATH_FOLDER && !pretrained_is(path);
+}
+
+status open_model_experts(const char *path, const kernels *k, const char *which, model_use use, const bool *chosen,
+                          model **m, tokenizer **tok, int *context_tokens) {
+    path_kind kind;
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    if (!is_artifact(path, kind)) return open_source(path, k, which, use, chosen, m, tok, context_tokens);
+    return artifact_read_experts(path, k, use, chosen, m, tok, context_tokens);
+}
+
+static status config_of_artifact(const char *path, model_config *config) {
+    artifact_contents *contents = xcalloc(1, sizeof *contents);
+    const status s = artifact_examine_config(contents, path);
+    if (s == STATUS_OK) *config = contents->model;
+    free(contents);
+    return s;
+}
+
+static status config_of_pretrained(const char *path, model_config *config) {
+    pretrained *p;
+    TRY(pretrained_open(&p, path));
+    *config = *pretrained_config(p);
+    pretrained_close(p);
+    return STATUS_OK;
+}
+
+status open_model_config(const char *path, model_config *config) {
+    path_kind kind;
+    checkpoint *c;
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    if (pretrained_is(path)) return config_of_pretrained(path, config);
+    if (kind != PATH_FOLDER) return config_of_artifact(path, config);
+    TRY(checkpoint_require(&c, path));
+    const status s = checkpoint_load_model_config(c, config);
     checkpoint_close(c);
     return s;
 }

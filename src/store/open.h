@@ -11,6 +11,14 @@
 status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens);
 
+/* The same with the chosen experts [E] alone (surgery/kept_experts.h): what the others weigh is not loaded, and of files that are
+ * mapped not read (the CRC-64 of a checkpoint's file is still that of the whole file). */
+status open_model_experts(const char *path, const kernels *k, const char *which, model_use use, const bool *chosen,
+                          model **m, tokenizer **tok, int *context_tokens);
+
+/* What it is, without its weights. */
+status open_model_config(const char *path, model_config *config);
+
 /* Whether path is to be a run or a checkpoint: a folder that is no Hugging Face model's. */
 bool open_is_saved(const char *path);
 
