@@ -170,6 +170,7 @@ static status from_prompts(request *q, const kernels *k) {
     expert_prompts *prompts;
     if (!tokenizer_of(q)) return fail("%s: it has no tokenizer to read prompts with", model_source_path(q->parents[0]));
     TRY(prompts_read(&prompts, q->r.prompts, q->r.options.experts, q->routers.gate));
+    if (q->r.options.names.count == 0) q->r.options.names = prompts_names(prompts, q->r.options.experts);
     const status s = router_rows_from_prompts(&q->routers, q->weights[0], tokenizer_of(q), k, prompts, mode);
     prompts_free(prompts, q->r.options.experts + 1);
     return s;

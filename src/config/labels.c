@@ -44,3 +44,20 @@ char *labels_text(const label_list *list) {
     if (fclose(out) != 0) memory_out(bytes);
     return text;
 }
+
+bool labels_from_json(label_list *labels, const cJSON *list) {
+    if (!cJSON_IsArray(list)) return false;
+    label_list read = {0};
+    const cJSON *item;
+    cJSON_ArrayForEach(item, list) {
+        if (!cJSON_IsString(item) || !labels_add(&read, item->valuestring)) return false;
+    }
+    *labels = read;
+    return true;
+}
+
+cJSON *labels_to_json(const label_list *labels) {
+    cJSON *list = cJSON_CreateArray();
+    for (int i = 0; i < labels->count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(labels->label[i]));
+    return list;
+}

@@ -92,6 +92,7 @@ static void begin(adapted *a, const weight_source *from, const family *f) {
     c.rotary.style = from->config.rotary.style;
     c.norm.weight = true;
     c.norm.depth_scaled = false;
+    if (model_config_has_moe(&from->config)) c.moe.names = from->config.moe.names;
     c.attention.qkv_bias |= f->qkv_bias && !f->may_bias;
     a->gated = f->mixture == MIXTURE_QWEN2 && c.moe.shared_hidden > 0 && !c.moe.shared_gate;
     c.moe.shared_gate |= a->gated;

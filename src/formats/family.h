@@ -34,6 +34,10 @@ model_config family_base(void);
 
 /* ---- configurations ---- */
 
+/* What no family has a key for: the names of experts. Other programs pass over keys that they do not know. */
+#define HF_EXPERT_NAMES "moec_expert_names"
+#define GGUF_EXPERT_NAMES "moec.expert_names"
+
 /* From Hugging Face's config.json; `where` names it. context_tokens: the longest that the model is made for. window: how far
  * attention looks back; 0: to the beginning. */
 status hf_config_read(const cJSON *json, const char *where, const family **f, model_config *c, int *context_tokens,

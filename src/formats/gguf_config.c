@@ -1,6 +1,7 @@
 /* A GGUF's metadata to a configuration: keys are prefixed by the architecture (gguf-py/gguf/constants.py). */
 #include "base/memory.h"
 #include "formats/family.h"
+#include "text/utf8.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,6 +127,27 @@ static bool is_mixture(const gguf *g, int layer) {
     return has_tensor(g, name);
 }
 
+/* Empty where it cannot be one. */
+static void copy_name(char text[LABEL_BYTES], gguf_string name) {
+    const bool fits = name.bytes < LABEL_BYTES && !memchr(name.text, '\0', name.bytes) &&
+                      utf8_valid_prefix(name.text, name.bytes) == name.bytes;
+    snprintf(text, LABEL_BYTES, "%.*s", fits ? (int)name.bytes : 0, name.text);
+}
+
+static status read_names(const reader *r, label_list *names) {
+    const gguf_value *list;
+    TRY(gguf_array(r->g, GGUF_EXPERT_NAMES, false, GGUF_STRING, &list));
+    const uint8_t *at = list ? list->data : NULL;
+    for (uint64_t i = 0; list && i < list->count; i++) {
+        char text[LABEL_BYTES];
+        copy_name(text, gguf_next_string(&at));
+        if (!labels_add(names, text))
+            return fail("%s: %s: expected at most %d different names of 1 to %d bytes, found others", r->g->path,
+                        GGUF_EXPERT_NAMES, LABELS_MOST, LABEL_BYTES - 1);
+    }
+    return STATUS_OK;
+}
+
 /* Which gate it is follows from the architecture, as in llama.cpp's build_moe_ffn. */
 static status read_mixture(const reader *r, model_config *c) {
     char key[96];
@@ -141,6 +163,7 @@ static status read_mixture(const reader *r, model_config *c) {
         c->moe.shared_gate = true;
     }
     c->moe.aux_weight = 0.001f;
+    TRY(read_names(r, &c->moe.names));
     for (int i = 0; i < c->num_layers; i++) c->moe.layers[i] = is_mixture(r->g, i);
     return STATUS_OK;
 }

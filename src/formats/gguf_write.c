@@ -70,6 +70,10 @@ static void add_mixture(const keys *k, const family *f, const model_config *c) {
     add_number(k, "expert_used_count", c->moe.top_k);
     add_number(k, "expert_feed_forward_length", c->moe.expert_hidden);
     if (f->mixture == MIXTURE_QWEN2) add_number(k, "expert_shared_feed_forward_length", c->moe.shared_hidden);
+    const label_list *names = &c->moe.names;
+    if (names->count == 0) return;
+    gguf_begin_array(k->b, GGUF_EXPERT_NAMES, GGUF_STRING, (uint64_t)names->count);
+    for (int e = 0; e < names->count; e++) gguf_put_text(k->b, names->label[e], strlen(names->label[e]));
 }
 
 static void add_architecture(gguf_builder *b, const gguf_write_options *o, const model_config *c) {

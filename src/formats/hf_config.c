@@ -190,7 +190,16 @@ static status read_mixtral_mixture(const reader *r, model_config *c) {
     return STATUS_OK;
 }
 
+static status read_names(const reader *r, model_config *c) {
+    const cJSON *names = member(r->json, HF_EXPERT_NAMES);
+    if (!names || labels_from_json(&c->moe.names, names)) return STATUS_OK;
+    return fail("%s: %s: expected a list of at most %d different names of 1 to %d bytes, found something else",
+                r->where, HF_EXPERT_NAMES, LABELS_MOST, LABEL_BYTES - 1);
+}
+
 static status read_mixture(const reader *r, model_config *c) {
+    if (r->family->mixture != MIXTURE_NONE) TRY(read_names(r, c));
+
     c->moe.aux_weight = r->family->mixture == MIXTURE_NONE ? c->moe.aux_weight : 0.001f;
     TRY(get_float(r->json, r->where, "router_aux_loss_coef", &c->moe.aux_weight));
     if (r->family->mixture == MIXTURE_MIXTRAL) return read_mixtral_mixture(r, c);

@@ -68,8 +68,9 @@ static void add_qwen_mixture(cJSON *json, const family *f, const model_config *c
         cJSON_AddNumberToObject(json, "shared_expert_intermediate_size", some_width(c->moe.shared_hidden));
 }
 
-static void add_mixture(cJSON *json, const family *f, const model_config *c) {
+static void add_mixture(cJSON *json, const family *f, const model_config *c, const label_list *names) {
     if (f->mixture == MIXTURE_NONE) return;
+    if (names->count > 0) cJSON_AddItemToObject(json, HF_EXPERT_NAMES, labels_to_json(names));
     add_float(json, "router_aux_loss_coef", 0.001f);
     cJSON_AddBoolToObject(json, "output_router_logits", false);
     if (f->mixture != MIXTURE_MIXTRAL) {
@@ -109,7 +110,7 @@ cJSON *hf_config_write(const family *f, const model_config *config, int context_
     if (f->mixture == MIXTURE_QWEN2) cJSON_AddBoolToObject(json, "qkv_bias", c.attention.qkv_bias);
     add_rope(json, &c);
     add_windows(json, f);
-    add_mixture(json, f, &c);
+    add_mixture(json, f, &c, &config->moe.names); /* the canonical form has none */
     cJSON_AddStringToObject(json, "torch_dtype", type);
     cJSON_AddStringToObject(json, "dtype", type);
     return json;

@@ -12,12 +12,6 @@ static cJSON *layers_to_json(const bool *layers) {
     return list;
 }
 
-static cJSON *labels_to_json(const label_list *labels) {
-    cJSON *list = cJSON_CreateArray();
-    for (int i = 0; i < labels->count; i++) cJSON_AddItemToArray(list, cJSON_CreateString(labels->label[i]));
-    return list;
-}
-
 /* What older files do not have: no names are as good as no key. */
 static bool may_be_absent(const config_field *f) {
     return f->type == FIELD_LABELS;
@@ -60,17 +54,6 @@ static bool layers_from_json(bool *layers, const cJSON *list) {
         read[(int)item->valuedouble] = true;
     }
     memcpy(layers, read, sizeof read);
-    return true;
-}
-
-static bool labels_from_json(label_list *labels, const cJSON *list) {
-    if (!cJSON_IsArray(list)) return false;
-    label_list read = {0};
-    const cJSON *item;
-    cJSON_ArrayForEach(item, list) {
-        if (!cJSON_IsString(item) || !labels_add(&read, item->valuestring)) return false;
-    }
-    *labels = read;
     return true;
 }
 

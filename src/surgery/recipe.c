@@ -36,6 +36,8 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, "router_std", router_std, 0, 100, NULL, "deviation of a random router"),
     FIELD(FIELD_STRING, "prompts", prompts, 1, 0, NULL,
           "YAML file with prompts for each expert, for router=hidden and cheap_embed"),
+    FIELD(FIELD_LABELS, "names", options.names, 0, 0, NULL,
+          "of the experts, by what they are meant for; []: those of the prompts, or none"),
     FIELD(FIELD_UINT64, "seed", options.seed, 0, 1.8446744073709552e19, NULL, "of what is drawn"),
     FIELD(FIELD_STRING, "type", type, 1, 0, type_names, "of the matrices that are written"),
 };
@@ -52,6 +54,8 @@ static const foreign_key foreign[] = {
     {"drop_ratio", "drop", NULL},
     {"gate_mode", "router", "random, hidden, hidden_avg, cheap_embed or cluster"},
     {"dtype", "type", NULL},
+    {"expert_names", "names", NULL},
+    {"moe_expert_names", "names", NULL},
     {"norm_topk_prob", "gates", "normalized (true) or probability (false)"},
 };
 
@@ -80,6 +84,9 @@ status recipe_check(recipe *r) {
     if (!by_prompts && r->prompts)
         return fail_usage("prompts: has no meaning with router=%s; expected hidden, hidden_avg or cheap_embed",
                           router_names[r->router]);
+    if (r->options.names.count > 0 && r->options.names.count != r->options.experts)
+        return fail_usage("names: expected a name for each of the %d experts, found %d", r->options.experts,
+                          r->options.names.count);
     if (r->options.shared_gate && r->options.shared == 0)
         return fail_usage("shared_gate: has no meaning without shared experts");
     return STATUS_OK;
@@ -157,6 +164,13 @@ status prompts_read(expert_prompts **prompts, const char *path, int experts, boo
     else
         prompts_free(found, experts + 1);
     return s;
+}
+
+label_list prompts_names(const expert_prompts *prompts, int experts) {
+    label_list names = {0};
+    for (int e = 0; e < experts; e++)
+        if (!prompts[e].name || !labels_add(&names, prompts[e].name)) return (label_list){0};
+    return names;
 }
 
 static void free_texts(char **texts, int count) {

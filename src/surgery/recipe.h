@@ -34,5 +34,7 @@ status recipe_check(recipe *r);
  * shared MLP's last where there is one; free with prompts_free. */
 status prompts_read(expert_prompts **prompts, const char *path, int experts, bool shared);
 void prompts_free(expert_prompts *prompts, int count);
+/* The names of all of them, or none: where one has no name, or they are too long, alike or too many for a config. */
+label_list prompts_names(const expert_prompts *prompts, int experts);
 
 #endif

@@ -65,6 +65,7 @@ status upcycle_config_of(model_config *out, const model_config *parent, const up
     c.moe.expert_hidden = hidden;
     c.moe.shared_hidden = o->shared * hidden;
     c.moe.split = false;
+    c.moe.names = o->names;
     c.moe.shared_gate = o->shared_gate && o->shared > 0;
     c.moe.start_layer = -1;
     for (int i = 0; i < parent->num_layers; i++) c.moe.layers[i] = is_chosen(o, i);

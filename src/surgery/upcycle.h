@@ -29,6 +29,7 @@ typedef struct upcycle_options {
     bool average;                  /* of what is not an expert, over the parents; else the first one's */
     bool scaled;                   /* outputs scaled as above; else copies as they are (mergekit) */
     bool shared_gate;              /* the shared MLP's output × σ(its gate · x) (Qwen2-MoE) */
+    label_list names;              /* of the experts; none, or one for each */
     uint64_t seed;
 } upcycle_options;
 

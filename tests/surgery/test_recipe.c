@@ -43,6 +43,9 @@ static void wrong_keys(void **state) {
     refuse("num_experts_per_tok=2", NULL, "top_k");
     refuse("gate_mode=hidden", NULL, "router");
     refuse("type=q8_0", NULL, "type");
+    refuse("experts=3", "names=[a, b]", "names: expected a name for each of the 3 experts, found 2");
+    refuse("names=[a, a]", NULL, "names: expected at most 64 different names");
+    refuse("moe_expert_names=[a, b]", NULL, "names");
 }
 
 static void keys_become_options(void **state) {
@@ -83,6 +86,9 @@ static void good_prompts(void **state) {
     assert_null(p[1].name);
     assert_string_equal(p[1].positive[0], "250");
     assert_string_equal(p[2].positive[0], "all");
+    assert_int_equal(prompts_names(p, 1).count, 1);
+    assert_string_equal(prompts_names(p, 1).label[0], "code");
+    assert_int_equal(prompts_names(p, 2).count, 0); /* the other one has none */
     prompts_free(p, 3);
 }
 
