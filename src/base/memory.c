@@ -97,6 +97,16 @@ char *xasprintf(const char *format, ...) {
     return string;
 }
 
+/* /proc/self/statm: pages in all, pages in memory, … */
+uint64_t memory_resident(void) {
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long long pages = 0;
+    if (!f) return 0;
+    const bool found = fscanf(f, "%*u %llu", &pages) == 1;
+    fclose(f);
+    return found ? pages * (uint64_t)sysconf(_SC_PAGE_SIZE) : 0;
+}
+
 uint64_t memory_of_machine(void) {
     return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGE_SIZE);
 }

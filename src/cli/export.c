@@ -6,7 +6,10 @@
 #include "formats/gguf_tokenizer.h"
 #include "formats/gguf_write.h"
 #include "formats/hf_write.h"
+#include "nn/expert_names.h"
 #include "store/source.h"
+#include "surgery/kept_experts.h"
+#include "surgery/side_by_side.h"
 #include "text/tokenizer_export.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,23 +27,37 @@ static const char help[] =
     "                  a file for llama.cpp: gguf\n"
     "  --family NAME   with gguf: as which of these (by default the one that fits)\n"
     "  --type T        f32, f16, bf16, or with gguf q8_0 (f32)\n"
+    "  --expert NAME   of a mixture: this expert alone (by name or number) and what all experts share, as a dense "
+    "model that\n"
+    "                  computes what `moec generate --expert NAME` runs; NAME,NAME: a mixture of these\n"
     "  --no-tokenizer  the weights alone, where the format cannot hold the tokenizer\n"
     "  --live, --ema   of a run: the live weights, the averaged ones, whatever the training found\n"
     "\n"
-    "example: moec export smol-moe -o smol-moe.gguf --to gguf --type q8_0\n";
+    "examples:\n"
+    "  moec export smol-moe -o smol-moe.gguf --to gguf --type q8_0\n"
+    "  moec export smol-moe -o smol-code --to llama --expert code\n";
 
 typedef struct request {
     const char *path, *out, *which;
     bool gguf, without_tokenizer;
     const family *family;
     storage type;
+    const char *experts; /* --expert; NULL: the whole model */
 } request;
+
+/* What is written: the model's own weights, or what is made of them. */
+typedef struct cut {
+    const weight_source *weights;
+    kept_experts kept;
+    side_by_side dense;
+} cut;
 
 static status parse(request *q, int argc, char **argv) {
     const char *to = cli_option(&argc, argv, "--to"), *family = cli_option(&argc, argv, "--family");
     const char *type = cli_option(&argc, argv, "--type");
     char list[256];
     *q = (request){.out = cli_option(&argc, argv, "-o"), .type = STORAGE_F32};
+    q->experts = cli_option(&argc, argv, "--expert");
     q->without_tokenizer = cli_flag(&argc, argv, "--no-tokenizer");
     TRY(cli_weights(&argc, argv, &q->which));
     TRY(cli_rest(argc, argv, 1, 1, "moec export MODEL -o OUT --to FORMAT"));
@@ -64,7 +81,7 @@ static const tokenizer *tokenizer_of(const request *q, const model_source *s) {
     return q->without_tokenizer ? NULL : model_source_tokenizer(s);
 }
 
-static status write_gguf(const request *q, const model_source *s) {
+static status write_gguf(const request *q, const model_source *s, const weight_source *weights) {
     gguf_builder metadata = {0};
     const char *slash = strrchr(q->path, '/');
     const gguf_write_options o = {.family = q->family,
@@ -72,15 +89,15 @@ static status write_gguf(const request *q, const model_source *s) {
                                   .context_tokens = model_source_context(s),
                                   .name = slash && slash[1] ? slash + 1 : q->path};
     const tokenizer *tok = tokenizer_of(q, s);
-    const int vocab_size = model_source_weights(s)->config.vocab_size;
+    const int vocab_size = weights->config.vocab_size;
     status result = tok ? fail_in(gguf_add_tokenizer(&metadata, tok, vocab_size), "%s", q->path) : STATUS_OK;
-    if (result == STATUS_OK) result = gguf_write(q->out, model_source_weights(s), &metadata, &o);
+    if (result == STATUS_OK) result = gguf_write(q->out, weights, &metadata, &o);
     gguf_builder_free(&metadata);
     return result;
 }
 
 /* The folder appears when everything in it is on the disk. */
-static status write_folder(const request *q, const model_source *s) {
+static status write_folder(const request *q, const model_source *s, const weight_source *weights) {
     const tokenizer *tok = tokenizer_of(q, s);
     int bos = -1, eos = -1;
     if (tok) tokenizer_export_ids(tok, &bos, &eos);
@@ -89,7 +106,7 @@ static status write_folder(const request *q, const model_source *s) {
     char *temporary = temporary_name(q->out);
     status result = folder_remove(temporary);
     if (result == STATUS_OK) result = folder_create(temporary);
-    if (result == STATUS_OK) result = hf_write(temporary, model_source_weights(s), &o);
+    if (result == STATUS_OK) result = hf_write(temporary, weights, &o);
     if (result == STATUS_OK && tok) result = fail_in(tokenizer_export_folder(tok, temporary), "%s", q->path);
     if (result == STATUS_OK) result = folder_commit(temporary, q->out);
     if (result != STATUS_OK) {
@@ -102,17 +119,55 @@ static status write_folder(const request *q, const model_source *s) {
     return result;
 }
 
+/* ---- some experts alone ---- */
+
+static status cut_out(cut *c, const request *q, const weight_source *from) {
+    bool chosen[MODEL_MAX_EXPERTS] = {false};
+    c->weights = from;
+    if (!q->experts) return STATUS_OK;
+    if (!model_config_has_moe(&from->config))
+        return fail("%s: --expert: expected a model with experts, found a dense one", q->path);
+    TRY(experts_read(&from->config.moe, "--expert", q->experts, chosen));
+    TRY(fail_in(keep_experts(&c->kept, from, chosen), "%s", q->path));
+    c->weights = &c->kept.weights;
+    if (c->kept.count > 1) return STATUS_OK;
+    TRY(fail_in(place_side_by_side(&c->dense, &c->kept.weights), "%s", q->path));
+    c->weights = &c->dense.weights;
+    return STATUS_OK;
+}
+
+static void print_cut(const cut *c) {
+    char list[256];
+    if (c->weights == &c->kept.weights || c->weights == &c->dense.weights)
+        printf("  experts       %s of the mixture's %d\n", expert_list(&c->kept.weights.config.moe, list, sizeof list),
+               c->kept.from->config.moe.experts);
+    if (c->weights != &c->dense.weights) return;
+    printf("  MLPs          of %lld hidden units: the expert beside what all experts share\n",
+           (long long)c->dense.hidden);
+    if (c->dense.padded > 0)
+        printf(
+            "  padded        the MLPs of %d layers, from %lld units or more, with units of zero: one width for all\n",
+            c->dense.padded, (long long)c->dense.least_hidden);
+}
+
+static status write_out(request *q, const model_source *s) {
+    cut c;
+    TRY(cut_out(&c, q, model_source_weights(s)));
+    if (!q->family) q->family = family_for(&c.weights->config);
+    TRY(q->gguf ? write_gguf(q, s, c.weights) : write_folder(q, s, c.weights));
+    printf("%s (%s) -> %s: %s as %s\n", q->path, model_source_kind(s), q->out,
+           q->gguf ? q->family->gguf : q->family->architecture, storage_name(q->type));
+    print_cut(&c);
+    return STATUS_OK;
+}
+
 static status run(int argc, char **argv) {
     request q;
     model_source *s;
     TRY(parse(&q, argc, argv));
     TRY(model_source_open(&s, q.path, q.which));
     interrupt_catch();
-    if (!q.family) q.family = family_for(&model_source_weights(s)->config);
-    const status result = q.gguf ? write_gguf(&q, s) : write_folder(&q, s);
-    if (result == STATUS_OK)
-        printf("%s (%s) -> %s: %s as %s\n", q.path, model_source_kind(s), q.out,
-               q.gguf ? q.family->gguf : q.family->architecture, storage_name(q.type));
+    const status result = write_out(&q, s);
     model_source_close(s);
     return result;
 }

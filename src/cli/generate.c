@@ -1,7 +1,10 @@
 #include "generate/generate.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/prompt.h"
+#include "cli/secretary.h"
+#include "nn/expert_names.h"
 #include "store/open.h"
 #include "text/chat.h"
 #include <errno.h>
@@ -40,20 +43,27 @@ static const char help[] =
     "  --top-p X           only the likeliest tokens that together have probability X (0.95)\n"
     "  --seed S            the same seed gives the same text (1)\n"
     "  --live, --ema       the live weights, the averaged ones, whatever the training found\n"
+    "  --secretary         the mixture's routers read the prompt and say which expert it needs; only that one is "
+    "loaded\n"
+    "  --layers N,N        with --secretary: only these layers' routers are asked (all)\n"
+    "  --expert NAME,NAME  only these experts of a mixture, by name or number; no others are loaded\n"
+    "  --omit NAME,NAME    all experts but these\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
     "\n"
     "examples:\n"
     "  moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n"
     "  moec generate runs/demo --prompt-file README.md --context 256 --no-echo -n 3\n"
-    "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n";
+    "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n"
+    "  moec generate runs/named \"for (int i = 0;\" --secretary\n";
 
 typedef struct request {
     const kernels *k;
     sampler s;
     long long tokens, texts, context;
     bool echo;
-    bool chat;                           /* the prompt is a message, and the model's answer is to follow */
-    const char *system;                  /* a message before it; NULL: none */
+    bool chat;          /* the prompt is a message, and the model's answer is to follow */
+    const char *system; /* a message before it; NULL: none */
+    expert_wish experts;
     const char *which;                   /* weights of a run or a checkpoint */
     const char *model, *argument, *file; /* the prompt's; or NULL */
 } request;
@@ -76,6 +86,7 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(cli_device(argc, argv, "smallest", &q->k));
     TRY(cli_weights(argc, argv, &q->which));
     TRY(parse_sampler(argc, argv, &q->s));
+    TRY(expert_wish_parse(argc, argv, &q->experts));
     q->file = cli_option(argc, argv, "--prompt-file");
     q->echo = !cli_flag(argc, argv, "--no-echo");
     q->chat = cli_flag(argc, argv, "--chat");
@@ -181,10 +192,34 @@ static void say_weights(const checkpoint *saved, const char *which) {
     free(note);
 }
 
-static status open_asked(const request *q, model **m, tokenizer **tok, int *trained) {
+/* What the experts that are there weigh, and those that are not. */
+static void say_experts(const model *m, const model_config *whole) {
+    const int experts = m->config.moe.experts;
+    const double bytes = (double)model_expert_bytes(m) / 1e6;
+    char list[256];
+    fprintf(stderr,
+            "loaded %d of %d experts (%s): %.1f MB; the others' %.1f MB are not in memory, and %.1f MB of all are\n",
+            experts, whole->moe.experts, expert_list(&m->config.moe, list, sizeof list), bytes,
+            bytes / experts * (whole->moe.experts - experts), (double)memory_resident() / 1e6);
+}
+
+static status open_some(const request *q, const char *path, const prompt *text, model **m, tokenizer **tok,
+                        int *trained) {
+    const expert_question asked = {.path = path, .which = q->which, .k = q->k, .text = text, .context = q->context};
+    bool chosen[MODEL_MAX_EXPERTS] = {false};
+    model_config whole;
+    TRY(experts_choose(&q->experts, &asked, &whole, chosen));
+    TRY(open_model_experts(path, q->k, q->which, MODEL_RUN, chosen, m, tok, trained));
+    say_experts(*m, &whole);
+    return STATUS_OK;
+}
+
+static status open_asked(const request *q, const prompt *text, model **m, tokenizer **tok, int *trained) {
     checkpoint *saved;
     TRY(cli_hold(&saved, q->model, q->which));
-    status s = open_model(saved ? saved->path : q->model, q->k, q->which, MODEL_RUN, m, tok, trained);
+    const char *path = saved ? saved->path : q->model;
+    status s = expert_wish_is(&q->experts) ? open_some(q, path, text, m, tok, trained)
+                                           : open_model(path, q->k, q->which, MODEL_RUN, m, tok, trained);
     if (s == STATUS_OK) say_weights(saved, q->which);
     checkpoint_close(saved);
     return s;
@@ -195,7 +230,7 @@ static status run_model(const request *q, const prompt *text) {
     tokenizer *tok;
     pass *p = NULL;
     int trained;
-    TRY(open_asked(q, &m, &tok, &trained));
+    TRY(open_asked(q, text, &m, &tok, &trained));
     interrupt_catch();
     status s = pass_create(&p, m);
     if (s == STATUS_OK) s = print_texts(q, p, tok, text, trained);

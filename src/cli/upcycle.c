@@ -135,16 +135,10 @@ static status read_tokens(request *q) {
     q->read = q->text ? q->text : "moec's own text";
     if (!tok) return draw_tokens(q);
     if (q->text) TRY(file_read(q->text, FILE_ANY_SIZE, &text, &bytes));
-    const status s = tokenizer_encode(tok, text ? (const char *)text : own_text, bytes, &q->ids, &found);
+    const status s = tokenizer_encode_text(tok, text ? (const char *)text : own_text, bytes, &q->ids, &found);
     free(text);
     TRY(s);
-    q->count = (int64_t)found;
-    if (tokenizer_adds_bos(tok) && found > 0) {
-        q->ids = xrealloc(q->ids, (found + 1) * sizeof *q->ids);
-        memmove(q->ids + 1, q->ids, found * sizeof *q->ids);
-        q->ids[0] = tokenizer_bos(tok);
-        q->count++;
-    }
+    q->count = bytes > 0 ? (int64_t)found : 0; /* BOS alone is no text */
     return check_tokens(q);
 }
 

@@ -95,12 +95,8 @@ status generation_open(generation **out, pass *p, const tokenizer *tok, const ch
                        const prompt_options *o, int64_t max_tokens) {
     int32_t *ids;
     size_t count;
-    TRY(tokenizer_encode(tok, prompt, bytes, &ids, &count));
-    const bool begins = tokenizer_bos(tok) >= 0 && tokenizer_adds_bos(tok);
-    ids = xrealloc(ids, (count + 1) * sizeof *ids);
-    memmove(ids + begins, ids, count * sizeof *ids);
-    if (begins) ids[0] = tokenizer_bos(tok);
-    const status s = generation_open_ids(out, p, tok, ids, count + begins, o, max_tokens);
+    TRY(tokenizer_encode_text(tok, prompt, bytes, &ids, &count));
+    const status s = generation_open_ids(out, p, tok, ids, count, o, max_tokens);
     free(ids);
     return s;
 }

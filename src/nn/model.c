@@ -151,6 +151,19 @@ int64_t model_param_total(const model *m) {
     return total;
 }
 
+static int64_t matrix_bytes(const weight *w, const kernels *k) {
+    const quantized *q = w->quantized;
+    if (!q) return w->rows * w->cols * (int64_t)dtype_bytes(k->act);
+    return q->rows * (q->cols + quantized_groups(q) * (int64_t)sizeof *q->scale);
+}
+
+int64_t model_expert_bytes(const model *m) {
+    int64_t bytes = 0;
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->expert >= 0) bytes += matrix_bytes(&m->params[i]->matrix, m->k);
+    return bytes;
+}
+
 /* QAT covers what pack quantises: the matrices of blocks. Embeddings are packed at more bits, random weights not at all, and
  * low-rank corrections are small enough to stay floats. */
 static bool sees_grid(const param *p) {

@@ -56,6 +56,8 @@ status model_set_top_k(model *m, int top_k);
 
 /* ---- counting ---- */
 
+/* Bytes of all experts' matrices as products read them (without the forms that a device makes of them when they are used). */
+int64_t model_expert_bytes(const model *m);
 /* Multiply-adds · 2 of one forward pass per token at context T, from the shapes (attention counted causal). */
 double model_forward_flops(const model_config *c, int64_t T);
 

@@ -218,6 +218,16 @@ status tokenizer_encode(const tokenizer *t, const char *text, size_t bytes, int3
     return t->kind->encode(t, text, bytes, ids, count);
 }
 
+status tokenizer_encode_text(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count) {
+    TRY(tokenizer_encode(t, text, bytes, ids, count));
+    if (!tokenizer_adds_bos(t) || tokenizer_bos(t) < 0) return STATUS_OK;
+    *ids = xrealloc(*ids, (*count + 1) * sizeof **ids);
+    memmove(*ids + 1, *ids, *count * sizeof **ids);
+    (*ids)[0] = tokenizer_bos(t);
+    ++*count;
+    return STATUS_OK;
+}
+
 /* ---- control tokens of kinds that know nothing of them ---- */
 
 typedef struct joined_ids {

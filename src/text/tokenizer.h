@@ -46,6 +46,8 @@ int tokenizer_token_bytes(const tokenizer *t, int32_t id, int32_t prev);
 
 /* Without BOS. *ids is malloc'ed. Text that looks like a control token stays text. */
 status tokenizer_encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
+/* A text from its beginning: with BOS before it where the tokenizer has it so (tokenizer_adds_bos). */
+status tokenizer_encode_text(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count);
 /* Whether a text and its tokens say the same: they decode to it, and their bytes add up to its bytes. */
 bool tokenizer_is_exact(const tokenizer *t, const int32_t *ids, size_t count, const char *text, size_t bytes);
 /* The same, but the names of control tokens in the text become these tokens: for texts that a chat template made. */
