@@ -35,7 +35,7 @@ static const char help[] =
     "\n"
     "examples:\n"
     "  moec export smol-moe -o smol-moe.gguf --to gguf --type q8_0\n"
-    "  moec export smol-moe -o smol-code --to llama --expert code\n";
+    "  moec export smol-moe -o smol-2 --to llama --expert 2\n";
 
 typedef struct request {
     const char *path, *out, *which;
@@ -145,9 +145,8 @@ static void print_cut(const cut *c) {
     printf("  MLPs          of %lld hidden units: the expert beside what all experts share\n",
            (long long)c->dense.hidden);
     if (c->dense.padded > 0)
-        printf(
-            "  padded        the MLPs of %d layers, from %lld units or more, with units of zero: one width for all\n",
-            c->dense.padded, (long long)c->dense.least_hidden);
+        printf("  padded        the MLPs of %d layer%s, from %lld units, with units of zero: one width for all\n",
+               c->dense.padded, c->dense.padded > 1 ? "s" : "", (long long)c->dense.least_hidden);
 }
 
 static status write_out(request *q, const model_source *s) {

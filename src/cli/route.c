@@ -31,8 +31,8 @@ static const char help[] =
     "  --json              one JSON object instead of the table\n"
     "\n"
     "examples:\n"
-    "  moec route runs/named \"for (int i = 0; i < n; i++)\"\n"
-    "  moec route smol-moe --prompt-file questions.txt --lines --json\n";
+    "  moec route runs/demo \"for (int i = 0; i < n; i++)\"\n"
+    "  moec route runs/demo --prompt-file CHANGELOG.md --lines --json\n";
 
 enum { LONGEST = 2048, SHOWN_TEXT = 32, MOST_COLUMNS = 8 };
 
