@@ -117,7 +117,7 @@ static status ask_all(const request *q, routed_list *l, model *m, const tokenize
     }
     progress_clear(&shown);
     pass_destroy(p);
-    return fail_in(s, "%s", q->path);
+    return s == STATUS_INTERRUPTED ? s : fail_in(s, "%s", q->path);
 }
 
 /* ---- what is shown ---- */
