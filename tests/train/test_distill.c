@@ -263,6 +263,10 @@ static void rules(void **state) {
     set_string(&c.distill.teacher, "cache");
     c.distill.temperature = 2;
     assert_ok(run_config_check(&c));
+    c.distill.ce_weight = curve_constant(0);
+    set_string(&c.distill.teacher_model, "model");
+    c.distill.hidden_weight = curve_constant(1); /* hidden states alone are something to learn */
+    assert_ok(run_config_check(&c));
     run_config_free(&c);
 }
 
