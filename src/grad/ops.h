@@ -95,7 +95,7 @@ typedef struct moe_args {
     const int32_t *labels; /* device [N]: the expert that each token is meant for, < 0: none; NULL: no token has one */
     float label_weight;    /* label_weight · mean over the N tokens of −log p[label] is added to the loss */
     bool
-        by_label; /* tokens with a label go to that expert alone, with a gate of 1 (DEMix, arXiv 2108.05036); top_k 1 */
+        by_label; /* tokens with a label go to that expert alone, with a gate of 1 (DEMix, arXiv 2108.05036); top_k 1, no bias */
     double *label_sums; /* device [LABEL_SUMS]: label_statistics are added there; NULL: not wanted */
     const float *mask;  /* device: experts that may be chosen (router_mask), for rows_a_mask rows each; NULL: all */
     int64_t rows_a_mask;

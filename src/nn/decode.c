@@ -144,9 +144,7 @@ status pass_decode(pass *p, kv_cache *c, const int32_t *ids, int64_t count, floa
                            .passes = c->passes,
                            .loss_weight = 1,
                            .until_layer = -1};
-    tape_reset(p->tape, false);
-    tape_observe(p->tape, p->product_observer, p->product_context);
-    p->counts = false;
+    pass_begin(p, false, false);
     var *x = pass_forward(p, &in);
     TRY(tape_status(p->tape));
     for (int64_t b = 0; b < c->batch; b++) {

@@ -90,7 +90,7 @@ static status add_loss(pass *p, const batch *b, float loss_weight, float *nll) {
     return tape_status(p->tape);
 }
 
-static void begin(pass *p, bool training, bool counts) {
+void pass_begin(pass *p, bool training, bool counts) {
     tape_reset(p->tape, training);
     tape_observe(p->tape, p->product_observer, p->product_context);
     p->counts = counts;
@@ -98,7 +98,7 @@ static void begin(pass *p, bool training, bool counts) {
 }
 
 status pass_train(pass *p, const batch *b, float loss_weight) {
-    begin(p, true, true);
+    pass_begin(p, true, true);
     TRY(pass_ask_teacher(p, b));
     TRY(add_loss(p, b, loss_weight, NULL));
     tape_backward(p->tape);
@@ -106,13 +106,13 @@ status pass_train(pass *p, const batch *b, float loss_weight) {
 }
 
 status pass_evaluate(pass *p, const batch *b, float *nll) {
-    begin(p, false, true);
+    pass_begin(p, false, true);
     return add_loss(p, b, 1, nll);
 }
 
 /* The stream that the head reads, of a pass that counts for no statistics and needs no targets. */
 static status run_uncounted(pass *p, const batch *b, int until_layer, var **x) {
-    begin(p, false, false);
+    pass_begin(p, false, false);
     pass_input in = input_of(b, 1);
     in.targets = NULL;
     in.until_layer = until_layer;

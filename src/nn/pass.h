@@ -44,7 +44,7 @@ typedef struct label_args {
 /* From now on, where batches have domains; NULL: no labels. The arrays are not copied. */
 void pass_use_labels(pass *p, const label_args *args);
 /* Only these experts are chosen from now on: allowed [sequences, E], a row for each sequence of a batch or one row for all; NULL: every
- * expert. A row with none is an error. */
+ * expert. A row with none is an error; so is, from then on, a batch of another number of sequences than several rows are of. */
 status pass_allow_experts(pass *p, const bool *allowed, int64_t sequences);
 
 /* ---- statistics, on the device until they are read ---- */

@@ -87,6 +87,9 @@ typedef struct pass_input {
 var *pass_forward(pass *p, const pass_input *in);
 /* Token ids, targets, positions and hashes to the device; refuses ids and targets beyond the vocabulary. */
 status pass_upload(pass *p, const pass_input *in);
+/* Forget the pass before, of whatever kind. counts: this one adds to the statistics. */
+void pass_begin(pass *p, bool training, bool counts);
+
 /* What the block's MLP, of whatever kind, makes of the normalised stream n, in entry `entry` of the path. */
 var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in);
 

@@ -85,12 +85,20 @@ static void put_positions(int32_t *out, const pass_input *in) {
     }
 }
 
+/* A mask of some sequences is not one of others. */
+static status check_mask(const pass *p, const pass_input *in) {
+    if (!p->mask || p->mask_rows == 1 || p->mask_rows == in->batch) return STATUS_OK;
+    return fail("experts that may be chosen: expected the %lld sequences that they are said of, found %lld",
+                (long long)p->mask_rows, (long long)in->batch);
+}
+
 status pass_upload(pass *p, const pass_input *in) {
     const kernels *k = p->m->k;
     const model_config *c = &p->m->config;
     const model_parts *s = p->m->parts;
     int64_t N = in->batch * in->length;
     size_t bytes = (size_t)N * sizeof(int32_t);
+    TRY(check_mask(p, in));
     TRY(check_ids(in->ids, N, 0, c->vocab_size, "token"));
     if (in->targets) TRY(check_ids(in->targets, N, INT32_MIN, c->vocab_size, "target"));
     TRY(reserve(p, N));

@@ -100,6 +100,13 @@ status loader_teach(loader *l, const char *cache, const tokenizer *tok, int *k) 
     return STATUS_OK;
 }
 
+uint64_t loader_teacher(const loader *l) {
+    if (!l->taught) return 0;
+    const teacher_facts *f = teacher_cache_facts(l->taught->cache);
+    const uint64_t facts[] = {f->teacher, (uint64_t)f->k, (uint64_t)f->seq, (uint64_t)f->stride};
+    return crc64(0, facts, sizeof facts);
+}
+
 static void close_taught(taught *t) {
     if (!t) return;
     teacher_cache_close(t->cache);

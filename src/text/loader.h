@@ -38,6 +38,8 @@ int64_t loader_keep(loader *l, int64_t tokens);
 /* From now on every batch has what a teacher thinks of its targets (batch.teacher), from the cache that it left in the folder
  * (teacher_cache.h), which is refused unless it is whole and of these shards and this tokenizer. *k (may be NULL): tokens of a record. */
 status loader_teach(loader *l, const char *cache, const tokenizer *tok, int *k);
+/* Tells that teacher, as its cache says of itself, from others; 0: there is none. */
+uint64_t loader_teacher(const loader *l);
 /* The kept rows from `first` on, at most B of them, as a batch; b->batch 0: there are no more. Its arrays live as those of loader_next. */
 status loader_kept(loader *l, int64_t first, batch *b);
 /* The next B rows; arrays in *b belong to the loader and live until the next call. first[] is always filled. */

@@ -17,6 +17,7 @@ static cJSON *state_to_json(const run_config *config, const train_state *state) 
     cJSON_AddNumberToObject(json, "loader_epoch", (double)state->position.epoch);
     cJSON_AddNumberToObject(json, "loader_window", (double)state->position.window);
     cJSON_AddItemToObject(json, "text", json_crc(state->text));
+    if (state->teachers) cJSON_AddItemToObject(json, "teachers", json_crc(state->teachers));
     for (int i = 0; i < config->events.count; i++) cJSON_AddItemToArray(fired, cJSON_CreateBool(state->fired[i]));
     cJSON_AddItemToObject(json, "fired", fired);
     cJSON_AddItemToObject(json, "looks", looks_to_json(&state->looks));
@@ -68,13 +69,13 @@ status checkpoint_save(const char *run, const run_config *config, const model *m
 
 /* ---- reading ---- */
 
-/* Checkpoints of older versions do not say what text they were trained on. */
-static status read_text(const cJSON *training, const char *path, train_state *state) {
+/* Checkpoints of older versions do not say what text they were trained on, and most have no teachers. */
+static status read_fingerprint(const cJSON *training, const char *path, const char *key, uint64_t *value) {
     const char *text, *end = NULL;
-    if (!cJSON_HasObjectItem(training, "text")) return STATUS_OK;
-    TRY(json_get_string(training, path, "text", &text));
-    state->text = strtoull(text, (char **)&end, 16);
-    return *text && !*end ? STATUS_OK : fail("%s: text: expected a number of 16 hexadecimal digits", path);
+    if (!cJSON_HasObjectItem(training, key)) return STATUS_OK;
+    TRY(json_get_string(training, path, key, &text));
+    *value = strtoull(text, (char **)&end, 16);
+    return *text && !*end ? STATUS_OK : fail("%s: %s: expected a number of 16 hexadecimal digits", path, key);
 }
 
 static status read_fired(const cJSON *training, const char *path, train_state *state) {
@@ -105,7 +106,8 @@ status checkpoint_load_state(const checkpoint *c, train_state *state) {
     TRY(json_get_int(training, path, "loader_window", &window));
     if (epoch < 0 || window < 0) return fail("%s: expected a loader position of 0 or more, found one below", path);
     state->position = (loader_position){.epoch = (uint64_t)epoch, .window = (uint64_t)window};
-    TRY(read_text(training, path, state));
+    TRY(read_fingerprint(training, path, "text", &state->text));
+    TRY(read_fingerprint(training, path, "teachers", &state->teachers));
     const cJSON *looks = cJSON_GetObjectItemCaseSensitive(training, "looks"); /* older checkpoints have none */
     if (looks) TRY(looks_from_json(&state->looks, looks, path));
     return read_fired(training, path, state);

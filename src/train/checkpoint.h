@@ -19,7 +19,8 @@ typedef struct train_state {
     int64_t tokens; /* tokens seen */
     double seconds; /* training time, without evaluation and saving */
     loader_position position;
-    uint64_t text; /* loader_fingerprint of what the position is in; 0: not known */
+    uint64_t text;     /* loader_fingerprint of what the position is in; 0: not known */
+    uint64_t teachers; /* tells the weights of those that it learns from; 0: there is none, or not known */
     bool fired[MAX_EVENTS];
     looks looks;
 } train_state;

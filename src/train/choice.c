@@ -22,6 +22,7 @@ static status score_kept(pass *p, loader *data, const tokenizer *tok, bpb_score 
         TRY(loader_kept(data, row, &b));
         if (b.batch == 0) return STATUS_OK;
         if (interrupt_requested()) return STATUS_INTERRUPTED;
+        b.domain = NULL; /* whoever uses the model has no labels: routers choose */
         float *nll = xmalloc((size_t)(b.batch * b.length) * sizeof *nll);
         status s = pass_evaluate(p, &b, nll);
         if (s == STATUS_OK) add_batch(score, &b, nll, tok);

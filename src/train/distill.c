@@ -22,7 +22,8 @@ status hidden_teacher_find(hidden_teacher *t, const distill_config *c, const mod
     *t = (hidden_teacher){0};
     if (curve_is_zero(&c->hidden_weight)) return STATUS_OK;
     TRY(fail_in(model_source_open(&t->source, c->teacher_model, "chosen"), "teacher_model"));
-    return check_fits(t, student, tok);
+    TRY(check_fits(t, student, tok));
+    return fail_in(weight_source_fingerprint(model_source_weights(t->source), &t->weights), "teacher_model");
 }
 
 const model_config *hidden_teacher_config(const hidden_teacher *t) {

@@ -10,6 +10,7 @@
 /* A model that is run forward only; all NULL where hidden_weight is 0. */
 typedef struct hidden_teacher {
     model_source *source; /* until it is loaded */
+    uint64_t weights;     /* weight_source_fingerprint */
     model *m;
     pass *p;
 } hidden_teacher;

@@ -78,9 +78,9 @@ status distill_config_check(const distill_config *c, int num_layers) {
     const bool asked = !curve_is_zero(&c->teacher_weight);
     if (asked && !c->teacher)
         return fail_usage("teacher_weight: expected a teacher, the folder that `moec teach` filled, found none");
-    if (!asked && curve_is_zero(&c->ce_weight))
-        return fail_usage(
-            "ce_weight: expected more than 0 where teacher_weight is 0, found 0: nothing would be learned");
+    if (!asked && curve_is_zero(&c->hidden_weight) && curve_is_zero(&c->ce_weight))
+        return fail_usage("ce_weight: expected more than 0 where teacher_weight is 0 and hidden_weight too, found 0: "
+                          "nothing would be learned");
     if (!c->teacher && (c->temperature != 1 || c->divergence != DIVERGENCE_FORWARD))
         return fail_usage("%s: expected a teacher beside it, found none",
                           c->temperature != 1 ? "teacher_temperature" : "divergence");

@@ -47,5 +47,10 @@ status label_config_fit(const label_config *c, const model_config *model) {
     if (c->routing == LABEL_BY_DOCUMENT && (model->moe.top_k != 1 || model->moe.gate == GATE_SOFT))
         return fail_usage("label_routing: document needs moe_top_k 1 and gates that choose, found moe_top_k %d%s",
                           model->moe.top_k, model->moe.gate == GATE_SOFT ? " and moe_gate soft" : "");
+    /* The choice could not answer the bias, which would move at every step, and routers are left alone with it afterwards. */
+    if (c->routing == LABEL_BY_DOCUMENT && model->moe.bias_rate > 0)
+        return fail_usage(
+            "label_routing: document needs moe_bias_rate 0, since labels choose and not the bias, found %g",
+            (double)model->moe.bias_rate);
     return STATUS_OK;
 }

@@ -83,9 +83,10 @@ static status same_tokenizer(const checkpoint *c, const tokenizer *tok, bool *ot
 }
 
 status resume_compare(run_changes *out, const checkpoint *c, const train_state *state, const run_config *given,
-                      uint64_t text, const tokenizer *tok) {
+                      uint64_t text, uint64_t teachers, const tokenizer *tok) {
     run_config own = run_config_default();
-    *out = (run_changes){.text = state->text != 0 && state->text != text}; /* 0: an older moec saved it */
+    *out = (run_changes){.text = state->text != 0 && state->text != text, /* 0: an older moec saved it */
+                         .teachers = state->teachers != 0 && teachers != 0 && state->teachers != teachers};
     status s = checkpoint_load_config(c, &own);
     if (s == STATUS_OK) s = same_fired_events(&own.events, &given->events, state->fired);
     if (s == STATUS_OK) s = same_tokenizer(c, tok, &out->tokenizer);
@@ -100,27 +101,31 @@ void run_changes_free(run_changes *r) {
 }
 
 bool run_changes_make_another(const run_changes *r) {
-    return r->text || r->tokenizer || config_differences_count(&r->keys, false) > 0;
+    return r->text || r->tokenizer || r->teachers || config_differences_count(&r->keys, false) > 0;
 }
 
-/* Another text under another path is said by the path. */
-static bool says_of_data(const run_changes *r, const char *key) {
+/* Another text or teacher under another path is said by the path. */
+static bool says_of(const run_changes *r, const char *key) {
     for (int i = 0; i < r->keys.count; i++)
         if (strcmp(schema_key(r->keys.schema, r->keys.items[i].index).field.key, key) == 0) return true;
     return false;
 }
 
+static void add_text(char **text, const char *what) {
+    char *longer = xasprintf("%s%s%s", *text, **text ? ", " : "", what);
+    free(*text);
+    *text = longer;
+}
+
 char *run_changes_text(const run_changes *r, bool harmless) {
     char *text = config_differences_text(&r->keys, harmless);
-    const bool data = says_of_data(r, "data"), tokenizer = data || says_of_data(r, "tokenizer");
-    if (!harmless && ((r->text && !data) || (r->tokenizer && !tokenizer))) {
-        char *longer = xasprintf("%s%s%s", text, *text ? ", " : "",
-                                 r->text && r->tokenizer ? "another text and tokenizer under the same path"
-                                 : r->text               ? "another text under the same path"
-                                                         : "another tokenizer under the same path");
-        free(text);
-        text = longer;
-    }
+    const bool data = says_of(r, "data"), tokenizer = data || says_of(r, "tokenizer");
+    if (!harmless && ((r->text && !data) || (r->tokenizer && !tokenizer)))
+        add_text(&text, r->text && r->tokenizer ? "another text and tokenizer under the same path"
+                        : r->text               ? "another text under the same path"
+                                                : "another tokenizer under the same path");
+    if (!harmless && r->teachers && !says_of(r, "teacher") && !says_of(r, "teacher_model"))
+        add_text(&text, "another teacher under the same path");
     return text;
 }
 
@@ -138,6 +143,7 @@ cJSON *run_changes_json(const run_changes *r) {
     }
     if (r->text) cJSON_AddBoolToObject(changes, "other_text", true);
     if (r->tokenizer) cJSON_AddBoolToObject(changes, "other_tokenizer", true);
+    if (r->teachers) cJSON_AddBoolToObject(changes, "other_teacher", true);
     return changes;
 }
 

@@ -11,6 +11,7 @@ typedef struct run_changes {
     config_differences keys;
     bool text;      /* the data folder holds another text, */
     bool tokenizer; /* or another tokenizer */
+    bool teachers;  /* where the teachers lay there are others */
 } run_changes;
 
 /* The configuration of the run that lies in a folder, config.yaml or that of its newest checkpoint, with overrides. Its key
@@ -20,9 +21,10 @@ status resume_config(run_config *c, const char *folder, char *const *overrides, 
 bool resume_is_run(const char *folder);
 
 /* Compares the run's own configuration, which lies in the checkpoint, and its data with what is given. `fired`: of the
- * checkpoint's state; an event that has happened must still be there. `text`: loader_fingerprint. */
+ * checkpoint's state; an event that has happened must still be there. `text`: loader_fingerprint; `teachers`:
+ * as in train_state. */
 status resume_compare(run_changes *out, const checkpoint *c, const train_state *state, const run_config *given,
-                      uint64_t text, const tokenizer *tok);
+                      uint64_t text, uint64_t teachers, const tokenizer *tok);
 void run_changes_free(run_changes *r);
 bool run_changes_make_another(const run_changes *r);
 /* "batch 8 -> 4, the text of data/mine": those that make another run of it, or the harmless ones; a new string. */

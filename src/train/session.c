@@ -93,18 +93,25 @@ static status create_model(session *s, const model_config *config) {
     return freeze_check(frozen, s->m);
 }
 
+static uint64_t teachers_of(const session *s) {
+    const uint64_t both[] = {loader_teacher(s->data), s->teacher.weights};
+    return both[0] || both[1] ? crc64(0, both, sizeof both) : 0;
+}
+
 static status start_fresh(session *s) {
     TRY(create_model(s, &s->config.model));
     TRY(init_model(s));
     s->state.text = loader_fingerprint(s->data);
+    s->state.teachers = teachers_of(s);
     return create_states(s);
 }
 
 /* That the configuration is the run's own, or what of it may change. */
 static status check_changes(session *s, const checkpoint *c, bool allowed) {
-    const uint64_t text = loader_fingerprint(s->data);
-    TRY(resume_compare(&s->changes, c, &s->state, &s->config, text, s->tok));
+    const uint64_t text = loader_fingerprint(s->data), teachers = teachers_of(s);
+    TRY(resume_compare(&s->changes, c, &s->state, &s->config, text, teachers, s->tok));
     s->state.text = text;
+    s->state.teachers = teachers;
     if (allowed || !run_changes_make_another(&s->changes)) return STATUS_OK;
     char *others = run_changes_text(&s->changes, false);
     const status result =

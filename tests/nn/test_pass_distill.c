@@ -334,6 +334,31 @@ static void sums_of_hidden_states(void **state) {
     model_destroy(t);
 }
 
+/* Tokens that are generated between steps are compared with nothing. */
+static void generating_in_between(void **state) {
+    (void)state;
+    const model_config c = looped();
+    model *m = make(&c, 5), *t = make(&c, 6);
+    distill_args a = {.ce_weight = 1, .temperature = 1, .hidden_weight = 2, .layers = {[1] = true, [4] = true}};
+    pass *p;
+    kv_cache *cache;
+    data d;
+    float logits[VOCAB];
+    make_data(&d, NULL);
+    assert_ok(pass_create(&p, m));
+    assert_ok(pass_create(&a.teacher, t));
+    assert_ok(kv_cache_create(&cache, m, 1, 8));
+    assert_ok(pass_distill(p, &a));
+    const double hidden = train(p, &d.b).hidden;
+    assert_ok(pass_decode(p, cache, d.ids, 3, logits));
+    assert_true(hidden > 0 && pass_read(p)->hidden == hidden);
+    kv_cache_destroy(cache);
+    pass_destroy(a.teacher);
+    pass_destroy(p);
+    model_destroy(m);
+    model_destroy(t);
+}
+
 /* ---- refusals ---- */
 
 static void bad_columns(void **state) {
@@ -406,8 +431,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_of_a_column),      cmocka_unit_test(plain_is_plain),
         cmocka_unit_test(gradients_of_a_column), cmocka_unit_test(gradients_of_hidden_states),
-        cmocka_unit_test(sums_of_hidden_states), cmocka_unit_test(bad_columns),
-        cmocka_unit_test(bad_teachers),
+        cmocka_unit_test(sums_of_hidden_states), cmocka_unit_test(generating_in_between),
+        cmocka_unit_test(bad_columns),           cmocka_unit_test(bad_teachers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

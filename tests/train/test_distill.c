@@ -213,6 +213,27 @@ static void resumed_to_the_bit(void **state) {
     run_config_free(&read);
 }
 
+/* The same path, another model: nothing in the configuration tells. */
+static void a_teacher_that_went_on(void **state) {
+    run_config teacher = plain_run(state, "second", 3), c = plain_run(state, "pupil", 2);
+    train_result result;
+    run(&teacher, TRAIN_NEW);
+    ask_model(&c, state, 1);
+    set_string(&c.distill.teacher_model, teacher.train.run);
+    run(&c, TRAIN_NEW);
+    c.train.steps = 3;
+    run(&c, TRAIN_RESUME);
+    teacher.train.steps = 4;
+    run(&teacher, TRAIN_RESUME);
+    c.train.steps = 4;
+    assert_fails(train_run(&c, TRAIN_RESUME, &result), "another teacher under the same path");
+    run(&c, TRAIN_RESUME_CHANGED);
+    c.train.steps = 5;
+    run(&c, TRAIN_RESUME); /* it is the run's own teacher now */
+    run_config_free(&teacher);
+    run_config_free(&c);
+}
+
 /* ---- refusals ---- */
 
 static void refused(void **state, run_config *c, const char *message) {
@@ -263,13 +284,22 @@ static void rules(void **state) {
     set_string(&c.distill.teacher, "cache");
     c.distill.temperature = 2;
     assert_ok(run_config_check(&c));
+    c.distill.ce_weight = curve_constant(0);
+    set_string(&c.distill.teacher_model, "model");
+    c.distill.hidden_weight = curve_constant(1); /* hidden states alone are something to learn */
+    assert_ok(run_config_check(&c));
     run_config_free(&c);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_column_teaches),   cmocka_unit_test(hidden_states_teach),      cmocka_unit_test(curves),
-        cmocka_unit_test(resumed_to_the_bit), cmocka_unit_test(teachers_that_do_not_fit), cmocka_unit_test(rules),
+        cmocka_unit_test(a_column_teaches),
+        cmocka_unit_test(hidden_states_teach),
+        cmocka_unit_test(curves),
+        cmocka_unit_test(resumed_to_the_bit),
+        cmocka_unit_test(a_teacher_that_went_on),
+        cmocka_unit_test(teachers_that_do_not_fit),
+        cmocka_unit_test(rules),
     };
     return cmocka_run_group_tests(tests, create, scratch_teardown);
 }
