@@ -52,5 +52,8 @@ status label_config_fit(const label_config *c, const model_config *model) {
         return fail_usage(
             "label_routing: document needs moe_bias_rate 0, since labels choose and not the bias, found %g",
             (double)model->moe.bias_rate);
+    if (c->routing == LABEL_BY_DOCUMENT && model->moe.z_weight > 0)
+        return fail_usage("label_routing: document needs moe_z_weight 0, for labels leave a router one logit, found %g",
+                          (double)model->moe.z_weight);
     return STATUS_OK;
 }

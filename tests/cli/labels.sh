@@ -51,6 +51,7 @@ refused 'at most as many domains as experts|a domain for each of the 3 experts' 
 refused 'an expert for each domain, found none named (text|numbers): the experts are \[a, b\]' label_weight=1 moe_expert_names='[a, b]'
 refused 'a domain for each expert, found none named numbers: the domains are \[text\]' label_weight=1 moe_expert_names='[text, numbers]' mix='{text: 1}'
 refused 'document needs moe_top_k 1' label_routing=document moe_top_k=2
+refused 'document needs moe_z_weight 0' label_routing=document moe_z_weight=0.001
 refused 'label_layers: expected layers with experts, found 0' label_weight=1 label_layers='[0]'
 refused 'a name for each of the 2 experts, found 1' moe_expert_names='[text]'
 rm "$work"/data/*.docs.tsv
