@@ -64,7 +64,7 @@ static status parse(request *q, int argc, char **argv) {
     TRY(cli_rest(argc, argv, 1, 1, "moec export MODEL -o OUT --to FORMAT"));
     q->path = argv[1];
     if (!to) return fail_usage("--to: expected gguf or one of %s, found none", family_list(list, sizeof list));
-    if (!q->out) return fail_usage("export: expected -o OUT, where the model goes, found none");
+    if (!q->out || !*q->out) return fail_usage("export: expected -o OUT, where the model goes, found none");
     q->gguf = strcmp(to, "gguf") == 0;
     if (!q->gguf && family) return fail_usage("--family: has no meaning but with --to gguf");
     const char *name = q->gguf ? family : to;

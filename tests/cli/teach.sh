@@ -53,6 +53,7 @@ refuse() { # STATUS MESSAGE arguments…
 }
 refuse 1 "has the top 20 of each token, expected the top 5" "$work/run" "$work/data" "$work/cut" "--top 5"
 refuse 1 "made in windows of 32 by 32 tokens, expected 16 by 16" "$work/run" "$work/data" "$work/cut" "--seq 16"
+refuse 2 "expected the name of a folder, found an empty one" "$work/run" "$work/data" "" ""
 refuse 2 "--stride: expected at most 32" "$work/run" "$work/data" "$work/new" "--stride 33"
 refuse 2 "--top: expected an integer from 1 to 256" "$work/run" "$work/data" "$work/new" "--top 300"
 refuse 1 "$work/none" "$work/run" "$work/none" "$work/new" ""
