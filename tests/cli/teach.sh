@@ -19,6 +19,11 @@ for part in train val; do
 done
 [ ! -e "$work/whole/lock" ] || complain "a lock is left"
 
+# ---- JSON is UTF-8, whatever the bytes of a path ----
+odd=$work/$(printf 'odd\377')
+expect 0 teach "$work/run" --data "$work/data" -o "$odd" --dtype f32 --json
+says out "$(printf '"%s/odd\357\277\275"' "$work")"
+
 # ---- stopped at any moment, it goes on to the same bytes ----
 for seconds in 0.05 0.15 0.3 0.6; do
     "$moec" teach "$work/run" --data "$work/data" -o "$work/cut" --held-out --dtype f32 --json >/dev/null 2>&1 &
