@@ -65,11 +65,13 @@ bool path_holds(const char *folder, const char *name); /* folder/name exists */
 bool path_leads_to(const char *path, int descriptor);  /* the open file, still */
 char *path_join(const char *folder, const char *name); /* a new string; free() it */
 char *path_parent(const char *path);                   /* the folder that holds it; a new string */
-const char *path_last(const char *path);               /* what stands behind the last slash; all where that is nothing */
-status path_sync_parent(const char *path);             /* make its names durable */
+const char *path_last(const char *path);   /* what stands behind the last slash; all where that is nothing */
+status path_sync_parent(const char *path); /* make its names durable */
 /* One path more in a list for a message, behind a comma; *list is a string of its own, NULL while there is none. */
 void path_note(char **list, const char *folder, const char *name);
-status folder_create(const char *path);                        /* with parents; an existing folder is fine */
+status folder_create(const char *path); /* with parents; an existing folder is fine */
+/* Whether there is such a folder, or room for one: for those whose work before folder_create is long. Makes nothing. */
+status folder_check(const char *path);
 status folder_remove(const char *path);                        /* with all that is in it; an absent one is fine */
 status folder_commit(const char *temporary, const char *path); /* fsync what is inside, rename; path must not exist */
 /* The same for a path that is a folder, which has the name `temporary` afterwards: in one step where the file system can. */

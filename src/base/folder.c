@@ -94,7 +94,30 @@ static status cannot_create(const char *path, int error) {
     return fail("%s: expected a folder, found %s", path, path_describe(path));
 }
 
+static status without_name(void) {
+    return fail_usage("expected the name of a folder, found an empty one");
+}
+
+/* The folder itself, or the nearest one above it that there is. */
+static status check_existing(const char *path) {
+    struct stat info;
+    if (stat(path, &info) == 0) {
+        if (!S_ISDIR(info.st_mode)) return cannot_create(path, EEXIST);
+        return access(path, W_OK | X_OK) == 0 ? STATUS_OK : fail("%s: cannot write there: %s", path, strerror(errno));
+    }
+    if ((errno != ENOENT && errno != ENOTDIR) || strcmp(path, ".") == 0) return cannot_create(path, errno);
+    char *parent = path_parent(path);
+    const status s = check_existing(parent);
+    free(parent);
+    return s;
+}
+
+status folder_check(const char *path) {
+    return path[0] ? check_existing(path) : without_name();
+}
+
 status folder_create(const char *path) {
+    if (!path[0]) return without_name();
     char *prefix = xstrdup(path);
     status s = STATUS_OK;
     for (size_t end = 1; s == STATUS_OK && path[0] && path[end - 1]; end++) {

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/hints.h"
+#include "text/utf8.h"
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
@@ -127,8 +128,9 @@ status cli_number(const char *option, const char *text, double least, double mos
 }
 
 void cli_print_json(cJSON *json) {
-    char *text = cJSON_Print(json);
-    puts(text);
+    char *text = cJSON_Print(json), *mended = utf8_mended(text); /* paths may be any bytes */
+    puts(mended);
+    free(mended);
     cJSON_free(text);
     cJSON_Delete(json);
 }

@@ -139,6 +139,7 @@ static status compare(request *q) {
     comparison c;
     bool plotted = false;
     TRY(read_prompts(q));
+    if (q->folder) TRY(folder_check(q->folder));
     status s = compare_run(&q->o, &c);
     if (s == STATUS_OK && q->folder) s = compare_write(&c, q->folder, &plotted);
     if (s == STATUS_OK && q->json) cli_print_json(compare_json(&c));

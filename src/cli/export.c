@@ -48,6 +48,7 @@ typedef struct request {
 /* What is written: the model's own weights, or what is made of them. */
 typedef struct cut {
     const weight_source *weights;
+    bool chosen[MODEL_MAX_EXPERTS];
     kept_experts kept;
     side_by_side dense;
 } cut;
@@ -63,7 +64,7 @@ static status parse(request *q, int argc, char **argv) {
     TRY(cli_rest(argc, argv, 1, 1, "moec export MODEL -o OUT --to FORMAT"));
     q->path = argv[1];
     if (!to) return fail_usage("--to: expected gguf or one of %s, found none", family_list(list, sizeof list));
-    if (!q->out) return fail_usage("export: expected -o OUT, where the model goes, found none");
+    if (!q->out || !*q->out) return fail_usage("export: expected -o OUT, where the model goes, found none");
     q->gguf = strcmp(to, "gguf") == 0;
     if (!q->gguf && family) return fail_usage("--family: has no meaning but with --to gguf");
     const char *name = q->gguf ? family : to;
@@ -122,13 +123,12 @@ static status write_folder(const request *q, const model_source *s, const weight
 /* ---- some experts alone ---- */
 
 static status cut_out(cut *c, const request *q, const weight_source *from) {
-    bool chosen[MODEL_MAX_EXPERTS] = {false};
     c->weights = from;
     if (!q->experts) return STATUS_OK;
     if (!model_config_has_moe(&from->config))
         return fail("%s: --expert: expected a model with experts, found a dense one", q->path);
-    TRY(experts_read(&from->config.moe, "--expert", q->experts, chosen));
-    TRY(fail_in(keep_experts(&c->kept, from, chosen), "%s", q->path));
+    TRY(experts_read(&from->config.moe, "--expert", q->experts, c->chosen));
+    TRY(fail_in(keep_experts(&c->kept, from, c->chosen), "%s", q->path));
     c->weights = &c->kept.weights;
     if (c->kept.count > 1) return STATUS_OK;
     TRY(fail_in(place_side_by_side(&c->dense, &c->kept.weights), "%s", q->path));
@@ -137,10 +137,12 @@ static status cut_out(cut *c, const request *q, const weight_source *from) {
 }
 
 static void print_cut(const cut *c) {
-    char list[256];
-    if (c->weights == &c->kept.weights || c->weights == &c->dense.weights)
-        printf("  experts       %s of the mixture's %d\n", expert_list(&c->kept.weights.config.moe, list, sizeof list),
-               c->kept.from->config.moe.experts);
+    if (c->weights == &c->kept.weights || c->weights == &c->dense.weights) {
+        const moe_config *whole = &c->kept.from->config.moe;
+        char list[256];
+        printf("  experts       %s of the mixture's %d\n", expert_list(whole, c->chosen, list, sizeof list),
+               whole->experts);
+    }
     if (c->weights != &c->dense.weights) return;
     printf("  MLPs          of %lld hidden units: the expert beside what all experts share\n",
            (long long)c->dense.hidden);
@@ -150,7 +152,7 @@ static void print_cut(const cut *c) {
 }
 
 static status write_out(request *q, const model_source *s) {
-    cut c;
+    cut c = {0};
     TRY(cut_out(&c, q, model_source_weights(s)));
     if (!q->family) q->family = family_for(&c.weights->config);
     TRY(q->gguf ? write_gguf(q, s, c.weights) : write_folder(q, s, c.weights));

@@ -192,14 +192,14 @@ static void say_weights(const checkpoint *saved, const char *which) {
     free(note);
 }
 
-/* What the experts that are there weigh, and those that are not. */
-static void say_experts(const model *m, const model_config *whole) {
+/* What the experts that are there weigh, and those that are not; they are called as the whole model calls them. */
+static void say_experts(const model *m, const model_config *whole, const bool *chosen) {
     const int experts = m->config.moe.experts;
     const double bytes = (double)model_expert_bytes(m) / 1e6;
     char list[256];
     fprintf(stderr,
             "loaded %d of %d experts (%s): %.1f MB; the others' %.1f MB are not in memory, and %.1f MB of all are\n",
-            experts, whole->moe.experts, expert_list(&m->config.moe, list, sizeof list), bytes,
+            experts, whole->moe.experts, expert_list(&whole->moe, chosen, list, sizeof list), bytes,
             bytes / experts * (whole->moe.experts - experts), (double)memory_resident() / 1e6);
 }
 
@@ -210,7 +210,7 @@ static status open_some(const request *q, const char *path, const prompt *text, 
     model_config whole;
     TRY(experts_choose(&q->experts, &asked, &whole, chosen));
     TRY(open_model_experts(path, q->k, q->which, MODEL_RUN, chosen, m, tok, trained));
-    say_experts(*m, &whole);
+    say_experts(*m, &whole, chosen);
     return STATUS_OK;
 }
 

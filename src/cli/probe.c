@@ -185,6 +185,7 @@ static status run(int argc, char **argv) {
     interrupt_catch();
     if (s == STATUS_OK) s = find_run(&q);
     if (s == STATUS_OK) s = open_all(&q, &g);
+    if (s == STATUS_OK && q.out) s = folder_check(q.out);
     if (s == STATUS_OK) s = watch(&q, &g);
     if (s == STATUS_OK) s = say(&q, &g);
     close_all(&g);

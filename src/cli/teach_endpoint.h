@@ -24,7 +24,7 @@
     "  --seed N           of what varies in prompts and of each answer (0)\n"                                          \
     "  --timeout SECONDS  for one answer (300)\n"                                                                      \
     "  --completions      /completions, which go on with a prompt, instead of /chat/completions\n"                     \
-    "  --json             the table for programs\n"                                                                    \
+    "  --json             the table for programs: an object, with --held-out an array of two\n"                        \
     "\n"                                                                                                               \
     "With --data: what the server's model thinks of each token of a text, into a cache as moec teach MODEL makes it. " \
     "The\n"                                                                                                            \

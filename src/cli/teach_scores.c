@@ -66,12 +66,21 @@ static void read_text(void *context, int64_t first, int64_t count, int32_t *ids)
 
 /* ---- the vocabulary ---- */
 
+/* The text itself may be absent. */
+static status without_tokenizer(const teach_scores_request *q, const char *path) {
+    if (!path_exists(q->data)) { /* a pattern, or nothing */
+        shard_set text;
+        TRY(shard_set_open(&text, q->data, SHARDS_TRAINING, TEACHER_MAX_VOCABULARY));
+        shard_set_close(&text);
+    }
+    return fail_usage("%s: is absent; --tokenizer names the text's tokenizer", path);
+}
+
 static status open_tokenizer(const teach_scores_request *q, tokenizer **tok) {
     if (q->tokenizer) return tokenizer_open(tok, q->tokenizer);
     char *folder = path_is_folder(q->data) ? xstrdup(q->data) : path_parent(q->data);
     char *path = path_join(folder, "tokenizer.model");
-    status s = path_exists(path) ? tokenizer_open(tok, path)
-                                 : fail_usage("%s: is absent; --tokenizer names the text's tokenizer", path);
+    status s = path_exists(path) ? tokenizer_open(tok, path) : without_tokenizer(q, path);
     free(path);
     free(folder);
     return s;
@@ -131,9 +140,10 @@ static status close_writer(keeper *k, status s) {
     return s != STATUS_OK ? s : closed;
 }
 
-static void print(const teach_scores_request *q, const scores_result *r, int64_t tokens, bool held_out) {
+/* parts: a JSON array that gets what was done with this part; NULL: a table is printed. */
+static void say(const teach_scores_request *q, const scores_result *r, int64_t tokens, bool held_out, cJSON *parts) {
     const char *dialect = r->dialect == SCORES_ECHO ? "vllm" : "llama.cpp", *part = held_out ? "held-out" : "training";
-    if (!q->json) {
+    if (!parts) {
         printf("%-12s %s (%s)\n%-12s %s, %s: %" PRId64 " of %" PRId64 " tokens\n%-12s %" PRId64 "\n", "teacher",
                r->model, dialect, "text", q->data, part, r->there, tokens, "requests", r->requests);
         return;
@@ -148,10 +158,17 @@ static void print(const teach_scores_request *q, const scores_result *r, int64_t
     cJSON_AddNumberToObject(root, "tokens", (double)tokens);
     cJSON_AddNumberToObject(root, "there", (double)r->there);
     cJSON_AddNumberToObject(root, "requests", (double)r->requests);
-    cli_print_json(root);
+    cJSON_AddItemToArray(parts, root);
 }
 
-static status teach_part(const http_client *c, const teach_scores_request *q, const tokenizer *tok, shard_part part) {
+/* One JSON value: an object, or with --held-out an array of two. */
+static void print_json(const teach_scores_request *q, cJSON *parts) {
+    cli_print_json(q->held_out ? parts : cJSON_DetachItemFromArray(parts, 0));
+    if (!q->held_out) cJSON_Delete(parts);
+}
+
+static status teach_part(const http_client *c, const teach_scores_request *q, const tokenizer *tok, shard_part part,
+                         cJSON *parts) {
     keeper k = {.q = q,
                 .facts = {.k = q->top,
                           .vocab_size = tokenizer_vocab_size(tok),
@@ -165,7 +182,7 @@ static status teach_part(const http_client *c, const teach_scores_request *q, co
     if (s == STATUS_INTERRUPTED)
         (void)fail("interrupted: %s has %" PRId64 " of %" PRId64 " tokens; the same command goes on", q->out, r.there,
                    tokens);
-    if (s == STATUS_OK) print(q, &r, tokens, part == SHARDS_HELD_OUT);
+    if (s == STATUS_OK) say(q, &r, tokens, part == SHARDS_HELD_OUT, parts);
     if (s == STATUS_OK && r.there < tokens)
         fprintf(stderr, "moec teach: note: the budget of requests (%" PRId64 ") is spent; the same call goes on\n",
                 q->requests);
@@ -178,11 +195,16 @@ status teach_scores(const http_client *c, const teach_scores_request *q) {
     tokenizer *tok = NULL;
     lock held = {0};
     TRY(open_tokenizer(q, &tok));
+    cJSON *parts = q->json ? cJSON_CreateArray() : NULL;
     char *path = path_join(q->out, "lock");
     status s = folder_create(q->out);
     if (s == STATUS_OK) s = lock_take(&held, path, "moec teach");
-    if (s == STATUS_OK) s = teach_part(c, q, tok, SHARDS_TRAINING);
-    if (s == STATUS_OK && q->held_out) s = teach_part(c, q, tok, SHARDS_HELD_OUT);
+    if (s == STATUS_OK) s = teach_part(c, q, tok, SHARDS_TRAINING, parts);
+    if (s == STATUS_OK && q->held_out) s = teach_part(c, q, tok, SHARDS_HELD_OUT, parts);
+    if (s == STATUS_OK && parts)
+        print_json(q, parts);
+    else
+        cJSON_Delete(parts);
     lock_release(&held);
     free(path);
     tokenizer_close(tok);

@@ -90,7 +90,7 @@ static status parse(request *q, int argc, char **argv) {
     TRY(cli_rest(argc, argv, 1, 1 << 10, "moec upcycle PARENT [PARENT ...] -o OUT [key=value ...]"));
     while (paths < argc && !strchr(argv[paths], '=')) paths++;
     if (paths == 1) return fail_usage("upcycle: expected a parent before keys, found %s", argv[1]);
-    if (!q->out) return fail_usage("upcycle: expected -o OUT, where the mixture goes, found none");
+    if (!q->out || !*q->out) return fail_usage("upcycle: expected -o OUT, where the mixture goes, found none");
     if (path_exists(q->out)) return fail_usage("%s: something is there already; expected a new path for -o", q->out);
     TRY(config_load(&recipe_schema, &q->r, NULL, argv + paths, argc - paths, NULL));
     TRY(recipe_check(&q->r));

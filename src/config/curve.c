@@ -43,7 +43,10 @@ static status read_point(const config_field *f, const yaml_document *d, const ya
 status curve_read(const config_field *f, const yaml_document *d, const yaml_node *value, curve *c) {
     curve read = {0};
     for (const yaml_node *key = value->first; key; key = key->next) TRY(read_point(f, d, key, &read));
-    *c = read.count > 0 ? read : curve_constant(0);
+    if (read.count == 0)
+        return yaml_fail(
+            d, value, "%s: expected numbers by fraction of the training, such as {0: 1, 0.5: 0.1}, found none", f->key);
+    *c = read;
     return STATUS_OK;
 }
 

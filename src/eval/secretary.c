@@ -4,6 +4,8 @@
 #include "nn/plan.h"
 #include <string.h>
 
+enum { BATCH_TOKENS = 2048 };
+
 typedef struct question {
     int last_pass[MODEL_MAX_LAYERS]; /* of layers whose routers are asked; -1: of the others */
     int last;                        /* the last of those layers */
@@ -34,12 +36,16 @@ static status ask_which(question *q, const model_config *c, const bool *layers) 
     return q->last >= 0 ? STATUS_OK : fail("expected a model with experts, found a dense one");
 }
 
+/* Whole sequences many at a time; what is left behind them is one of its own. */
 static status run(pass *p, const question *q, const int32_t *ids, int64_t count, int64_t longest) {
-    for (int64_t at = 0; at < count; at += longest) {
-        const int64_t left = count - at;
-        const batch b = {.batch = 1, .length = left < longest ? left : longest, .input_ids = ids + at};
+    const int64_t most = longest < BATCH_TOKENS ? BATCH_TOKENS / longest : 1;
+    for (int64_t at = 0; at < count;) {
+        const int64_t left = count - at, whole = left / longest, sequences = whole < most ? whole : most;
+        const batch b = {
+            .batch = sequences > 0 ? sequences : 1, .length = sequences > 0 ? longest : left, .input_ids = ids + at};
         if (interrupt_requested()) return STATUS_INTERRUPTED;
         TRY(pass_observe(p, &b, q->last));
+        at += b.batch * b.length;
     }
     return STATUS_OK;
 }

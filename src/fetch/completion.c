@@ -223,7 +223,7 @@ status completion_explain(const http_client *c, const http_response *r, const ch
                              : "a key for it goes into MOEC_API_KEY or OPENAI_API_KEY");
     if (r->code != 404) return s;
     char *shown = text_shown(model ? model : "", 80);
-    s = fail("%s; there is no such path (--endpoint) or no model %s%s", error_message(), shown,
+    s = fail("%s; there is no such path (--endpoint) or no model%s%s%s", error_message(), model ? " " : "", shown,
              model ? " (--model)" : "");
     free(shown);
     return s;

@@ -40,10 +40,13 @@ static bool has_part(const char *url, CURLUPart part) {
 }
 
 status url_check(const char *what, const char *url) {
+    const bool begins = strncasecmp(url, "http://", 7) == 0 || strncasecmp(url, "https://", 8) == 0;
     char *scheme = part_of(url, CURLUPART_SCHEME, 0), *shown = url_shown(url);
     status s = STATUS_OK;
     if (strlen(url) > URL_MAX_BYTES)
         s = fail("%s: expected a URL of at most %d bytes, found %zu", what, URL_MAX_BYTES, strlen(url));
+    else if (begins && (!scheme || !has_part(url, CURLUPART_HOST)))
+        s = fail("%s: expected a URL with a host, and a port up to 65535 where it has one, found %s", what, shown);
     else if (!scheme || (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0) ||
              !has_part(url, CURLUPART_HOST))
         s = fail("%s: expected a URL that begins with http:// or https://, found %s", what, shown);

@@ -9,12 +9,13 @@ const char *expert_name(const moe_config *c, int expert, char text[EXPERT_NAME_B
     return text;
 }
 
-const char *expert_list(const moe_config *c, char *text, size_t bytes) {
+const char *expert_list(const moe_config *c, const bool *chosen, char *text, size_t bytes) {
     char one[EXPERT_NAME_BYTES];
     size_t used = 0;
     text[0] = '\0';
     for (int e = 0; e < c->experts && used < bytes; e++)
-        used += (size_t)snprintf(text + used, bytes - used, "%s%s", e ? ", " : "", expert_name(c, e, one));
+        if (!chosen || chosen[e])
+            used += (size_t)snprintf(text + used, bytes - used, "%s%s", used ? ", " : "", expert_name(c, e, one));
     if (used >= bytes && bytes > 3) strcpy(text + bytes - 4, "...");
     return text;
 }
@@ -41,7 +42,7 @@ status experts_read(const moe_config *c, const char *option, const char *list, b
         char known[512];
         if (expert < 0)
             return fail_usage("%s: expected names or numbers of experts, found `%.*s`: the experts are %s%s", option,
-                              bytes < 60 ? (int)bytes : 60, at, expert_list(c, known, sizeof known),
+                              bytes < 60 ? (int)bytes : 60, at, expert_list(c, NULL, known, sizeof known),
                               c->names.count ? "" : ", by their numbers");
         chosen[expert] = true;
         at += bytes;

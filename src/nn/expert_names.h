@@ -7,8 +7,8 @@
 enum { EXPERT_NAME_BYTES = LABEL_BYTES };
 /* "code", or where it has no name "expert 3", written into `text`. */
 const char *expert_name(const moe_config *c, int expert, char text[EXPERT_NAME_BYTES]);
-/* "code, prose" or "expert 0, expert 1", cut where `bytes` end; for messages. */
-const char *expert_list(const moe_config *c, char *text, size_t bytes);
+/* "code, prose" or "expert 0, expert 1", cut where `bytes` end; for messages. chosen [E]: which of them; NULL: all. */
+const char *expert_list(const moe_config *c, const bool *chosen, char *text, size_t bytes);
 /* The expert of that name, or of that number; −1: there is none. A name goes before a number. */
 int expert_find(const moe_config *c, const char *text, size_t bytes);
 /* Marks those of a list like "code,3" in chosen [E]; the others stay as they are. What names no expert is refused with the list of

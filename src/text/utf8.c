@@ -1,5 +1,7 @@
 #include "text/utf8.h"
 
+#include "text/text_buffer.h"
+
 int utf8_character(const char *text, size_t bytes) {
     if (bytes == 0) return UTF8_CUT;
     unsigned char lead = (unsigned char)text[0], least = 0x80, most = 0xBF;
@@ -28,4 +30,16 @@ size_t utf8_valid_prefix(const char *text, size_t bytes) {
         at += (size_t)length;
     }
     return at;
+}
+
+char *utf8_mended(const char *text) {
+    text_buffer b = {0};
+    for (;;) {
+        const size_t valid = utf8_valid_prefix(text, strlen(text));
+        text_append(&b, text, valid);
+        text += valid;
+        if (!*text) return b.text;
+        text_append_string(&b, UTF8_REPLACEMENT);
+        text++;
+    }
 }

@@ -13,5 +13,7 @@ enum { UTF8_CUT = -1, UTF8_NONE = 0, UTF8_MAX_BYTES = 4 };
 int utf8_character(const char *text, size_t bytes);
 /* The offset of the first byte that is not part of valid UTF-8 text (NUL counts as such), or `bytes`. */
 size_t utf8_valid_prefix(const char *text, size_t bytes);
+/* A new string, in which U+FFFD stands for each such byte. */
+char *utf8_mended(const char *text);
 
 #endif

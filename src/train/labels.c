@@ -14,6 +14,13 @@ static label_list drawn_names(const char *const *domains, const int *drawn, int 
     return names;
 }
 
+/* A domain that could not be a name; there is one. */
+static const char *first_without(const label_list *names, const char *const *domains, const int *drawn, int count) {
+    int i = 0;
+    while (i < count - 1 && labels_find(names, domains[drawn[i]]) >= 0) i++;
+    return domains[drawn[i]];
+}
+
 static status name_experts(model_config *model, const char *const *domains, const int *drawn, int count) {
     label_list names = drawn_names(domains, drawn, count);
     if (count > model->moe.experts)
@@ -23,8 +30,9 @@ static status name_experts(model_config *model, const char *const *domains, cons
         return fail_usage("labels: expected a domain for each of the %d experts, found %d domains", model->moe.experts,
                           count);
     if (names.count < count)
-        return fail_usage("labels: expected domains with names of 1 to %d bytes, at most %d, found others",
-                          LABEL_BYTES - 1, LABELS_MOST);
+        return fail_usage(
+            "labels: expected at most %d domains with names of 1 to %d bytes, found %d with %.60s among them",
+            LABELS_MOST, LABEL_BYTES - 1, count, first_without(&names, domains, drawn, count));
     model->moe.names = names;
     return STATUS_OK;
 }

@@ -278,6 +278,22 @@ static void folders_appear_whole(void **state) {
     free(moved), free(file), free(deep), free(path), free(temporary);
 }
 
+static void room_for_a_folder(void **state) {
+    char *file = path_join(*state, "file"), *under = path_join(file, "a/b"), *deep = path_join(*state, "a/b//c");
+    assert_ok(file_write_whole(file, "x", 1));
+    assert_ok(folder_check(*state));
+    assert_ok(folder_check(deep));
+    assert_ok(folder_check("absent/deeper"));
+    char *expected = xasprintf("%s: expected a folder, found a file", file);
+    assert_fails(folder_check(file), expected);
+    assert_fails(folder_check(under), expected);
+    assert_fails(folder_check("/dev/null"), "/dev/null: expected a folder, found a device");
+    assert_fails(folder_check(""), "expected the name of a folder, found an empty one");
+    assert_fails(folder_create(""), "expected the name of a folder, found an empty one");
+    assert_names(*state, 1, (const char *[]){"file"});
+    free(expected), free(deep), free(under), free(file);
+}
+
 static void folders_change_places(void **state) {
     status (*const ways[])(const char *, const char *) = {folder_exchange, folder_exchange_in_steps};
     char *old = path_join(*state, "old"), *new = path_join(*state, "new"), *absent = path_join(*state, "absent");
@@ -375,6 +391,7 @@ int main(int count, char **arguments) {
         in_scratch(no_space_leaves_the_old_file_whole),
         in_scratch(a_failed_flush_is_seen),
         in_scratch(folders_appear_whole),
+        in_scratch(room_for_a_folder),
         in_scratch(folders_change_places),
         in_scratch(a_closed_folder_is_not_an_absent_one),
         in_scratch(removing_follows_no_links),

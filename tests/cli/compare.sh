@@ -112,6 +112,14 @@ says out "GGUF file |"
 says out "Hugging Face folder |"
 grep -q '^| all .* [+-]0.0000 ± 0.0000 [a-z]* | *[+-]0.0000 ± 0.0000 [a-z]* |' "$work/out" || die "$(grep '^| all' "$work/out")"
 
+# ---- where the report cannot go is said before anything is measured ----
+expect 1 "$moec" compare "$work/long" "$work/short" --data "$data" -o "$work/llama.yaml"
+one_line
+says err "llama.yaml: expected a folder, found a file"
+expect 2 "$moec" compare "$work/long" "$work/short" --data "$data" -o ""
+one_line
+says err "expected the name of a folder, found an empty one"
+
 # ---- Ctrl-C ----
 "$moec" compare "$work/long" "$work/short" --data "$data" --samples 1000 --new-tokens 2000 -o "$work/none" >"$work/out" 2>"$work/err" &
 child=$!

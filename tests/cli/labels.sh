@@ -54,6 +54,10 @@ refused 'document needs moe_top_k 1' label_routing=document moe_top_k=2
 refused 'document needs moe_z_weight 0' label_routing=document moe_z_weight=0.001
 refused 'label_layers: expected layers with experts, found 0' label_weight=1 label_layers='[0]'
 refused 'a name for each of the 2 experts, found 1' moe_expert_names='[text]'
+expect 0 data "$work/long" --domain "a-name-that-is-much-too-long-for-a-label=$work/text" --domain "numbers=$work/numbers" \
+    --tokenizer "$work/data/tokenizer.model" --heldout 0.1
+refused 'names of 1 to 31 bytes, found 2 with a-name-that-is-much-too-long-for-a-label among them' label_weight=1 data="$work/long"
+refused 'label_weight: expected numbers by fraction of the training, such as' label_weight='{}'
 rm "$work"/data/*.docs.tsv
 refused 'a table of its documents' label_weight=1
 

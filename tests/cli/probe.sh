@@ -83,5 +83,6 @@ expect 2 "$moec" probe "$work/alone.moec"
 one_line 'expected --data with a folder made by moec data, and .*alone.moec does not lie in a run'
 : >"$work/file"
 expect 1 "$moec" probe "$work/run" --tokens 100 -o "$work/file"
-one_line "$work/file"
+one_line "$work/file: expected a folder, found a file"
+[ "$(wc -l <"$work/err")" -eq 1 ] || die "what cannot be written is found out after the work"
 [ ! -e "$work/none" ] || die "a failed probe left something"

@@ -114,7 +114,9 @@ expect 0 upcycle "$work/llama" -o "$work/nameless" --tokens 0 experts=3 drop=0.5
 expect 0 route "$work/nameless" "$words"
 says out 'expert 2'
 greedy "$work/nameless" "$words" --expert 2,0
-says err 'loaded 2 of 3 experts (expert 0, expert 1): '
+says err 'loaded 2 of 3 experts (expert 0, expert 2): '
+expect 0 export "$work/nameless" -o "$work/second" --to llama --expert 2
+says out "experts       expert 2 of the mixture's 3"
 cat >"$work/prompts.yaml" <<END
 experts:
   - {name: cats, prompts: [the cat sees, the cat likes]}

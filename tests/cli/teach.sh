@@ -19,6 +19,11 @@ for part in train val; do
 done
 [ ! -e "$work/whole/lock" ] || complain "a lock is left"
 
+# ---- JSON is UTF-8, whatever the bytes of a path ----
+odd=$work/$(printf 'odd\377')
+expect 0 teach "$work/run" --data "$work/data" -o "$odd" --dtype f32 --json
+says out "$(printf '"%s/odd\357\277\275"' "$work")"
+
 # ---- stopped at any moment, it goes on to the same bytes ----
 for seconds in 0.05 0.15 0.3 0.6; do
     "$moec" teach "$work/run" --data "$work/data" -o "$work/cut" --held-out --dtype f32 --json >/dev/null 2>&1 &
@@ -53,6 +58,7 @@ refuse() { # STATUS MESSAGE arguments…
 }
 refuse 1 "has the top 20 of each token, expected the top 5" "$work/run" "$work/data" "$work/cut" "--top 5"
 refuse 1 "made in windows of 32 by 32 tokens, expected 16 by 16" "$work/run" "$work/data" "$work/cut" "--seq 16"
+refuse 2 "expected the name of a folder, found an empty one" "$work/run" "$work/data" "" ""
 refuse 2 "--stride: expected at most 32" "$work/run" "$work/data" "$work/new" "--stride 33"
 refuse 2 "--top: expected an integer from 1 to 256" "$work/run" "$work/data" "$work/new" "--top 300"
 refuse 1 "$work/none" "$work/run" "$work/none" "$work/new" ""

@@ -82,6 +82,7 @@ static void refusals(void **state) {
         "bakery: {heat: {2: 1}}",
         "bakery: {heat: {noon: 1}}",
         "bakery: {heat: [1]}",
+        "bakery: {heat: {}}",
         "bakery: {heat: {0: 1, 0.1: 1, 0.2: 1, 0.3: 1, 0.4: 1, 0.5: 1, 0.6: 1, 0.7: 1, 0.8: 1}}",
     };
     bakery b = {0};

@@ -104,8 +104,12 @@ static void test_command_line(void **state) {
                   "-o", "y", "--seq", "8", "--stride", "9");
     command_gives(f->scratch, 2, "tokenizer.model: is absent; --tokenizer names", "teach", "--endpoint", f->t->s.url,
                   "--data", f->scratch, "-o", "y");
+    command_gives(f->scratch, 1, "no-data: expected a folder, a shard or a pattern of shards, found nothing", "teach",
+                  "--endpoint", f->t->s.url, "--data", "no-data", "-o", "y");
     teaches(f, 2, "--endpoint: expected a URL without ? and #", "--endpoint", "http://x/?key=hf_secret");
     teaches(f, 1, "the endpoint: expected a URL that begins with http", "--endpoint", "file:///etc");
+    teaches(f, 1, "the endpoint: expected a URL with a host, and a port up to 65535 where it has one", "--endpoint",
+            "http://127.0.0.1:99999");
     setenv("OPENAI_API_KEY", "hf_secret\nX: y", 1);
     teaches(f, 1, "the token: expected printable ASCII", "--json");
     assert_int_equal(f->t->s.requests, 0);

@@ -39,20 +39,31 @@ static void what_is_no_expert(void **state) {
     assert_fails(experts_read(&none, "--omit", "2", chosen), "the experts are expert 0, expert 1, by their numbers");
 }
 
+/* Those that are chosen keep their numbers. */
+static void some_of_them(void **state) {
+    (void)state;
+    const moe_config c = named(), none = {.experts = 3};
+    const bool chosen[] = {false, true, true};
+    char text[40];
+    assert_string_equal(expert_list(&none, chosen, text, sizeof text), "expert 1, expert 2");
+    assert_string_equal(expert_list(&c, chosen, text, sizeof text), "0, two words");
+}
+
 /* Many experts are cut, not more than there is room. */
 static void long_lists(void **state) {
     (void)state;
     const moe_config many = {.experts = 512}, one = {.experts = 1};
     char text[40], exact[sizeof "expert 0"];
-    expert_list(&many, text, sizeof text);
+    expert_list(&many, NULL, text, sizeof text);
     assert_string_equal(text, "expert 0, expert 1, expert 2, expert...");
-    assert_string_equal(expert_list(&one, exact, sizeof exact), "expert 0");
+    assert_string_equal(expert_list(&one, NULL, exact, sizeof exact), "expert 0");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_numbers),
         cmocka_unit_test(what_is_no_expert),
+        cmocka_unit_test(some_of_them),
         cmocka_unit_test(long_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -190,6 +190,16 @@ static void the_secretary_is_the_mean_of_the_routers(void **state) {
     assert_true(fabs(lone[0] - found[0]) > 1e-9);
     assert_ok(secretary_ask(p, NULL, ids, LENGTH, LENGTH / 2, halves));
     assert_true(fabs(halves[0] - found[0]) > 1e-9);
+    /* Sequences side by side, and what is left of them, say what they say one by one. */
+    enum { PART = (LENGTH - 1) / 2 };
+    double one[4], all[4] = {0};
+    for (int64_t at = 0; at < LENGTH; at += PART) {
+        const int64_t tokens = LENGTH - at < PART ? LENGTH - at : PART;
+        assert_ok(secretary_ask(p, NULL, ids + at, tokens, PART, one));
+        for (int e = 0; e < 4; e++) all[e] += one[e] * (double)tokens / LENGTH;
+    }
+    assert_ok(secretary_ask(p, NULL, ids, LENGTH, PART, one));
+    for (int e = 0; e < 4; e++) assert_true(fabs(one[e] - all[e]) < 1e-6);
     const weight_source w = weight_source_of(m);
     model *streamed;
     pass *q;
