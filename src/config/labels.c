@@ -1,8 +1,6 @@
 #include "config/labels.h"
-#include "base/memory.h"
+#include "config/names.h"
 #include "config/read.h"
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 int labels_find(const label_list *list, const char *label) {
@@ -30,19 +28,11 @@ status labels_read(const config_field *f, const yaml_document *d, const yaml_nod
     return STATUS_OK;
 }
 
+/* As a list of names that only points at these. */
 char *labels_text(const label_list *list) {
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(bytes);
-    fputc('[', out);
-    for (int i = 0; i < list->count; i++) {
-        if (i > 0) fputs(", ", out);
-        yaml_write_name(out, list->label[i]);
-    }
-    fputc(']', out);
-    if (fclose(out) != 0) memory_out(bytes);
-    return text;
+    char *names[LABELS_MOST];
+    for (int i = 0; i < list->count; i++) names[i] = (char *)list->label[i];
+    return names_text(&(name_list){.names = names, .count = list->count});
 }
 
 bool labels_from_json(label_list *labels, const cJSON *list) {
