@@ -9,7 +9,7 @@
  *
  * Trellis. The points of a row are those of a path (tensor/trellis.h), found by Viterbi's algorithm: each of the states
  * keeps the best way to it together with its own feedback of errors, block by block; at a block's end the best one is taken. Of the
- * 0.255 bits, 8 states win back about 0.13.
+ * 0.255 bits, 8 states win back about 0.13 and 64 another 0.03, for eight times the work.
  *
  * Rate. A path costs Σ (error / δ_j)² + λ · bits, where bits is what a coder that knows the spread of row and column would
  * spend. λ = rate_weight · 2 ln 2 · D: with D(R) ∝ 2^−2R that is the slope at which bits and error are exchanged. A finer step with
@@ -22,7 +22,7 @@
 #include <stdint.h>
 
 typedef struct dependent_options {
-    int states;              /* 4 or 8; 1: no trellis, one scalar quantiser of step 2δ */
+    int states;              /* of the trellis: 4 to 64; 1: none, one scalar quantiser of step 2δ */
     double step;             /* 2δ in units of the matrix's root mean square, > 0 */
     double rate_weight;      /* 0: the error alone decides; 1: as the slope says */
     double damp;             /* of the Hessian, relative to its mean diagonal */

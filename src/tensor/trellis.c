@@ -2,11 +2,22 @@
 
 #include <stddef.h>
 
+#define NEXT(s, h0, h1, parity) (((s) >> 1) ^ ((s)&1 ? (h0) >> 1 : 0) ^ ((parity) ? (h1) >> 1 : 0))
+#define STATE(s, h0, h1)                                                                                               \
+    { NEXT(s, h0, h1, 0), NEXT(s, h0, h1, 1) }
+#define FOUR(s, h0, h1) STATE(s, h0, h1), STATE(s + 1, h0, h1), STATE(s + 2, h0, h1), STATE(s + 3, h0, h1)
+#define SIXTEEN(s, h0, h1) FOUR(s, h0, h1), FOUR(s + 4, h0, h1), FOUR(s + 8, h0, h1), FOUR(s + 12, h0, h1)
+#define EIGHT(n) n, n, n, n, n, n, n, n
+#define QUANTIZERS                                                                                                     \
+    { EIGHT(PAIR), EIGHT(PAIR), EIGHT(PAIR), EIGHT(PAIR) }
+#define PAIR 0, 1
+
 static const trellis trellises[] = {
-    {.states = 4, .next = {{0, 2}, {2, 0}, {1, 3}, {3, 1}}, .quantizer = {0, 0, 1, 1}},
-    {.states = 8,
-     .next = {{0, 2}, {5, 7}, {1, 3}, {6, 4}, {2, 0}, {4, 6}, {3, 1}, {7, 5}},
-     .quantizer = {0, 1, 0, 1, 0, 1, 0, 1}},
+    {4, {FOUR(0, 05, 02)}, QUANTIZERS},
+    {8, {FOUR(0, 013, 04), FOUR(4, 013, 04)}, QUANTIZERS},
+    {16, {SIXTEEN(0, 023, 04)}, QUANTIZERS},
+    {32, {SIXTEEN(0, 045, 010), SIXTEEN(16, 045, 010)}, QUANTIZERS},
+    {64, {SIXTEEN(0, 0103, 024), SIXTEEN(16, 0103, 024), SIXTEEN(32, 0103, 024), SIXTEEN(48, 0103, 024)}, QUANTIZERS},
 };
 
 const trellis *trellis_of(int states) {

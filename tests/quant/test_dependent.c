@@ -77,7 +77,7 @@ static double bits_of(const quantized *q, int states, double sigma) {
 static void points_of_a_row_are_a_path(void **state) {
     (void)state;
     rng r = rng_seed(5);
-    for (int states = 4; states <= 8; states += 4) {
+    for (int states = 4; states <= TRELLIS_MOST_STATES; states *= 2) {
         int8_t k[999], points[999], back[999];
         for (int i = 0; i < 999; i++) k[i] = (int8_t)((int)rng_below(&r, 127) - 63);
         trellis_points(trellis_of(states), k, 999, points);
@@ -87,17 +87,18 @@ static void points_of_a_row_are_a_path(void **state) {
         assert_false(trellis_codes(trellis_of(states), points, 999, back));
     }
     assert_null(trellis_of(0));
-    assert_null(trellis_of(16));
+    assert_null(trellis_of(12));
+    assert_null(trellis_of(128));
 }
 
 /* At most 0.16 bit a weight above the bound where it is exact, at nearly 4 bits; a single scalar quantiser cannot be nearer than 0.25. */
-static void eight_states_come_near_the_bound(void **state) {
+static void states_come_near_the_bound(void **state) {
     (void)state;
     const double sigma = 0.05;
     float *h = uneven_hessian(), *w = normal(ROWS * COLS, (float)sigma, 1);
-    const int states[] = {1, 4, 8};
-    double gap[3];
-    for (int i = 0; i < 3; i++) {
+    const int states[] = {1, 4, 8, 32};
+    double gap[4];
+    for (int i = 0; i < 4; i++) {
         dependent_options o = dependent_options_default;
         quantized q;
         o.states = states[i];
@@ -109,7 +110,7 @@ static void eight_states_come_near_the_bound(void **state) {
     }
     assert_true(gap[0] > 0.2 && gap[0] < 0.3);
     assert_true(gap[1] < 0.2 && gap[2] < 0.16);
-    assert_true(gap[2] < gap[1] && gap[2] > 0.05);
+    assert_true(gap[2] < gap[1] && gap[3] < gap[2] && gap[3] > 0.05);
     /* GPTQ, whose columns all have one step, at about the same error */
     quantized q;
     assert_ok(quantize_gptq(&q, w, h, ROWS, COLS, &(grid_options){.bits = 6, .least_step = 0.4}, 0.01));
@@ -220,7 +221,7 @@ static void odd_matrices(void **state) {
     assert_fails(quantize_dependent(&q, w, NULL, 75, 4, &dependent_options_default), "row 1, column 1");
     dependent_options o = dependent_options_default;
     o.states = 5;
-    assert_fails(quantize_dependent(&q, zeros, NULL, 3, 4, &o), "expected 1, 4 or 8, found 5");
+    assert_fails(quantize_dependent(&q, zeros, NULL, 3, 4, &o), "expected 1, 4, 8, 16, 32 or 64, found 5");
     o = dependent_options_default;
     o.step = 0;
     assert_fails(quantize_dependent(&q, zeros, NULL, 3, 4, &o), "step");
@@ -230,7 +231,7 @@ static void odd_matrices(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_of_a_row_are_a_path),
-        cmocka_unit_test(eight_states_come_near_the_bound),
+        cmocka_unit_test(states_come_near_the_bound),
         cmocka_unit_test(rows_that_count_more_have_smaller_errors),
         cmocka_unit_test(pruned_weights_are_zero),
         cmocka_unit_test(an_input_that_towers_above_all_still_fits),
