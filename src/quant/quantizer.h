@@ -1,0 +1,47 @@
+/* The quantisers of one matrix behind one call, each with the same dial.
+ *
+ * The dial is a nominal rate in bits a weight, fractional: what the quantiser aims at when the rows are Gaussian and an ideal entropy
+ * coder follows. Each quantiser maps it to its own grid; what a matrix really costs is measured by the coder afterwards (candidates.h).
+ *
+ * A new quantiser is a row of the table in quantizer.c. */
+#ifndef MOEC_QUANT_QUANTIZER_H
+#define MOEC_QUANT_QUANTIZER_H
+
+#include "base/status.h"
+#include "tensor/quantized.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum quantizer {
+    QUANTIZER_ROUND, /* to the nearest point of the grid, each weight for itself */
+    QUANTIZER_GPTQ,  /* column by column, the others make up for the error (quantize.h) */
+    QUANTIZERS
+} quantizer;
+
+/* Rates that mean something: below, nearly all weights are 0; above, int8 has no finer grid. */
+#define RATE_LEAST 0.25
+#define RATE_MOST 8.0
+
+/* A matrix W and what its errors weigh: Σ_r row_weight[r] · (w_r − q_r) H (w_r − q_r)ᵀ. Host memory; nothing is kept. */
+typedef struct matrix_problem {
+    const float *w;       /* [rows, cols] */
+    const float *hessian; /* [cols, cols], XᵀX by any positive factor; NULL: the identity */
+    int64_t rows, cols;
+    const double *row_weight; /* [rows] ≥ 0, what the error of a row counts: the square of its output's gradient (sensitivity.h); NULL: 1 */
+    const uint8_t *pruned;    /* [rows, cols], 1: exactly 0 (prune.h); NULL: none */
+    double damp;              /* of the Hessian's diagonal, relative to its mean */
+} matrix_problem;
+
+/* Quantises at `rate` (RATE_LEAST … RATE_MOST); out is to be freed with quantized_free. Weights that are not finite, and a Hessian that
+ * is none, are refused; callers add the tensor's name. A quantiser that reads a Hessian takes the identity where there is none. */
+status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, double rate);
+/* Σ_r row_weight[r] · (w_r − q_r) H (w_r − q_r)ᵀ; quantised NULL: of W itself. */
+double matrix_error(const matrix_problem *p, const quantized *quantised);
+
+const char *quantizer_name(quantizer q);
+const char *quantizer_meaning(quantizer q); /* one line, for help */
+/* false: there is none of this name */
+bool quantizer_find(const char *name, quantizer *q);
+const char *quantizer_list(void); /* "round, gptq", for messages */
+
+#endif
