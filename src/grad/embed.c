@@ -9,6 +9,9 @@ typedef struct embed_op {
 static void embed_backward(tape *t, void *record) {
     embed_op *op = record;
     float *dtable = param_grad(op->table);
+    tape_notify_gradient(
+        t,
+        &(product_gradient){.weight = op->table, .dy = op->y->grad, .ids = op->ids, .N = tensor_rows(&op->y->value)});
     if (dtable)
         tape_kernels(t)->embed_backward(dtable, op->y->grad, op->ids, tensor_rows(&op->y->value),
                                         tensor_cols(&op->y->value), op->table->matrix.rows);

@@ -77,6 +77,7 @@ void linear_backward(tape *t, const linear *l, int pass, grad_out dx, const void
     void *scaled = l->pass_scale ? scale_backward(t, l, pass, dy, x, N) : NULL;
     if (tape_status(t) != STATUS_OK) return;
     const void *dz = scaled ? scaled : dy;
+    tape_notify_gradient(t, &(product_gradient){.weight = l->weight, .dy = dz, .x = x, .N = N});
     if (dw) k->linear_backward_weight(dw, dz, x, &l->weight->matrix, N);
     if (dx.data) k->linear_backward_input(dx, dz, &l->weight->matrix, N);
     if (l->down) low_rank_backward(t, l, dx, dz, x, N);

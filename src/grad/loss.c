@@ -79,6 +79,7 @@ static status add_losses(tape *t, var *x, const linear *head, const loss_targets
         k->linear(b.logits, DTYPE_F32, rows, w, n);
         block_loss(k, &b, l, at, n, V);
         if (!tape_recording(t)) continue;
+        tape_notify_gradient(t, &(product_gradient){.weight = head->weight, .dy = b.dlogits, .x = rows, .N = n});
         k->linear_backward_input((grad_out){.data = act_at(t, b.dx, at * d)}, b.dlogits, w, n);
         if (dw) k->linear_backward_weight(dw, b.dlogits, rows, w, n);
     }

@@ -217,6 +217,22 @@ static void notify_groups(tape *t, const moe_op *op, void *rows, bool of_proj) {
     free(start);
 }
 
+/* The same of the gradients of what they made, dy [rows, out] from x [rows, in]. */
+static void notify_group_gradients(tape *t, const moe_op *op, void *dy, void *x, bool of_proj) {
+    if (!tape_gradients_are_observed(t)) return;
+    int64_t E = op->args.experts;
+    int32_t *start = xmalloc((size_t)(E + 1) * sizeof *start);
+    tape_kernels(t)->download(start, op->start, (size_t)(E + 1) * sizeof *start);
+    for (int64_t e = 0; e < E; e++) {
+        const linear *l = of_proj ? &op->experts[e].proj : &op->experts[e].fc;
+        tape_notify_gradient(t, &(product_gradient){.weight = l->weight,
+                                                    .dy = act_at(t, dy, start[e] * linear_out(l)),
+                                                    .x = act_at(t, x, start[e] * linear_in(l)),
+                                                    .N = start[e + 1] - start[e]});
+    }
+    free(start);
+}
+
 /* Every expert on its own rows, all in one grouped product. */
 static void run_groups(tape *t, moe_op *op, int64_t d) {
     const kernels *k = tape_kernels(t);
@@ -269,9 +285,11 @@ static void groups_backward(tape *t, moe_op *op, void *drows) {
     float **dfc = weight_gradients(t, op, false), **dproj = weight_gradients(t, op, true);
     if (!h || !dh || !du || !dfc || !dproj) return;
     k->activate(h, op->u, op->experts->f, row_count(op), op->most_rows, hidden);
+    notify_group_gradients(t, op, drows, h, true);
     k->grouped_linear_backward_weight(dproj, drows, h, op->weights.proj, op->start, E, op->most_rows);
     k->grouped_linear_backward_input(dh, drows, op->weights.proj, op->start, E, op->most_rows);
     k->activate_backward(du, dh, op->u, op->experts->f, row_count(op), op->most_rows, hidden);
+    notify_group_gradients(t, op, du, op->rows, false);
     k->grouped_linear_backward_weight(dfc, du, op->rows, op->weights.fc, op->start, E, op->most_rows);
     k->grouped_linear_backward_input(drows, du, op->weights.fc, op->start, E, op->most_rows);
     tape_free(t, h);

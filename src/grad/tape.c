@@ -32,6 +32,8 @@ struct tape {
     status failure;
     tape_observer observer;
     void *observer_context;
+    gradient_observer gradient_observer;
+    void *gradient_context;
 };
 
 status tape_create(tape **out, const kernels *k) {
@@ -87,6 +89,19 @@ void tape_observe(tape *t, tape_observer observer, void *context) {
 
 void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols) {
     if (t->observer) t->observer(t->observer_context, weight, x, N, cols);
+}
+
+void tape_observe_gradients(tape *t, gradient_observer observer, void *context) {
+    t->gradient_observer = observer;
+    t->gradient_context = context;
+}
+
+void tape_notify_gradient(tape *t, const product_gradient *g) {
+    if (t->gradient_observer && g->N > 0) t->gradient_observer(t->gradient_context, g);
+}
+
+bool tape_gradients_are_observed(const tape *t) {
+    return t->gradient_observer != NULL;
 }
 
 bool tape_is_observed(const tape *t) {

@@ -26,6 +26,17 @@ typedef struct var {
  * that are routed to it. GPTQ's Hessians are collected with it. */
 typedef void (*tape_observer)(void *context, const param *weight, const void *x, int64_t N, int64_t cols);
 
+/* A product with a weight in backward: the gradient dy of what it made, and what it read. */
+typedef struct product_gradient {
+    const param *weight;
+    const void *dy;     /* act [N, rows of the weight]; of a table that ids look up [N, its cols] */
+    const void *x;      /* act [N, cols of the weight], or NULL: of a table that ids look up */
+    const int32_t *ids; /* device [N], of a table that ids look up; else NULL */
+    int64_t N;
+} product_gradient;
+/* Sees each of them, of a layer that runs three times three. The loss that the gradients are of is that of tape_backward. */
+typedef void (*gradient_observer)(void *context, const product_gradient *g);
+
 status tape_create(tape **out, const kernels *k);
 void tape_destroy(tape *t);
 const kernels *tape_kernels(const tape *t);
@@ -38,6 +49,9 @@ bool tape_recording(
 void tape_observe(tape *t, tape_observer observer, void *context);
 void tape_notify(tape *t, const param *weight, const void *x, int64_t N, int64_t cols); /* called by ops */
 bool tape_is_observed(const tape *t);
+void tape_observe_gradients(tape *t, gradient_observer observer, void *context);
+void tape_notify_gradient(tape *t, const product_gradient *g); /* called by ops, in backward */
+bool tape_gradients_are_observed(const tape *t);
 
 /* The end of a block: of the vars made since the mark only `keep` (NULL: none) is still wanted. A pass that does not record
  * gives their memory back. One that records gives back what is cheap to form again from what is kept: the first op in

@@ -65,6 +65,8 @@ KERNEL(grouped_linear_backward_weight,
 /* y[n] += bias, in place. Backward: dbias += Σ dy */
 KERNEL(bias_add, (void *y, const float *bias, int64_t N, int64_t cols), (y, bias, N, cols), 0)
 KERNEL(bias_add_backward, (float *dbias, const void *dy, int64_t N, int64_t cols), (dbias, dy, N, cols), 0)
+/* sums[c] += Σ_n y[n, c]² */
+KERNEL(add_column_squares, (float *sums, const void *y, int64_t N, int64_t cols), (sums, y, N, cols), 0)
 
 /* ---- embedding -------------------------------------------------------------------------------------------------------- */
 

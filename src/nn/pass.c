@@ -64,6 +64,11 @@ void pass_watch_products(pass *p, tape_observer observer, void *context) {
     p->product_context = context;
 }
 
+void pass_watch_gradients(pass *p, gradient_observer observer, void *context) {
+    p->gradient_observer = observer;
+    p->gradient_context = context;
+}
+
 void pass_use_labels(pass *p, const label_args *args) {
     p->label = args ? *args : (label_args){0};
 }
@@ -93,6 +98,7 @@ static status add_loss(pass *p, const batch *b, float loss_weight, float *nll) {
 void pass_begin(pass *p, bool training, bool counts) {
     tape_reset(p->tape, training);
     tape_observe(p->tape, p->product_observer, p->product_context);
+    tape_observe_gradients(p->tape, p->gradient_observer, p->gradient_context);
     p->counts = counts;
     p->distill.matching = false;
 }

@@ -115,6 +115,9 @@ typedef void (*stream_observer)(void *context, int layer, int pass, const void *
 void pass_watch_stream(pass *p, stream_observer observer, void *context);
 /* Sees the input of every product (tape.h; NULL: nobody). */
 void pass_watch_products(pass *p, tape_observer observer, void *context);
+/* Sees the gradient of every product's output, and of what tables gave, in pass_train (tape.h; NULL: nobody). With it pass_train also
+ * runs on a model that has no gradients of its own. */
+void pass_watch_gradients(pass *p, gradient_observer observer, void *context);
 
 /* ---- generating ---- */
 

@@ -55,6 +55,8 @@ struct pass {
     void *stream_context;
     tape_observer product_observer;
     void *product_context;
+    gradient_observer gradient_observer;
+    void *gradient_context;
     int entry; /* of the path, that is being run */
 };
 

@@ -82,12 +82,13 @@ static void quantize_panel(quantized *out, const float *w, int64_t first, int64_
     int8_t *q = space->q;
     uint8_t *pruned = space->pruned;
     for (int64_t r = 0; r < rows; r++) {
-        count[r] = scale_candidates(candidates[r], w + (first + r) * cols, p->importance, cols, grid);
+        count[r] = scale_candidates(candidates[r], w + (first + r) * cols, p->importance, first + r, cols, grid);
         best[r] = INFINITY;
         for (int64_t c = 0; c < cols && grid->pruned; c++)
             pruned[r * cols + c] = grid->pruned[(first + r) * cols + p->order[c]];
     }
-    for (int i = 0; i < FINALISTS; i++) {
+    const int finalists = grid->row_scale ? 1 : FINALISTS;
+    for (int i = 0; i < finalists; i++) {
         for (int64_t r = 0; r < rows; r++) {
             scale[r] = i < count[r] ? candidates[r][i] : 0;
             for (int64_t c = 0; c < cols; c++) work[r * cols + c] = w[(first + r) * cols + p->order[c]];

@@ -67,8 +67,12 @@ float grid_least_scale(const float *w, int64_t cols, const grid_options *grid) {
     return scale_round(least_scale(w, cols, grid));
 }
 
-int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t cols,
+int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t row, int64_t cols,
                      const grid_options *grid) {
+    if (grid->row_scale) {
+        out[0] = grid->row_scale[row];
+        return out[0] > 0;
+    }
     const float levels = (float)((1 << (grid->bits - 1)) - 1);
     const float least = least_scale(w, cols, grid);
     float largest = 0;
@@ -104,7 +108,7 @@ status quantize_round(quantized *out, const float *w, int64_t rows, int64_t cols
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < rows; r++) {
         float candidates[SCALE_CANDIDATES];
-        if (scale_candidates(candidates, w + r * cols, NULL, cols, grid) == 0) continue;
+        if (scale_candidates(candidates, w + r * cols, NULL, r, cols, grid) == 0) continue;
         out->scale[r] = candidates[0];
         for (int64_t c = 0; c < cols; c++) {
             const bool pruned = grid->pruned && grid->pruned[r * cols + c];

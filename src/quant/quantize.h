@@ -15,6 +15,8 @@ typedef struct grid_options {
     /* [rows, cols], 1: this weight becomes exactly 0, whatever it is; NULL: none (prune.h). GPTQ lets the weights that are
      * left make up for it, as for any other rounding. */
     const uint8_t *pruned;
+    /* [rows] the scale of each row, whatever bits and σ would make it; 0: a row of zeros. NULL: it is looked for. */
+    const float *row_scale;
 } grid_options;
 
 /* A scale as the artifact stores it: bfloat16 (float32's range, so no row is too small or too large for it) with the last
@@ -38,9 +40,9 @@ float grid_least_scale(const float *w, int64_t cols, const grid_options *grid);
 
 /* ---- shared by quantize.c and gptq.c ---- */
 enum { SCALE_CANDIDATES = 20 };
-/* Scales worth trying for a row, best first by Σ_j importance[j] (w_j − q_j scale)² (importance NULL: 1); returns their
+/* Scales worth trying for row `row`, w [cols], best first by Σ_j importance[j] (w_j − q_j scale)² (importance NULL: 1); returns their
  * number, 0 for a row of zeros. */
-int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t cols,
+int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t row, int64_t cols,
                      const grid_options *grid);
 /* OK, or which element of w is not finite. */
 status check_finite(const float *w, int64_t rows, int64_t cols);

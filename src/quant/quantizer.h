@@ -27,9 +27,10 @@ typedef struct matrix_problem {
     const float *w;       /* [rows, cols] */
     const float *hessian; /* [cols, cols], XᵀX by any positive factor; NULL: the identity */
     int64_t rows, cols;
-    const double *row_weight; /* [rows] ≥ 0, what the error of a row counts: the square of its output's gradient (sensitivity.h); NULL: 1 */
-    const uint8_t *pruned;    /* [rows, cols], 1: exactly 0 (prune.h); NULL: none */
-    double damp;              /* of the Hessian's diagonal, relative to its mean */
+    const double *
+        row_weight; /* [rows] ≥ 0, what the error of a row counts: the square of its output's gradient (sensitivity.h); NULL: 1 */
+    const uint8_t *pruned; /* [rows, cols], 1: exactly 0 (prune.h); NULL: none */
+    double damp;           /* of the Hessian's diagonal, relative to its mean */
 } matrix_problem;
 
 /* Quantises at `rate` (RATE_LEAST … RATE_MOST); out is to be freed with quantized_free. Weights that are not finite, and a Hessian that

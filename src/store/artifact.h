@@ -7,16 +7,31 @@
 #include "nn/model.h"
 #include "quant/hessians.h"
 #include "quant/options.h"
+#include "quant/sensitivity.h"
 #include "text/tokenizer.h"
 
 enum { ARTIFACT_VERSION = 1 };
 
+struct pack_plan;
+
+/* Each tensor at its own rate, so that all bytes together are worth most (quant/allocate.h). */
+typedef struct pack_allocation {
+    bool on;     /* false: the same grids everywhere, as quant says */
+    double bits; /* a matrix weight, all in: codes and scales of all grids by their weights; 0: as the budget allows */
+    quantizer quantizer;                /* of what no rule of the recipe names */
+    const char *recipe_path;            /* pack_recipe.h; NULL: none */
+    const char *candidates;             /* path of what was measured (candidate_file.h); NULL: nothing is kept */
+    uint64_t calibration;               /* what stands for the calibration's text in the candidates' keys */
+    const sensitivities *sensitivities; /* NULL: an error counts by itself, whatever it does to the loss */
+} pack_allocation;
+
 typedef struct pack_options {
     quant_options quant;
-    int64_t budget_bytes; /* fail when the file is larger; 0: any size */
-    bool fit;             /* and before failing try coarser steps */
-    int context_tokens;   /* stored for the reader: the sequence length that it was trained with */
-    const char *weights;  /* the same: which of a training's weights these are, "live" or "ema"; NULL: not known */
+    pack_allocation allocation;
+    struct pack_plan *plan; /* pack_plan.h: exactly this; NULL: as quant and allocation say */
+    int64_t budget_bytes;   /* fail when the file is larger; 0: any size */
+    int context_tokens;     /* stored for the reader: the sequence length that it was trained with */
+    const char *weights;    /* the same: which of a training's weights these are, "live" or "ema"; NULL: not known */
 } pack_options;
 pack_options pack_options_default(void);
 
@@ -26,6 +41,15 @@ typedef struct pack_rows {
 } pack_rows;
 /* What has options of its own: matrices in blocks; and embeddings, hash tables, the head. */
 enum { PACK_BLOCKS, PACK_TABLES, PACK_GRIDS };
+
+/* One tensor that was packed by a plan. */
+typedef struct pack_tensor {
+    const param *of;
+    const char *coding; /* a quantiser's name, or "float16" */
+    double rate;        /* nominal, of grids */
+    double bytes;
+    double error, weight; /* as in pack_component, rows weighted by what they do to the loss: nats a token */
+} pack_tensor;
 
 /* What became of the tensors of a component (nn/budget.h). */
 typedef struct pack_component {
@@ -43,10 +67,18 @@ typedef struct pack_report {
     double relative_error;  /* Σ error / Σ weight over what has a Hessian (over all when there is none) */
     double entropy_bits;    /* a weight of the grids, without contexts: what the coder is measured against */
     int64_t pruned;         /* weights that were made 0 */
-    double least_step;      /* that were used: with `fit` they may be larger than asked for */
+    double least_step;      /* that were used */
     double embed_least_step;
     pack_component components[COMPONENTS];
+    /* of an allocation */
+    double grid_bits;     /* a matrix weight, all in */
+    double bpb_of_nat;    /* bits per byte that a nat a token is, where somebody knows */
+    double loss;          /* expected increase of the loss, nats a token; 0 without sensitivities */
+    double loss_a_byte;   /* what one more byte would take off it */
+    pack_tensor *tensors; /* in the model's order; pack_report_free frees them */
+    int tensor_count;
 } pack_report;
+void pack_report_free(pack_report *r);
 
 /* Quantise m's values (the model is not changed) and write the artifact. h may be NULL when options->quant.gptq is false; tok may
  * be NULL for a file without a tokenizer. A weight that is not finite is an error that names its tensor. The report is

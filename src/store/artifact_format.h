@@ -128,15 +128,16 @@ typedef struct component_share {
     int64_t scales, halves, floats;
 } component_share;
 /* Fills the report's components, of whose bytes only the codes are counted here, its errors and its entropy (a sum). */
-status pack_tensors(packed_tensors *out, const model *m, hessians *h, const quant_options *options, pack_report *report,
+status pack_tensors(packed_tensors *out, const model *m, hessians *h, const pack_options *options, pack_report *report,
                     component_share shares[COMPONENTS]);
 /* The whole file, and what became of it. */
 status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
                       pack_report *report);
-/* The finest step whose file is within options.budget_bytes, by bisection of its logarithm. Where even the coarsest is not: a
- * failure that names what else would bring bytes, with the size of the file then, and the report is that of the coarsest. */
-status artifact_fit(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
-                    pack_report *report, const char *path);
+/* Shares bytes out and builds: the file is at most as large as options.allocation.bits and options.budget_bytes ask for, and within half a
+ * percent of it unless every tensor has its finest grid. Where even the coarsest grids are larger: a failure that says how small it
+ * can be. */
+status artifact_allocate(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
+                         pack_report *report, const char *path);
 #define PACK_MOST_STEP 1.2 /* of a row's σ: beyond it a weight has less than 2 bits */
 /* That every weight is finite; else an error that names tensor, row and column. Asked before anything is calibrated. */
 status artifact_check_weights(const model *m);

@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "store/artifact_format.h"
+#include "store/pack_plan.h"
 #include "store/score_filter.h"
 #include <math.h>
 #include <stdlib.h>
@@ -47,8 +48,12 @@ static char *config_text(const model *m, const pack_options *options) {
     cJSON_AddStringToObject(root, "moec", MOEC_VERSION);
     cJSON_AddNumberToObject(root, "context_tokens", options->context_tokens);
     if (options->weights) cJSON_AddStringToObject(root, "weights", options->weights);
-    cJSON_AddNumberToObject(root, "bits", options->quant.bits);
-    cJSON_AddNumberToObject(root, "embed_bits", quant_embed_bits(&options->quant));
+    if (!options->plan) {
+        cJSON_AddNumberToObject(root, "bits", options->quant.bits);
+        cJSON_AddNumberToObject(root, "embed_bits", quant_embed_bits(&options->quant));
+    } else if (options->allocation.bits > 0) {
+        cJSON_AddNumberToObject(root, "bits", options->allocation.bits);
+    }
     cJSON_AddItemToObject(root, "model", model_config_to_json(&m->config));
     char *text = cJSON_PrintUnformatted(root);
     cJSON_Delete(root);
@@ -128,6 +133,14 @@ static void fill_report(pack_report *r, const section *sections, const packed_te
     r->entropy_bits = quantised ? r->entropy_bits / (double)quantised : 0;
 }
 
+/* Codes of grids have their tensors' bytes already; their scales are one section, by rows. */
+static void fill_plan(pack_plan *plan, const section *sections, const packed_tensors *t, const model *m) {
+    const double a_scale = t->scale_count ? (double)sections[SECTION_SCALES].stored.count / (double)t->scale_count : 0;
+    for (int i = 0; i < m->param_count; i++)
+        if (pack_plan_is_grid(plan, m, i))
+            plan->tensors[i].bytes += a_scale * (double)tensor_rows(&m->params[i]->value);
+}
+
 /* ---- building ---- */
 
 /* No reader would take it. */
@@ -143,12 +156,13 @@ status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, h
     section sections[SECTION_COUNT + 1] = {0};
     component_share shares[COMPONENTS];
     packed_tensors tensors;
-    TRY(pack_tensors(&tensors, m, h, &options->quant, report, shares));
+    TRY(pack_tensors(&tensors, m, h, options, report, shares));
     status s = fill_sections(sections, &tensors, m, tok, options);
     if (s == STATUS_OK) {
         file->count = 0;
         assemble(file, sections);
         fill_report(report, sections, &tensors, shares, m, file);
+        if (options->plan) fill_plan(options->plan, sections, &tensors, m);
         report->least_step = options->quant.least_step;
         report->embed_least_step = options->quant.embed_least_step;
         s = check_density(m, file);
@@ -158,7 +172,7 @@ status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, h
     return s;
 }
 
-static status check_options(const quant_options *o, const model *m, const tokenizer *tok, hessians *h) {
+static status check_quant_options(const quant_options *o) {
     if (o->bits < 2 || o->bits > 8) return fail_usage("bits: expected 2 to 8, found %d", o->bits);
     if (o->embed_bits != 0 && (o->embed_bits < 2 || o->embed_bits > 8))
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
@@ -168,7 +182,24 @@ static status check_options(const quant_options *o, const model *m, const tokeni
         return fail_usage("step: expected a number from 0 to %g, found %g", PACK_MOST_STEP, o->least_step);
     if (!(o->embed_least_step >= 0 && o->embed_least_step <= PACK_MOST_STEP))
         return fail_usage("embed_step: expected a number from 0 to %g, found %g", PACK_MOST_STEP, o->embed_least_step);
-    if (o->gptq && !h) return fail_usage("GPTQ needs Hessians of calibration batches, found none");
+    return STATUS_OK;
+}
+
+static status check_allocation(const pack_options *o) {
+    const pack_allocation *a = &o->allocation;
+    if (!a->on) return STATUS_OK;
+    if (a->bits != 0 && !(a->bits >= RATE_LEAST && a->bits <= RATE_MOST))
+        return fail_usage("bits: expected %g to %g a weight, found %g", RATE_LEAST, RATE_MOST, a->bits);
+    if (a->bits == 0 && o->budget_bytes == 0)
+        return fail_usage("bits: expected bits a weight or a budget to share out, found neither");
+    return STATUS_OK;
+}
+
+static status check_options(const pack_options *o, const model *m, const tokenizer *tok, hessians *h) {
+    TRY(check_quant_options(&o->quant));
+    TRY(check_allocation(o));
+    const bool gptq = o->allocation.on ? o->allocation.quantizer != QUANTIZER_ROUND : o->quant.gptq;
+    if (gptq && !h) return fail_usage("GPTQ needs Hessians of calibration batches, found none");
     if (tok && tokenizer_vocab_size(tok) > m->config.vocab_size)
         return fail("expected at most %d pieces in the tokenizer, the model's vocabulary, found %d",
                     m->config.vocab_size, tokenizer_vocab_size(tok));
@@ -188,19 +219,24 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
     pack_report unused;
     if (!report) report = &unused;
     *report = (pack_report){0};
-    TRY(check_options(&options->quant, m, tok, h));
+    TRY(check_options(options, m, tok, h));
     if (options->context_tokens < 1)
         return fail_usage("context_tokens: expected at least one token, found %d", options->context_tokens);
     TRY(artifact_check_weights(m));
-    status s = artifact_build(&file, m, tok, h, options, report);
     const int64_t budget = options->budget_bytes;
-    const bool over = s == STATUS_OK && budget > 0 && report->artifact_bytes > budget;
-    if (over && options->fit)
-        s = artifact_fit(&file, m, tok, h, *options, report, path);
-    else if (over)
-        s = fail("%s: expected at most %lld bytes (the budget), found %lld; --fit coarsens the grids until it fits",
-                 path, (long long)budget, (long long)report->artifact_bytes);
+    status s = options->allocation.on ? artifact_allocate(&file, m, tok, h, *options, report, path)
+                                      : artifact_build(&file, m, tok, h, options, report);
+    if (s == STATUS_OK && budget > 0 && report->artifact_bytes > budget)
+        s = fail("%s: expected at most %lld bytes (the budget), found %lld; --budget %lld shares so many out among all "
+                 "tensors",
+                 path, (long long)budget, (long long)report->artifact_bytes, (long long)budget);
     if (s == STATUS_OK) s = write_file(path, &file);
     free(file.bytes);
     return s;
+}
+
+void pack_report_free(pack_report *r) {
+    free(r->tensors);
+    r->tensors = NULL;
+    r->tensor_count = 0;
 }

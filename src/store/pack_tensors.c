@@ -4,6 +4,7 @@
 #include "base/progress.h"
 #include "quant/prune.h"
 #include "store/artifact_format.h"
+#include "store/pack_plan.h"
 #include "store/weight_codec.h"
 #include <math.h>
 #include <stdlib.h>
@@ -72,6 +73,12 @@ static tensor_coding add_codes(packed_tensors *out, const quantized *q, size_t *
     return pays ? CODING_RANGE : CODING_PLAIN;
 }
 
+static int grid_bits(const quantized *q) {
+    int bits = 2;
+    while ((1 << (bits - 1)) - 1 < q->levels) bits++;
+    return bits;
+}
+
 typedef struct grid_error {
     double of_error, of_weights; /* tr(ΔW H ΔWᵀ), tr(W H Wᵀ) */
     bool has_hessian;
@@ -131,31 +138,73 @@ static status pack_floats(packed_tensors *out, const param *p, float *w, const u
     return STATUS_OK;
 }
 
+/* By the plan: quantised and measured with what its errors do to the loss. */
+static status quantize_planned(quantized *q, packed_matrix *matrix, tensor_plan *plan, grid_error *error) {
+    TRY(quantize_matrix(plan->quantizer, q, &matrix->problem, plan->rate));
+    plan->error = error->of_error = matrix_error(&matrix->problem, q);
+    plan->weight = error->of_weights = matrix_error(&matrix->problem, NULL);
+    error->has_hessian = true;
+    return STATUS_OK;
+}
+
+/* What a quantised matrix is to the file and the report. */
+static void add_grid(packed_tensors *out, const param *p, const quantized *q, const grid_error *error, bool counts,
+                     pack_report *report, component_share *share, pack_component *sum, size_t *code_bytes) {
+    pack_component *c = &report->components[component_of(p)];
+    c->error += error->of_error;
+    c->weight += error->of_weights;
+    if (counts) {
+        sum->error += error->of_error;
+        sum->weight += error->of_weights;
+    }
+    add_scales(out, q);
+    const tensor_coding coding = add_codes(out, q, code_bytes);
+    add_directory(&out->directory, p, coding, grid_bits(q), *code_bytes);
+    c->bytes += (int64_t)*code_bytes;
+    share->scales += q->rows;
+    report->entropy_bits += weights_entropy(q);
+}
+
 static status pack_grid(packed_tensors *out, const param *p, const float *w, const uint8_t *pruned, hessians *h,
                         const quant_options *options, pack_report *report, component_share *share,
                         pack_component *sum) {
-    pack_component *c = &report->components[component_of(p)];
     quantized q;
     size_t code_bytes;
     grid_error error = {0};
     TRY(quantize_one(&q, w, pruned, p, h, options, &error));
-    c->error += error.of_error;
-    c->weight += error.of_weights;
-    /* Tables that are only looked up are measured in other units than what has a Hessian, and left out of the sum. */
-    if (error.has_hessian || !h) {
-        sum->error += error.of_error;
-        sum->weight += error.of_weights;
-    }
     const grid_options grid = grid_of(p, options);
-    count_rows(&c->rows[role_is_table(p->role) ? PACK_TABLES : PACK_BLOCKS], &q, w, &grid);
-    add_scales(out, &q);
-    const tensor_coding coding = add_codes(out, &q, &code_bytes);
-    add_directory(&out->directory, p, coding, grid.bits, code_bytes);
-    c->bytes += (int64_t)code_bytes;
-    share->scales += q.rows;
-    report->entropy_bits += weights_entropy(&q);
+    count_rows(&report->components[component_of(p)].rows[role_is_table(p->role) ? PACK_TABLES : PACK_BLOCKS], &q, w,
+               &grid);
+    /* Tables that are only looked up are measured in other units than what has a Hessian, and left out of the sum. */
+    add_grid(out, p, &q, &error, error.has_hessian || !h, report, share, sum, &code_bytes);
     quantized_free(&q);
     return STATUS_OK;
+}
+
+static status pack_planned(packed_tensors *out, const model *m, const param *p, hessians *h, pack_plan *plan, int index,
+                           pack_report *report, component_share *share, pack_component *sum) {
+    tensor_plan *t = &plan->tensors[index];
+    packed_matrix matrix;
+    TRY(packed_matrix_open(&matrix, plan, p, m->k, t->floats ? NULL : h));
+    report->pruned += matrix.pruned_count;
+    status s;
+    if (t->floats) {
+        s = pack_floats(out, p, matrix.w, matrix.pruned, share);
+        t->bytes = 2 * (double)param_count(p);
+        t->error = t->weight = 0;
+    } else {
+        quantized q;
+        grid_error error;
+        size_t code_bytes;
+        s = quantize_planned(&q, &matrix, t, &error);
+        if (s == STATUS_OK) {
+            add_grid(out, p, &q, &error, true, report, share, sum, &code_bytes);
+            t->bytes = (double)code_bytes;
+            quantized_free(&q);
+        }
+    }
+    packed_matrix_close(&matrix);
+    return s;
 }
 
 /* Parameters that have to be stored: frozen random ones come from their seed. */
@@ -178,13 +227,32 @@ status artifact_check_weights(const model *m) {
     return s;
 }
 
-status pack_tensors(packed_tensors *out, const model *m, hessians *h, const quant_options *options, pack_report *report,
+/* As one grid for all, or one for blocks and one for tables. */
+static status pack_uniform(packed_tensors *out, const model *m, const param *p, hessians *h,
+                           const quant_options *options, pack_report *report, component_share *share,
+                           pack_component *sum) {
+    float *w = xmalloc(tensor_bytes(&p->value));
+    status s = param_get(p, m->k, w);
+    uint8_t *pruned = NULL;
+    if (s == STATUS_OK && options->prune_fraction > 0 && prune_concerns(p))
+        report->pruned += prune_smallest(&pruned, w, param_count(p), options->prune_fraction);
+    if (s == STATUS_OK)
+        s = !p->is_matrix || param_count(p) <= options->keep_float_elements
+                ? pack_floats(out, p, w, pruned, share)
+                : pack_grid(out, p, w, pruned, h, options, report, share, sum);
+    free(pruned);
+    free(w);
+    return s;
+}
+
+status pack_tensors(packed_tensors *out, const model *m, hessians *h, const pack_options *options, pack_report *report,
                     component_share shares[COMPONENTS]) {
     *out = (packed_tensors){0};
     *report = (pack_report){0};
     memset(shares, 0, COMPONENTS * sizeof *shares);
     pack_component sum = {0};
     buffer_add_number(&out->directory, (uint64_t)stored_count(m), 4);
+    progress shown = progress_start("quantise");
     status s = STATUS_OK;
     for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
         const param *p = m->params[i];
@@ -194,19 +262,12 @@ status pack_tensors(packed_tensors *out, const model *m, hessians *h, const quan
         const component c = component_of(p);
         report->components[c].tensors++;
         report->components[c].elements += param_count(p);
-        float *w = xmalloc(tensor_bytes(&p->value));
-        s = param_get(p, m->k, w);
-        uint8_t *pruned = NULL;
-        if (s == STATUS_OK && options->prune_fraction > 0 && prune_concerns(p))
-            report->pruned += prune_smallest(&pruned, w, param_count(p), options->prune_fraction);
-        if (s == STATUS_OK)
-            s = !p->is_matrix || param_count(p) <= options->keep_float_elements
-                    ? pack_floats(out, p, w, pruned, &shares[c])
-                    : pack_grid(out, p, w, pruned, h, options, report, &shares[c], &sum);
+        s = options->plan ? pack_planned(out, m, p, h, options->plan, i, report, &shares[c], &sum)
+                          : pack_uniform(out, m, p, h, &options->quant, report, &shares[c], &sum);
         fail_in(s, "%s", p->name);
-        free(pruned);
-        free(w);
+        progress_show(&shown, (double)(i + 1) / (double)m->param_count, p->name);
     }
+    progress_clear(&shown);
     report->relative_error = sum.weight > 0 ? sum.error / sum.weight : 0;
     if (s != STATUS_OK) packed_tensors_free(out);
     return s;

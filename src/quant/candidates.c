@@ -1,0 +1,102 @@
+#include "quant/candidates.h"
+
+#include "base/memory.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+const double candidate_rates[] = {0.5, 1, 1.5, 2, 2.5, 3, 4, 5, 6.5};
+const int candidate_rate_count = sizeof candidate_rates / sizeof *candidate_rates;
+
+#define SAME_RATE 1e-6
+
+void curve_add(candidate_curve *c, candidate added) {
+    int at = 0;
+    while (at < c->count && c->at[at].rate < added.rate - SAME_RATE) at++;
+    if (at < c->count && fabs(c->at[at].rate - added.rate) <= SAME_RATE) {
+        c->at[at] = added;
+        return;
+    }
+    if (c->count == CURVE_MOST) return;
+    memmove(&c->at[at + 1], &c->at[at], (size_t)(c->count - at) * sizeof *c->at);
+    c->at[at] = added;
+    c->count++;
+}
+
+const candidate *curve_measured(const candidate_curve *c, double rate) {
+    for (int i = 0; i < c->count; i++)
+        if (fabs(c->at[i].rate - rate) <= SAME_RATE) return &c->at[i];
+    return NULL;
+}
+
+/* Between a and b; an error of 0 has no logarithm. */
+static candidate between(const candidate *a, const candidate *b, double rate) {
+    const double part = (rate - a->rate) / (b->rate - a->rate);
+    const bool logarithmic = a->error > 0 && b->error > 0;
+    return (candidate){.rate = rate,
+                       .bytes = a->bytes + part * (b->bytes - a->bytes),
+                       .error = logarithmic ? a->error * pow(b->error / a->error, part)
+                                            : a->error + part * (b->error - a->error)};
+}
+
+candidate curve_at(const candidate_curve *c, double rate) {
+    candidate end = {0};
+    if (c->count > 0) end = rate <= c->at[0].rate ? c->at[0] : c->at[c->count - 1];
+    for (int i = 1; i < c->count; i++)
+        if (rate > c->at[i - 1].rate && rate <= c->at[i].rate) return between(&c->at[i - 1], &c->at[i], rate);
+    end.rate = rate;
+    return end;
+}
+
+double curve_rate_of_bytes(const candidate_curve *c, double bytes) {
+    for (int i = 1; i < c->count; i++) {
+        const candidate *a = &c->at[i - 1], *b = &c->at[i];
+        if (bytes > b->bytes || b->bytes <= a->bytes) continue;
+        const double part = fmax(0, (bytes - a->bytes) / (b->bytes - a->bytes));
+        return a->rate + part * (b->rate - a->rate);
+    }
+    return c->count ? c->at[c->count - 1].rate : 0;
+}
+
+/* Every `stride`-th row of p. */
+typedef struct row_sample {
+    matrix_problem problem;
+    float *w;
+    double *row_weight;
+    uint8_t *pruned;
+} row_sample;
+
+static void sample_rows(row_sample *s, const matrix_problem *p, int64_t stride) {
+    const int64_t rows = (p->rows + stride - 1) / stride;
+    const size_t width = (size_t)p->cols;
+    *s = (row_sample){.problem = *p, .w = xmalloc((size_t)rows * width * sizeof *s->w)};
+    if (p->row_weight) s->row_weight = xmalloc((size_t)rows * sizeof *s->row_weight);
+    if (p->pruned) s->pruned = xmalloc((size_t)rows * width);
+    for (int64_t r = 0; r < rows; r++) {
+        memcpy(s->w + r * p->cols, p->w + r * stride * p->cols, width * sizeof *s->w);
+        if (p->pruned) memcpy(s->pruned + r * p->cols, p->pruned + r * stride * p->cols, width);
+        if (p->row_weight) s->row_weight[r] = p->row_weight[r * stride];
+    }
+    s->problem.w = s->w;
+    s->problem.rows = rows;
+    s->problem.row_weight = s->row_weight;
+    s->problem.pruned = s->pruned;
+}
+
+status candidate_measure(candidate *out, quantizer q, const matrix_problem *p, double rate, coded_bytes bytes) {
+    const int64_t stride = (p->rows * p->cols + CANDIDATE_ELEMENTS - 1) / CANDIDATE_ELEMENTS;
+    row_sample sample = {0};
+    if (stride > 1) sample_rows(&sample, p, stride);
+    const matrix_problem *of = stride > 1 ? &sample.problem : p;
+    const double all = (double)p->rows / (double)of->rows;
+    quantized quantised;
+    status s = quantize_matrix(q, &quantised, of, rate);
+    if (s == STATUS_OK) {
+        *out = (candidate){.rate = rate, .bytes = all * bytes(&quantised), .error = all * matrix_error(of, &quantised)};
+        quantized_free(&quantised);
+    }
+    free(sample.w);
+    free(sample.row_weight);
+    free(sample.pruned);
+    return s;
+}

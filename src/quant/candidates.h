@@ -1,0 +1,37 @@
+/* What a matrix costs at several rates: bytes as the coder measures them, and error, measured too. Between measured rates bytes are
+ * taken as linear and the error's logarithm as linear in the rate. */
+#ifndef MOEC_QUANT_CANDIDATES_H
+#define MOEC_QUANT_CANDIDATES_H
+
+#include "quant/quantizer.h"
+
+typedef struct candidate {
+    double rate;  /* nominal, bits a weight */
+    double bytes; /* codes and scales */
+    double error; /* matrix_error: with sensitivities the loss's increase, nats a token */
+} candidate;
+
+enum { CURVE_MOST = 32 };
+typedef struct candidate_curve {
+    int count;
+    candidate at[CURVE_MOST]; /* by rising rate */
+} candidate_curve;
+
+/* The rates that are measured first. */
+extern const double candidate_rates[];
+extern const int candidate_rate_count;
+
+/* Adds what was measured, in the place of an older one of this rate. A full curve is left as it is. */
+void curve_add(candidate_curve *c, candidate added);
+const candidate *curve_measured(const candidate_curve *c, double rate); /* NULL: not at this rate */
+candidate curve_at(const candidate_curve *c, double rate); /* beyond the ends bytes and error are the end's */
+/* The rate at which it has about these bytes, within the curve's. */
+double curve_rate_of_bytes(const candidate_curve *c, double bytes);
+
+/* Bytes of a quantised matrix in the file, its scales among them. */
+typedef double (*coded_bytes)(const quantized *q);
+/* Quantises and measures at one rate. Matrices of more than CANDIDATE_ELEMENTS weights are measured on rows at equal distances. */
+enum { CANDIDATE_ELEMENTS = 1 << 20 };
+status candidate_measure(candidate *out, quantizer q, const matrix_problem *p, double rate, coded_bytes bytes);
+
+#endif

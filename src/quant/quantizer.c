@@ -1,0 +1,217 @@
+#include "quant/quantizer.h"
+
+#include "base/memory.h"
+#include "quant/quantize.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what a uniform grid of step Δ costs a Gaussian weight of deviation 1 ---- */
+
+enum {
+    STEPS_AN_OCTAVE = 16,
+    FIRST_OCTAVE = -2,
+    LAST_OCTAVE = 3,
+    STEPS = (LAST_OCTAVE - FIRST_OCTAVE) * STEPS_AN_OCTAVE
+};
+
+/* H(Δ) = −Σ_q p_q log₂ p_q, p_q = Φ((q + ½)Δ) − Φ((q − ½)Δ), of all integers q. */
+static double entropy_of_step(double step) {
+    double bits = 0;
+    for (int q = 0; (q - 0.5) * step < 9; q++) {
+        const double p = 0.5 * (erfc((q - 0.5) * step / M_SQRT2) - erfc((q + 0.5) * step / M_SQRT2));
+        if (p > 0) bits -= (q ? 2 : 1) * p * log2(p);
+    }
+    return bits;
+}
+
+typedef struct entropy_table {
+    double bits[STEPS + 1]; /* H(2^x), x by sixteenths from FIRST_OCTAVE on */
+} entropy_table;
+
+static void entropy_table_fill(entropy_table *t) {
+    for (int i = 0; i <= STEPS; i++) t->bits[i] = entropy_of_step(exp2(FIRST_OCTAVE + (double)i / STEPS_AN_OCTAVE));
+}
+
+/* H(2^x). A step under 1/4 is so fine that H = ½ log₂(2πe) − x to seven digits. */
+static double entropy_at(const entropy_table *t, double x) {
+    const double at = (x - FIRST_OCTAVE) * STEPS_AN_OCTAVE;
+    if (at <= 0) return 0.5 * log2(2 * M_PI * M_E) - x;
+    if (at >= STEPS) return 0;
+    const int i = (int)at;
+    return t->bits[i] + (at - i) * (t->bits[i + 1] - t->bits[i]);
+}
+
+/* ---- a step for each row ----
+ *
+ * Errors of a row count by g_r = row_weight[r], so at equal slopes of error against bits g_r Δ_r² is the same for all rows (classical
+ * bit allocation, Segall 1976): Δ_r = Δ / √g_r. Ratios are cut to quarters of an octave, which costs 0.4 % of the error and leaves
+ * few different scales to store, and to 1/8 … 8: what calibration saw of a rare row is little. */
+
+enum { RATIO_STEPS = 4, RATIO_OCTAVES = 3, MOST_LEVELS = 127 };
+
+/* log₂ of each row's step against the common one. */
+static void row_ratios(double *ratio, const matrix_problem *p) {
+    double sum = 0;
+    for (int64_t r = 0; r < p->rows && p->row_weight; r++) sum += p->row_weight[r];
+    const double mean = sum / (double)p->rows;
+    for (int64_t r = 0; r < p->rows; r++) {
+        ratio[r] = 0;
+        if (mean == 0) continue;
+        const double octaves = p->row_weight[r] > 0 ? -0.5 * log2(p->row_weight[r] / mean) : RATIO_OCTAVES;
+        ratio[r] = fmin(fmax(nearbyint(octaves * RATIO_STEPS) / RATIO_STEPS, -RATIO_OCTAVES), RATIO_OCTAVES);
+    }
+}
+
+/* log₂ of each row's deviation; −INFINITY for a row of zeros. */
+static void row_deviations(double *deviation, double *largest, const matrix_problem *p) {
+#pragma omp parallel for schedule(static)
+    for (int64_t r = 0; r < p->rows; r++) {
+        double squares = 0;
+        largest[r] = 0;
+        for (int64_t c = 0; c < p->cols; c++) {
+            const double w = p->w[r * p->cols + c];
+            squares += w * w;
+            largest[r] = fmax(largest[r], fabs(w));
+        }
+        deviation[r] = squares > 0 ? 0.5 * log2(squares / (double)p->cols) : -INFINITY;
+    }
+}
+
+/* log₂ Δ with mean_r H(Δ_r / σ_r) = rate; the mean falls as Δ grows. */
+static double common_step(const double *ratio, const double *deviation, int64_t rows, double rate) {
+    entropy_table table;
+    double low = -160, high = 160;
+    entropy_table_fill(&table);
+    for (int i = 0; i < 60; i++) {
+        const double middle = 0.5 * (low + high);
+        double sum = 0;
+        for (int64_t r = 0; r < rows; r++)
+            if (isfinite(deviation[r])) sum += entropy_at(&table, middle + ratio[r] - deviation[r]);
+        if (sum > rate * (double)rows)
+            low = middle;
+        else
+            high = middle;
+    }
+    return high;
+}
+
+/* malloc'ed [rows] */
+static float *row_scales(const matrix_problem *p, double rate) {
+    float *scale = xmalloc((size_t)p->rows * sizeof *scale);
+    double *room = xmalloc(3 * (size_t)p->rows * sizeof *room);
+    double *ratio = room, *deviation = room + p->rows, *largest = deviation + p->rows;
+    row_ratios(ratio, p);
+    row_deviations(deviation, largest, p);
+    const double common = common_step(ratio, deviation, p->rows, rate);
+    for (int64_t r = 0; r < p->rows; r++) {
+        const double finest = largest[r] / MOST_LEVELS; /* int8 reaches no further */
+        scale[r] = scale_round((float)fmax(exp2(common + ratio[r]), finest));
+        if (scale[r] < 1e-37f || !isfinite(scale[r])) scale[r] = 0; /* a row that is as good as zero */
+    }
+    free(room);
+    return scale;
+}
+
+/* ---- entropy-coded uniform grids ---- */
+
+/* As few levels as hold the integers, and no scale where all of a row became 0. */
+static void tighten(quantized *q) {
+    int most = 0;
+    for (int64_t r = 0; r < q->rows; r++) {
+        int largest = 0;
+        for (int64_t c = 0; c < q->cols; c++) {
+            const int size = abs(q->q[r * q->cols + c]);
+            if (size > largest) largest = size;
+        }
+        if (largest == 0) q->scale[r] = 0;
+        if (largest > most) most = largest;
+    }
+    int bits = 2;
+    while ((1 << (bits - 1)) - 1 < most) bits++;
+    q->levels = (1 << (bits - 1)) - 1;
+}
+
+static status on_grid(quantized *out, const matrix_problem *p, double rate, bool gptq) {
+    float *scale = row_scales(p, rate);
+    const grid_options grid = {.bits = 8, .pruned = p->pruned, .row_scale = scale};
+    const status s = gptq && p->hessian ? quantize_gptq(out, p->w, p->hessian, p->rows, p->cols, &grid, p->damp)
+                                        : quantize_round(out, p->w, p->rows, p->cols, &grid);
+    if (s == STATUS_OK) tighten(out);
+    free(scale);
+    return s;
+}
+
+static status by_rounding(quantized *out, const matrix_problem *p, double rate) {
+    return on_grid(out, p, rate, false);
+}
+
+static status by_gptq(quantized *out, const matrix_problem *p, double rate) {
+    return on_grid(out, p, rate, true);
+}
+
+/* ---- the table ---- */
+
+typedef struct quantizer_row {
+    const char *name, *meaning;
+    status (*run)(quantized *out, const matrix_problem *p, double rate);
+} quantizer_row;
+
+static const quantizer_row table[QUANTIZERS] = {
+    [QUANTIZER_ROUND] = {"round", "each weight to the nearest point of its row's grid", by_rounding},
+    [QUANTIZER_GPTQ] = {"gptq",
+                        "column by column under the inputs' second moments, later columns making up for earlier ones",
+                        by_gptq},
+};
+
+status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, double rate) {
+    *out = (quantized){0};
+    if (!(rate >= RATE_LEAST && rate <= RATE_MOST))
+        return fail("expected a rate of %g to %g bits a weight, found %g", RATE_LEAST, RATE_MOST, rate);
+    TRY(check_finite(p->w, p->rows, p->cols));
+    return table[q].run(out, p, rate);
+}
+
+double matrix_error(const matrix_problem *p, const quantized *quantised) {
+    const int64_t count = p->rows * p->cols;
+    float *w = xmalloc((size_t)count * sizeof *w), *other = quantised ? xmalloc((size_t)count * sizeof *other) : NULL;
+    if (quantised) quantized_expand(quantised, other);
+    for (int64_t r = 0; r < p->rows; r++) {
+        const float factor = p->row_weight ? (float)sqrt(p->row_weight[r]) : 1;
+        for (int64_t c = r * p->cols; c < (r + 1) * p->cols; c++) {
+            w[c] = factor * p->w[c];
+            if (other) other[c] *= factor;
+        }
+    }
+    const double error = hessian_error(w, other, p->hessian, p->rows, p->cols);
+    free(w);
+    free(other);
+    return error;
+}
+
+const char *quantizer_name(quantizer q) {
+    return table[q].name;
+}
+
+const char *quantizer_meaning(quantizer q) {
+    return table[q].meaning;
+}
+
+bool quantizer_find(const char *name, quantizer *q) {
+    for (int i = 0; i < QUANTIZERS; i++)
+        if (strcmp(name, table[i].name) == 0) {
+            *q = (quantizer)i;
+            return true;
+        }
+    return false;
+}
+
+const char *quantizer_list(void) {
+    static char list[256];
+    if (!list[0])
+        for (int i = 0; i < QUANTIZERS; i++) {
+            if (i) strcat(list, ", ");
+            strcat(list, table[i].name);
+        }
+    return list;
+}

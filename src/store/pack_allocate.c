@@ -1,0 +1,301 @@
+/* From a number of bytes to a file: candidates, the multiplier over all tensors, and what was really packed back into their curves. */
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "quant/allocate.h"
+#include "store/artifact_format.h"
+#include "store/candidate_file.h"
+#include "store/pack_plan.h"
+#include "store/pack_recipe.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WITHIN 0.995 /* of what was asked for */
+enum { BUILDS = 6 };
+
+typedef struct allocator {
+    const model *m;
+    const tokenizer *tok;
+    hessians *h;
+    pack_options options;
+    pack_plan plan;
+    candidate_curve *curves; /* [plan.count], of grids */
+    allocation_item *items;  /* [item_count] */
+    int *index;              /* [item_count] of an item's tensor */
+    int item_count;
+    double elements; /* weights of all grids */
+} allocator;
+
+/* ---- candidates ---- */
+
+static status weights_key(const model *m, uint64_t *key) {
+    status s = STATUS_OK;
+    *key = 0;
+    for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
+        const param *p = m->params[i];
+        float *w = xmalloc(tensor_bytes(&p->value));
+        s = param_get(p, m->k, w);
+        if (s == STATUS_OK) *key = crc64(*key, w, tensor_bytes(&p->value));
+        free(w);
+    }
+    return s;
+}
+
+/* Everything that a candidate's numbers depend on. */
+static uint64_t tensor_key(const allocator *a, uint64_t weights, int index) {
+    const pack_allocation *o = &a->options.allocation;
+    char text[256];
+    const int length = snprintf(text, sizeof text, "%d %s %s %016llx %016llx %.17g %.17g %d", ARTIFACT_VERSION,
+                                a->m->params[index]->name, quantizer_name(a->plan.tensors[index].quantizer),
+                                (unsigned long long)weights, (unsigned long long)o->calibration, a->plan.damp,
+                                a->plan.prune_fraction, o->sensitivities != NULL);
+    return crc64(0, text, (size_t)length);
+}
+
+/* The rates of one tensor that are not known yet; its weights and Hessian are asked for only where there are any. */
+static status measure_tensor(allocator *a, candidate_file *known, uint64_t key, int index) {
+    const tensor_plan *t = &a->plan.tensors[index];
+    packed_matrix matrix;
+    bool open = false;
+    status s = STATUS_OK;
+    for (int i = 0; i < candidate_rate_count && s == STATUS_OK; i++) {
+        candidate c;
+        if (!candidate_file_find(known, key, candidate_rates[i], &c)) {
+            if (interrupt_requested()) s = STATUS_INTERRUPTED;
+            if (s == STATUS_OK && !open) {
+                s = packed_matrix_open(&matrix, &a->plan, a->m->params[index], a->m->k, a->h);
+                open = s == STATUS_OK;
+            }
+            if (s == STATUS_OK)
+                s = candidate_measure(&c, t->quantizer, &matrix.problem, candidate_rates[i], packed_matrix_bytes);
+            if (s == STATUS_OK) s = candidate_file_add(known, key, &c);
+        }
+        if (s == STATUS_OK) curve_add(&a->curves[index], c);
+    }
+    if (open) packed_matrix_close(&matrix);
+    return fail_in(s, "%s", a->m->params[index]->name);
+}
+
+static status measure_all(allocator *a) {
+    candidate_file *known;
+    uint64_t weights;
+    TRY(weights_key(a->m, &weights));
+    TRY(candidate_file_open(&known, a->options.allocation.candidates));
+    progress shown = progress_start("candidates");
+    status s = STATUS_OK;
+    for (int i = 0; i < a->item_count && s == STATUS_OK; i++) {
+        const int index = a->index[i];
+        s = measure_tensor(a, known, tensor_key(a, weights, index), index);
+        progress_show(&shown, (double)(i + 1) / (double)a->item_count, a->m->params[index]->name);
+    }
+    char detail[96];
+    snprintf(detail, sizeof detail, "%d matrices at %d rates", a->item_count, candidate_rate_count);
+    progress_end(&shown, s == STATUS_OK ? detail : "stopped");
+    candidate_file_close(known);
+    return s;
+}
+
+/* ---- setting up ---- */
+
+static status apply_recipe(allocator *a) {
+    const char *path = a->options.allocation.recipe_path;
+    uint8_t *text;
+    size_t bytes;
+    if (!path) return STATUS_OK;
+    TRY(file_read(path, 1 << 18, &text, &bytes));
+    const status s = pack_recipe_apply(&a->plan, a->m, path, (const char *)text, bytes);
+    free(text);
+    return s;
+}
+
+static status allocator_open(allocator *a) {
+    const pack_allocation *o = &a->options.allocation;
+    a->plan = pack_plan_create(a->m, o->quantizer, a->options.quant.keep_float_elements);
+    a->plan.sensitivities = o->sensitivities;
+    a->plan.damp = a->options.quant.damp;
+    a->plan.prune_fraction = a->options.quant.prune_fraction;
+    a->options.plan = &a->plan;
+    a->curves = xcalloc((size_t)a->plan.count, sizeof *a->curves);
+    a->items = xcalloc((size_t)a->plan.count, sizeof *a->items);
+    a->index = xcalloc((size_t)a->plan.count, sizeof *a->index);
+    TRY(apply_recipe(a));
+    for (int i = 0; i < a->plan.count; i++)
+        if (pack_plan_is_grid(&a->plan, a->m, i)) a->index[a->item_count++] = i;
+    a->elements = (double)pack_plan_grid_elements(&a->plan, a->m);
+    return STATUS_OK;
+}
+
+static void allocator_close(allocator *a) {
+    pack_plan_free(&a->plan);
+    free(a->curves);
+    free(a->items);
+    free(a->index);
+}
+
+/* Which rates each may have: all that were measured, or the one that the recipe gives. */
+static void set_items(allocator *a) {
+    for (int i = 0; i < a->item_count; i++) {
+        const candidate_curve *c = &a->curves[a->index[i]];
+        const tensor_plan *t = &a->plan.tensors[a->index[i]];
+        allocation_item *item = &a->items[i];
+        *item = (allocation_item){.curve = c, .least = c->at[0].rate, .most = c->at[c->count - 1].rate};
+        if (t->given_rate > 0) item->least = item->most = t->given_rate;
+        if (t->given_bits > 0) {
+            const double bytes = t->given_bits / 8 * (double)param_count(a->m->params[a->index[i]]);
+            item->least = item->most = curve_rate_of_bytes(c, bytes);
+        }
+    }
+}
+
+/* ---- building ---- */
+
+static double grid_bytes(const allocator *a) {
+    double bytes = 0;
+    for (int i = 0; i < a->item_count; i++) bytes += a->plan.tensors[a->index[i]].bytes;
+    return bytes;
+}
+
+/* Packs what was chosen, and moves every curve to where the whole matrix turned out to be at its rate. */
+static status build(allocator *a, byte_buffer *file, pack_report *report) {
+    for (int i = 0; i < a->item_count; i++) a->plan.tensors[a->index[i]].rate = a->items[i].chosen.rate;
+    TRY(artifact_build(file, a->m, a->tok, a->h, &a->options, report));
+    for (int i = 0; i < a->item_count; i++) {
+        const tensor_plan *t = &a->plan.tensors[a->index[i]];
+        const candidate *expected = &a->items[i].chosen;
+        candidate_curve *c = &a->curves[a->index[i]];
+        const double bytes = expected->bytes > 0 ? t->bytes / expected->bytes : 1;
+        const double error = expected->error > 0 && t->error > 0 ? t->error / expected->error : 1;
+        for (int j = 0; j < c->count; j++) {
+            c->at[j].bytes *= bytes;
+            c->at[j].error *= error;
+        }
+    }
+    return STATUS_OK;
+}
+
+/* Bytes of the file beside its grids: rounding at the coarsest rates is quick, and has the same other parts. */
+static status measure_rest(allocator *a, double *rest) {
+    byte_buffer file = {0};
+    pack_report report;
+    pack_plan rounded = pack_plan_create(a->m, QUANTIZER_ROUND, 0);
+    pack_options options = a->options;
+    memcpy(rounded.tensors, a->plan.tensors, (size_t)a->plan.count * sizeof *rounded.tensors);
+    for (int i = 0; i < rounded.count; i++) {
+        rounded.tensors[i].quantizer = QUANTIZER_ROUND;
+        rounded.tensors[i].rate = 1;
+    }
+    options.plan = &rounded;
+    const status s = artifact_build(&file, a->m, a->tok, NULL, &options, &report);
+    double grids = 0;
+    for (int i = 0; i < a->item_count; i++) grids += rounded.tensors[a->index[i]].bytes;
+    *rest = (double)report.artifact_bytes - grids;
+    pack_plan_free(&rounded);
+    free(file.bytes);
+    return s;
+}
+
+/* Bytes that the grids may have. */
+static double target_of(const allocator *a, double rest) {
+    const double bits = a->options.allocation.bits, budget = (double)a->options.budget_bytes;
+    const double by_bits = bits > 0 ? bits / 8 * a->elements : INFINITY;
+    return budget > 0 ? fmin(by_bits, budget - rest) : by_bits;
+}
+
+static status too_small(const allocator *a, const char *path, double rest) {
+    const double least = allocation_least_bytes(a->items, a->item_count);
+    if (a->options.allocation.bits > 0 && a->options.allocation.bits / 8 * a->elements < least)
+        return fail("%s: expected at least %.3f bits a weight, which the coarsest grids need here, found %g", path,
+                    8 * least / a->elements, a->options.allocation.bits);
+    return fail("%s: expected a budget of at least about %.0f bytes, which the coarsest grids need here, found %lld",
+                path, ceil(least + rest), (long long)a->options.budget_bytes);
+}
+
+static bool all_at_most(const allocator *a) {
+    for (int i = 0; i < a->item_count; i++)
+        if (a->items[i].chosen.rate + RATE_STEP <= a->items[i].most) return false;
+    return true;
+}
+
+typedef struct best_file {
+    byte_buffer file;
+    pack_report report;
+    double grids, lambda;
+    tensor_plan *tensors;
+} best_file;
+
+static void keep(best_file *best, const allocator *a, byte_buffer *file, const pack_report *report, double lambda) {
+    free(best->file.bytes);
+    *best = (best_file){
+        .file = *file, .report = *report, .grids = grid_bytes(a), .lambda = lambda, .tensors = best->tensors};
+    memcpy(best->tensors, a->plan.tensors, (size_t)a->plan.count * sizeof *best->tensors);
+    *file = (byte_buffer){0};
+}
+
+/* Builds until one is within half a percent under the target. */
+static status approach(allocator *a, best_file *best, double rest, const char *path) {
+    double room = target_of(a, rest);
+    for (int i = 0; i < BUILDS; i++) {
+        byte_buffer file = {0};
+        pack_report report;
+        set_items(a);
+        if (allocation_least_bytes(a->items, a->item_count) > room) {
+            if (best->file.count > 0) return STATUS_OK;
+            return too_small(a, path, rest);
+        }
+        /* What is aimed at lies a little below: real bytes scatter around the curves. */
+        const double lambda = allocate(a->items, a->item_count, room * (i < BUILDS - 1 ? 0.999 : WITHIN));
+        TRY(build(a, &file, &report));
+        const double grids = grid_bytes(a);
+        rest = (double)report.artifact_bytes - grids; /* the directory changes by a few bytes */
+        room = target_of(a, rest);
+        const bool fits = grids <= room, done = fits && (grids >= WITHIN * room || all_at_most(a));
+        if (fits && grids > best->grids) keep(best, a, &file, &report, lambda);
+        free(file.bytes);
+        if (done) break;
+    }
+    return best->file.count > 0 ? STATUS_OK : too_small(a, path, rest);
+}
+
+/* ---- the report ---- */
+
+static void fill_tensors(pack_report *r, const allocator *a, const best_file *best) {
+    r->tensors = xcalloc((size_t)a->plan.count, sizeof *r->tensors);
+    for (int i = 0; i < a->plan.count; i++) {
+        const tensor_plan *t = &best->tensors[i];
+        if (a->m->params[i]->derived) continue;
+        r->tensors[r->tensor_count++] = (pack_tensor){.of = a->m->params[i],
+                                                      .coding = t->floats ? "float16" : quantizer_name(t->quantizer),
+                                                      .rate = t->rate,
+                                                      .bytes = t->bytes,
+                                                      .error = t->error,
+                                                      .weight = t->weight};
+        r->loss += t->error;
+    }
+    r->loss_a_byte = best->lambda;
+    r->grid_bits = a->elements > 0 ? 8 * best->grids / a->elements : 0;
+    if (!a->options.allocation.sensitivities) r->loss = r->loss_a_byte = 0;
+}
+
+status artifact_allocate(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
+                         pack_report *report, const char *path) {
+    allocator a = {.m = m, .tok = tok, .h = h, .options = options};
+    best_file best = {0};
+    double rest = 0;
+    status s = allocator_open(&a);
+    best.tensors = xcalloc((size_t)m->param_count, sizeof *best.tensors);
+    if (s == STATUS_OK) s = measure_all(&a);
+    if (s == STATUS_OK) s = measure_rest(&a, &rest);
+    if (s == STATUS_OK) s = approach(&a, &best, rest, path);
+    if (s == STATUS_OK) {
+        *file = best.file;
+        *report = best.report;
+        fill_tensors(report, &a, &best);
+    } else {
+        free(best.file.bytes);
+    }
+    free(best.tensors);
+    allocator_close(&a);
+    return s;
+}

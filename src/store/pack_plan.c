@@ -1,0 +1,87 @@
+#include "store/pack_plan.h"
+
+#include "base/memory.h"
+#include "quant/prune.h"
+#include "store/weight_codec.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+pack_plan pack_plan_create(const model *m, quantizer q, int64_t keep_float_elements) {
+    pack_plan p = {.tensors = xcalloc((size_t)m->param_count, sizeof *p.tensors), .count = m->param_count};
+    for (int i = 0; i < m->param_count; i++)
+        p.tensors[i] = (tensor_plan){
+            .floats = !m->params[i]->is_matrix || param_count(m->params[i]) <= keep_float_elements, .quantizer = q};
+    return p;
+}
+
+void pack_plan_free(pack_plan *p) {
+    free(p->tensors);
+    *p = (pack_plan){0};
+}
+
+bool pack_plan_is_grid(const pack_plan *p, const model *m, int index) {
+    return !p->tensors[index].floats && !m->params[index]->derived;
+}
+
+int64_t pack_plan_grid_elements(const pack_plan *p, const model *m) {
+    int64_t elements = 0;
+    for (int i = 0; i < m->param_count; i++)
+        if (pack_plan_is_grid(p, m, i)) elements += param_count(m->params[i]);
+    return elements;
+}
+
+/* ---- one matrix ---- */
+
+status packed_matrix_open(packed_matrix *out, const pack_plan *p, const param *weight, const kernels *k, hessians *h) {
+    *out = (packed_matrix){.w = xmalloc(tensor_bytes(&weight->value))};
+    status s = param_get(weight, k, out->w);
+    if (s == STATUS_OK && p->prune_fraction > 0 && prune_concerns(weight))
+        out->pruned_count = prune_smallest(&out->pruned, out->w, param_count(weight), p->prune_fraction);
+    if (s == STATUS_OK) s = matrix_curvature_of(&out->curvature, p->sensitivities, h, weight);
+    out->problem = (matrix_problem){.w = out->w,
+                                    .hessian = out->curvature.hessian,
+                                    .rows = tensor_rows(&weight->value),
+                                    .cols = tensor_cols(&weight->value),
+                                    .row_weight = out->curvature.row_weight,
+                                    .pruned = out->pruned,
+                                    .damp = p->damp};
+    if (s != STATUS_OK) packed_matrix_close(out);
+    return fail_in(s, "%s", weight->name);
+}
+
+void packed_matrix_close(packed_matrix *m) {
+    free(m->w);
+    free(m->pruned);
+    matrix_curvature_free(&m->curvature);
+    *m = (packed_matrix){0};
+}
+
+static int by_value(const void *a, const void *b) {
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* The scales of all matrices are packed together, so what those of one need is estimated: −Σ log₂ p, and two bytes for each that
+ * differs. */
+static double scale_bytes(const quantized *q) {
+    const int64_t count = q->rows * quantized_groups(q);
+    float *sorted = xmalloc((size_t)count * sizeof *sorted);
+    double bits = 0;
+    memcpy(sorted, q->scale, (size_t)count * sizeof *sorted);
+    qsort(sorted, (size_t)count, sizeof *sorted, by_value);
+    for (int64_t i = 0, end; i < count; i = end) {
+        for (end = i + 1; end < count && sorted[end] == sorted[i];) end++;
+        bits += 16 - (double)(end - i) * log2((double)(end - i) / (double)count);
+    }
+    free(sorted);
+    return bits / 8;
+}
+
+double packed_matrix_bytes(const quantized *q) {
+    uint8_t *codes;
+    size_t count;
+    weights_encode(q, &codes, &count);
+    free(codes);
+    return fmin((double)count, (double)(q->rows * q->cols)) + scale_bytes(q);
+}

@@ -1,0 +1,105 @@
+#include "store/pack_recipe.h"
+
+#include "config/read.h"
+#include "nn/roles.h"
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct rule {
+    /* which */
+    char *component, *name;
+    bool layers[MODEL_MAX_LAYERS];
+    int64_t up_to;
+    /* how */
+    char *quantizer;
+    double bits, rate;
+    bool float16;
+} rule;
+
+#define FIELD(type, key, member, least, most, meaning) CONFIG_FIELD(rule, key, type, member, least, most, NULL, meaning)
+enum { COMPONENT_KEY, NAME_KEY, LAYERS_KEY, UP_TO_KEY, QUANTIZER_KEY, BITS_KEY, RATE_KEY, FLOAT16_KEY, KEYS };
+static const config_field fields[KEYS] = {
+    FIELD(FIELD_STRING, "component", component, 1, 0,
+          "as `moec inspect` calls it: attention, mlp, experts, embedding …"),
+    FIELD(FIELD_STRING, "name", name, 1, 0, "a shell pattern of tensors' names"),
+    FIELD(FIELD_SET, "layers", layers, 0, MODEL_MAX_LAYERS - 1, "of these layers alone"),
+    FIELD(FIELD_INT64, "up_to", up_to, 1, 1e15, "of at most so many weights"),
+    FIELD(FIELD_STRING, "quantizer", quantizer, 1, 0, "by its name"),
+    FIELD(FIELD_DOUBLE, "bits", bits, RATE_LEAST, RATE_MOST, "a weight, with scales"),
+    FIELD(FIELD_DOUBLE, "rate", rate, RATE_LEAST, RATE_MOST, "the quantiser's nominal rate"),
+    FIELD(FIELD_BOOL, "float16", float16, 0, 1, "as floats"),
+};
+
+static void rule_free(rule *r) {
+    free(r->component);
+    free(r->name);
+    free(r->quantizer);
+}
+
+static bool component_exists(const char *name) {
+    for (int c = 0; c < COMPONENTS; c++)
+        if (strcmp(name, component_name((component)c)) == 0) return true;
+    return false;
+}
+
+static bool means(const rule *r, const int *lines, const param *p) {
+    const char *part = component_name(role_component((param_role)p->role));
+    if (!p->is_matrix || p->derived) return false;
+    if (r->component && strcmp(r->component, part) != 0) return false;
+    if (r->name && fnmatch(r->name, p->name, 0) != 0) return false;
+    if (lines[LAYERS_KEY] && (p->layer < 0 || !r->layers[p->layer])) return false;
+    return !lines[UP_TO_KEY] || param_count(p) <= r->up_to;
+}
+
+static status check(const rule *r, const int *lines, const yaml_document *d, const yaml_node *item, quantizer *q) {
+    const bool which = lines[COMPONENT_KEY] || lines[NAME_KEY] || lines[LAYERS_KEY] || lines[UP_TO_KEY];
+    if (!which) return yaml_fail(d, item, "expected one of component, name, layers, up_to, found a rule of no tensor");
+    if (r->component && !component_exists(r->component))
+        return yaml_fail(d, item, "component: expected one that `moec inspect` shows, found %s", r->component);
+    if (r->quantizer && !quantizer_find(r->quantizer, q))
+        return yaml_fail(d, item, "quantizer: expected %s, found %s", quantizer_list(), r->quantizer);
+    const int ways = (lines[BITS_KEY] > 0) + (lines[RATE_KEY] > 0) + (lines[FLOAT16_KEY] > 0 && r->float16);
+    if (ways > 1) return yaml_fail(d, item, "expected one of bits, rate, float16, found %d of them", ways);
+    if (ways + (lines[QUANTIZER_KEY] > 0) + (lines[FLOAT16_KEY] > 0) == 0)
+        return yaml_fail(d, item, "expected bits, rate, quantizer or float16, found none of them");
+    return STATUS_OK;
+}
+
+static void apply(tensor_plan *t, const rule *r, const int *lines, quantizer q) {
+    if (lines[QUANTIZER_KEY]) t->quantizer = q;
+    if (lines[FLOAT16_KEY]) t->floats = r->float16;
+    if (!lines[BITS_KEY] && !lines[RATE_KEY]) return;
+    t->floats = false;
+    t->given_bits = r->bits;
+    t->given_rate = r->rate;
+}
+
+static status read_rule(pack_plan *plan, const model *m, const yaml_document *d, const yaml_node *item) {
+    rule r = {0};
+    int lines[KEYS] = {0}, meant = 0;
+    quantizer q = QUANTIZER_ROUND;
+    status s = read_mapping(d, item, "a rule", fields, KEYS, &r, lines);
+    if (s == STATUS_OK) s = check(&r, lines, d, item, &q);
+    for (int i = 0; i < m->param_count && s == STATUS_OK; i++) {
+        if (!means(&r, lines, m->params[i])) continue;
+        apply(&plan->tensors[i], &r, lines, q);
+        meant++;
+    }
+    if (s == STATUS_OK && meant == 0)
+        s = yaml_fail(d, item, "expected a rule that names a matrix of the model, found none");
+    rule_free(&r);
+    return s;
+}
+
+status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, const char *text, size_t bytes) {
+    yaml_document d;
+    status s = yaml_read(&d, path, true, text, bytes);
+    if (s == STATUS_OK && (!d.root || d.root->kind != YAML_LIST || !d.root->first))
+        s = fail_usage("%s: expected a list of rules such as [{component: router, float16: true}], found none", path);
+    if (s == STATUS_OK)
+        for (const yaml_node *item = d.root->first; item && s == STATUS_OK; item = item->next)
+            s = read_rule(plan, m, &d, item);
+    yaml_close(&d);
+    return s;
+}

@@ -1,0 +1,18 @@
+/* A recipe: a list of rules in YAML that say of some tensors how they are packed, whatever would be best for the loss.
+ *
+ *     - {component: router, float16: true}
+ *     - {component: experts, layers: [4, 5], bits: 5}
+ *     - {name: "blocks.*.attn.c_v.weight", rate: 4, quantizer: round}
+ *     - {up_to: 65536, float16: true}
+ *
+ * A rule means the tensors that everything it names means; of several rules for one tensor the last one counts, key by key. Matrices alone
+ * can be grids; a rule that means no matrix is refused. */
+#ifndef MOEC_STORE_PACK_RECIPE_H
+#define MOEC_STORE_PACK_RECIPE_H
+
+#include "store/pack_plan.h"
+
+/* `text` (bytes long) is what stands in the file at `path`, which messages name. */
+status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, const char *text, size_t bytes);
+
+#endif
