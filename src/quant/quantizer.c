@@ -46,9 +46,11 @@ static double entropy_at(const entropy_table *t, double x) {
  *
  * Errors of a row count by g_r = row_weight[r], so at equal slopes of error against bits g_r Δ_r² is the same for all rows (classical
  * bit allocation, Segall 1976): Δ_r = Δ / √g_r. Ratios are cut to quarters of an octave, which costs 0.4 % of the error and leaves
- * few different scales to store, and to 1/8 … 8: what calibration saw of a rare row is little. */
+ * few different scales to store. A quarter of the mean weight is added to all, since what calibration saw of a rare row is little: on a
+ * tied embedding of 4096 rows at 3 bits +0.0113 BPB at 206 KB with it, +0.0130 at 212 KB without, +0.0219 at 199 KB with equal steps. */
 
 enum { RATIO_STEPS = 4, RATIO_OCTAVES = 3, MOST_LEVELS = 127 };
+#define EVERY_ROW 0.25
 
 /* log₂ of each row's step against the common one. */
 static void row_ratios(double *ratio, const matrix_problem *p) {
@@ -58,7 +60,7 @@ static void row_ratios(double *ratio, const matrix_problem *p) {
     for (int64_t r = 0; r < p->rows; r++) {
         ratio[r] = 0;
         if (mean == 0) continue;
-        const double octaves = p->row_weight[r] > 0 ? -0.5 * log2(p->row_weight[r] / mean) : RATIO_OCTAVES;
+        const double octaves = -0.5 * log2(p->row_weight[r] / mean + EVERY_ROW);
         ratio[r] = fmin(fmax(nearbyint(octaves * RATIO_STEPS) / RATIO_STEPS, -RATIO_OCTAVES), RATIO_OCTAVES);
     }
 }

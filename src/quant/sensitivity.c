@@ -1,6 +1,7 @@
 #include "quant/sensitivity.h"
 
 #include "base/memory.h"
+#include "nn/roles.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,14 +112,17 @@ double sensitivities_bpb_of_nat(const sensitivities *s) {
 
 /* ---- what it says of a matrix ---- */
 
-/* ½ G_r. Of a row that had next to no gradient a ten-thousandth of the mean counts: what was not seen may yet come. */
-static void product_weights(double *out, const sensitivities *s, const seen *of, int64_t rows) {
+/* ½ G_r. Of a row that had next to no gradient a ten-thousandth of the mean counts: what was not seen may yet come. A piece that was
+ * never a target had hardly any gradient in the head, and will have one of nearly 1 nat when it is one: it counts as if it had been one
+ * half a time. */
+#define HEAD_UNSEEN 0.5
+static void product_weights(double *out, const sensitivities *s, const seen *of, int64_t rows, bool is_head) {
     float *squares = xmalloc((size_t)rows * sizeof *squares);
     double sum = 0;
     s->m->k->download(squares, of->squares, (size_t)rows * sizeof *squares);
     for (int64_t r = 0; r < rows; r++) sum += squares[r];
-    const double least = 1e-4 * sum / (double)rows;
-    for (int64_t r = 0; r < rows; r++) out[r] = 0.5 * fmax(squares[r], least) / (double)s->tokens;
+    const double least = 1e-4 * sum / (double)rows, unseen = is_head ? HEAD_UNSEEN : 0;
+    for (int64_t r = 0; r < rows; r++) out[r] = 0.5 * fmax(squares[r] + unseen, least) / (double)s->tokens;
     free(squares);
 }
 
@@ -162,7 +166,7 @@ status matrix_curvature_of(matrix_curvature *out, const sensitivities *s, hessia
     if (!s)
         for (int64_t r = 0; r < rows; r++) out->row_weight[r] = 1;
     if (!of || s->tokens == 0) return STATUS_OK;
-    if (of->squares) product_weights(out->row_weight, s, of, rows);
+    if (of->squares) product_weights(out->row_weight, s, of, rows, role_is_table((param_role)weight->role));
     if (of->reads && out->hessian)
         mix_uses(out, s, of, rows, cols);
     else if (of->reads)
