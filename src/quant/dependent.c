@@ -10,9 +10,10 @@
 #include <string.h>
 
 enum {
-    PANEL = 16,       /* rows that a thread works on at a time */
-    CANDIDATES = 3,   /* codes that are tried from each state */
-    MOST_CODE = 63,   /* |k|: points fit int8 */
+    PANEL = 16,     /* rows that a thread works on at a time */
+    CANDIDATES = 3, /* codes that are tried from each state */
+    MOST_CODE = 63, /* |k|: points fit int8 */
+    STEPS_AN_OCTAVE = 8,
     MOST_POINT = 100, /* what the largest weight may become; feedback moves it a little */
     LEVELS = 127
 };
@@ -20,7 +21,7 @@ enum {
 /* Error of a path, in units of δ_j², that 8 states leave at high rate, measured; other numbers differ by a few hundredths. */
 static const double high_rate_error = 0.228;
 
-const dependent_options dependent_options_default = {.states = 8, .step = 0.5, .rate_weight = 1, .damp = 0.01};
+const dependent_options dependent_options_default = {.states = 8, .step = 0.025, .rate_weight = 1, .damp = 0.01};
 
 /* One scalar quantiser as a trellis of one state. */
 static const trellis scalar = {.states = 1};
@@ -29,11 +30,11 @@ typedef struct problem {
     inverse_factor factor;
     const trellis *trellis;
     code_cost cost;
-    float *step;       /* [cols] δ_j, but for the row's own factor; the result's input_scale */
-    float *weight;     /* [cols] what (error / δ_j)² counts: 1 but where a step had to be larger than it would be */
-    float *row_step;   /* [rows] that factor */
-    float *row_spread; /* [rows] σ_r / row_step, in octaves */
-    float *column_spread; /* [cols] of σ_c / (σ · δ_j), in octaves */
+    float *step;   /* [cols] δ_j, but for the row's own factor; the result's input_scale */
+    float *weight; /* [cols] what (error / δ_j)² counts: 1 but where a step had to be larger than it would be */
+    const float *row_step; /* [rows] that factor */
+    float *row_spread;     /* [rows] σ_r / row_step, in octaves */
+    float *column_spread;  /* [cols] of σ_c / (σ · δ_j), in octaves */
     float lambda;
     const uint8_t *pruned;
 } problem;
@@ -41,7 +42,6 @@ typedef struct problem {
 static void problem_free(problem *p) {
     inverse_factor_free(&p->factor);
     free(p->weight);
-    free(p->row_step);
     free(p->row_spread);
     free(p->column_spread);
 }
@@ -57,8 +57,8 @@ static float *column_peaks(const problem *p, const float *w, int64_t rows) {
     return peak;
 }
 
-/* δ_j ∝ U_jj with the geometric mean δ, as the artifact stores them, but so large that the column's points fit: an input that
- * towers above all others would have steps too fine for that. */
+/* δ_j ∝ U_jj with the geometric mean δ, in eighths of an octave (which cost 0.001 bit a weight, and are few to store), but so large
+ * that the column's points fit: an input that towers above all others would have steps too fine for that. */
 static void choose_column_steps(problem *p, const float *w, int64_t rows, double delta) {
     const int64_t n = p->factor.cols;
     double logs = 0;
@@ -66,23 +66,23 @@ static void choose_column_steps(problem *p, const float *w, int64_t rows, double
     const double unit = delta / exp(logs / (double)n);
     float *peak = column_peaks(p, w, rows);
     for (int64_t c = 0; c < n; c++) {
-        const double wanted = unit * p->factor.factor[c * n + c];
-        p->step[c] = scale_round((float)fmax(wanted, peak[c] / MOST_POINT));
+        const double wanted = unit * p->factor.factor[c * n + c], least = fmax(wanted, peak[c] / MOST_POINT);
+        p->step[c] =
+            scale_round((float)(unit * exp2(nearbyint(STEPS_AN_OCTAVE * log2(least / unit)) / STEPS_AN_OCTAVE)));
         p->weight[c] = (float)((p->step[c] / wanted) * (p->step[c] / wanted));
     }
     free(peak);
 }
 
-/* A row's step falls with the root of what its errors count; the geometric mean stays. */
-static void choose_row_steps(problem *p, const float *row_weight, int64_t rows) {
-    double logs = 0;
-    for (int64_t r = 0; r < rows && row_weight; r++) logs += log(row_weight[r]);
-    const double mean = exp(logs / (double)rows);
-    for (int64_t r = 0; r < rows; r++) p->row_step[r] = row_weight ? scale_round((float)sqrt(mean / row_weight[r])) : 1;
+static double root_mean_square(const float *w, int64_t count) {
+    double squares = 0;
+    for (int64_t i = 0; i < count; i++) squares += (double)w[i] * w[i];
+    return sqrt(squares / (double)count);
 }
 
-static void measure_spreads(problem *p, const float *w, int64_t rows, double sigma) {
+static void measure_spreads(problem *p, const float *w, int64_t rows) {
     const int64_t n = p->factor.cols;
+    const double sigma = root_mean_square(w, rows * n);
     double *columns = xcalloc((size_t)n, sizeof *columns);
     for (int64_t r = 0; r < rows; r++) {
         double squares = 0;
@@ -98,26 +98,21 @@ static void measure_spreads(problem *p, const float *w, int64_t rows, double sig
     free(columns);
 }
 
-static double root_mean_square(const float *w, int64_t count) {
-    double squares = 0;
-    for (int64_t i = 0; i < count; i++) squares += (double)w[i] * w[i];
-    return sqrt(squares / (double)count);
-}
-
-static status problem_create(problem *p, const float *w, const float *hessian, int64_t rows, int64_t cols, double sigma,
-                             float *step, const dependent_options *o) {
-    *p = (problem){.step = step, .trellis = o->states == 1 ? &scalar : trellis_of(o->states), .pruned = o->pruned};
+static status problem_create(problem *p, const float *w, const float *hessian, int64_t rows, int64_t cols,
+                             const quantized *out, const dependent_options *o) {
+    *p = (problem){.step = out->input_scale,
+                   .row_step = out->scale,
+                   .trellis = o->states == 1 ? &scalar : trellis_of(o->states),
+                   .pruned = o->pruned};
     float *zeros = hessian ? NULL : xcalloc((size_t)(cols * cols), sizeof *zeros);
     const status s = inverse_factor_create(&p->factor, hessian ? hessian : zeros, cols, o->damp, false);
     free(zeros);
     TRY(s);
     p->column_spread = xmalloc((size_t)cols * sizeof *p->column_spread);
     p->weight = xmalloc((size_t)cols * sizeof *p->weight);
-    p->row_step = xmalloc((size_t)rows * sizeof *p->row_step);
     p->row_spread = xmalloc((size_t)rows * sizeof *p->row_spread);
-    choose_row_steps(p, o->row_weight, rows);
-    choose_column_steps(p, w, rows, sigma * o->step / (o->states == 1 ? 1 : 2));
-    measure_spreads(p, w, rows, sigma);
+    choose_column_steps(p, w, rows, o->step / (o->states == 1 ? 1 : 2));
+    measure_spreads(p, w, rows);
     code_cost_fill(&p->cost, o->states > 1);
     p->lambda = (float)(o->rate_weight * 2 * M_LN2 * (o->states == 1 ? 1.0 / 12 : high_rate_error));
     return STATUS_OK;
@@ -261,27 +256,30 @@ static status check_options(const dependent_options *o) {
     return STATUS_OK;
 }
 
+/* Steps and factors of rows; a matrix of zeros has scales of 0. */
+static status prepare(quantized *out, const float *w, const dependent_options *o) {
+    double squares = 0;
+    TRY(check_finite(w, out->rows, out->cols));
+    for (int64_t i = 0; i < out->rows * out->cols; i++) squares += (double)w[i] * w[i];
+    out->levels = LEVELS;
+    out->trellis = o->states == 1 ? 0 : o->states;
+    if (squares < 1e-60) return STATUS_OK;
+    out->input_scale = xmalloc((size_t)out->cols * sizeof *out->input_scale);
+    for (int64_t r = 0; r < out->rows; r++) out->scale[r] = o->row_step ? o->row_step[r] : 1;
+    return STATUS_OK;
+}
+
 status quantize_dependent(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,
                           const dependent_options *options) {
-    problem p;
+    problem p = {0};
+    bool done = true;
     TRY(check_options(options));
     TRY(quantized_create(out, rows, cols, 8));
-    status s = check_finite(w, rows, cols);
-    const double sigma = s == STATUS_OK ? root_mean_square(w, rows * cols) : 0;
-    if (s != STATUS_OK || sigma < 1e-30) {
-        if (s != STATUS_OK) quantized_free(out);
-        return s; /* a matrix of zeros: all scales are 0 */
-    }
-    out->levels = LEVELS;
-    out->input_scale = xmalloc((size_t)cols * sizeof *out->input_scale);
-    s = problem_create(&p, w, hessian, rows, cols, sigma, out->input_scale, options);
-    if (s != STATUS_OK) {
-        quantized_free(out);
-        return s;
-    }
-    const bool done = quantize_rows(out, &p, w);
-    memcpy(out->scale, p.row_step, (size_t)rows * sizeof *out->scale);
+    status s = prepare(out, w, options);
+    if (s == STATUS_OK && out->input_scale) s = problem_create(&p, w, hessian, rows, cols, out, options);
+    if (s == STATUS_OK && out->input_scale) done = quantize_rows(out, &p, w);
     problem_free(&p);
+    if (s != STATUS_OK) quantized_free(out);
     if (!done) memory_out(sizeof(survivors));
-    return STATUS_OK;
+    return s;
 }

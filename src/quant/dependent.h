@@ -22,17 +22,18 @@
 #include <stdint.h>
 
 typedef struct dependent_options {
-    int states;              /* of the trellis: 4 to 64; 1: none, one scalar quantiser of step 2δ */
-    double step;             /* 2δ in units of the matrix's root mean square, > 0 */
-    double rate_weight;      /* 0: the error alone decides; 1: as the slope says */
-    double damp;             /* of the Hessian, relative to its mean diagonal */
-    const float *row_weight; /* [rows] > 0: what a squared error of an output counts; NULL: all alike */
-    const uint8_t *pruned;   /* [rows, cols] 1: this weight becomes exactly 0; NULL: none */
+    int states;            /* of the trellis: 4 to 64; 1: none, one scalar quantiser of step 2δ */
+    double step;           /* 2δ, > 0 */
+    double rate_weight;    /* 0: the error alone decides; 1: as the slope says */
+    double damp;           /* of the Hessian, relative to its mean diagonal */
+    const float *row_step; /* [rows] > 0: factors of the rows' steps, as an artifact stores scales; NULL: 1 */
+    const uint8_t *pruned; /* [rows, cols] 1: this weight becomes exactly 0; NULL: none */
 } dependent_options;
 
 extern const dependent_options dependent_options_default;
 
-/* hessian [cols, cols], any positive scale; NULL: the identity. out->q holds the points |r| ≤ 127, out->input_scale the columns' steps.
+/* hessian [cols, cols], any positive scale; NULL: the identity. out->q holds the points |r| ≤ 127, out->scale the rows' factors,
+ * out->input_scale the columns' steps.
  * Weights that are not finite are refused with row and column. */
 status quantize_dependent(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,
                           const dependent_options *options);

@@ -13,8 +13,10 @@
 #include <stdint.h>
 
 typedef enum quantizer {
-    QUANTIZER_ROUND, /* to the nearest point of the grid, each weight for itself */
-    QUANTIZER_GPTQ,  /* column by column, the others make up for the error (quantize.h) */
+    QUANTIZER_ROUND,   /* to the nearest point of the grid, each weight for itself */
+    QUANTIZER_GPTQ,    /* column by column, the others make up for the error (quantize.h) */
+    QUANTIZER_RATE,    /* with steps by column, and rounding that knows what codes cost (dependent.h) */
+    QUANTIZER_TRELLIS, /* the same on a trellis */
     QUANTIZERS
 } quantizer;
 

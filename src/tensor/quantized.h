@@ -14,6 +14,7 @@ typedef struct quantized {
     int8_t *q;          /* [rows, cols] */
     float *scale;       /* [rows, cols / group]; 0 where all of the group is 0 */
     float *input_scale; /* [cols], > 0; NULL: 1 */
+    int trellis;        /* states of the one whose paths the rows are (trellis.h); 0: none */
 } quantized;
 
 static inline int64_t quantized_groups(const quantized *q) {

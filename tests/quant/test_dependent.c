@@ -102,7 +102,7 @@ static void states_come_near_the_bound(void **state) {
         dependent_options o = dependent_options_default;
         quantized q;
         o.states = states[i];
-        o.step = 0.3;
+        o.step = 0.3 * sigma;
         if (o.states == 1) o.rate_weight = 0;
         assert_ok(quantize_dependent(&q, w, h, ROWS, COLS, &o));
         gap[i] = bits_of(&q, o.states, sigma) - least_bits(h, sigma, error_of(&q, w, h));
@@ -125,12 +125,12 @@ static void states_come_near_the_bound(void **state) {
     free(h);
 }
 
-static void rows_that_count_more_have_smaller_errors(void **state) {
+static void rows_with_finer_steps_have_smaller_errors(void **state) {
     (void)state;
-    float *h = uneven_hessian(), *w = normal(ROWS * COLS, 0.05f, 2), weight[ROWS];
-    for (int r = 0; r < ROWS; r++) weight[r] = r < ROWS / 2 ? 16 : 1;
+    float *h = uneven_hessian(), *w = normal(ROWS * COLS, 0.05f, 2), step[ROWS];
+    for (int r = 0; r < ROWS; r++) step[r] = r < ROWS / 2 ? 0.25f : 1;
     dependent_options o = dependent_options_default;
-    o.row_weight = weight;
+    o.row_step = step;
     quantized q;
     assert_ok(quantize_dependent(&q, w, h, ROWS, COLS, &o));
     const int64_t half = ROWS / 2 * COLS;
@@ -138,7 +138,7 @@ static void rows_that_count_more_have_smaller_errors(void **state) {
     quantized_expand(&q, expanded);
     const double first = hessian_error(w, expanded, h, ROWS / 2, COLS);
     const double second = hessian_error(w + half, expanded + half, h, ROWS / 2, COLS);
-    assert_true(second / first > 12 && second / first < 20); /* errors × weights are alike */
+    assert_true(second / first > 12 && second / first < 20);
     free(expanded);
     quantized_free(&q);
     free(w);
@@ -232,7 +232,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(points_of_a_row_are_a_path),
         cmocka_unit_test(states_come_near_the_bound),
-        cmocka_unit_test(rows_that_count_more_have_smaller_errors),
+        cmocka_unit_test(rows_with_finer_steps_have_smaller_errors),
         cmocka_unit_test(pruned_weights_are_zero),
         cmocka_unit_test(an_input_that_towers_above_all_still_fits),
         cmocka_unit_test(threads_do_not_matter),
