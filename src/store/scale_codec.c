@@ -43,7 +43,7 @@ static void run_start(scale_kind *k) {
 static weight_place place_of(scale_kind *k, bool has_twin, int twin) {
     const int64_t predicted = has_twin ? ((int64_t)twin << 8) + k->twin_mean : k->mean;
     const int class = spread_class_of(k->away), centre = (int)((predicted + 128) >> 8);
-    const int phase = (int)(predicted + 128 - ((int64_t)centre << 8)) >> 5;
+    const int phase = (int)(predicted + 128 - (int64_t)centre * 256) >> 5;
     weight_place p = {&k->contexts[class][phase], (int32_t)predicted, centre, 1, weight_bucket_shift(class)};
     if (!p.context->nonzero) weight_context_start(p.context, class, phase, true);
     return p;
