@@ -10,7 +10,7 @@
 #include "quant/sensitivity.h"
 #include "text/tokenizer.h"
 
-enum { ARTIFACT_VERSION = 1 };
+enum { ARTIFACT_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 }; /* what is written; what is read, up to that */
 
 struct pack_plan;
 

@@ -64,11 +64,10 @@ static int by_value(const void *a, const void *b) {
 
 /* The scales of all matrices are packed together, so what those of one need is estimated: −Σ log₂ p, and two bytes for each that
  * differs. */
-static double scale_bytes(const quantized *q) {
-    const int64_t count = q->rows * quantized_groups(q);
+static double scale_bytes(const float *scales, int64_t count) {
     float *sorted = xmalloc((size_t)count * sizeof *sorted);
     double bits = 0;
-    memcpy(sorted, q->scale, (size_t)count * sizeof *sorted);
+    memcpy(sorted, scales, (size_t)count * sizeof *sorted);
     qsort(sorted, (size_t)count, sizeof *sorted, by_value);
     for (int64_t i = 0, end; i < count; i = end) {
         for (end = i + 1; end < count && sorted[end] == sorted[i];) end++;
@@ -80,8 +79,9 @@ static double scale_bytes(const quantized *q) {
 
 double packed_matrix_bytes(const quantized *q) {
     uint8_t *codes;
-    size_t count;
-    weights_encode(q, &codes, &count);
-    free(codes);
-    return fmin((double)count, (double)(q->rows * q->cols)) + scale_bytes(q);
+    size_t count = (size_t)(q->rows * q->cols);
+    if (weights_encode(q, trellis_of(q->trellis), NULL, &codes, &count) == STATUS_OK) free(codes);
+    const double scales = scale_bytes(q->scale, q->rows * quantized_groups(q));
+    const double inputs = q->input_scale ? scale_bytes(q->input_scale, q->cols) : 0;
+    return fmin((double)count, (double)(q->rows * q->cols)) + scales + inputs;
 }

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "quant/prune.h"
+#include "quant/quantize.h"
 #include "store/artifact_format.h"
 #include "store/pack_plan.h"
 #include "store/weight_codec.h"
@@ -51,28 +52,6 @@ static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t cou
 
 /* ---- grids ---- */
 
-static void add_scales(packed_tensors *out, const quantized *q) {
-    out->scales = xrealloc(out->scales, (out->scale_count + (size_t)q->rows) * sizeof(uint16_t));
-    for (int64_t r = 0; r < q->rows; r++) {
-        uint32_t bits;
-        memcpy(&bits, &q->scale[r], sizeof bits);
-        out->scales[out->scale_count++] = (uint16_t)(bits >> 16); /* scale_round left the rest 0 */
-    }
-}
-
-/* Appends the codes; *bytes is how many. */
-static tensor_coding add_codes(packed_tensors *out, const quantized *q, size_t *bytes) {
-    const size_t elements = (size_t)(q->rows * q->cols);
-    uint8_t *codes;
-    size_t count;
-    weights_encode(q, &codes, &count);
-    const bool pays = count < elements && elements <= count * MAX_PER_CODE_BYTE;
-    *bytes = pays ? count : elements;
-    buffer_add(&out->codes, pays ? codes : (const uint8_t *)q->q, *bytes);
-    free(codes);
-    return pays ? CODING_RANGE : CODING_PLAIN;
-}
-
 static int grid_bits(const quantized *q) {
     int bits = 2;
     while ((1 << (bits - 1)) - 1 < q->levels) bits++;
@@ -114,18 +93,6 @@ static void count_rows(pack_rows *rows, const quantized *q, const float *w, cons
 
 /* ---- one tensor ---- */
 
-static void add_directory(byte_buffer *d, const param *p, tensor_coding coding, int bits, size_t code_bytes) {
-    const size_t length = strlen(p->name);
-    buffer_add_number(d, length, 2);
-    buffer_add(d, p->name, length);
-    buffer_add_number(d, coding, 1);
-    buffer_add_number(d, (uint64_t)bits, 1);
-    buffer_add_number(d, (uint64_t)p->value.ndim, 1);
-    buffer_add_number(d, 0, 1);
-    for (int i = 0; i < p->value.ndim; i++) buffer_add_number(d, (uint64_t)p->value.shape[i], 8);
-    buffer_add_number(d, code_bytes, 8);
-}
-
 static status pack_floats(packed_tensors *out, const param *p, float *w, const uint8_t *pruned,
                           component_share *share) {
     const int64_t count = param_count(p);
@@ -134,7 +101,7 @@ static status pack_floats(packed_tensors *out, const param *p, float *w, const u
     TRY(check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value)));
     const tensor_coding coding = add_floats(out, w, count);
     *(coding == CODING_FLOAT16 ? &share->halves : &share->floats) += count;
-    add_directory(&out->directory, p, coding, 0, 0);
+    packed_add_entry(out, p, &(tensor_entry){.coding = coding, .twin = -1});
     return STATUS_OK;
 }
 
@@ -147,22 +114,22 @@ static status quantize_planned(quantized *q, packed_matrix *matrix, tensor_plan 
     return STATUS_OK;
 }
 
-/* What a quantised matrix is to the file and the report. */
-static void add_grid(packed_tensors *out, const param *p, const quantized *q, const grid_error *error, bool counts,
-                     pack_report *report, component_share *share, pack_component *sum, size_t *code_bytes) {
+/* What a quantised matrix is to the file and the report; frees q. */
+static status add_grid(packed_tensors *out, const param *p, quantized *q, const grid_error *error, bool counts,
+                       pack_report *report, component_share *share, pack_component *sum, size_t *code_bytes) {
     pack_component *c = &report->components[component_of(p)];
+    const size_t scales = out->scale_count;
     c->error += error->of_error;
     c->weight += error->of_weights;
     if (counts) {
         sum->error += error->of_error;
         sum->weight += error->of_weights;
     }
-    add_scales(out, q);
-    const tensor_coding coding = add_codes(out, q, code_bytes);
-    add_directory(&out->directory, p, coding, grid_bits(q), *code_bytes);
-    c->bytes += (int64_t)*code_bytes;
-    share->scales += q->rows;
     report->entropy_bits += weights_entropy(q);
+    TRY(packed_add_grid(out, p, q, trellis_of(q->trellis), grid_bits(q), code_bytes));
+    c->bytes += (int64_t)*code_bytes;
+    share->scales += (int64_t)(out->scale_count - scales);
+    return STATUS_OK;
 }
 
 static status pack_grid(packed_tensors *out, const param *p, const float *w, const uint8_t *pruned, hessians *h,
@@ -176,9 +143,7 @@ static status pack_grid(packed_tensors *out, const param *p, const float *w, con
     count_rows(&report->components[component_of(p)].rows[role_is_table(p->role) ? PACK_TABLES : PACK_BLOCKS], &q, w,
                &grid);
     /* Tables that are only looked up are measured in other units than what has a Hessian, and left out of the sum. */
-    add_grid(out, p, &q, &error, error.has_hessian || !h, report, share, sum, &code_bytes);
-    quantized_free(&q);
-    return STATUS_OK;
+    return add_grid(out, p, &q, &error, error.has_hessian || !h, report, share, sum, &code_bytes);
 }
 
 static status pack_planned(packed_tensors *out, const model *m, const param *p, hessians *h, pack_plan *plan, int index,
@@ -198,9 +163,8 @@ static status pack_planned(packed_tensors *out, const model *m, const param *p, 
         size_t code_bytes;
         s = quantize_planned(&q, &matrix, t, &error);
         if (s == STATUS_OK) {
-            add_grid(out, p, &q, &error, true, report, share, sum, &code_bytes);
+            s = add_grid(out, p, &q, &error, true, report, share, sum, &code_bytes);
             t->bytes = (double)code_bytes;
-            quantized_free(&q);
         }
     }
     packed_matrix_close(&matrix);
@@ -277,6 +241,8 @@ void packed_tensors_free(packed_tensors *p) {
     free(p->directory.bytes);
     free(p->codes.bytes);
     free(p->scales);
+    free(p->runs);
+    quantized_free(&p->base.q);
     free(p->halves);
     free(p->floats);
     *p = (packed_tensors){0};
