@@ -182,11 +182,11 @@ static status answer_messages(chat *c) {
     if (s == STATUS_OK)
         s = conversation_answer(c->talk, ids, (int64_t)count, &c->set.s, c->set.tokens, take_text, &a, &turn);
     free(ids);
-    if (a.text.bytes > 0 && !a.error) take_text(&a, "\n", 1);
+    const bool said = s == STATUS_OK || (s == STATUS_INTERRUPTED && a.text.bytes > 0);
+    if (said && !a.error && !chat_routing_print(NULL, "\n", 1)) a.error = errno;
     if (a.error) s = fail("stdout: cannot write: %s", strerror(a.error));
-    if (s == STATUS_OK || (s == STATUS_INTERRUPTED && a.text.bytes > 0)) {
-        if (a.text.bytes > 0) a.text.bytes--; /* the line end is not the model's */
-        add_message(c, "assistant", a.text.text ? strndup(a.text.text, a.text.bytes) : xstrdup(""));
+    if (said && !a.error) {
+        add_message(c, "assistant", xstrdup(a.text.text ? a.text.text : ""));
         chat_routing_shares(c->routing);
         say_turn(&turn, s);
     } else {

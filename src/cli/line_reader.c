@@ -29,6 +29,7 @@ static status read_plain(text_buffer *line, line_kind *kind) {
 #include <histedit.h>
 #include <langinfo.h>
 #include <locale.h>
+#include <signal.h>
 
 enum { LINES_KEPT = 1000 };
 
@@ -56,6 +57,14 @@ static unsigned char drop_line(EditLine *editor, int key) {
     (void)key;
     owner(editor)->dropped = true;
     return CC_NEWLINE;
+}
+
+static unsigned char suspend(EditLine *editor, int key) {
+    (void)key;
+    el_set(editor, EL_PREP_TERM, 0);
+    raise(SIGTSTP);
+    el_set(editor, EL_PREP_TERM, 1);
+    return CC_REDISPLAY;
 }
 
 /* libedit reads characters as the locale has them; without one they are still UTF-8. */
@@ -99,9 +108,11 @@ static void open_editor(line_reader *r, const char *history_name) {
     el_set(r->editor, EL_BIND, "^R", "em-inc-search-prev", NULL);
     el_source(r->editor, NULL); /* the user's ~/.editrc */
     /* While a line is edited, Ctrl-C is a key like any other; during an answer it is a signal. */
-    el_set(r->editor, EL_SETTY, "-d", "intr=", NULL);
+    el_set(r->editor, EL_SETTY, "-d", "-isig", NULL);
     el_set(r->editor, EL_ADDFN, "moec-drop-line", "Begin a new line", drop_line);
     el_set(r->editor, EL_BIND, "^C", "moec-drop-line", NULL);
+    el_set(r->editor, EL_ADDFN, "moec-suspend", "Back to the shell, until fg", suspend);
+    el_set(r->editor, EL_BIND, "^Z", "moec-suspend", NULL);
 }
 
 line_reader *line_reader_open(const char *history) {
