@@ -191,6 +191,7 @@ static status answer_messages(chat *c) {
         say_turn(&turn, s);
     } else {
         chat_drop_messages(c, c->count - 1, 1);
+        if (s == STATUS_INTERRUPTED) fputs("[stopped before there was an answer; the message is dropped]\n", stderr);
     }
     text_free(&a.text);
     return s;

@@ -103,11 +103,10 @@ def stop(work):
             terminal.type(f"/seed {turn * 100 + attempt}\r")
             terminal.wait("> ", "a prompt")
             terminal.type("the cat sees\r")
-            time.sleep(0.15)
+            terminal.wait(r"the cat sees\r\n.", "the beginning of an answer")
             terminal.type("\x03")
-            shown = terminal.wait(r"tokens read[^\]]*\]", "an answer or its beginning")
+            shown = terminal.wait(r"tokens read[^\]]*\]\r\n> ", "an answer or its beginning")
             time.sleep(0.1)  # a Ctrl-C that came too late begins a new line
-            terminal.wait("> ", "a prompt")
             if "; stopped]" in shown:
                 break
         check("; stopped]" in shown, f"Ctrl-C did not stop an answer: {shown!r}")
