@@ -227,6 +227,11 @@ class Handler(BaseHTTPRequestHandler):
                 choice["moec"] = {"tokens": [{"id": sum(token.encode()) % 49152, "text": token, "layers": layers}]}
             count += 1
             self.chunk([choice])
+            if count == 5 and body["messages"][-1]["content"] == "break":
+                raise ConnectionResetError
+            if count == 5 and body["messages"][-1]["content"] == "fail":
+                self.wfile.write(self.framed(b'data: {"error": {"message": "out of memory", "type": "server_error"}}\n\n'))
+                return
             time.sleep(server.delay)
         last = {"index": 0, "delta": {}, "finish_reason": reason}
         if asked.get("secretary"):
