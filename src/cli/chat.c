@@ -20,24 +20,18 @@ static const char usage[] = "moec chat MODEL [options]";
 static const char help[] =
     "usage: moec chat MODEL [options]\n"
     "\n"
-    "A conversation with a model: an artifact (FILE.moec), a Hugging Face folder, a GGUF file, a checkpoint or a run "
-    "folder. "
-    "Each\n"
-    "line is a message, and the answer follows as it is written; it goes to stdout, everything else to stderr. "
-    "Messages "
-    "are\n"
-    "written as the model's chat template has it; a model without one goes on with the text as it stands. Of each turn "
-    "only\n"
-    "what is new is read. Where a conversation outgrows the context, its oldest question and answer are left out.\n"
-    "On a terminal lines can be edited and called back (the arrow keys, Ctrl-R), also those of earlier conversations: "
-    "they are\n"
-    "kept in moec/chat-history in the folder for state (XDG_STATE_HOME, ~/.local/state). Ctrl-C stops an answer, which "
-    "stays as\n"
-    "far as it came; Ctrl-D ends.\n"
+    "A conversation with a model: an artifact (FILE.moec), a Hugging Face folder, a GGUF file, a checkpoint\n"
+    "or a run folder. Each line is a message, and the answer follows as it is written; it goes to stdout,\n"
+    "everything else to stderr. Messages are written as the model's chat template has it; a model without one\n"
+    "goes on with the text as it stands. Of each turn only what is new is read. Where a conversation outgrows\n"
+    "the context, its oldest question and answer are left out.\n"
+    "On a terminal lines can be edited and called back (the arrow keys, Ctrl-R), also those of earlier\n"
+    "conversations: they are kept in moec/chat-history in the folder for state (XDG_STATE_HOME or\n"
+    "~/.local/state). Ctrl-C stops an answer, which stays as far as it came; Ctrl-D ends.\n"
     "\n"
     "  --system TEXT       a system message before all others\n"
     "  --tokens N          of an answer, at most (512)\n"
-    "  --context N         of the whole conversation, at most (what the model was trained on, and at most 8192)\n"
+    "  --context N         of the whole conversation, at most (as long as in training, and at most 8192)\n"
     "  --temperature X     0: always the likeliest token (0.7)\n"
     "  --top-k N           only the N likeliest tokens (0: all)\n"
     "  --top-p X           only the likeliest tokens that together have probability X (0.95)\n"
@@ -47,15 +41,13 @@ static const char help[] =
     "of a mixture:\n"
     "  --experts N         experts a token goes to (as it was trained)\n"
     "  --omit NAME,NAME    experts that are off, by name or number\n"
-    "  --routing           on a terminal each token in the colour of the expert that counted most for it, and after "
-    "each "
-    "answer\n"
-    "                      how its tokens share out\n"
+    "  --routing           each token in the colour of the expert that counted most for it (on a terminal), and\n"
+    "                      behind each answer how its tokens share out\n"
     "  --routing-layer N   the same by the routers of one layer; otherwise gates are summed over all\n"
     "\n"
     "within the conversation:\n"
-    "  /help lists the commands: /reset, /retry, /save FILE, /quit, and all of these settings (/temperature 0.2, /omit "
-    "code)\n"
+    "  /help lists the commands: /reset, /retry, /save FILE, /quit, and all of these settings, such as\n"
+    "  /temperature 0.2 or /omit code\n"
     "\n"
     "examples:\n"
     "  moec chat SmolLM2-135M.gguf --system \"Answer in one sentence.\"\n"
@@ -78,73 +70,6 @@ static status parse(int argc, char **argv, request *q) {
     chat_take_options(&argc, argv, q->values);
     TRY(cli_rest(argc, argv, 1, 1, usage));
     q->path = argv[1];
-    return STATUS_OK;
-}
-
-/* ---- messages ---- */
-
-chat_message *chat_all_messages(const chat *c, int *all) {
-    const int first = c->set.system != NULL;
-    chat_message *messages = xmalloc((size_t)(c->count + 1) * sizeof *messages);
-    if (first) messages[0] = (chat_message){"system", c->set.system};
-    if (c->count) memcpy(messages + first, c->messages, (size_t)c->count * sizeof *messages);
-    *all = c->count + first;
-    return messages;
-}
-
-void chat_drop_messages(chat *c, int at, int count) {
-    for (int i = at; i < at + count; i++) free((char *)c->messages[i].content);
-    memmove(c->messages + at, c->messages + at + count, (size_t)(c->count - at - count) * sizeof *c->messages);
-    c->count -= count;
-}
-
-/* Takes content over. */
-static void add_message(chat *c, const char *role, char *content) {
-    c->messages = xrealloc(c->messages, (size_t)(c->count + 1) * sizeof *c->messages);
-    c->messages[c->count++] = (chat_message){role, content};
-}
-
-/* Without a template: questions and answers one behind another, each question on a line of its own. */
-static status encode_plain(const chat *c, const chat_message *messages, int count, int32_t **ids, size_t *id_count) {
-    text_buffer text = {0};
-    for (int i = 0; i < count; i++) {
-        text_append_string(&text, messages[i].content);
-        if (i + 1 < count && strcmp(messages[i].role, "user") != 0) text_append_string(&text, "\n");
-    }
-    const size_t valid = utf8_valid_prefix(text.text, text.bytes);
-    status s = STATUS_OK;
-    if (valid < text.bytes)
-        s = fail("the message: expected UTF-8 text, found the byte 0x%02X", (unsigned char)text.text[valid]);
-    if (s == STATUS_OK) s = tokenizer_encode_text(c->tok, text.text, text.bytes, ids, id_count);
-    text_free(&text);
-    return s;
-}
-
-static status encode(const chat *c, int32_t **ids, size_t *id_count) {
-    int count;
-    chat_message *all = chat_all_messages(c, &count);
-    const status s = chat_format_family(c->format) == CHAT_NONE
-                         ? encode_plain(c, all, count, ids, id_count)
-                         : chat_encode(c->format, c->tok, all, count, true, ids, id_count);
-    free(all);
-    return s;
-}
-
-/* The whole conversation as tokens, with room for an answer: the oldest questions and answers go where there is none. */
-static status encode_fitting(chat *c, int32_t **ids, size_t *id_count) {
-    const int64_t quarter = c->context / 4, room = c->set.tokens < quarter ? c->set.tokens : quarter;
-    bool dropped = false;
-    TRY(encode(c, ids, id_count));
-    while ((int64_t)*id_count + room > c->context && c->count > 2) {
-        chat_drop_messages(c, 0, 2);
-        dropped = true;
-        free(*ids);
-        TRY(encode(c, ids, id_count));
-    }
-    if (dropped)
-        fprintf(stderr,
-                "the conversation has outgrown the context of %" PRId64 " tokens: its oldest part is left out\n",
-                c->context);
     return STATUS_OK;
 }
 
@@ -178,7 +103,7 @@ static status answer_messages(chat *c) {
     conversation_turn turn = {0};
     int32_t *ids = NULL;
     size_t count = 0;
-    status s = encode_fitting(c, &ids, &count);
+    status s = chat_encode_fitting(c, &ids, &count);
     if (s == STATUS_OK)
         s = conversation_answer(c->talk, ids, (int64_t)count, &c->set.s, c->set.tokens, take_text, &a, &turn);
     free(ids);
@@ -186,7 +111,7 @@ static status answer_messages(chat *c) {
     if (said && !a.error && !chat_routing_print(NULL, "\n", 1)) a.error = errno;
     if (a.error) s = fail("stdout: cannot write: %s", strerror(a.error));
     if (said && !a.error) {
-        add_message(c, "assistant", xstrdup(a.text.text ? a.text.text : ""));
+        chat_add_message(c, "assistant", xstrdup(a.text.text ? a.text.text : ""));
         chat_routing_shares(c->routing);
         say_turn(&turn, s);
     } else {
@@ -223,7 +148,7 @@ static status take_message(chat *c, const char *text) {
         if (!c->retries) return STATUS_OK;
         c->retries = false;
     } else {
-        add_message(c, "user", xstrdup(text + (text[0] == '/')));
+        chat_add_message(c, "user", xstrdup(text + (text[0] == '/')));
     }
     return answer_messages(c);
 }

@@ -31,10 +31,15 @@ typedef struct chat {
     bool ended;
 } chat;
 
+/* ---- messages ---- */
+
 /* The messages with the system message before them, for chat_render and for files; [count + 1], *all of them. malloc'ed, the texts are
  * the chat's. */
 chat_message *chat_all_messages(const chat *c, int *all);
-void chat_drop_messages(chat *c, int at, int count); /* and free them */
+void chat_add_message(chat *c, const char *role, char *content); /* takes content over */
+void chat_drop_messages(chat *c, int at, int count);             /* and free them */
+/* The whole conversation as tokens, with room for an answer: the oldest questions and answers go where there is none. */
+status chat_encode_fitting(chat *c, int32_t **ids, size_t *id_count);
 
 /* ---- what is set by options (--top-k 40) and by commands (/top_k 40) alike ---- */
 

@@ -93,7 +93,7 @@ class Browser:
         move = {"type": "pointerMove", "duration": 0, "x": 1, "y": 1}
         self.on("POST", "/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": [move]}]})
 
-    def wait(self, expression, what, seconds=30):
+    def wait(self, expression, what, seconds=60):
         end = time.monotonic() + seconds
         while not self.script(f"return Boolean({expression})"):
             if time.monotonic() > end:
