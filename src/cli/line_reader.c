@@ -30,6 +30,7 @@ static status read_plain(text_buffer *line, line_kind *kind) {
 #include <langinfo.h>
 #include <locale.h>
 #include <signal.h>
+#include <wchar.h>
 
 enum { LINES_KEPT = 1000 };
 
@@ -53,13 +54,13 @@ static char *prompt_of(EditLine *editor) {
     return (char *)owner(editor)->prompt;
 }
 
-static unsigned char drop_line(EditLine *editor, int key) {
+static unsigned char drop_line(EditLine *editor, wint_t key) {
     (void)key;
     owner(editor)->dropped = true;
     return CC_NEWLINE;
 }
 
-static unsigned char suspend(EditLine *editor, int key) {
+static unsigned char suspend(EditLine *editor, wint_t key) {
     (void)key;
     el_set(editor, EL_PREP_TERM, 0);
     raise(SIGTSTP);
@@ -109,9 +110,9 @@ static void open_editor(line_reader *r, const char *history_name) {
     el_source(r->editor, NULL); /* the user's ~/.editrc */
     /* While a line is edited, Ctrl-C is a key like any other; during an answer it is a signal. */
     el_set(r->editor, EL_SETTY, "-d", "-isig", NULL);
-    el_set(r->editor, EL_ADDFN, "moec-drop-line", "Begin a new line", drop_line);
+    el_wset(r->editor, EL_ADDFN, L"moec-drop-line", L"Begin a new line", drop_line); /* el_set would leak the names */
     el_set(r->editor, EL_BIND, "^C", "moec-drop-line", NULL);
-    el_set(r->editor, EL_ADDFN, "moec-suspend", "Back to the shell, until fg", suspend);
+    el_wset(r->editor, EL_ADDFN, L"moec-suspend", L"Back to the shell, until fg", suspend);
     el_set(r->editor, EL_BIND, "^Z", "moec-suspend", NULL);
 }
 
