@@ -7,11 +7,12 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 
-/* Magic, version and length as they must be, so that the rest is what is searched. */
+/* Magic, version (of those that are read) and length as they must be, so that the rest is what is searched. */
 static void mend_header(uint8_t *bytes, size_t count) {
     byte_buffer header = {0};
     buffer_add(&header, ARTIFACT_MAGIC, 4);
-    buffer_add_number(&header, ARTIFACT_VERSION, 4);
+    const bool oldest = count > 4 && bytes[4] == ARTIFACT_OLDEST_VERSION;
+    buffer_add_number(&header, oldest ? ARTIFACT_OLDEST_VERSION : ARTIFACT_VERSION, 4);
     buffer_add_number(&header, count, 8);
     if (count >= header.count) memcpy(bytes, header.bytes, header.count);
     free(header.bytes);

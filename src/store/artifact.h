@@ -9,7 +9,7 @@
 #include "quant/options.h"
 #include "text/tokenizer.h"
 
-enum { ARTIFACT_VERSION = 1 };
+enum { ARTIFACT_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 }; /* what is written; what is read, up to that */
 
 typedef struct pack_options {
     quant_options quant;

@@ -15,9 +15,10 @@ static status check_header(const uint8_t *bytes, size_t count, const char *where
     if (!magic || memcmp(magic, ARTIFACT_MAGIC, 4) != 0)
         return fail("%s: expected an artifact (magic \"%s\"), found something else", where, ARTIFACT_MAGIC);
     const uint64_t version = reader_number(&r, 4), file_bytes = reader_number(&r, 8);
-    if (!r.overrun && version != ARTIFACT_VERSION)
-        return fail("%s: expected artifact version %d, found version %llu%s", where, ARTIFACT_VERSION,
-                    (unsigned long long)version, version > ARTIFACT_VERSION ? ": a newer moec wrote it" : "");
+    if (!r.overrun && (version < ARTIFACT_OLDEST_VERSION || version > ARTIFACT_VERSION))
+        return fail("%s: expected artifact version %d to %d, found version %llu%s", where, ARTIFACT_OLDEST_VERSION,
+                    ARTIFACT_VERSION, (unsigned long long)version,
+                    version > ARTIFACT_VERSION ? ": a newer moec wrote it" : "");
     const size_t least = HEADER_BYTES + SECTION_COUNT * SECTION_ENTRY_BYTES + CHECKSUM_BYTES;
     if (count < least) return fail("%s: truncated: expected at least %zu bytes, found %zu", where, least, count);
     if (file_bytes != count)
@@ -49,7 +50,7 @@ static uint64_t most_raw_bytes(int kind) {
 
 static status read_section_entry(container *c, byte_reader *r, const uint8_t *bytes, int kind, uint64_t *offset,
                                  uint64_t end) {
-    const uint64_t found = reader_number(r, 4), lzma = reader_number(r, 4), at = reader_number(r, 8);
+    const uint64_t found = reader_number(r, 4), coding = reader_number(r, 4), at = reader_number(r, 8);
     const uint64_t count = reader_number(r, 8), raw = reader_number(r, 8);
     const char *name = section_name(kind);
     if (found != (uint64_t)kind)
@@ -58,13 +59,14 @@ static status read_section_entry(container *c, byte_reader *r, const uint8_t *by
         return fail("%s: section %s: expected %llu and up to %llu bytes from there, found offset %llu and %llu bytes",
                     c->where, name, (unsigned long long)*offset, (unsigned long long)(end - *offset),
                     (unsigned long long)at, (unsigned long long)count);
-    if (lzma > 1 || (lzma ? raw / MAX_LZMA_RATIO > count : raw != count))
+    const uint64_t codings = c->version == 1 || kind != SECTION_SCALES ? SECTION_SCALE_CODED : SECTION_CODINGS;
+    if (coding >= codings || (coding ? raw / MAX_LZMA_RATIO > count : raw != count))
         return fail("%s: section %s: %llu bytes cannot hold %llu (coding %llu)", c->where, name,
-                    (unsigned long long)count, (unsigned long long)raw, (unsigned long long)lzma);
+                    (unsigned long long)count, (unsigned long long)raw, (unsigned long long)coding);
     if (raw > most_raw_bytes(kind))
         return fail("%s: section %s: expected at most %llu bytes, found %llu", c->where, name,
                     (unsigned long long)most_raw_bytes(kind), (unsigned long long)raw);
-    c->sections[kind] = (stored_section){bytes + at, (size_t)count, (size_t)raw, lzma == 1, NULL};
+    c->sections[kind] = (stored_section){bytes + at, (size_t)count, (size_t)raw, (section_coding)coding, NULL};
     *offset += count;
     return STATUS_OK;
 }
@@ -73,6 +75,7 @@ status container_open(container *c, const uint8_t *bytes, size_t count, const ch
     *c = (container){.where = where, .file_bytes = count};
     TRY(check_header(bytes, count, where, check_crc));
     byte_reader r = {.next = bytes + 16, .left = count - 16};
+    c->version = bytes[4]; /* checked */
     const uint64_t sections = reader_number(&r, 4);
     reader_number(&r, 4);
     if (sections != SECTION_COUNT)
@@ -90,7 +93,7 @@ status container_section(container *c, section_kind kind, const uint8_t **bytes,
     stored_section *s = &c->sections[kind];
     *count = s->raw_bytes;
     *bytes = s->bytes;
-    if (!s->lzma) return STATUS_OK;
+    if (s->coding != SECTION_LZMA) return STATUS_OK;
     if (!s->unpacked)
         TRY(fail_in(lzma_unpack(s->bytes, s->count, s->raw_bytes, &s->unpacked), "%s: section %s", c->where,
                     section_name(kind)));
@@ -124,35 +127,74 @@ static status read_shape(tensor_entry *t, byte_reader *r, const char *where, uin
     return STATUS_OK;
 }
 
-static status read_tensor_entry(tensor_entry *t, byte_reader *r, const char *where, int index, uint64_t most) {
-    TRY(read_name(t, r, where, index));
-    t->coding = (int)reader_number(r, 1);
-    t->bits = (int)reader_number(r, 1);
-    t->ndim = (int)reader_number(r, 1);
-    reader_number(r, 1);
-    if (t->coding >= CODING_COUNT || t->ndim < 0 || t->ndim > TENSOR_MAX_DIMS ||
-        (entry_is_grid(t) ? t->bits < 2 || t->bits > 8 : t->bits != 0))
-        return fail("%s: tensor %s: found coding %d, %d bits, %d dimensions, which do not exist", where, t->name,
-                    t->coding, t->bits, t->ndim);
-    TRY(read_shape(t, r, where, most));
-    const uint64_t bytes = reader_number(r, 8), elements = (uint64_t)t->elements;
+/* How its columns have scales: of a grid alone. A trellis has one a row. */
+static status read_grid_shape(tensor_entry *t, const char *where, uint64_t input_scales, uint64_t group) {
+    const bool grid = entry_is_grid(t), trellis = t->coding == CODING_BINARY && trellis_of(t->trellis);
+    if ((t->trellis && !trellis) || input_scales > grid || (group && (!grid || (uint64_t)t->cols % group != 0)))
+        return fail("%s: tensor %s: found a trellis of %d states, groups of %llu columns of %lld, scales of columns "
+                    "%llu, which do "
+                    "not exist",
+                    where, t->name, t->trellis, (unsigned long long)group, (long long)t->cols,
+                    (unsigned long long)input_scales);
+    t->group = group ? (int64_t)group : t->cols;
+    t->input_scales = input_scales == 1;
+    return STATUS_OK;
+}
+
+/* An earlier grid of the same shape without a twin of its own. */
+static status read_twin(tensor_entry *t, const directory *d, const char *where, int index, uint64_t back) {
+    const tensor_entry *twin = back <= (uint64_t)index ? &d->tensors[index - (int)back] : NULL;
+    if (!twin || t->coding != CODING_BINARY || !entry_is_grid(twin) || twin->twin >= 0 || twin->rows != t->rows ||
+        twin->cols != t->cols || twin->group != t->group)
+        return fail("%s: tensor %s: expected a twin of its shape, found %llu tensors before it none that can be one",
+                    where, t->name, (unsigned long long)back);
+    t->twin = index - (int)back;
+    return STATUS_OK;
+}
+
+/* Coded: fewer than one a weight, or the writer would not have done it. */
+static status read_code_bytes(tensor_entry *t, byte_reader *r, const char *where) {
+    const uint64_t bytes = reader_number(r, 8), most = entry_is_grid(t) ? (uint64_t)t->elements : 0;
+    const uint64_t least = t->coding == CODING_RANGE ? 2 : t->coding == CODING_BINARY ? 3 : 0;
     if (r->overrun) return fail("%s: tensor %s: the directory ends within it", where, t->name);
-    const uint64_t expected =
-        entry_is_grid(t) ? elements : 0; /* range-coded: fewer, or the writer would not have done it */
-    if (t->coding == CODING_RANGE ? bytes < 2 || bytes >= expected : bytes != expected)
-        return fail("%s: tensor %s: expected %s%llu bytes of codes, found %llu", where, t->name,
-                    t->coding == CODING_RANGE ? "2 to under " : "", (unsigned long long)expected,
-                    (unsigned long long)bytes);
+    if (least ? bytes < least || bytes >= most : bytes != most)
+        return least ? fail("%s: tensor %s: expected %llu to under %llu bytes of codes, found %llu", where, t->name,
+                            (unsigned long long)least, (unsigned long long)most, (unsigned long long)bytes)
+                     : fail("%s: tensor %s: expected %llu bytes of codes, found %llu", where, t->name,
+                            (unsigned long long)most, (unsigned long long)bytes);
     t->code_bytes = (size_t)bytes;
     return STATUS_OK;
 }
 
-static void directory_add(directory *d, const tensor_entry *t) {
+/* The next one of d, whose first `index` ones are read. */
+static status read_tensor_entry(tensor_entry *t, byte_reader *r, const container *c, const directory *d, int index) {
+    const char *where = c->where;
+    TRY(read_name(t, r, where, index));
+    t->coding = (int)reader_number(r, 1);
+    t->bits = (int)reader_number(r, 1);
+    t->ndim = (int)reader_number(r, 1);
+    t->trellis = (int)reader_number(r, 1);
+    t->twin = -1;
+    if (t->coding >= (c->version == 1 ? CODING_BINARY : CODING_COUNT) || t->ndim < 0 || t->ndim > TENSOR_MAX_DIMS ||
+        (entry_is_grid(t) ? t->bits < 2 || t->bits > 8 : t->bits != 0))
+        return fail("%s: tensor %s: found coding %d, %d bits, %d dimensions, which do not exist", where, t->name,
+                    t->coding, t->bits, t->ndim);
+    const uint64_t input_scales = c->version == 1 ? 0 : reader_number(r, 1);
+    const uint64_t group = c->version == 1 ? 0 : reader_number(r, 4), back = c->version == 1 ? 0 : reader_number(r, 4);
+    TRY(read_shape(t, r, where, (uint64_t)c->file_bytes * MAX_PER_FILE_BYTE));
+    TRY(read_grid_shape(t, where, input_scales, group));
+    if (back) TRY(read_twin(t, d, where, index, back));
+    return read_code_bytes(t, r, where);
+}
+
+static void directory_add(directory *d, tensor_entry *t) {
+    t->scale = d->scales;
+    t->code = d->codes;
     d->elements += (uint64_t)t->elements;
     d->codes += t->code_bytes;
     if (t->coding == CODING_FLOAT32) d->floats += (size_t)t->elements;
     if (t->coding == CODING_FLOAT16) d->halves += (size_t)t->elements;
-    if (entry_is_grid(t)) d->scales += (size_t)t->rows;
+    if (entry_is_grid(t)) d->scales += entry_scales(t);
 }
 
 static status check_sums(const container *c, const directory *d) {
@@ -183,7 +225,7 @@ status directory_read(directory *d, container *c) {
     d->tensors = xcalloc((size_t)count + 1, sizeof *d->tensors);
     d->count = (int)count;
     for (int i = 0; i < d->count; i++) {
-        TRY(read_tensor_entry(&d->tensors[i], &r, c->where, i, most));
+        TRY(read_tensor_entry(&d->tensors[i], &r, c, d, i));
         directory_add(d, &d->tensors[i]);
         if (d->elements > most)
             return fail("%s: tensor %s: expected at most %llu weights in a file of %zu bytes, found more", c->where,

@@ -33,7 +33,7 @@ static status add_grid(examination *e, contents_component *to, component part, c
     TRY(value_read_grid(&e->v, t, &q));
     e->steps[part] += steps_of(&q);
     quantized_free(&q);
-    e->shares[part].scales += t->rows;
+    e->shares[part].scales += (int64_t)entry_scales(t);
     to->bytes += (int64_t)t->code_bytes;
     to->grid_elements += t->elements;
     if (to->grids == 0 || t->bits < to->least_bits) to->least_bits = t->bits;
@@ -89,7 +89,7 @@ static status examine_tensors(artifact_contents *out, container *c) {
     if (s == STATUS_OK) s = directory_check_size(&d, c, &out->model);
     examination e = {.out = out, .c = c, .d = &d};
     if (s == STATUS_OK) {
-        e.s = value_reader_open(&e.v, c);
+        e.s = value_reader_open(&e.v, c, e.d);
         model_specs_visit(&out->model, visit, &e);
         value_reader_close(&e.v);
         s = e.s;

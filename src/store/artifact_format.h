@@ -5,9 +5,11 @@
 #include "store/artifact.h"
 #include "store/artifact_contents.h"
 #include "store/bytes.h"
+#include "store/scale_codec.h"
+#include "tensor/trellis.h"
 
 /* magic[4], u32 version, u64 bytes of the whole file, u32 sections, u32 zero, then the sections' table:
- * u32 kind, u32 is it LZMA, u64 offset, u64 bytes in the file, u64 bytes unpacked; then the sections without gaps in the
+ * u32 kind, u32 coding, u64 offset, u64 bytes in the file, u64 bytes unpacked; then the sections without gaps in the
  * table's order, and a CRC-64 of everything before it. */
 #define ARTIFACT_MAGIC "MOEC"
 enum { HEADER_BYTES = 24, SECTION_ENTRY_BYTES = 32, CHECKSUM_BYTES = 8 };
@@ -16,21 +18,26 @@ typedef enum section_kind {
     SECTION_CONFIG = 1, /* JSON: the model's config and what else a reader wants to know */
     SECTION_TOKENIZER,  /* the SentencePiece .model, or nothing */
     SECTION_TENSORS,    /* the directory */
-    SECTION_SCALES,     /* uint16: the upper halves of float32, a row each, of all grids; in byte planes */
-    SECTION_HALVES,     /* float16 elements; in byte planes */
-    SECTION_FLOATS,     /* float32 elements; in byte planes */
-    SECTION_CODES,      /* the grids' integers, one stream a tensor */
+    SECTION_SCALES, /* uint16: the upper halves of float32, of each grid its rows' (and groups'), then its columns' */
+    SECTION_HALVES, /* float16 elements; in byte planes */
+    SECTION_FLOATS, /* float32 elements; in byte planes */
+    SECTION_CODES,  /* the grids' integers, one stream a tensor */
     SECTION_COUNT = SECTION_CODES
 } section_kind;
 const char *section_name(int kind);
 
-/* u32 count, then a tensor each: u16 length of the name, the name, u8 coding, u8 bits, u8 dimensions, u8 zero,
+/* How a section is stored. Of scales alone: scale_codec.h; otherwise they are in byte planes, as halves and floats are. */
+typedef enum section_coding { SECTION_PLAIN, SECTION_LZMA, SECTION_SCALE_CODED, SECTION_CODINGS } section_coding;
+
+/* u32 count, then a tensor each: u16 length of the name, the name, u8 coding, u8 bits, u8 dimensions, u8 states of its trellis,
+ * since version 2 u8 has it scales of columns, u32 columns in a group, u32 how many tensors before it its twin is, and then
  * u64 a dimension, u64 bytes of codes. */
 typedef enum tensor_coding {
     CODING_FLOAT32,
     CODING_FLOAT16,
-    CODING_PLAIN, /* grid, one int8 a weight: where the coder does not pay */
-    CODING_RANGE, /* grid, weight_codec.h */
+    CODING_PLAIN,  /* grid, one int8 a weight: where the coder does not pay */
+    CODING_RANGE,  /* grid, weight_codec_v1.h: read, no longer written */
+    CODING_BINARY, /* grid, weight_codec.h */
     CODING_COUNT
 } tensor_coding;
 enum { MAX_TENSORS = 1 << 20, MAX_NAME = 127 };
@@ -40,7 +47,7 @@ enum { MAX_TENSORS = 1 << 20, MAX_NAME = 127 };
  * model that is nearly nothing else), and LZMA's largest ratio. */
 enum { MAX_PER_CODE_BYTE = 256, MAX_PER_FILE_BYTE = 256, MAX_LZMA_RATIO = 8192 };
 /* What is unpacked before a directory bounds it: the config, and a tensor's entry with name, shape and the rest. */
-enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 4 + 8 * TENSOR_MAX_DIMS + 8 };
+enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 13 + 8 * TENSOR_MAX_DIMS + 8 };
 
 /* artifact_parse, and without the checksum for fuzzing, which could not pass it. */
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
@@ -55,29 +62,38 @@ status artifact_contents_decode(artifact_contents *out, const uint8_t *bytes, si
 typedef struct stored_section {
     const uint8_t *bytes; /* in the file */
     size_t count, raw_bytes;
-    bool lzma;
+    section_coding coding;
     uint8_t *unpacked; /* NULL until asked for */
 } stored_section;
 
 typedef struct container {
     const char *where;
     size_t file_bytes;
+    int version;
     stored_section sections[SECTION_COUNT + 1]; /* by kind */
 } container;
 status container_open(container *c, const uint8_t *bytes, size_t count, const char *where, bool check_crc);
 void container_close(container *c);
-/* The section's unpacked bytes; they live as long as the container. */
+/* The section's unpacked bytes; they live as long as the container. Coded scales are left as they are. */
 status container_section(container *c, section_kind kind, const uint8_t **bytes, size_t *count);
 
 typedef struct tensor_entry {
     char name[MAX_NAME + 1];
     int coding, bits, ndim;
+    int trellis;        /* its states; 0: none */
+    bool input_scales;  /* columns have scales */
+    int64_t group;      /* of columns that share a scale */
+    int twin;           /* the tensor it is coded given, by its place in the directory; −1: none */
+    size_t scale, code; /* where its own begin in their sections */
     int64_t shape[TENSOR_MAX_DIMS];
     int64_t elements, rows, cols;
     size_t code_bytes;
 } tensor_entry;
 static inline bool entry_is_grid(const tensor_entry *t) {
-    return t->coding == CODING_PLAIN || t->coding == CODING_RANGE;
+    return t->coding == CODING_PLAIN || t->coding == CODING_RANGE || t->coding == CODING_BINARY;
+}
+static inline size_t entry_scales(const tensor_entry *t) { /* in the section, those of columns too */
+    return (size_t)(t->rows * (t->cols / t->group) + (t->input_scales ? t->cols : 0));
 }
 
 typedef struct directory {
@@ -104,24 +120,38 @@ status directory_check_size(const directory *d, const container *c, const model_
 
 typedef struct value_reader {
     const char *where;
+    const directory *d;
     uint16_t *scales, *halves;
     float *floats;
     const uint8_t *codes;
-    size_t scale, half, single, code; /* used so far */
+    size_t half, single; /* used so far */
+    int base; /* the twin that was read last, so that an expert after the other need not read it again; −1: none */
+    quantized base_grid;
 } value_reader;
-status value_reader_open(value_reader *v, container *c); /* value_reader_close it either way */
+/* d lives as long as the reader. value_reader_close it either way. */
+status value_reader_open(value_reader *v, container *c, const directory *d);
 void value_reader_close(value_reader *v);
 status value_read_floats(value_reader *v, const tensor_entry *t, float *out);
-void value_skip(value_reader *v, const tensor_entry *t); /* the next one is read as if t had been */
-status value_read_grid(value_reader *v, const tensor_entry *t, quantized *q); /* allocates q */
+void value_skip(value_reader *v, const tensor_entry *t); /* the next floats are read as if t had been */
+/* Any of d's grids, in any order; allocates q. Its twin is read first where it was not the last one. */
+status value_read_grid(value_reader *v, const tensor_entry *t, quantized *q);
 
 /* ---- the writer's half: tensors to sections (pack_tensors.c) ---- */
 
 typedef struct packed_tensors {
     byte_buffer directory, codes;
-    uint16_t *scales, *halves; /* as they will be split into planes */
+    uint16_t *scales, *halves; /* as they will be coded */
     float *floats;
     size_t scale_count, half_count, float_count;
+    scale_run *runs; /* of scales */
+    size_t run_count;
+    int tensors;
+    struct { /* of the experts of a layer the first one, which the others are coded given */
+        quantized q;
+        const param *p; /* NULL: none yet */
+        int tensor;
+        size_t run;
+    } base;
 } packed_tensors;
 /* How many values a component has in the sections that all share. */
 typedef struct component_share {
@@ -141,5 +171,14 @@ status artifact_fit(byte_buffer *file, const model *m, const tokenizer *tok, hes
 /* That every weight is finite; else an error that names tensor, row and column. Asked before anything is calibrated. */
 status artifact_check_weights(const model *m);
 void packed_tensors_free(packed_tensors *p);
+/* ---- one tensor (pack_grid.c) ---- */
+
+/* Its line of the directory; name and shape are p's. group 0: a row. */
+void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t);
+/* A matrix into its sections and the directory, as tensor p of so many bits. t: its rows are paths of it; NULL: of none. Scales have to
+ * be bfloat16. An expert is coded given the first one of its layer and role where that pays. Takes q over; *code_bytes is
+ * what its codes take. */
+status packed_add_grid(packed_tensors *out, const param *p, quantized *q, const trellis *t, int bits,
+                       size_t *code_bytes);
 
 #endif

@@ -106,7 +106,7 @@ static status read_model(container *c, const directory *d, const kernels *k, mod
     if (chosen) TRY(fail_in(keep_experts_config(&kept, &config.model, chosen), "%s", c->where));
     TRY(fail_in(model_create(&m, &kept, k, use), "%s", c->where));
     param_spec *specs = stored_specs(&config.model, &count);
-    status s = value_reader_open(&v, c);
+    status s = value_reader_open(&v, c, d);
     if (s == STATUS_OK) s = fill_model(m, specs, count, d, &v, k, chosen);
     value_reader_close(&v);
     free(specs);
@@ -133,7 +133,7 @@ static status check_values(container *c, const directory *d, int *context_tokens
     value_reader v;
     TRY(artifact_config_read(&config, c));
     if (context_tokens) *context_tokens = config.context_tokens;
-    status s = value_reader_open(&v, c);
+    status s = value_reader_open(&v, c, d);
     for (int i = 0; i < d->count && s == STATUS_OK; i++) s = check_tensor(&v, &d->tensors[i]);
     value_reader_close(&v);
     return s;

@@ -20,15 +20,16 @@ const char *section_name(int kind) {
 typedef struct section {
     byte_buffer stored;
     size_t raw_bytes;
-    bool lzma;
+    section_coding coding;
 } section;
 
 /* LZMA, or as it is where that is not larger. */
 static status section_fill(section *s, const void *bytes, size_t count, bool try_lzma) {
     s->raw_bytes = count;
     if (try_lzma && count) TRY(lzma_pack(bytes, count, &s->stored));
-    s->lzma = s->stored.count > 0 && s->stored.count < count && count <= s->stored.count * MAX_LZMA_RATIO;
-    if (s->lzma) return STATUS_OK;
+    const bool pays = s->stored.count > 0 && s->stored.count < count && count <= s->stored.count * MAX_LZMA_RATIO;
+    s->coding = pays ? SECTION_LZMA : SECTION_PLAIN;
+    if (pays) return STATUS_OK;
     s->stored.count = 0;
     buffer_add(&s->stored, bytes, count);
     return STATUS_OK;
@@ -40,6 +41,21 @@ static status section_fill_planes(section *s, const void *values, size_t count, 
     status result = section_fill(s, planes.bytes, planes.count, true);
     free(planes.bytes);
     return result;
+}
+
+/* By their own coder, or as planes where that is not larger. */
+static status fill_scales(section *s, const packed_tensors *t) {
+    uint8_t *coded;
+    size_t count;
+    TRY(section_fill_planes(s, t->scales, t->scale_count, sizeof *t->scales));
+    scales_encode(t->scales, t->runs, t->run_count, &coded, &count);
+    if (count < s->stored.count && s->raw_bytes <= count * MAX_LZMA_RATIO) {
+        s->coding = SECTION_SCALE_CODED;
+        s->stored.count = 0;
+        buffer_add(&s->stored, coded, count);
+    }
+    free(coded);
+    return STATUS_OK;
 }
 
 static char *config_text(const model *m, const pack_options *options) {
@@ -75,7 +91,7 @@ static status fill_sections(section *sections, const packed_tensors *t, const mo
     TRY(s);
     if (tok) TRY(fill_tokenizer(&sections[SECTION_TOKENIZER], tok));
     TRY(section_fill(&sections[SECTION_TENSORS], t->directory.bytes, t->directory.count, true));
-    TRY(section_fill_planes(&sections[SECTION_SCALES], t->scales, t->scale_count, sizeof *t->scales));
+    TRY(fill_scales(&sections[SECTION_SCALES], t));
     TRY(section_fill_planes(&sections[SECTION_HALVES], t->halves, t->half_count, sizeof *t->halves));
     TRY(section_fill_planes(&sections[SECTION_FLOATS], t->floats, t->float_count, sizeof *t->floats));
     return section_fill(&sections[SECTION_CODES], t->codes.bytes, t->codes.count, false);
@@ -92,7 +108,7 @@ static void assemble(byte_buffer *file, const section *sections) {
     buffer_add_number(file, 0, 4);
     for (int i = 1; i <= SECTION_COUNT; i++) {
         buffer_add_number(file, (uint64_t)i, 4);
-        buffer_add_number(file, sections[i].lzma, 4);
+        buffer_add_number(file, sections[i].coding, 4);
         buffer_add_number(file, offset, 8);
         buffer_add_number(file, sections[i].stored.count, 8);
         buffer_add_number(file, sections[i].raw_bytes, 8);

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "quant/prune.h"
+#include "quant/quantize.h"
 #include "store/artifact_format.h"
 #include "store/weight_codec.h"
 #include <math.h>
@@ -50,28 +51,6 @@ static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t cou
 
 /* ---- grids ---- */
 
-static void add_scales(packed_tensors *out, const quantized *q) {
-    out->scales = xrealloc(out->scales, (out->scale_count + (size_t)q->rows) * sizeof(uint16_t));
-    for (int64_t r = 0; r < q->rows; r++) {
-        uint32_t bits;
-        memcpy(&bits, &q->scale[r], sizeof bits);
-        out->scales[out->scale_count++] = (uint16_t)(bits >> 16); /* scale_round left the rest 0 */
-    }
-}
-
-/* Appends the codes; *bytes is how many. */
-static tensor_coding add_codes(packed_tensors *out, const quantized *q, size_t *bytes) {
-    const size_t elements = (size_t)(q->rows * q->cols);
-    uint8_t *codes;
-    size_t count;
-    weights_encode(q, &codes, &count);
-    const bool pays = count < elements && elements <= count * MAX_PER_CODE_BYTE;
-    *bytes = pays ? count : elements;
-    buffer_add(&out->codes, pays ? codes : (const uint8_t *)q->q, *bytes);
-    free(codes);
-    return pays ? CODING_RANGE : CODING_PLAIN;
-}
-
 typedef struct grid_error {
     double of_error, of_weights; /* tr(ΔW H ΔWᵀ), tr(W H Wᵀ) */
     bool has_hessian;
@@ -107,18 +86,6 @@ static void count_rows(pack_rows *rows, const quantized *q, const float *w, cons
 
 /* ---- one tensor ---- */
 
-static void add_directory(byte_buffer *d, const param *p, tensor_coding coding, int bits, size_t code_bytes) {
-    const size_t length = strlen(p->name);
-    buffer_add_number(d, length, 2);
-    buffer_add(d, p->name, length);
-    buffer_add_number(d, coding, 1);
-    buffer_add_number(d, (uint64_t)bits, 1);
-    buffer_add_number(d, (uint64_t)p->value.ndim, 1);
-    buffer_add_number(d, 0, 1);
-    for (int i = 0; i < p->value.ndim; i++) buffer_add_number(d, (uint64_t)p->value.shape[i], 8);
-    buffer_add_number(d, code_bytes, 8);
-}
-
 static status pack_floats(packed_tensors *out, const param *p, float *w, const uint8_t *pruned,
                           component_share *share) {
     const int64_t count = param_count(p);
@@ -127,7 +94,7 @@ static status pack_floats(packed_tensors *out, const param *p, float *w, const u
     TRY(check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value)));
     const tensor_coding coding = add_floats(out, w, count);
     *(coding == CODING_FLOAT16 ? &share->halves : &share->floats) += count;
-    add_directory(&out->directory, p, coding, 0, 0);
+    packed_add_entry(out, p, &(tensor_entry){.coding = coding, .twin = -1});
     return STATUS_OK;
 }
 
@@ -148,13 +115,11 @@ static status pack_grid(packed_tensors *out, const param *p, const float *w, con
     }
     const grid_options grid = grid_of(p, options);
     count_rows(&c->rows[role_is_table(p->role) ? PACK_TABLES : PACK_BLOCKS], &q, w, &grid);
-    add_scales(out, &q);
-    const tensor_coding coding = add_codes(out, &q, &code_bytes);
-    add_directory(&out->directory, p, coding, grid.bits, code_bytes);
-    c->bytes += (int64_t)code_bytes;
-    share->scales += q.rows;
     report->entropy_bits += weights_entropy(&q);
-    quantized_free(&q);
+    const size_t scales = out->scale_count;
+    TRY(packed_add_grid(out, p, &q, NULL, grid.bits, &code_bytes));
+    c->bytes += (int64_t)code_bytes;
+    share->scales += (int64_t)(out->scale_count - scales);
     return STATUS_OK;
 }
 
@@ -216,6 +181,8 @@ void packed_tensors_free(packed_tensors *p) {
     free(p->directory.bytes);
     free(p->codes.bytes);
     free(p->scales);
+    free(p->runs);
+    quantized_free(&p->base.q);
     free(p->halves);
     free(p->floats);
     *p = (packed_tensors){0};

@@ -1,173 +1,165 @@
-/* Contexts. Let r and c be running means of |q| along the row and down the column, a that of the whole matrix. A weight is
- * expected to be about r·c/a large; its class is that, in quarters of an octave, and each class learns its own
- * frequencies, beginning with a bell curve of that width. All of it is integer arithmetic. */
 #include "store/weight_codec.h"
 
 #include "base/memory.h"
-#include "store/range_coder.h"
+#include "store/weight_bits.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    MEAN_ONE = 1 << 8,    /* the means' unit: 1/256 of a step */
-    ROW_SHIFT = 6,        /* a mean moves 1/64 of the way to each new |q| along a row, */
-    COLUMN_SHIFT = 6,     /* 1/64 down a column */
-    OVERALL_SHIFT = 10,   /* and 1/1024 over all */
-    LOG_STEPS = 16,       /* logarithms are in 1/16 octaves */
-    CLASS_STEPS = 4,      /* a class is 1/4 octave wide */
-    CLASS_FLOOR = 5 * 16, /* log2(32/256): class 0 holds means up to 1/8 of a step */
-    CLASSES = 40,         /* 10 octaves: up to a mean of 128 */
-    PRIOR_WEIGHT = 6      /* the bell curve counts as much as 6 sightings of every symbol */
-};
+/* The stream begins with the prediction and the mean of |k − prediction| in 1/256 steps, little-endian; then the range coder's
+ * bytes. */
+enum { STREAM_HEADER = 3, MOST_MEAN = UINT16_MAX };
 
-/* 16 log2(x), x ≥ 1, cut to a whole number. */
-static inline int log_sixteenths(uint32_t x) {
-    static const uint8_t fraction[16] = {0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 15};
-    const int octave = 31 - __builtin_clz(x);
-    const uint32_t mantissa = octave >= 4 ? x >> (octave - 4) : x << (4 - octave);
-    return octave * LOG_STEPS + fraction[mantissa & 15];
-}
+/* ---- a row ---- */
 
-typedef struct weight_model {
-    int64_t cols;
-    int levels, symbols;   /* symbol = q + levels */
-    uint32_t row, overall; /* means, > 0 */
-    uint32_t *column;      /* [cols] */
-    int overall_log;       /* of the overall mean, taken at each row's start */
-    frequency_table *table[CLASSES];
-} weight_model;
+static const trellis one_quantizer = {.states = 1};
 
-/* A bell curve as integers: (1 + q²/(16σ²))^−8, close to exp(−q²/2σ²) with a little more tail. */
-static void class_prior(uint32_t *count, int class, int levels) {
-    /* The class's middle as a mean of |q| in 1/256 steps: 2^(log/16) by whole octaves and linear between them. */
-    const int log = CLASS_FLOOR + class * CLASS_STEPS + CLASS_STEPS / 2, octave = log / LOG_STEPS;
-    const uint64_t mean = ((uint64_t)(LOG_STEPS + log % LOG_STEPS) << octave) / LOG_STEPS;
-    const uint64_t variance = mean * mean * 11 / 7 + MEAN_ONE * MEAN_ONE / 12; /* σ² = mean² · π/2 of a bell curve */
-    uint64_t weight[2 * 127 + 1], total = 0;
-    for (int q = -levels; q <= levels; q++) {
-        const uint64_t square = (uint64_t)(q * q) * MEAN_ONE * MEAN_ONE;
-        uint64_t w = (variance << 16) * 16 / (16 * variance + square); /* 2^16 / (1 + q²/16σ²) */
-        for (int i = 0; i < 3; i++) w = w * w >> 16;
-        total += weight[q + levels] = w;
+static void encode_row(range_encoder *e, weight_model *m, const int8_t *codes, int64_t cols) {
+    const trellis *t = m->trellis ? m->trellis : &one_quantizer;
+    const bool predicted = m->prediction != PREDICT_ZERO;
+    for (int64_t c = 0, state = 0; c < cols; c++) {
+        const int k = codes[c], quantizer = t->quantizer[state];
+        const weight_place p = weight_model_place(m, c, quantizer);
+        put_code(e, &p, k, predicted, m->rate);
+        weight_model_seen(m, c, &p, k, m->trellis ? trellis_point(k, quantizer) : k);
+        state = t->next[state][k & 1];
     }
-    for (int s = 0; s <= 2 * levels; s++)
-        count[s] = (uint32_t)(weight[s] * PRIOR_WEIGHT * (2 * (unsigned)levels + 1) * COUNT_STEP / (total ? total : 1));
-    count[levels]++;
 }
 
-static void model_start(weight_model *m, int64_t cols, int levels, uint32_t mean) {
-    *m = (weight_model){.cols = cols, .levels = levels, .symbols = 2 * levels + 1, .row = mean, .overall = mean};
-    m->column = xmalloc((size_t)cols * sizeof *m->column);
-    for (int64_t c = 0; c < cols; c++) m->column[c] = mean;
+/* Points to q; false where a code is beyond the levels. */
+static inline bool decode_row_of(range_decoder *d, weight_model *m, int8_t *q, int64_t cols, int levels,
+                                 const bool predicted, const trellis *t) {
+    for (int64_t c = 0, state = 0; c < cols; c++) {
+        const int quantizer = t ? t->quantizer[state] : 0;
+        const weight_place p = weight_model_place(m, c, quantizer);
+        const int k = get_code(d, &p, predicted, m->rate), point = t ? trellis_point(k, quantizer) : k;
+        if (point < -levels || point > levels) return false;
+        weight_model_seen(m, c, &p, k, point);
+        q[c] = (int8_t)point;
+        if (t) state = t->next[state][k & 1];
+    }
+    return true;
 }
 
-static void model_end(weight_model *m) {
-    free(m->column);
-    for (int i = 0; i < CLASSES; i++) free(m->table[i]);
+static bool decode_row(range_decoder *d, weight_model *m, int8_t *q, int64_t cols, int levels) {
+    if (m->trellis) return decode_row_of(d, m, q, cols, levels, m->prediction != PREDICT_ZERO, m->trellis);
+    return m->prediction == PREDICT_ZERO ? decode_row_of(d, m, q, cols, levels, false, NULL)
+                                         : decode_row_of(d, m, q, cols, levels, true, NULL);
 }
 
-static frequency_table *new_table(weight_model *m, int class) {
-    uint32_t prior[2 * 127 + 1];
-    class_prior(prior, class, m->levels);
-    m->table[class] = xmalloc(sizeof(frequency_table));
-    table_start(m->table[class], m->symbols, prior);
-    return m->table[class];
-}
+/* ---- a matrix ---- */
 
-static void model_row(weight_model *m) {
-    m->overall_log = log_sixteenths(m->overall);
-    m->row = m->overall;
-}
-
-static inline frequency_table *model_table(weight_model *m, int64_t c) {
-    int class = (log_sixteenths(m->row) + log_sixteenths(m->column[c]) - m->overall_log - CLASS_FLOOR) / CLASS_STEPS;
-    class = class < 0 ? 0 : class >= CLASSES ? CLASSES - 1 : class;
-    frequency_table *t = m->table[class];
-    return t ? t : new_table(m, class);
-}
-
-/* mean += (size − mean) / 2^shift, never below 1. */
-static inline uint32_t mean_moved(uint32_t mean, uint32_t size, int shift) {
-    const uint32_t moved = mean + (size >> shift) - (mean >> shift);
-    return moved ? moved : 1;
-}
-
-static inline void model_seen(weight_model *m, int64_t c, int q) {
-    const uint32_t size = (uint32_t)(q < 0 ? -q : q) * MEAN_ONE;
-    m->row = mean_moved(m->row, size, ROW_SHIFT);
-    m->column[c] = mean_moved(m->column[c], size, COLUMN_SHIFT);
-    m->overall = mean_moved(m->overall, size, OVERALL_SHIFT);
-}
-
-/* The stream begins with the matrix's mean |q|, so that the first row is coded well: 2 bytes, little-endian. */
-enum { STREAM_HEADER = 2 };
-
-static uint32_t mean_size(const quantized *q) {
+/* The mean of |k − prediction| over what is coded, in 1/256 steps. */
+static uint32_t mean_size(const quantized *q, const int8_t *codes, const trellis *t, weight_prediction prediction,
+                          const quantized *twin) {
     uint64_t sum = 0, count = 0;
-    for (int64_t r = 0; r < q->rows; r++) {
-        if (q->scale[r] == 0) continue;
-        count += (uint64_t)q->cols;
-        for (int64_t c = 0; c < q->cols; c++) sum += (uint64_t)abs(q->q[r * q->cols + c]);
-    }
-    const uint64_t mean = count ? sum * MEAN_ONE / count : 0;
-    return mean ? (uint32_t)mean : 1;
-}
-
-void weights_encode(const quantized *q, uint8_t **bytes, size_t *count) {
     weight_model m;
-    range_encoder e;
-    const uint32_t mean = mean_size(q);
-    model_start(&m, q->cols, q->levels, mean);
-    range_encoder_start(&e);
+    if (prediction == PREDICT_COLUMN) prediction = PREDICT_ZERO; /* as large, about */
+    weight_model_start(&m, q, t, prediction, twin, SPREAD_ONE);
+    const trellis *machine = t ? t : &one_quantizer;
     for (int64_t r = 0; r < q->rows; r++) {
-        if (q->scale[r] == 0) continue;
-        model_row(&m);
-        for (int64_t c = 0; c < q->cols; c++) {
-            const int value = q->q[r * q->cols + c];
-            range_encode(&e, model_table(&m, c), value + q->levels);
-            model_seen(&m, c, value);
+        if (weight_row_is_zero(q, r)) continue;
+        weight_model_row(&m, q, r);
+        count += (uint64_t)q->cols;
+        for (int64_t c = 0, state = 0; c < q->cols; c++) {
+            const int k = codes[r * q->cols + c], quantizer = machine->quantizer[state];
+            sum += (uint64_t)abs(k * SPREAD_ONE - weight_predicted_code(&m, c, quantizer));
+            state = machine->next[state][k & 1];
         }
     }
-    range_encoder_finish(&e);
-    model_end(&m);
-    *count = e.count + STREAM_HEADER;
-    *bytes = xmalloc(*count);
-    (*bytes)[0] = (uint8_t)mean;
-    (*bytes)[1] = (uint8_t)(mean >> 8);
-    if (e.count) memcpy(*bytes + STREAM_HEADER, e.bytes, e.count);
-    free(e.bytes);
+    weight_model_end(&m);
+    const uint64_t mean = count ? sum / count : 0;
+    return mean < 1 ? 1 : mean > MOST_MEAN ? MOST_MEAN : (uint32_t)mean;
 }
 
-status weights_decode(quantized *q, const uint8_t *bytes, size_t count) {
+/* Appends nothing: *e becomes the range coder's bytes behind the header. */
+static void encode_with(range_encoder *e, uint32_t *mean, const quantized *q, const int8_t *codes, const trellis *t,
+                        weight_prediction prediction, const quantized *twin) {
+    weight_model m;
+    *mean = mean_size(q, codes, t, prediction, twin);
+    weight_model_start(&m, q, t, prediction, twin, *mean);
+    range_encoder_start(e);
+    for (int64_t r = 0; r < q->rows; r++) {
+        if (weight_row_is_zero(q, r)) continue;
+        weight_model_row(&m, q, r);
+        encode_row(e, &m, codes + r * q->cols, q->cols);
+    }
+    range_encoder_finish(e);
+    weight_model_end(&m);
+}
+
+/* What is stored of q: itself, or the codes of its paths (*own, to be freed). */
+static status codes_of(const quantized *q, const trellis *t, const int8_t **codes, int8_t **own) {
+    *codes = q->q;
+    *own = NULL;
+    if (!t) return STATUS_OK;
+    *codes = *own = xmalloc((size_t)(q->rows * q->cols));
+    for (int64_t r = 0; r < q->rows; r++)
+        if (!trellis_codes(t, q->q + r * q->cols, q->cols, *own + r * q->cols)) {
+            free(*own);
+            return fail("row %lld: expected points of a trellis of %d states, found others", (long long)r, t->states);
+        }
+    return STATUS_OK;
+}
+
+status weights_encode(const quantized *q, const trellis *t, const quantized *twin, uint8_t **bytes, size_t *count) {
+    const int8_t *codes;
+    int8_t *own;
+    range_encoder best = {0};
+    int chosen = PREDICT_COUNT;
+    uint32_t mean = 0;
+    TRY(codes_of(q, t, &codes, &own));
+    for (int p = 0; p < PREDICT_COUNT; p++) {
+        if (p == PREDICT_TWIN && !twin) continue;
+        range_encoder e;
+        uint32_t own_mean;
+        encode_with(&e, &own_mean, q, codes, t, (weight_prediction)p, twin);
+        const bool better = chosen == PREDICT_COUNT || e.count < best.count;
+        free(better ? best.bytes : e.bytes);
+        if (better) best = e, chosen = p, mean = own_mean;
+    }
+    free(own);
+    *count = best.count + STREAM_HEADER;
+    *bytes = xmalloc(*count);
+    (*bytes)[0] = (uint8_t)chosen;
+    (*bytes)[1] = (uint8_t)mean;
+    (*bytes)[2] = (uint8_t)(mean >> 8);
+    if (best.count) memcpy(*bytes + STREAM_HEADER, best.bytes, best.count);
+    free(best.bytes);
+    return STATUS_OK;
+}
+
+bool weights_need_twin(const uint8_t *bytes, size_t count) {
+    return count >= STREAM_HEADER && bytes[0] == PREDICT_TWIN;
+}
+
+status weights_decode(quantized *q, const trellis *t, const quantized *twin, const uint8_t *bytes, size_t count) {
     if (count < STREAM_HEADER) return fail("expected at least %d bytes of codes, found %zu", STREAM_HEADER, count);
-    const uint32_t mean = bytes[0] | (uint32_t)bytes[1] << 8;
-    if (mean == 0 || mean > 127 * MEAN_ONE)
-        return fail("expected a mean size of 1 to %d, found %u", 127 * MEAN_ONE, mean);
+    const uint32_t mean = bytes[1] | (uint32_t)bytes[2] << 8;
+    if (bytes[0] >= PREDICT_COUNT) return fail("expected a prediction below %d, found %d", PREDICT_COUNT, bytes[0]);
+    if (mean == 0) return fail("expected a mean size of at least 1, found 0");
+    if (bytes[0] == PREDICT_TWIN && !twin) return fail("expected no prediction from a twin, which it has not");
     weight_model m;
     range_decoder d;
-    model_start(&m, q->cols, q->levels, mean);
+    bool good = true;
+    weight_model_start(&m, q, t, (weight_prediction)bytes[0], twin, mean);
     range_decoder_start(&d, bytes + STREAM_HEADER, count - STREAM_HEADER);
-    for (int64_t r = 0; r < q->rows && !d.damaged; r++) {
-        if (q->scale[r] == 0) {
+    for (int64_t r = 0; r < q->rows && good; r++) {
+        if (weight_row_is_zero(q, r)) {
             memset(q->q + r * q->cols, 0, (size_t)q->cols);
             continue;
         }
-        model_row(&m);
-        for (int64_t c = 0; c < q->cols; c++) {
-            const int value = range_decode(&d, model_table(&m, c)) - q->levels;
-            q->q[r * q->cols + c] = (int8_t)value;
-            model_seen(&m, c, value);
-        }
+        weight_model_row(&m, q, r);
+        good = decode_row(&d, &m, q->q + r * q->cols, q->cols, q->levels);
     }
-    model_end(&m);
-    return d.damaged ? fail("the codes are damaged") : STATUS_OK;
+    weight_model_end(&m);
+    return good ? STATUS_OK : fail("the codes are damaged");
 }
 
 double weights_entropy(const quantized *q) {
     int64_t seen[256] = {0}, total = 0;
     for (int64_t r = 0; r < q->rows; r++) {
-        if (q->scale[r] == 0) continue;
+        if (weight_row_is_zero(q, r)) continue;
         total += q->cols;
         for (int64_t c = 0; c < q->cols; c++) seen[q->q[r * q->cols + c] + 128]++;
     }

@@ -10,6 +10,7 @@ typedef struct claim {
     size_t config_bytes;
     int64_t rows, cols; /* of its one tensor */
     size_t code_bytes;  /* which it says it has */
+    unsigned trellis, input_scales, group, twin;
 } claim;
 
 static void add_section(byte_buffer *table, byte_buffer *body, int kind, bool lzma, const void *bytes, size_t count,
@@ -28,10 +29,13 @@ static void add_directory(byte_buffer *table, byte_buffer *body, const claim *c)
     buffer_add_number(&directory, 1, 4);
     buffer_add_number(&directory, 1, 2);
     buffer_add(&directory, "w", 1);
-    buffer_add_number(&directory, CODING_RANGE, 1);
+    buffer_add_number(&directory, CODING_BINARY, 1);
     buffer_add_number(&directory, 4, 1);
     buffer_add_number(&directory, 2, 1);
-    buffer_add_number(&directory, 0, 1);
+    buffer_add_number(&directory, c->trellis, 1);
+    buffer_add_number(&directory, c->input_scales, 1);
+    buffer_add_number(&directory, c->group, 4);
+    buffer_add_number(&directory, c->twin, 4);
     buffer_add_number(&directory, (uint64_t)c->rows, 8);
     buffer_add_number(&directory, (uint64_t)c->cols, 8);
     buffer_add_number(&directory, c->code_bytes, 8);
@@ -53,7 +57,7 @@ static byte_buffer make(const claim *c) {
     add_section(&table, &body, SECTION_SCALES, true, scales.bytes, scales.count, 2 * (size_t)c->rows);
     add_section(&table, &body, SECTION_HALVES, false, NULL, 0, 0);
     add_section(&table, &body, SECTION_FLOATS, false, NULL, 0, 0);
-    add_section(&table, &body, SECTION_CODES, false, "\1\0", 2, 2);
+    add_section(&table, &body, SECTION_CODES, false, "\0\1\0", 3, 3);
     buffer_add(&file, ARTIFACT_MAGIC, 4);
     buffer_add_number(&file, ARTIFACT_VERSION, 4);
     buffer_add_number(&file, HEADER_BYTES + table.count + body.count + CHECKSUM_BYTES, 8);
@@ -88,7 +92,7 @@ static char *config_text(const char *context) {
 static void a_context_has_a_token(void **state) {
     (void)state;
     const char *const bad[] = {"0", "-1", "0.5", "1e300", "\"8\"", "null"};
-    claim c = {.rows = 8, .cols = 8, .code_bytes = 2};
+    claim c = {.rows = 8, .cols = 8, .code_bytes = 3};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char *text = config_text(bad[i]);
         c.config = text;
@@ -105,20 +109,41 @@ static void a_context_has_a_token(void **state) {
 static void weights_are_bounded_by_the_file(void **state) {
     (void)state;
     char *text = config_text("8");
-    claim c = {.config = text, .rows = 1000, .cols = 4000000, .code_bytes = 2};
+    claim c = {.config = text, .rows = 1000, .cols = 4000000, .code_bytes = 3};
     assert_fails(parse(&c), "claim.moec: tensor w: expected at most ");
     c.cols = 1000; /* a thousand a byte */
     assert_fails(parse(&c), "claim.moec: tensor w: expected at most ");
     c.cols = 100;
     assert_ok(parse(&c));
     c.code_bytes = 100000; /* as many bytes of codes as weights: nobody writes that */
-    assert_fails(parse(&c), "claim.moec: tensor w: expected 2 to under 100000 bytes of codes");
+    assert_fails(parse(&c), "claim.moec: tensor w: expected 3 to under 100000 bytes of codes");
+    free(text);
+}
+
+static void what_no_grid_has_is_refused(void **state) {
+    (void)state;
+    char *text = config_text("8");
+    const claim good = {.config = text, .rows = 8, .cols = 8, .code_bytes = 3};
+    claim c = good;
+    c.trellis = 5;
+    assert_fails(parse(&c), "claim.moec: tensor w: found a trellis of 5 states");
+    c = good, c.input_scales = 2;
+    assert_fails(parse(&c),
+                 "claim.moec: tensor w: found a trellis of 0 states, groups of 0 columns of 8, scales of columns 2");
+    c = good, c.group = 3;
+    assert_fails(parse(&c), "claim.moec: tensor w: found a trellis of 0 states, groups of 3 columns of 8");
+    c = good, c.twin = 1; /* before the first tensor */
+    assert_fails(parse(&c), "claim.moec: tensor w: expected a twin of its shape, found 1 tensors before it none");
+    c = good, c.group = 4; /* more scales than there are */
+    assert_fails(parse(&c), "claim.moec: section scales: expected 32 bytes for its tensors, found 16");
+    c = good, c.trellis = 4;
+    assert_ok(parse(&c));
     free(text);
 }
 
 static void a_config_is_bounded(void **state) {
     (void)state;
-    claim c = {.rows = 8, .cols = 8, .code_bytes = 2, .config_bytes = 2 << 20};
+    claim c = {.rows = 8, .cols = 8, .code_bytes = 3, .config_bytes = 2 << 20};
     char *spaces = xmalloc(c.config_bytes);
     memset(spaces, ' ', c.config_bytes);
     assert_ok(lzma_pack(spaces, c.config_bytes, &c.packed_config));
@@ -153,9 +178,8 @@ static void a_model_of_zeros_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_context_has_a_token),
-        cmocka_unit_test(weights_are_bounded_by_the_file),
-        cmocka_unit_test(a_config_is_bounded),
+        cmocka_unit_test(a_context_has_a_token),       cmocka_unit_test(weights_are_bounded_by_the_file),
+        cmocka_unit_test(what_no_grid_has_is_refused), cmocka_unit_test(a_config_is_bounded),
         in_scratch(a_model_of_zeros_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

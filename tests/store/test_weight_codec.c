@@ -1,7 +1,10 @@
 /* The entropy coder: exact round trips, sizes close to or below the entropy, and bytes that no encoder wrote. */
 #include "test.h"
 
+#include "base/file.h"
 #include "base/random.h"
+#include "quant/quantize.h"
+#include "quant/weight_rates.h"
 #include "store/range_coder.h"
 #include "store/weight_codec.h"
 #include <math.h>
@@ -26,17 +29,22 @@ static quantized random_codes(int64_t rows, int64_t cols, int bits, float size, 
 }
 
 /* Encodes, decodes, compares; returns bits a weight. */
-static double round_trip(const quantized *q) {
+static double round_trip_with(const quantized *q, const trellis *t, const quantized *twin) {
     uint8_t *bytes;
     size_t count;
-    weights_encode(q, &bytes, &count);
+    assert_ok(weights_encode(q, t, twin, &bytes, &count));
     quantized back = *q;
     back.q = xmalloc((size_t)(q->rows * q->cols));
-    assert_int_equal(weights_decode(&back, bytes, count), STATUS_OK);
+    assert_ok(weights_decode(&back, t, twin, bytes, count));
     assert_memory_equal(back.q, q->q, q->rows * q->cols);
+    if (weights_need_twin(bytes, count)) assert_fails(weights_decode(&back, t, NULL, bytes, count), "twin");
     free(back.q);
     free(bytes);
     return 8.0 * (double)count / (double)(q->rows * q->cols);
+}
+
+static double round_trip(const quantized *q) {
+    return round_trip_with(q, NULL, NULL);
 }
 
 static void every_shape_comes_back(void **state) {
@@ -72,26 +80,155 @@ static void unequal_rows_and_columns_cost_less(void **state) {
     quantized_free(&q);
 }
 
+/* Columns with means of their own, as embeddings have. */
+static void columns_with_means_cost_less(void **state) {
+    (void)state;
+    quantized q = random_codes(512, 128, 6, 4, 0, 1);
+    const double without = round_trip(&q);
+    for (int64_t i = 0; i < q.rows * q.cols; i++) {
+        const int moved = q.q[i] + (int)(i % q.cols % 7) - 3;
+        q.q[i] = (int8_t)(moved > q.levels ? q.levels : moved < -q.levels ? -q.levels : moved);
+    }
+    assert_true(weights_entropy(&q) / (512.0 * 128) > without + 0.05);
+    assert_true(round_trip(&q) < without + 0.05);
+    quantized_free(&q);
+}
+
+/* An expert that was copied, trained on a little, and quantised with steps of its own; some of its rows were drawn anew. */
+static void a_twin_helps_where_it_is_one(void **state) {
+    (void)state;
+    quantized twin = random_codes(256, 128, 6, 5, 0.2f, 1), q = random_codes(256, 128, 6, 5, 0.2f, 2);
+    const double alone = round_trip(&q);
+    assert_true(fabs(round_trip_with(&q, NULL, &twin) - alone) < 1e-9); /* a stranger: not used */
+    rng r = rng_seed(3);
+    for (int64_t i = 0; i < q.rows; i++) {
+        q.scale[i] = 1.25f;
+        for (int64_t c = 0; c < q.cols && i % 8; c++) {
+            float noise;
+            rng_normal(&r, &noise, 1, 0.4f);
+            q.q[i * q.cols + c] =
+                (int8_t)grid_nearest((float)twin.q[i * q.cols + c] / 1.25f + noise, 1, (float)q.levels);
+        }
+    }
+    assert_true(round_trip_with(&q, NULL, &twin) < round_trip(&q) - 1);
+    twin.input_scale = xmalloc((size_t)twin.cols * sizeof(float));
+    for (int64_t c = 0; c < twin.cols; c++) { /* the same weights from other steps of columns */
+        twin.input_scale[c] = c % 2 ? 0.5f : 1;
+        for (int64_t i = 0; i < twin.rows && c % 2; i++)
+            twin.q[i * twin.cols + c] = (int8_t)grid_nearest(2.0f * twin.q[i * twin.cols + c], 1, (float)twin.levels);
+    }
+    assert_true(round_trip_with(&q, NULL, &twin) < round_trip(&q) - 1);
+    memcpy(twin.q, q.q, (size_t)(q.rows * q.cols));
+    memcpy(twin.scale, q.scale, (size_t)q.rows * sizeof(float));
+    for (int64_t c = 0; c < twin.cols; c++) twin.input_scale[c] = 1;
+    assert_true(round_trip_with(&q, NULL, &twin) < 0.1);
+    quantized_free(&q), quantized_free(&twin);
+}
+
+/* Points of random paths: what a row may hold, and its codes are half as large. */
+static void paths_of_a_trellis_come_back(void **state) {
+    (void)state;
+    for (int states = 4; states <= 64; states *= 2) {
+        const trellis *t = trellis_of(states);
+        quantized q = random_codes(64, 256, 8, 2, 0.2f, (uint64_t)states), twin = q;
+        for (int64_t i = 0; i < q.rows; i++) trellis_points(t, q.q + i * q.cols, q.cols, q.q + i * q.cols);
+        q.levels = 127;
+        const double bits = round_trip_with(&q, t, NULL);
+        assert_true(bits < weights_entropy(&q) / (64.0 * 256) -
+                               0.3); /* the points alone do not tell which ones are possible */
+        twin.q = xmalloc((size_t)(q.rows * q.cols));
+        for (int64_t i = 0; i < q.rows * q.cols; i++) twin.q[i] = (int8_t)(q.q[i] > 120 ? 120 : q.q[i] + i % 2);
+        assert_true(round_trip_with(&q, t, &twin) < bits - 1);
+        free(twin.q);
+        q.q[q.cols + 3] = (int8_t)(q.q[q.cols + 3] ? 0 : 1);
+        uint8_t *bytes;
+        size_t count;
+        status s = weights_encode(&q, t, NULL, &bytes, &count);
+        if (s == STATUS_OK) free(bytes); /* another path */
+        q.q[0] = 1;                      /* state 0 has even points alone */
+        assert_fails(weights_encode(&q, t, NULL, &bytes, &count), "row 0: expected points of a trellis");
+        quantized_free(&q);
+    }
+}
+
+static void groups_with_scales_come_back(void **state) {
+    (void)state;
+    quantized q = random_codes(16, 64, 4, 2, 0.2f, 1);
+    q.group = 16;
+    free(q.scale);
+    q.scale = xcalloc(16 * 4, sizeof(float));
+    for (int i = 0; i < 64; i++)
+        q.scale[i] = i / 4 == 3 ? 0 : (float)(i % 4); /* row 3 is zero, the first group of each too */
+    memset(q.q + 3 * 64, 0, 64);
+    round_trip_with(&q, NULL, &q);
+    quantized_free(&q);
+}
+
+/* The rates that quantisers are told are what the coder pays; and those of a class fall and rise as probabilities do. */
+static void rates_are_what_is_paid(void **state) {
+    (void)state;
+    for (int states = 0; states <= 8; states += 4) {
+        const trellis *t = states ? trellis_of(states) : NULL;
+        quantized q = random_codes(128, 256, 8, states ? 2 : 12, 0.3f, 5);
+        for (int64_t i = 0; i < q.rows && t; i++) trellis_points(t, q.q + i * q.cols, q.cols, q.q + i * q.cols);
+        weight_rates *rates = xmalloc(sizeof *rates);
+        uint32_t mean;
+        uint8_t *bytes;
+        size_t count;
+        assert_true(weight_rates_of(rates, &q, t, &mean));
+        assert_ok(weights_encode(&q, t, NULL, &bytes, &count));
+        assert_int_equal(bytes[0], PREDICT_ZERO);
+        assert_int_equal(mean, bytes[1] | bytes[2] << 8);
+        assert_true(fabs(rates->total / 8 - (double)count) < 12);
+        for (int class = 0; class < SPREAD_CLASSES; class ++) {
+            double all = 0;
+            for (int k = 0; k < RATE_CODES; k++) all += (k ? 2 : 1) * exp2(-(double)rates->bits[t != NULL][class][k]);
+            assert_true(all < 1.0001);
+            assert_true(class > 60 || all > 0.97);
+        }
+        free(bytes), free(rates);
+        quantized_free(&q);
+    }
+}
+
+/* Artifacts outlive the program: the same integers are the same bytes, on every machine and from then on. */
+static void the_stream_is_fixed(void **state) {
+    (void)state;
+    quantized q = {.rows = 48, .cols = 40, .group = 40, .levels = 31};
+    q.q = xmalloc(48 * 40);
+    q.scale = xmalloc(48 * sizeof(float));
+    rng r = rng_seed(17);
+    for (int i = 0; i < 48 * 40; i++) {
+        int sum = -30;
+        for (int k = 0; k < 10; k++) sum += (int)rng_below(&r, 7);
+        q.q[i] = (int8_t)(sum * (1 + i % 3) / 2);
+    }
+    for (int i = 0; i < 48; i++) q.scale[i] = 1;
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(weights_encode(&q, NULL, NULL, &bytes, &count));
+    assert_int_equal(crc64(0, bytes, count), UINT64_C(0x961b7249ec76b096));
+    free(bytes);
+    quantized_free(&q);
+}
+
 /* The coder itself, with probabilities that drive it into carries and its smallest ranges. */
 static void extreme_probabilities(void **state) {
     (void)state;
-    const uint32_t prior[3] = {1, 0, 1 << 18};
+    static const uint32_t p[] = {1, 2, 100, 32768, 65000, 65534, 65535};
     for (uint64_t seed = 0; seed < 200; seed++) {
         rng r = rng_seed(seed);
-        uint8_t symbols[3000];
-        for (size_t i = 0; i < sizeof symbols; i++)
-            symbols[i] = rng_below(&r, 1 + seed) ? 2 : (uint8_t)rng_below(&r, 3);
-        frequency_table t;
+        uint8_t bits[3000];
         range_encoder e;
-        table_start(&t, 3, prior);
         range_encoder_start(&e);
-        for (size_t i = 0; i < sizeof symbols; i++) range_encode(&e, &t, symbols[i]);
+        for (size_t i = 0; i < sizeof bits; i++) {
+            bits[i] = rng_below(&r, 1 + seed) ? p[i % 7] > 40000 : (uint8_t)rng_below(&r, 2);
+            range_encode_bit(&e, p[i % 7], bits[i]);
+        }
         range_encoder_finish(&e);
         range_decoder d;
-        table_start(&t, 3, prior);
         range_decoder_start(&d, e.bytes, e.count);
-        for (size_t i = 0; i < sizeof symbols; i++) assert_int_equal(range_decode(&d, &t), symbols[i]);
-        assert_false(d.damaged);
+        for (size_t i = 0; i < sizeof bits; i++) assert_int_equal(range_decode_bit(&d, p[i % 7]), bits[i]);
         free(e.bytes);
     }
 }
@@ -99,16 +236,20 @@ static void extreme_probabilities(void **state) {
 static void any_bytes_decode_to_something_or_fail(void **state) {
     (void)state;
     rng r = rng_seed(9);
-    quantized q = random_codes(20, 50, 6, 7, 0.2f, 2);
+    quantized q = random_codes(20, 50, 6, 7, 0.2f, 2), twin = random_codes(20, 50, 6, 7, 0.2f, 3);
     for (int trial = 0; trial < 500; trial++) {
         uint8_t bytes[200];
         for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = trial % 3 ? (uint8_t)rng_next(&r) : 0xff;
+        if (trial % 7) bytes[0] = (uint8_t)(trial % PREDICT_COUNT);
         const size_t count = rng_below(&r, sizeof bytes);
-        if (weights_decode(&q, bytes, count) != STATUS_OK) assert_true(strlen(error_message()) > 0);
+        if (weights_decode(&q, trial % 2 ? trellis_of(8) : NULL, trial % 5 ? &twin : NULL, bytes, count) != STATUS_OK)
+            assert_true(strlen(error_message()) > 0);
         for (int64_t i = 0; i < q.rows * q.cols; i++) assert_true(abs(q.q[i]) <= q.levels);
     }
-    assert_int_equal(weights_decode(&q, (const uint8_t *)"", 0), STATUS_FAILED);
-    assert_int_equal(weights_decode(&q, (const uint8_t *)"\0\0\0\0", 4), STATUS_FAILED);
+    assert_fails(weights_decode(&q, NULL, NULL, (const uint8_t *)"", 0), "expected at least 3 bytes");
+    assert_fails(weights_decode(&q, NULL, NULL, (const uint8_t *)"\0\0\0\0", 4), "mean size");
+    assert_fails(weights_decode(&q, NULL, NULL, (const uint8_t *)"\3\1\0\0", 4), "prediction below 3");
+    quantized_free(&twin);
     quantized_free(&q);
 }
 
@@ -117,6 +258,12 @@ int main(void) {
         cmocka_unit_test(every_shape_comes_back),
         cmocka_unit_test(equal_rows_cost_their_entropy),
         cmocka_unit_test(unequal_rows_and_columns_cost_less),
+        cmocka_unit_test(columns_with_means_cost_less),
+        cmocka_unit_test(a_twin_helps_where_it_is_one),
+        cmocka_unit_test(paths_of_a_trellis_come_back),
+        cmocka_unit_test(groups_with_scales_come_back),
+        cmocka_unit_test(rates_are_what_is_paid),
+        cmocka_unit_test(the_stream_is_fixed),
         cmocka_unit_test(extreme_probabilities),
         cmocka_unit_test(any_bytes_decode_to_something_or_fail),
     };

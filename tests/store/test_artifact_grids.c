@@ -1,0 +1,341 @@
+/* Grids in an artifact: twins, trellises, scales of groups and columns; and the files of the version before. */
+#include "packed.h"
+
+#include "quant/quantize.h"
+#include "store/artifact_format.h"
+
+/* ---- an artifact of grids alone, as far as its tensors can be read ---- */
+
+typedef struct part {
+    int kind;
+    const uint8_t *bytes;
+    size_t count;
+} part;
+
+static byte_buffer file_of(const packed_tensors *t) {
+    byte_buffer file = {0}, planes = {0};
+    planes_split(&planes, t->scales, t->scale_count, 2);
+    uint8_t *coded;
+    size_t coded_count;
+    scales_encode(t->scales, t->runs, t->run_count, &coded, &coded_count);
+    const part parts[SECTION_COUNT] = {{SECTION_CONFIG, (const uint8_t *)"{}", 2},
+                                       {SECTION_TOKENIZER, NULL, 0},
+                                       {SECTION_TENSORS, t->directory.bytes, t->directory.count},
+                                       {SECTION_SCALES, coded, coded_count},
+                                       {SECTION_HALVES, NULL, 0},
+                                       {SECTION_FLOATS, NULL, 0},
+                                       {SECTION_CODES, t->codes.bytes, t->codes.count}};
+    size_t offset = HEADER_BYTES + SECTION_COUNT * SECTION_ENTRY_BYTES, end = offset;
+    for (int i = 0; i < SECTION_COUNT; i++) end += parts[i].count;
+    buffer_add(&file, ARTIFACT_MAGIC, 4);
+    buffer_add_number(&file, ARTIFACT_VERSION, 4);
+    buffer_add_number(&file, end + CHECKSUM_BYTES, 8);
+    buffer_add_number(&file, SECTION_COUNT, 4);
+    buffer_add_number(&file, 0, 4);
+    for (int i = 0; i < SECTION_COUNT; i++) {
+        const bool scales = parts[i].kind == SECTION_SCALES;
+        buffer_add_number(&file, (uint64_t)parts[i].kind, 4);
+        buffer_add_number(&file, scales ? SECTION_SCALE_CODED : SECTION_PLAIN, 4);
+        buffer_add_number(&file, offset, 8);
+        buffer_add_number(&file, parts[i].count, 8);
+        buffer_add_number(&file, scales ? planes.count : parts[i].count, 8);
+        offset += parts[i].count;
+    }
+    for (int i = 0; i < SECTION_COUNT; i++) buffer_add(&file, parts[i].bytes, parts[i].count);
+    buffer_add_number(&file, crc64(0, file.bytes, file.count), CHECKSUM_BYTES);
+    free(planes.bytes), free(coded);
+    return file;
+}
+
+enum { GRIDS = 7, ROWS = 24, COLS = 48 };
+
+typedef struct grids {
+    quantized q[GRIDS];
+    packed_tensors packed;
+    byte_buffer file;
+} grids;
+
+static quantized copy_of(const quantized *q) {
+    quantized copy = *q;
+    const size_t scales = (size_t)(q->rows * quantized_groups(q));
+    copy.q = xmalloc((size_t)(q->rows * q->cols));
+    copy.scale = xmalloc(scales * sizeof(float));
+    memcpy(copy.q, q->q, (size_t)(q->rows * q->cols));
+    memcpy(copy.scale, q->scale, scales * sizeof(float));
+    if (q->input_scale) {
+        copy.input_scale = xmalloc((size_t)q->cols * sizeof(float));
+        memcpy(copy.input_scale, q->input_scale, (size_t)q->cols * sizeof(float));
+    }
+    return copy;
+}
+
+static quantized noise(uint64_t seed, int bits) {
+    quantized q;
+    rng r = rng_seed(seed);
+    assert_ok(quantized_create(&q, ROWS, COLS, bits));
+    for (int i = 0; i < ROWS * COLS; i++) {
+        float x;
+        rng_normal(&r, &x, 1, 2);
+        q.q[i] = (int8_t)grid_nearest(x, 1, (float)q.levels);
+    }
+    for (int i = 0; i < ROWS; i++) q.scale[i] = scale_round(0.01f * (float)(i + 5));
+    return q;
+}
+
+static void add(grids *g, int at, int role, int expert, const trellis *t, int bits, const quantized *q) {
+    static param params[GRIDS];
+    static const int64_t shape[] = {ROWS, COLS};
+    param *p = &params[at];
+    static char names[GRIDS][16];
+    snprintf(names[at], sizeof names[at], "grid.%d", at);
+    *p = (param){.name = names[at], .role = role, .layer = 1, .expert = expert};
+    p->value.ndim = 2;
+    memcpy(p->value.shape, shape, sizeof shape);
+    g->q[at] = copy_of(q);
+    quantized given = copy_of(q);
+    size_t bytes;
+    assert_ok(packed_add_grid(&g->packed, p, &given, t, bits, &bytes));
+}
+
+/* 0, 1, 2: experts on a trellis with scales of columns, 1 a copy of 0 that moved a little, 2 a stranger. 3: a matrix in groups.
+ * 4: of few weights that are not 0. 5, 6: experts of another role, the same ones. */
+static grids make(void) {
+    grids g = {0};
+    const trellis *t = trellis_of(8);
+    quantized q = noise(1, 8);
+    buffer_add_number(&g.packed.directory, GRIDS, 4);
+    q.input_scale = xmalloc(COLS * sizeof(float));
+    for (int i = 0; i < COLS; i++) q.input_scale[i] = scale_round(1 + 0.1f * (float)(i % 5));
+    for (int i = 0; i < ROWS; i++) trellis_points(t, q.q + i * COLS, COLS, q.q + i * COLS);
+    add(&g, 0, ROLE_EXPERT_FC, 0, t, 8, &q);
+    memset(q.q + 3 * COLS + COLS / 2, 0, COLS / 2);
+    q.scale[5] *= 2;
+    add(&g, 1, ROLE_EXPERT_FC, 1, t, 8, &q);
+    quantized other = noise(2, 8);
+    for (int i = 0; i < ROWS; i++) trellis_points(t, other.q + i * COLS, COLS, other.q + i * COLS);
+    add(&g, 2, ROLE_EXPERT_FC, 2, t, 8, &other);
+    quantized_free(&other);
+    quantized grouped = noise(3, 4);
+    grouped.group = COLS / 3;
+    grouped.scale = xrealloc(grouped.scale, 3 * ROWS * sizeof(float));
+    for (int i = 0; i < 3 * ROWS; i++) grouped.scale[i] = i / 3 == 4 ? 0 : scale_round(0.02f + 0.001f * (float)i);
+    memset(grouped.q + 4 * COLS, 0, COLS);
+    add(&g, 3, ROLE_C_Q, -1, NULL, 4, &grouped);
+    memset(grouped.q, 0, ROWS * COLS);
+    grouped.q[77] = 1;
+    add(&g, 4, ROLE_C_K, -1, NULL, 4, &grouped);
+    quantized_free(&grouped);
+    quantized pair = noise(4, 6);
+    add(&g, 5, ROLE_EXPERT_PROJ, 0, NULL, 6, &pair);
+    add(&g, 6, ROLE_EXPERT_PROJ, 1, NULL, 6, &pair);
+    quantized_free(&pair), quantized_free(&q);
+    g.file = file_of(&g.packed);
+    return g;
+}
+
+static void unmake(grids *g) {
+    for (int i = 0; i < GRIDS; i++) quantized_free(&g->q[i]);
+    packed_tensors_free(&g->packed);
+    free(g->file.bytes);
+}
+
+typedef struct opened {
+    container c;
+    directory d;
+    value_reader v;
+} opened;
+
+static status open_grids(opened *o, const uint8_t *bytes, size_t count) {
+    *o = (opened){.v = {.base = -1}};
+    TRY(container_open(&o->c, bytes, count, "grids.moec", false));
+    TRY(directory_read(&o->d, &o->c));
+    return value_reader_open(&o->v, &o->c, &o->d);
+}
+
+static void close_grids(opened *o) {
+    value_reader_close(&o->v);
+    directory_free(&o->d);
+    container_close(&o->c);
+}
+
+static void assert_same(const quantized *a, const quantized *b) {
+    assert_int_equal(a->group, b->group);
+    assert_int_equal(a->levels, b->levels);
+    assert_memory_equal(a->q, b->q, ROWS * COLS);
+    assert_memory_equal(a->scale, b->scale, (size_t)(ROWS * quantized_groups(a)) * sizeof(float));
+    assert_int_equal(!a->input_scale, !b->input_scale);
+    if (a->input_scale) assert_memory_equal(a->input_scale, b->input_scale, COLS * sizeof(float));
+}
+
+static void grids_come_back_in_any_order(void **state) {
+    (void)state;
+    grids g = make();
+    opened o;
+    static const int orders[][GRIDS] = {{0, 1, 2, 3, 4, 5, 6}, {6, 1, 5, 6, 0, 4, 1}, {1, 6, 2, 1, 3, 3, 6}};
+    for (int k = 0; k < 3; k++) {
+        assert_ok(open_grids(&o, g.file.bytes, g.file.count));
+        for (int i = 0; i < GRIDS; i++) {
+            quantized q;
+            assert_ok(value_read_grid(&o.v, &o.d.tensors[orders[k][i]], &q));
+            assert_same(&g.q[orders[k][i]], &q);
+            quantized_free(&q);
+        }
+        close_grids(&o);
+    }
+    unmake(&g);
+}
+
+static void twins_are_used_where_they_pay(void **state) {
+    (void)state;
+    grids g = make();
+    opened o;
+    assert_ok(open_grids(&o, g.file.bytes, g.file.count));
+    const tensor_entry *t = o.d.tensors;
+    const int twins[GRIDS] = {-1, 0, -1, -1, -1, -1, 5};
+    for (int i = 0; i < GRIDS; i++) assert_int_equal(t[i].twin, twins[i]);
+    assert_true(t[1].code_bytes < t[0].code_bytes / 2);
+    assert_true(t[6].code_bytes < t[5].code_bytes / 8);
+    assert_int_equal(t[0].trellis, 8);
+    assert_int_equal(t[4].code_bytes,
+                     (ROWS * COLS + MAX_PER_CODE_BYTE - 1) / MAX_PER_CODE_BYTE); /* padded: as much as a reader takes */
+    close_grids(&o);
+    unmake(&g);
+}
+
+/* Whatever a byte becomes, what is read stays within its levels, or is refused by name. */
+static void damage_is_survived(void **state) {
+    (void)state;
+    grids g = make();
+    rng r = rng_seed(1);
+    int refused = 0;
+    for (int trial = 0; trial < 3000; trial++) {
+        const size_t at = HEADER_BYTES + rng_below(&r, g.file.count - HEADER_BYTES);
+        const uint8_t kept = g.file.bytes[at];
+        g.file.bytes[at] = (uint8_t)rng_next(&r);
+        opened o;
+        status s = open_grids(&o, g.file.bytes, g.file.count);
+        for (int i = o.d.count - 1; i >= 0 && s == STATUS_OK; i--) {
+            quantized q = {0};
+            if (!entry_is_grid(&o.d.tensors[i])) continue;
+            s = value_read_grid(&o.v, &o.d.tensors[i], &q);
+            for (int64_t k = 0; s == STATUS_OK && k < q.rows * q.cols; k++) assert_true(abs(q.q[k]) <= q.levels);
+            if (s == STATUS_OK) quantized_free(&q);
+        }
+        if (s != STATUS_OK) assert_non_null(strstr(error_message(), "grids.moec"));
+        refused += s != STATUS_OK;
+        close_grids(&o);
+        g.file.bytes[at] = kept;
+    }
+    assert_true(refused > 100);
+    unmake(&g);
+}
+
+static void scales_have_to_be_bfloat16(void **state) {
+    (void)state;
+    packed_tensors packed = {0};
+    char name[] = "w";
+    param p = {.role = ROLE_C_Q, .layer = 1, .expert = -1, .name = name};
+    quantized q = noise(1, 4);
+    size_t bytes;
+    q.scale[3] = 0.1f;
+    assert_fails(packed_add_grid(&packed, &p, &q, NULL, 4, &bytes), "scale 3: expected a bfloat16, found 0.1");
+    packed_tensors_free(&packed);
+}
+
+/* ---- whole models ---- */
+
+/* The weights of every tensor, one after another. */
+static uint64_t crc_of(const model *m) {
+    uint64_t crc = 0;
+    for (int i = 0; i < m->param_count; i++) {
+        float *w = xmalloc(tensor_bytes(&m->params[i]->value));
+        assert_ok(param_get(m->params[i], m->k, w));
+        crc = crc64(crc, (const uint8_t *)w, tensor_bytes(&m->params[i]->value));
+        free(w);
+    }
+    return crc;
+}
+
+/* The model of packed.h as moec 0.1.0 packed it, when artifacts had version 1 (5 bits, embeddings 7, rounded). */
+static void version_1_is_read(void **state) {
+    (void)state;
+    model *m;
+    int context;
+    assert_ok(artifact_read("tests/store/artifacts/version-1.moec", kernels_for(DTYPE_F32), MODEL_VALUES, &m, NULL,
+                            &context));
+    assert_int_equal(context, LENGTH);
+    assert_int_equal(crc_of(m), UINT64_C(0x519ff67a53e4f0cd));
+    model_destroy(m);
+}
+
+static void damage_of_version_1_is_survived(void **state) {
+    (void)state;
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(file_read("tests/store/artifacts/version-1.moec", FILE_ANY_SIZE, &bytes, &count));
+    rng r = rng_seed(1);
+    for (int trial = 0; trial < 400; trial++) {
+        const size_t at = 8 + rng_below(&r, count - 8);
+        const uint8_t kept = bytes[at];
+        bytes[at] = (uint8_t)rng_next(&r);
+        if (artifact_decode(bytes, count, "x.moec", false, NULL, MODEL_RUN, NULL, NULL, NULL) != STATUS_OK)
+            assert_non_null(strstr(error_message(), "x.moec"));
+        bytes[at] = kept;
+    }
+    free(bytes);
+}
+
+/* Experts that were copied take less together than strangers, come back, and one alone can be had without the other. */
+static void copied_experts_are_small(void **state) {
+    (void)state;
+    char *folder = scratch_create(), *path = path_join(folder, "copied.moec");
+    model *m = tiny_model(), *whole, *one;
+    pack_options o = tiny_options();
+    pack_report strangers, copies;
+    o.quant.gptq = false;
+    assert_ok(artifact_write(path, m, NULL, NULL, &o, &strangers));
+    const char *const names[] = {"blocks.1.mlp.experts_fc.%d.weight", "blocks.1.mlp.experts_proj.%d.weight"};
+    for (int i = 0; i < 2; i++) {
+        char from[96], to[96];
+        snprintf(from, sizeof from, names[i], 0);
+        snprintf(to, sizeof to, names[i], 1);
+        param *p = model_find(m, from), *q = model_find(m, to);
+        float *w = xmalloc(tensor_bytes(&p->value));
+        assert_ok(param_get(p, m->k, w));
+        for (int64_t n = 0; n < param_count(p); n += 7) w[n] += 0.01f;
+        assert_ok(param_set(q, m->k, w));
+        free(w);
+    }
+    assert_ok(artifact_write(path, m, NULL, NULL, &o, &copies));
+    const pack_component *before = &strangers.components[COMPONENT_EXPERTS],
+                         *after = &copies.components[COMPONENT_EXPERTS];
+    assert_true((double)after->bytes < 0.75 * (double)before->bytes);
+    const bool second[] = {false, true};
+    assert_ok(artifact_read(path, m->k, MODEL_VALUES, &whole, NULL, NULL));
+    assert_ok(artifact_read_experts(path, m->k, MODEL_VALUES, second, &one, NULL, NULL));
+    const param *a = model_find(whole, "blocks.1.mlp.experts_fc.1.weight"), *b = NULL;
+    for (int i = 0; i < one->param_count; i++)
+        if (one->params[i]->role == a->role) b = one->params[i];
+    float *x = xmalloc(tensor_bytes(&a->value)), *y = xmalloc(tensor_bytes(&a->value));
+    assert_non_null(b);
+    assert_ok(param_get(a, m->k, x));
+    assert_ok(param_get(b, m->k, y));
+    assert_memory_equal(x, y, tensor_bytes(&a->value));
+    free(x), free(y);
+    model_destroy(m), model_destroy(whole), model_destroy(one);
+    scratch_remove(folder);
+    free(path);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(grids_come_back_in_any_order),
+        cmocka_unit_test(twins_are_used_where_they_pay),
+        cmocka_unit_test(damage_is_survived),
+        cmocka_unit_test(scales_have_to_be_bfloat16),
+        cmocka_unit_test(version_1_is_read),
+        cmocka_unit_test(damage_of_version_1_is_survived),
+        cmocka_unit_test(copied_experts_are_small),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
