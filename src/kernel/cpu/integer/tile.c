@@ -1,0 +1,144 @@
+/* Per block of an input and lane: y = fma(float(Σ q · code) · input scale, weight scale, y) and, with offsets,
+ * y = fma(offset, input scale Σ q, y), block after block: the same operations for any number of rows of x, and on any instruction set. */
+#include "kernel/cpu/integer/tile.h"
+
+#include "base/half.h"
+#include "kernel/cpu/integer/vectors.h"
+
+/* What is multiplied at a time: VECTORS vectors of a tile's rows, so that an input that is fetched meets two of codes. */
+enum { VECTORS = 2, PASS_ROWS = VECTORS * INT_LANES, STEP_BYTES = TILE * STEP_CODES };
+
+typedef struct tile_part {
+    const packed_weight *w;
+    const uint8_t *codes; /* of the first row of the part, in the tile */
+    const char *scales;
+} tile_part;
+
+static inline floats get_scale(const tile_part *t, int64_t index, int vector) {
+    const int64_t at = index * TILE + vector * INT_LANES;
+    return t->w->half ? floats_of_half((const uint16_t *)t->scales + at) : floats_load((const float *)t->scales + at);
+}
+
+/* The input's STEP_CODES columns in every lane. */
+static inline ints get_input(const int8_t *q) {
+    int32_t four;
+    memcpy(&four, q, sizeof four);
+    return ints_all(four);
+}
+
+/* Σ q · code of one block: q of `tokens` rows, one behind the other. */
+static inline __attribute__((always_inline)) void sum_block(ints sum[][VECTORS], const uint8_t *codes, const int8_t *q,
+                                                            const int count, const int tokens, const int bits) {
+    const int step = bits == 8 ? STEP_CODES : 2 * STEP_CODES;
+#pragma GCC unroll 8
+    for (int c = 0; c < count; c += step, codes += STEP_BYTES) {
+        ints all[VECTORS];
+        for (int v = 0; v < VECTORS; v++) all[v] = ints_load(codes + v * INT_LANES * STEP_CODES);
+        for (int n = 0; n < tokens; n++) {
+            const ints x = get_input(q + n * count + c);
+            for (int v = 0; v < VECTORS; v++)
+                sum[n][v] = dot_codes(sum[n][v], bits == 8 ? all[v] : low_halves(all[v]), x, bits);
+        }
+        if (bits == 8) continue;
+        for (int n = 0; n < tokens; n++) {
+            const ints x = get_input(q + n * count + c + STEP_CODES);
+            for (int v = 0; v < VECTORS; v++) sum[n][v] = dot_codes(sum[n][v], high_halves(all[v]), x, bits);
+        }
+    }
+}
+
+/* fixed: the segment where it is known, else 0. */
+static inline __attribute__((always_inline)) void multiply(float *out, const tile_part *t, const packed_input *x,
+                                                           int64_t first, const int tokens, const int bits,
+                                                           const int fixed) {
+    const packed_weight *w = t->w;
+    const int segment = fixed ? fixed : (int)w->segment;
+    const int64_t of_group = w->width / segment, block_bytes = (int64_t)segment * TILE * bits / 8;
+    const int64_t rows = input_rows(x, first), place = input_place(x, first);
+    const int scales = w->has_offset ? 2 : 1;
+    const int8_t *q = x->q + place * segment;
+    const float *input_scale = x->scale + place, *input_sum = x->sum + place;
+    const int32_t *start = x->start + place;
+    const uint8_t *codes = t->codes;
+    floats y[MOST_TOKENS][VECTORS];
+    for (int n = 0; n < tokens; n++)
+        for (int v = 0; v < VECTORS; v++) y[n][v] = floats_all(0);
+    for (int64_t g = 0; g < w->groups; g++) {
+        for (int64_t s = 0; s < of_group; s++) {
+            ints sum[MOST_TOKENS][VECTORS];
+            for (int n = 0; n < tokens; n++)
+                for (int v = 0; v < VECTORS; v++) sum[n][v] = ints_all(start[n]);
+            sum_block(sum, codes, q, segment, tokens, bits);
+            for (int v = 0; v < VECTORS; v++) {
+                const floats scale = get_scale(t, g * scales, v);
+                for (int n = 0; n < tokens; n++)
+                    y[n][v] = floats_multiply_add(floats_multiply(floats_of(sum[n][v]), floats_all(input_scale[n])),
+                                                  scale, y[n][v]);
+            }
+            for (int v = 0; v < VECTORS && w->has_offset; v++) {
+                const floats offset = get_scale(t, g * scales + 1, v);
+                for (int n = 0; n < tokens; n++)
+                    y[n][v] = floats_multiply_add(offset, floats_all(input_sum[n]), y[n][v]);
+            }
+            codes += block_bytes;
+            q += rows * segment;
+            input_scale += rows, input_sum += rows, start += rows;
+        }
+    }
+    for (int n = 0; n < tokens; n++)
+        for (int v = 0; v < VECTORS; v++) floats_store(out + n * PASS_ROWS + v * INT_LANES, y[n][v]);
+}
+
+/* The number of rows of x is known where multiply is inlined, so that the sums are registers. */
+#define MULTIPLY(n)                                                                                                    \
+    case n:                                                                                                            \
+        if (t->w->segment != INPUT_BLOCK && t->w->bits == 8)                                                           \
+            multiply(out, t, x, first, n, 8, 0);                                                                       \
+        else if (t->w->segment != INPUT_BLOCK)                                                                         \
+            multiply(out, t, x, first, n, 4, 0);                                                                       \
+        else if (t->w->bits == 8)                                                                                      \
+            multiply(out, t, x, first, n, 8, INPUT_BLOCK);                                                             \
+        else                                                                                                           \
+            multiply(out, t, x, first, n, 4, INPUT_BLOCK);                                                             \
+        break;
+static void multiply_tokens(float *out, const tile_part *t, const packed_input *x, int64_t first, int tokens) {
+    switch (tokens) {
+        MULTIPLY(1)
+        MULTIPLY(2)
+        MULTIPLY(3)
+#ifdef __AVX512VNNI__
+        MULTIPLY(4)
+        MULTIPLY(5)
+        MULTIPLY(6)
+#endif
+    }
+}
+
+static void put_rows(void *y, dtype type, const packed_weight *w, int64_t row, const float *from, int64_t first,
+                     int64_t count) {
+    const int64_t left = w->rows - row, rows = left < PASS_ROWS ? left : PASS_ROWS;
+    for (int64_t n = 0; n < count; n++) {
+        const int64_t at = (first + n) * w->rows + row;
+        if (type == DTYPE_F32)
+            memcpy((float *)y + at, from + n * PASS_ROWS, (size_t)rows * sizeof(float));
+        else
+            for (int64_t r = 0; r < rows; r++) ((uint16_t *)y)[at + r] = bfloat_from_float(from[n * PASS_ROWS + r]);
+    }
+}
+
+void KERNEL(tile_rows)(const packed_weight *w, int64_t tile, const packed_input *x, int64_t first, int64_t count,
+                       void *y, dtype type) {
+    _Alignas(64) float out[MOST_TOKENS * PASS_ROWS];
+    const int64_t pieces = (count + MOST_TOKENS - 1) / MOST_TOKENS; /* of even sizes: none is slow for being alone */
+    for (int64_t part = 0; part < TILE && tile * TILE + part < w->rows; part += PASS_ROWS) {
+        const tile_part t = {
+            .w = w,
+            .codes = w->codes + tile * packed_tile_codes(w) + part * STEP_CODES,
+            .scales = (const char *)w->scales + tile * packed_tile_scales(w) + part * (w->half ? 2 : 4)};
+        for (int64_t i = 0; i < pieces; i++) {
+            const int64_t from = first + count * i / pieces, to = first + count * (i + 1) / pieces;
+            multiply_tokens(out, &t, x, from, (int)(to - from));
+            put_rows(y, type, w, tile * TILE + part, out, from, to - from);
+        }
+    }
+}
