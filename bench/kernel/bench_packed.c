@@ -31,7 +31,7 @@ static void make(const kernels *k, weight *w, form f, int64_t rows, int64_t cols
         make_dense(k, w, rows, cols, values);
         return;
     }
-    quantized q = quantized_create(rows, cols, 32, f == PACKED_4);
+    quantized q = quantized_alloc(rows, cols, 32, f == PACKED_4);
     quantized_round_rows(&q, f == PACKED_4 ? 4 : 8, 0, rows, values);
     must(f == CODES ? k->weight_quantized(w, &q) : k->weight_packed(w, &q));
     quantized_free(&q);

@@ -92,6 +92,20 @@ status cli_device(int *argc, char **argv, const char *type, const kernels **k) {
     return device_open(device ? device : "cpu", wanted ? wanted : type ? type : "auto", k);
 }
 
+status cli_run_bits(int *argc, char **argv, model_use *use) {
+    static const struct {
+        const char *name;
+        model_use use;
+    } uses[] = {{"stored", MODEL_RUN_STORED}, {"8", MODEL_RUN_8}, {"4", MODEL_RUN_4}, {"exact", MODEL_RUN}};
+    const char *wanted = cli_option(argc, argv, "--run-bits");
+    for (size_t i = 0; wanted && i < sizeof uses / sizeof *uses; i++)
+        if (strcmp(wanted, uses[i].name) == 0) {
+            *use = uses[i].use;
+            return STATUS_OK;
+        }
+    return wanted ? fail_usage("--run-bits: expected stored, 8, 4 or exact, found `%.60s`", wanted) : STATUS_OK;
+}
+
 status cli_weights(int *argc, char **argv, const char **which) {
     const bool live = cli_flag(argc, argv, "--live"), average = cli_flag(argc, argv, "--ema");
     if (live && average) return fail_usage("--live and --ema exclude each other");

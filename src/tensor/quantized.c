@@ -3,7 +3,7 @@
 #include "base/memory.h"
 #include <stdlib.h>
 
-quantized quantized_create(int64_t rows, int64_t cols, int64_t group, bool has_offset) {
+quantized quantized_alloc(int64_t rows, int64_t cols, int64_t group, bool has_offset) {
     quantized q = {.rows = rows, .cols = cols, .group = group, .levels = 127};
     const size_t scales = (size_t)(rows * quantized_groups(&q)) * sizeof(float);
     q.q = xmalloc((size_t)(rows * cols));

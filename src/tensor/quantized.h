@@ -22,7 +22,7 @@ static inline int64_t quantized_groups(const quantized *q) {
     return q->cols / q->group;
 }
 /* Without values: rows and cols as said; xmalloc'ed. */
-quantized quantized_create(int64_t rows, int64_t cols, int64_t group, bool has_offset);
+quantized quantized_alloc(int64_t rows, int64_t cols, int64_t group, bool has_offset);
 void quantized_free(quantized *q);                     /* of host memory */
 void quantized_expand(const quantized *q, float *out); /* out[rows, cols], with all scales */
 void quantized_expand_row(const quantized *q, int64_t row, float *out);
@@ -37,7 +37,7 @@ bool quantized_is_nibbles(const quantized *q, int *least);
 /* Columns that share a scale where floats are rounded: 32, or where that does not divide cols the largest multiple of 8 up to 32
  * that does, or cols. */
 int64_t quantized_group_for(int64_t cols);
-/* `rows` rows of values become the rows first … of q (made by quantized_create; with offsets for 4 bits, without for 8).
+/* `rows` rows of values become the rows first … of q (made by quantized_alloc; with offsets for 4 bits, without for 8).
  *   8 bits: scale = max |w| / 127, q = round(w / scale)
  *   4 bits: q in 0 … 15; scale and offset begin at the group's range and are fitted by least squares to the codes, twice
  * Scales and offsets are rounded to float16 before codes are chosen, so that they can be kept in 16 bits. A group with a NaN or an
