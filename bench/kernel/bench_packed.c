@@ -12,8 +12,8 @@
 
 enum { REPEATS = 7, MOST_COPIES = 256 };
 
-typedef enum form { FLOATS, CODES, PACKED_8, PACKED_4, FORMS } form;
-static const char *const form_names[FORMS] = {"floats", "codes", "packed 8", "packed 4"};
+typedef enum form { FLOATS, CODES, PACKED_8, PACKED_4, PACKED_16, FORMS } form;
+static const char *const form_names[FORMS] = {"floats", "codes", "packed 8", "packed 4", "8, 16 in"};
 
 static void must(status s) {
     if (s == STATUS_OK) return;
@@ -33,7 +33,7 @@ static void make(const kernels *k, weight *w, form f, int64_t rows, int64_t cols
     }
     quantized q = quantized_alloc(rows, cols, 32, f == PACKED_4);
     quantized_round_rows(&q, f == PACKED_4 ? 4 : 8, 0, rows, values);
-    must(f == CODES ? k->weight_quantized(w, &q) : k->weight_packed(w, &q));
+    must(f == CODES ? k->weight_quantized(w, &q) : k->weight_packed(w, &q, f == PACKED_16 ? 16 : 8));
     quantized_free(&q);
 }
 

@@ -66,9 +66,9 @@ status param_set_quantized(param *p, const kernels *k, const quantized *q) {
     return k->weight_quantized(&p->matrix, q);
 }
 
-status param_set_packed(param *p, const kernels *k, const quantized *q) {
+status param_set_packed(param *p, const kernels *k, const quantized *q, int input_bits) {
     k->weight_destroy(&p->matrix);
-    return k->weight_packed(&p->matrix, q);
+    return k->weight_packed(&p->matrix, q, input_bits);
 }
 
 static status get_matrix(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {

@@ -38,10 +38,11 @@ KERNEL_STATUS(weight_create, (weight * w, int64_t rows, int64_t cols), (w, rows,
 /* A weight that is quantised and stays as it is; the codes are taken over from HOST memory (q may be freed afterwards). */
 KERNEL_STATUS(weight_quantized, (weight * w, const quantized *q), (w, q), 0)
 /* A weight that is quantised, stays as it is, and is multiplied in integers: its products round each row of x, in blocks of up to 32
- * columns, to x ≈ s · q with |q| ≤ 127, s = max |x| / 127, and sum q · code exactly. What becomes of a row of x does not depend on
- * the other rows, their number or the instruction set. The codes are taken over from HOST memory; offsets are allowed here alone.
- * Forward only: linear, grouped_linear, linear_several, embed. */
-KERNEL_STATUS(weight_packed, (weight * w, const quantized *q), (w, q), 0)
+ * columns, to x ≈ s · q with |q| ≤ 127, s = max |x| / 127, and sum q · code exactly; with input_bits 16 instead of 8 to
+ * x ≈ s · (q + r / 256) with |r| ≤ 127 what q leaves, for twice the work. What becomes of a row of x does not depend on the other rows,
+ * their number or the instruction set. The codes are taken over from HOST memory; offsets are allowed here alone. Forward only:
+ * linear, grouped_linear, linear_several, embed. */
+KERNEL_STATUS(weight_packed, (weight * w, const quantized *q, int input_bits), (w, q, input_bits), 0)
 /* values[rows, cols]: rows first … as products see them */
 KERNEL(weight_values, (float *values, const weight *w, int64_t first, int64_t rows), (values, w, first, rows), 0)
 KERNEL(weight_destroy, (weight * w), (w), 0)

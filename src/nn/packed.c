@@ -10,6 +10,13 @@ static int bits_for(const param *p, model_use use) {
     return use == MODEL_RUN_8 ? 8 : 0;
 }
 
+/* Most of what rounding inputs costs comes from few products: keys and values, which all later positions read, and the head. Of
+ * SmolLM2-135M 8 bits for all inputs raise the perplexity by 0.34 %, with 16 bits there by 0.08 %; they are 6 % of the products
+ * of a prompt. */
+static int input_bits(const param *p) {
+    return p->layer < 0 || p->role == ROLE_C_K || p->role == ROLE_C_V ? 16 : 8;
+}
+
 static quantized create(const param *p, int bits) {
     return quantized_alloc(p->matrix.rows, p->matrix.cols, quantized_group_for(p->matrix.cols), bits == 4);
 }
@@ -25,14 +32,14 @@ status packed_set_values(param *p, const kernels *k, model_use use, const float 
     if (bits == 0) return param_set(p, k, values);
     quantized q = create(p, bits);
     round_rows(&q, bits, 0, q.rows, values);
-    const status s = param_set_packed(p, k, &q);
+    const status s = param_set_packed(p, k, &q, input_bits(p));
     quantized_free(&q);
     return s;
 }
 
 status packed_set_codes(param *p, const kernels *k, model_use use, const quantized *q) {
     int least;
-    if (bits_for(p, use) != 4 || quantized_is_nibbles(q, &least)) return param_set_packed(p, k, q);
+    if (bits_for(p, use) != 4 || quantized_is_nibbles(q, &least)) return param_set_packed(p, k, q, input_bits(p));
     float *values = xmalloc((size_t)(q->rows * q->cols) * sizeof *values);
     quantized_expand(q, values);
     const status s = packed_set_values(p, k, use, values);
@@ -51,7 +58,7 @@ static status fill_rounded(const weight_source *s, param *p, const param_spec *s
         result = s->read(s->context, spec, first, rows, piece);
         if (result == STATUS_OK) round_rows(&q, bits, first, rows, piece);
     }
-    if (result == STATUS_OK) result = param_set_packed(p, k, &q);
+    if (result == STATUS_OK) result = param_set_packed(p, k, &q, input_bits(p));
     quantized_free(&q);
     free(piece);
     return result;

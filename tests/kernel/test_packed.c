@@ -48,7 +48,7 @@ static int64_t block_of(const quantized *q, int64_t within) {
 }
 
 /* One row of x times every row of the codes; size: Σ |products|. */
-static void reference_row(const quantized *q, const float *x, double *y, double *size) {
+static void reference_row(const quantized *q, int bits, const float *x, double *y, double *size) {
     for (int64_t r = 0; r < q->rows; r++) y[r] = size[r] = 0;
     for (int64_t from = 0, count; from < q->cols; from += count) {
         const int64_t group = from / q->group;
@@ -60,23 +60,29 @@ static void reference_row(const quantized *q, const float *x, double *y, double 
             most = fmaxf(most, fabsf(values[i]));
         }
         const float scale = most / 127, inverse = most > 0 ? 127 / most : 0;
+        const float step = bits == 16 ? scale / 256 : scale;
         int32_t total = 0;
-        for (int64_t i = 0; i < count; i++) total += code[i] = (int32_t)rintf(values[i] * inverse);
+        for (int64_t i = 0; i < count; i++) {
+            const float steps = values[i] * inverse, rest = rintf((steps - rintf(steps)) * 256);
+            code[i] = (int32_t)rintf(steps);
+            if (bits == 16) code[i] = 256 * code[i] + (int32_t)fmaxf(-127, fminf(127, rest));
+            total += code[i];
+        }
         for (int64_t r = 0; r < q->rows; r++) {
             int64_t sum = 0;
             for (int64_t i = 0; i < count; i++) sum += (int64_t)code[i] * q->q[r * q->cols + from + i];
             const int64_t at = r * quantized_groups(q) + group;
-            const double one = (double)sum * scale * q->scale[at];
-            const double other = q->offset ? (double)q->offset[at] * scale * total : 0;
+            const double one = (double)sum * step * q->scale[at];
+            const double other = q->offset ? (double)q->offset[at] * step * total : 0;
             y[r] += one + other;
             size[r] += fabs(one) + fabs(other);
         }
     }
 }
 
-static reference reference_packed(const quantized *q, const float *x, int64_t N) {
+static reference reference_packed(const quantized *q, int bits, const float *x, int64_t N) {
     reference r = {zeros(N * q->rows, sizeof(double)), zeros(N * q->rows, sizeof(double))};
-    for (int64_t n = 0; n < N; n++) reference_row(q, x + n * q->cols, r.sum + n * q->rows, r.size + n * q->rows);
+    for (int64_t n = 0; n < N; n++) reference_row(q, bits, x + n * q->cols, r.sum + n * q->rows, r.size + n * q->rows);
     return r;
 }
 
@@ -84,11 +90,12 @@ static reference reference_packed(const quantized *q, const float *x, int64_t N)
 
 static void check_product(const kernels *k, const weight *w, const quantized *q, const matrix *x, int64_t N,
                           dtype y_type) {
+    const int bits = w->packed->fine ? 16 : 8;
     rng r = rng_seed((uint64_t)N);
     matrix y = matrix_random(k, y_type, (N + 1) * w->rows, &r);
     float *old = matrix_copy(&y);
     k->linear(y.data, y_type, x->data, w, N);
-    matrix_check(&y, packed_taken->name, 0, N * w->rows, NULL, reference_packed(q, x->values, N), SUM_ERROR);
+    matrix_check(&y, packed_taken->name, 0, N * w->rows, NULL, reference_packed(q, bits, x->values, N), SUM_ERROR);
     assert_memory_equal(y.values + N * w->rows, old + N * w->rows, w->rows * sizeof(float)); /* nor beyond the rows */
     free(old);
     matrix_free(&y);
@@ -113,11 +120,11 @@ static void check_same(const kernels *k, const weight *w, const matrix *x, float
     free(y);
 }
 
-static void check_weight(const kernels *k, kind kind, int64_t rows, int64_t cols, int64_t group, bool half) {
+static void check_weight(const kernels *k, kind kind, int64_t rows, int64_t cols, int64_t group, bool half, int bits) {
     rng r = rng_seed((uint64_t)(rows * 1009 + cols));
     quantized q = random_codes(kind, rows, cols, group, half, &r);
     weight w;
-    assert_ok(k->weight_packed(&w, &q));
+    assert_ok(k->weight_packed(&w, &q, bits));
     assert_true(w.rows == rows && w.cols == cols && w.packed && !w.plain && !w.quantized && w.packed_bytes > 0);
     matrix x = matrix_random(k, k->act, MOST_ROWS * cols, &r);
     float *first = zeros(MOST_ROWS * rows, sizeof *first);
@@ -146,7 +153,7 @@ static void test_products(void **state) {
     (void)state;
     for (int t = 0; t < table_count; t++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-            check_weight(&tables[t], (kind)(s % KINDS), shapes[s][0], shapes[s][1], shapes[s][2], s % 2);
+            check_weight(&tables[t], (kind)(s % KINDS), shapes[s][0], shapes[s][1], shapes[s][2], s % 2, s % 3 ? 8 : 16);
 }
 
 static void test_kinds(void **state) {
@@ -154,8 +161,9 @@ static void test_kinds(void **state) {
     for (int t = 0; t < table_count; t++)
         for (kind k = BYTES; k < KINDS; k++)
             for (int half = 0; half < 2; half++) {
-                check_weight(&tables[t], k, 67, 96, 32, half);
-                check_weight(&tables[t], k, 33, 80, 40, half);
+                check_weight(&tables[t], k, 67, 96, 32, half, 8);
+                check_weight(&tables[t], k, 33, 80, 40, half, 8);
+                check_weight(&tables[t], k, 64, 128, 64, half, 16);
             }
 }
 
@@ -174,7 +182,7 @@ static void test_bytes(void **state) {
         rng r = rng_seed(1);
         quantized q = random_codes(cases[i].kind, 64, 96, 32, cases[i].half, &r);
         weight w;
-        assert_ok(k->weight_packed(&w, &q));
+        assert_ok(k->weight_packed(&w, &q, 8));
         assert_int_equal(w.packed_bytes, cases[i].bytes);
         k->weight_destroy(&w);
         quantized_free(&q);
@@ -193,7 +201,7 @@ static void test_values(void **state) {
             float *expected = zeros(ROWS * COLS, sizeof *expected), *values = zeros(COUNT * COLS, sizeof *values);
             quantized_expand(&q, expected);
             weight w;
-            assert_ok(k->weight_packed(&w, &q));
+            assert_ok(k->weight_packed(&w, &q, 8));
             k->weight_values(values, &w, FIRST, COUNT);
             assert_memory_equal(values, expected + FIRST * COLS, COUNT * COLS * sizeof *values);
             const int32_t ids[] = {ROWS - 1, 0, 7};
@@ -228,7 +236,7 @@ static void test_several(void **state) {
             packed_taken = sets[s];
             for (int i = 0; i < SEVERAL; i++) {
                 quantized q = random_codes(i < 2 ? BYTES : (kind)(i + 1), rows[i], SEVERAL_COLS, 32, true, &r);
-                assert_ok(k->weight_packed(&w[i], &q));
+                assert_ok(k->weight_packed(&w[i], &q, i % 2 ? 16 : 8));
                 pointers[i] = &w[i];
                 quantized_free(&q);
             }
@@ -264,7 +272,7 @@ static void test_grouped(void **state) {
             packed_taken = sets[s / 2];
             for (int e = 0; e < E; e++) {
                 quantized q = random_codes(e == 3 ? NIBBLES : BYTES, ROWS, COLS, 32, true, &r);
-                assert_ok(k->weight_packed(&w[e], &q));
+                assert_ok(k->weight_packed(&w[e], &q, e == 2 ? 16 : 8));
                 pointers[e] = &w[e];
                 quantized_free(&q);
             }
@@ -294,7 +302,7 @@ static void test_extremes(void **state) {
         weight w;
         float x[COLS] = {0}, y[ROWS];
         packed_taken = sets[s];
-        assert_ok(k->weight_packed(&w, &q));
+        assert_ok(k->weight_packed(&w, &q, 8));
         k->linear(y, DTYPE_F32, x, &w, 1);
         for (int i = 0; i < ROWS; i++) assert_true(y[i] == 0);
         for (int b = 0; b < 3; b++) {
@@ -308,7 +316,7 @@ static void test_extremes(void **state) {
         for (int i = 0; i < ROWS; i++) assert_true(isfinite(y[i]));
         for (int i = 0; i < ROWS * COLS; i++) q.q[i] = -128; /* the largest sums */
         k->weight_destroy(&w);
-        assert_ok(k->weight_packed(&w, &q));
+        assert_ok(k->weight_packed(&w, &q, 8));
         for (int c = 0; c < COLS; c++) x[c] = c % 4 == 3 ? -3.f : 3.f;
         matrix rows = {.k = k, .type = DTYPE_F32, .count = COLS, .data = x, .values = x};
         check_product(k, &w, &q, &rows, 1, DTYPE_F32);

@@ -87,10 +87,11 @@ static status alloc_parts(packed_weight *w, size_t codes, size_t scales, size_t 
     return inputs ? k->alloc((void **)&w->input_scale, inputs) : STATUS_OK;
 }
 
-packed_weight *packed_create(const quantized *q, int64_t *bytes) {
+packed_weight *packed_create(const quantized *q, int input_bits, int64_t *bytes) {
     packed_weight *w = memory_allows() ? malloc(sizeof *w) : NULL;
     if (!w) return NULL;
     *w = lay_out(q);
+    w->fine = input_bits == 16;
     const int64_t tiles = packed_tiles(w), codes = packed_tile_codes(w), scales = packed_tile_scales(w);
     const size_t inputs = q->input_scale ? (size_t)w->cols * sizeof *q->input_scale : 0;
     if (alloc_parts(w, (size_t)(tiles * codes), (size_t)(tiles * scales), inputs) != STATUS_OK) {

@@ -117,9 +117,9 @@ static status weight_quantized(weight *w, const quantized *q) {
     return STATUS_OK;
 }
 
-static status weight_packed(weight *w, const quantized *q) {
+static status weight_packed(weight *w, const quantized *q, int input_bits) {
     *w = (weight){.rows = q->rows, .cols = q->cols};
-    w->packed = packed_create(q, &w->packed_bytes);
+    w->packed = packed_create(q, input_bits, &w->packed_bytes);
     if (w->packed) return STATUS_OK;
     return fail("out of memory for codes of %lld × %lld", (long long)q->rows, (long long)q->cols);
 }

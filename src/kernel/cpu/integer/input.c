@@ -15,13 +15,18 @@ bool KERNEL(same_input)(const packed_weight *a, const packed_weight *b) {
            packed_spreads(a) == packed_spreads(b) && (!packed_spreads(a) || a->group == b->group) && same_scales(a, b);
 }
 
-void KERNEL(place_input)(packed_input *x, const packed_weight *kind, int64_t N, uintptr_t *at) {
+static void place_part(input_part *p, int64_t columns, int64_t blocks, uintptr_t *at) {
+    p->q = scratch_take(at, (size_t)columns);
+    p->scale = scratch_take(at, (size_t)blocks * sizeof(float));
+    p->start = scratch_take(at, (size_t)blocks * sizeof(int32_t));
+    p->sum = scratch_take(at, (size_t)blocks * sizeof(float));
+}
+
+void KERNEL(place_input)(packed_input *x, const packed_weight *kind, bool fine, int64_t N, uintptr_t *at) {
     const int64_t blocks = kind->depth / kind->segment;
-    *x = (packed_input){.kind = kind, .N = N, .blocks = blocks};
-    x->q = scratch_take(at, (size_t)(N * kind->depth));
-    x->scale = scratch_take(at, (size_t)(N * blocks) * sizeof(float));
-    x->start = scratch_take(at, (size_t)(N * blocks) * sizeof(int32_t));
-    x->sum = scratch_take(at, (size_t)(N * blocks) * sizeof(float));
+    *x = (packed_input){.kind = kind, .N = N, .blocks = blocks, .fine = fine};
+    place_part(&x->high, N * kind->depth, N * blocks, at);
+    if (fine) place_part(&x->low, N * kind->depth, N * blocks, at);
 }
 
 /* The largest magnitude, compared as bits: a NaN is above infinity, and both above all numbers. */
@@ -41,21 +46,44 @@ static inline float largest(const float *x, int count) {
 /* Below this the quotient 127 / max would be infinite. */
 #define SMALLEST 1e-36f
 
-static inline __attribute__((always_inline)) void round_block(const packed_input *x, int64_t at,
-                                                              const float *values, const int count) {
+/* Where a block's sum of unsigned codes begins. */
+static inline int32_t start_of(const packed_weight *w, int32_t sum) {
+    return DOT_IS_SIGNED && w->bits == 8 ? 0 : -w->zero * sum;
+}
+
+/* What the high part leaves, in steps of scale / 256. */
+static inline __attribute__((always_inline)) void round_low(const packed_input *x, int64_t at, const float *values,
+                                                            float inverse, float scale, const int count) {
+    const int8_t *high = x->high.q + at * count;
+    int8_t *q = x->low.q + at * count;
+    int32_t sum = 0, both = 0;
+    for (int i = 0; i < count; i++) {
+        const float rest = rintf((values[i] * inverse - (float)high[i]) * 256);
+        const int32_t code = (int32_t)(rest > 127 ? 127 : rest < -127 ? -127 : rest);
+        q[i] = (int8_t)code;
+        sum += code;
+        both += 256 * high[i] + code;
+    }
+    x->low.scale[at] = scale / 256;
+    x->low.start[at] = start_of(x->kind, sum);
+    x->low.sum[at] = scale / 256 * (float)both;
+}
+
+static inline __attribute__((always_inline)) void round_block(const packed_input *x, int64_t at, const float *values,
+                                                              const int count) {
     const float most = largest(values, count);
     const float inverse = most < SMALLEST ? 0 : 127 / most, scale = most < SMALLEST ? 0 : most / 127;
-    int8_t *q = x->q + at * count;
+    int8_t *q = x->high.q + at * count;
     int32_t sum = 0;
     for (int i = 0; i < count; i++) {
         const int32_t code = (int32_t)rintf(values[i] * inverse);
         q[i] = (int8_t)code;
         sum += code;
     }
-    x->scale[at] = scale;
-    x->start[at] = -x->kind->zero * sum;
-    x->sum[at] = scale * (float)sum;
-    if (DOT_IS_SIGNED && x->kind->bits == 8) x->start[at] = 0;
+    x->high.scale[at] = scale;
+    x->high.start[at] = start_of(x->kind, sum);
+    x->high.sum[at] = scale * (float)sum;
+    if (x->fine) round_low(x, at, values, inverse, scale, count);
 }
 
 /* Columns first … of a row, as floats; 0 beyond it. */

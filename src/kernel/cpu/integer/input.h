@@ -9,13 +9,20 @@
  * together are neighbours: what a kernel reads of them is at fixed distances from one pointer. */
 enum { INPUT_ROWS = 48 };
 
+/* What products read of rounded rows. */
+typedef struct input_part {
+    int8_t *q;      /* [chunks][blocks][rows][segment], 0 in what is padded */
+    float *scale;   /* [chunks][blocks][rows]: of the block's sum */
+    int32_t *start; /* the same: −zero Σ q, where that sum begins */
+    float *sum;     /* the same: the block's inputs summed, what an offset meets */
+} input_part;
+
 typedef struct packed_input {
     const packed_weight *kind; /* any of the weights that it is for */
     int64_t N, blocks;         /* of a row: depth / segment */
-    int8_t *q;                 /* [chunks][blocks][rows][segment], 0 in what is padded */
-    float *scale;              /* [chunks][blocks][rows] */
-    int32_t *start;            /* the same: −zero Σ q, where the sum of the block begins */
-    float *sum;                /* the same: scale Σ q, what an offset meets */
+    bool fine;                 /* one of them wants 16 bits */
+    input_part high;           /* x ≈ scale · q */
+    input_part low;            /* where fine: x ≈ scale · (256 high.q + q); sum of both */
 } packed_input;
 
 /* How many rows the chunk of row n has. */
@@ -31,7 +38,7 @@ static inline int64_t input_place(const packed_input *x, int64_t n) {
 /* Whether weights of kind b can read what was rounded for a. */
 bool KERNEL(same_input)(const packed_weight *a, const packed_weight *b);
 /* Take the arrays' places from *at (isa/scratch.h). */
-void KERNEL(place_input)(packed_input *x, const packed_weight *kind, int64_t N, uintptr_t *at);
+void KERNEL(place_input)(packed_input *x, const packed_weight *kind, bool fine, int64_t N, uintptr_t *at);
 /* Row n of x, from its place in an array of rows of `type`. */
 void KERNEL(round_input)(const packed_input *x, int64_t n, const void *rows, dtype type);
 

@@ -25,10 +25,11 @@ typedef struct work {
 /* ---- inputs ---- */
 
 static int input_for(work *k, const packed_weight *w) {
-    for (int64_t i = 0; i < k->input_count; i++)
-        if (KERNEL(same_input)(k->inputs[i].kind, w)) return (int)i;
-    k->inputs[k->input_count].kind = w;
-    return (int)k->input_count++;
+    int64_t i = 0;
+    while (i < k->input_count && !KERNEL(same_input)(k->inputs[i].kind, w)) i++;
+    if (i == k->input_count) k->inputs[k->input_count++] = (packed_input){.kind = w};
+    k->inputs[i].fine = k->inputs[i].fine || w->fine;
+    return (int)i;
 }
 
 static void add_job(work *k, const packed_weight *w, void *y, int64_t first, int64_t count) {
@@ -44,9 +45,12 @@ static void round_inputs(const work *k) {
 
 /* ---- sharing out ---- */
 
+static int64_t tile_cost(const job *j) {
+    return j->w->depth * j->count; /* of few rows that the codes are waited for is what counts, not input bits */
+}
 /* What it costs to multiply by all of a job's tiles. */
 static int64_t job_cost(const job *j) {
-    return packed_tiles(j->w) * j->w->depth * j->count;
+    return packed_tiles(j->w) * tile_cost(j);
 }
 
 /* Rows first … of job j, chunk by chunk of its input, times a tile. */
@@ -64,7 +68,7 @@ static void multiply_stretch(const work *k, int64_t total) {
     int64_t before = 0;
     for (int64_t i = 0; i < k->job_count; i++) {
         const job *j = &k->jobs[i];
-        const int64_t cost = j->w->depth * j->count, tiles = packed_tiles(j->w);
+        const int64_t cost = tile_cost(j), tiles = packed_tiles(j->w);
         for (int64_t t = 0; t < tiles; t++, before += cost)
             if (before >= begin && before < end) multiply_tile(k, j, t, j->first, j->count);
     }
@@ -108,7 +112,8 @@ static void lay_out(work *k, int64_t jobs, uintptr_t *at) {
 }
 
 static void place_inputs(work *k, uintptr_t *at) {
-    for (int64_t i = 0; i < k->input_count; i++) KERNEL(place_input)(&k->inputs[i], k->inputs[i].kind, k->N, at);
+    for (int64_t i = 0; i < k->input_count; i++) 
+        KERNEL(place_input)(&k->inputs[i], k->inputs[i].kind, k->inputs[i].fine, k->N, at);
 }
 
 /* How many bytes jobs with these weights need at most. */
@@ -120,7 +125,7 @@ static size_t bytes_needed(const work *k, const packed_weight *const *w, int64_t
     for (int64_t i = 0; i < count; i++) {
         bool seen = false;
         for (int64_t j = 0; j < i && !seen; j++) seen = KERNEL(same_input)(w[i], w[j]);
-        if (!seen) KERNEL(place_input)(&x, w[i], k->N, &at);
+        if (!seen) KERNEL(place_input)(&x, w[i], true, k->N, &at);
     }
     return at;
 }

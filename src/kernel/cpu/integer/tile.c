@@ -1,5 +1,5 @@
 /* Per block of an input and lane: y = fma(float(Σ q · code) · input scale, weight scale, y) and, with offsets,
- * y = fma(offset, input scale Σ q, y), block after block: the same operations for any number of rows of x, and on any instruction set. */
+ * y = fma(offset, sum of the inputs, y), block after block: the same operations for any number of rows of x, and on any instruction set. */
 #include "kernel/cpu/integer/tile.h"
 
 #include "base/half.h"
@@ -56,9 +56,10 @@ static inline __attribute__((always_inline)) void multiply(float *out, const til
     const int64_t of_group = w->width / segment, block_bytes = (int64_t)segment * TILE * bits / 8;
     const int64_t rows = input_rows(x, first), place = input_place(x, first);
     const int scales = w->has_offset ? 2 : 1;
-    const int8_t *q = x->q + place * segment;
-    const float *input_scale = x->scale + place, *input_sum = x->sum + place;
-    const int32_t *start = x->start + place;
+    const input_part *part = w->fine ? &x->low : &x->high;
+    const int8_t *q = x->high.q + place * segment, *low_q = part->q + place * segment;
+    const float *input_scale = part->scale + place, *input_sum = part->sum + place;
+    const int32_t *start = x->high.start + place, *low_start = part->start + place;
     const uint8_t *codes = t->codes;
     floats y[MOST_TOKENS][VECTORS];
     for (int n = 0; n < tokens; n++)
@@ -69,6 +70,11 @@ static inline __attribute__((always_inline)) void multiply(float *out, const til
             for (int n = 0; n < tokens; n++)
                 for (int v = 0; v < VECTORS; v++) sum[n][v] = ints_all(start[n]);
             sum_block(sum, codes, q, segment, tokens, bits);
+            if (w->fine) {
+                for (int n = 0; n < tokens; n++)
+                    for (int v = 0; v < VECTORS; v++) sum[n][v] = ints_of_high(sum[n][v], low_start[n]);
+                sum_block(sum, codes, low_q, segment, tokens, bits);
+            }
             for (int v = 0; v < VECTORS; v++) {
                 const floats scale = get_scale(t, g * scales, v);
                 for (int n = 0; n < tokens; n++)
@@ -81,8 +87,8 @@ static inline __attribute__((always_inline)) void multiply(float *out, const til
                     y[n][v] = floats_multiply_add(offset, floats_all(input_sum[n]), y[n][v]);
             }
             codes += block_bytes;
-            q += rows * segment;
-            input_scale += rows, input_sum += rows, start += rows;
+            q += rows * segment, low_q += rows * segment;
+            input_scale += rows, input_sum += rows, start += rows, low_start += rows;
         }
     }
     for (int n = 0; n < tokens; n++)
