@@ -92,18 +92,28 @@ status cli_device(int *argc, char **argv, const char *type, const kernels **k) {
     return device_open(device ? device : "cpu", wanted ? wanted : type ? type : "auto", k);
 }
 
-status cli_run_bits(int *argc, char **argv, model_use *use) {
+static status run_bits(const char *wanted, model_use *use) {
     static const struct {
         const char *name;
         model_use use;
     } uses[] = {{"stored", MODEL_RUN_STORED}, {"8", MODEL_RUN_8}, {"4", MODEL_RUN_4}, {"exact", MODEL_RUN}};
-    const char *wanted = cli_option(argc, argv, "--run-bits");
-    for (size_t i = 0; wanted && i < sizeof uses / sizeof *uses; i++)
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
         if (strcmp(wanted, uses[i].name) == 0) {
             *use = uses[i].use;
             return STATUS_OK;
         }
-    return wanted ? fail_usage("--run-bits: expected stored, 8, 4 or exact, found `%.60s`", wanted) : STATUS_OK;
+    return fail_usage("--run-bits: expected stored, 8, 4 or exact, found `%.60s`", wanted);
+}
+
+status cli_run_bits(int *argc, char **argv, model_use *use) {
+    const char *bits = cli_option(argc, argv, "--run-bits"), *inputs = cli_option(argc, argv, "--run-inputs");
+    if (bits) TRY(run_bits(bits, use));
+    if (!inputs || strcmp(inputs, "mixed") == 0) return STATUS_OK;
+    if (strcmp(inputs, "16") != 0) return fail_usage("--run-inputs: expected 16 or mixed, found `%.60s`", inputs);
+    if (!model_use_packs(*use))
+        return fail_usage("--run-inputs: expected --run-bits stored, 8 or 4 beside it, found exact");
+    *use |= MODEL_RUN_FINE;
+    return STATUS_OK;
 }
 
 status cli_weights(int *argc, char **argv, const char **which) {

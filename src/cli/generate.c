@@ -49,11 +49,14 @@ static const char help[] =
     "  --expert NAME,NAME  only these experts of a mixture, by name or number; no others are loaded\n"
     "  --omit NAME,NAME    all experts but these\n"
     "  --run-bits B        8 or 4: matrices become codes of so many bits as they are loaded (with 4, embeddings and the "
-    "head of 8).\n"
-    "                      Fastest, and a little less exact: products with codes round their inputs to 8 bits too.\n"
-    "                      stored: so are matrices run that are stored as codes, in an artifact or a GGUF file, the "
-    "others as\n"
-    "                      floats; exact: no input is rounded (stored)\n"
+    "head of 8);\n"
+    "                      stored: those that are stored as codes, in an artifact or a GGUF file, are run from them, "
+    "the others as\n"
+    "                      floats. Products with codes are fast and round their inputs. exact: nothing is rounded "
+    "(stored)\n"
+    "  --run-inputs B      16: to 16 bits, which is next to exact, and with one text at a time as fast; mixed: to 8, but "
+    "of keys,\n"
+    "                      values and the head to 16 (mixed)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (by default f32 where matrices are run as codes, else bf16 where the "
     "CPU has\n"
     "                      it)\n"
@@ -95,8 +98,9 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
  * little and stay exact. */
 static status open_device(request *q) {
     const char *dtype = q->dtype;
-    bool codes = q->use == MODEL_RUN_8 || q->use == MODEL_RUN_4;
-    if (!dtype && q->use == MODEL_RUN_STORED) TRY(open_stores_codes(q->model, &codes));
+    const int weights = q->use & ~MODEL_RUN_FINE;
+    bool codes = weights == MODEL_RUN_8 || weights == MODEL_RUN_4;
+    if (!dtype && weights == MODEL_RUN_STORED) TRY(open_stores_codes(q->model, &codes));
     if (!dtype) dtype = codes ? "f32" : "smallest";
     return device_open(q->device ? q->device : "cpu", dtype, &q->k);
 }
