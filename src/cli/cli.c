@@ -108,11 +108,13 @@ static status run_bits(const char *wanted, model_use *use) {
 status cli_run_bits(int *argc, char **argv, model_use *use) {
     const char *bits = cli_option(argc, argv, "--run-bits"), *inputs = cli_option(argc, argv, "--run-inputs");
     if (bits) TRY(run_bits(bits, use));
-    if (!inputs || strcmp(inputs, "mixed") == 0) return STATUS_OK;
-    if (strcmp(inputs, "16") != 0) return fail_usage("--run-inputs: expected 16 or mixed, found `%.60s`", inputs);
+    if (!inputs) return STATUS_OK;
     if (!model_use_packs(*use))
         return fail_usage("--run-inputs: expected --run-bits stored, 8 or 4 beside it, found exact");
-    *use |= MODEL_RUN_FINE;
+    if (strcmp(inputs, "8") == 0)
+        *use |= MODEL_RUN_INPUTS_8;
+    else if (strcmp(inputs, "16") != 0)
+        return fail_usage("--run-inputs: expected 16 or 8, found `%.60s`", inputs);
     return STATUS_OK;
 }
 

@@ -48,15 +48,17 @@ static const char help[] =
     "  --layers N,N        with --secretary: only these layers' routers are asked (all)\n"
     "  --expert NAME,NAME  only these experts of a mixture, by name or number; no others are loaded\n"
     "  --omit NAME,NAME    all experts but these\n"
-    "  --run-bits B        8 or 4: matrices become codes of so many bits as they are loaded (with 4, embeddings and the "
+    "  --run-bits B        8 or 4: matrices become codes of so many bits as they are loaded (with 4, embeddings and "
+    "the "
     "head of 8);\n"
     "                      stored: those that are stored as codes, in an artifact or a GGUF file, are run from them, "
     "the others as\n"
     "                      floats. Products with codes are fast and round their inputs. exact: nothing is rounded "
     "(stored)\n"
-    "  --run-inputs B      16: to 16 bits, which is next to exact, and with one text at a time as fast; mixed: to 8, but "
-    "of keys,\n"
-    "                      values and the head to 16 (mixed)\n"
+    "  --run-inputs B      16 bits, which is next to exact, or 8: faster with long prompts, and seen in the text; "
+    "keys, "
+    "values and\n"
+    "                      the head keep 16 (16)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (by default f32 where matrices are run as codes, else bf16 where the "
     "CPU has\n"
     "                      it)\n"
@@ -98,7 +100,7 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
  * little and stay exact. */
 static status open_device(request *q) {
     const char *dtype = q->dtype;
-    const int weights = q->use & ~MODEL_RUN_FINE;
+    const int weights = q->use & ~MODEL_RUN_INPUTS_8;
     bool codes = weights == MODEL_RUN_8 || weights == MODEL_RUN_4;
     if (!dtype && weights == MODEL_RUN_STORED) TRY(open_stores_codes(q->model, &codes));
     if (!dtype) dtype = codes ? "f32" : "smallest";

@@ -204,8 +204,7 @@ static inline void write_q8_0(const float *from, uint8_t *to) {
     static void one##_all(const uint8_t *from, int64_t blocks, codes to) {                                             \
         for (int64_t i = 0; i < blocks; i++) {                                                                         \
             const int64_t at = i * ((block) / (group));                                                                \
-            one(from + i * (bytes),                                                                                    \
-                (codes){to.q + i * (block), to.scale + at, to.offset ? to.offset + at : NULL});                        \
+            one(from + i * (bytes), (codes){to.q + i * (block), to.scale + at, to.offset ? to.offset + at : NULL});    \
         }                                                                                                              \
     }
 ALL(read_f32, 1, 4)

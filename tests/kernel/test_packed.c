@@ -144,16 +144,29 @@ static void check_weight(const kernels *k, kind kind, int64_t rows, int64_t cols
 }
 
 /* One scale a row, and groups; rows and columns that are no whole tiles, steps or blocks; groups that are not, either. */
-static const int64_t shapes[][3] = {/* rows, cols, group */ {1, 1, 1},    {3, 5, 5},      {5, 32, 32},     {33, 64, 32},
-                                    {64, 96, 32},                         {65, 128, 64},  {130, 100, 100}, {31, 36, 12},
-                                    {67, 40, 8},                          {70, 257, 257}, {200, 320, 64},  {6, 48, 16},
-                                    {40, 30, 6},                          {17, 21, 7},    {35, 96, 48},    {32, 576, 32}};
+static const int64_t shapes[][3] = {/* rows, cols, group */ {1, 1, 1},
+                                    {3, 5, 5},
+                                    {5, 32, 32},
+                                    {33, 64, 32},
+                                    {64, 96, 32},
+                                    {65, 128, 64},
+                                    {130, 100, 100},
+                                    {31, 36, 12},
+                                    {67, 40, 8},
+                                    {70, 257, 257},
+                                    {200, 320, 64},
+                                    {6, 48, 16},
+                                    {40, 30, 6},
+                                    {17, 21, 7},
+                                    {35, 96, 48},
+                                    {32, 576, 32}};
 
 static void test_products(void **state) {
     (void)state;
     for (int t = 0; t < table_count; t++)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-            check_weight(&tables[t], (kind)(s % KINDS), shapes[s][0], shapes[s][1], shapes[s][2], s % 2, s % 3 ? 8 : 16);
+            check_weight(&tables[t], (kind)(s % KINDS), shapes[s][0], shapes[s][1], shapes[s][2], s % 2,
+                         s % 3 ? 8 : 16);
 }
 
 static void test_kinds(void **state) {
@@ -175,8 +188,10 @@ static void test_bytes(void **state) {
         kind kind;
         bool half;
         int64_t bytes;
-    } cases[] = {{BYTES, true, 64 * 96 + 64 * 3 * 2},          {BYTES, false, 64 * 96 + 64 * 3 * 4},
-                 {NIBBLES, true, 64 * 48 + 64 * 3 * 2},        {SIGNED_NIBBLES, false, 64 * 48 + 64 * 3 * 4},
+    } cases[] = {{BYTES, true, 64 * 96 + 64 * 3 * 2},
+                 {BYTES, false, 64 * 96 + 64 * 3 * 4},
+                 {NIBBLES, true, 64 * 48 + 64 * 3 * 2},
+                 {SIGNED_NIBBLES, false, 64 * 48 + 64 * 3 * 4},
                  {WITH_OFFSET, true, 64 * 48 + 64 * 3 * 2 * 2}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         rng r = rng_seed(1);

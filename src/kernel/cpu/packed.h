@@ -20,10 +20,11 @@ enum { TILE = 32, STEP_CODES = 4, INPUT_BLOCK = 32 };
 struct packed_weight {
     int64_t rows, cols, group;
     int64_t width, depth, groups;
-    int64_t segment; /* columns that are summed as integers and share an input's scale: divides width, at most INPUT_BLOCK */
-    int bits;        /* 8 or 4 */
-    int zero;        /* 128; or, of 4 bits, 8 or 0 */
-    bool half;       /* scales and offsets are float16, which holds all of them exactly; else float32 */
+    int64_t
+        segment; /* columns that are summed as integers and share an input's scale: divides width, at most INPUT_BLOCK */
+    int bits;    /* 8 or 4 */
+    int zero;    /* 128; or, of 4 bits, 8 or 0 */
+    bool half;   /* scales and offsets are float16, which holds all of them exactly; else float32 */
     bool has_offset;
     bool fine; /* inputs have 16 bits, else 8 */
     uint8_t *codes;

@@ -112,7 +112,7 @@ static void lay_out(work *k, int64_t jobs, uintptr_t *at) {
 }
 
 static void place_inputs(work *k, uintptr_t *at) {
-    for (int64_t i = 0; i < k->input_count; i++) 
+    for (int64_t i = 0; i < k->input_count; i++)
         KERNEL(place_input)(&k->inputs[i], k->inputs[i].kind, k->inputs[i].fine, k->N, at);
 }
 

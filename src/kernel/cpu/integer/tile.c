@@ -137,10 +137,10 @@ void KERNEL(tile_rows)(const packed_weight *w, int64_t tile, const packed_input 
     _Alignas(64) float out[MOST_TOKENS * PASS_ROWS];
     const int64_t pieces = (count + MOST_TOKENS - 1) / MOST_TOKENS; /* of even sizes: none is slow for being alone */
     for (int64_t part = 0; part < TILE && tile * TILE + part < w->rows; part += PASS_ROWS) {
-        const tile_part t = {
-            .w = w,
-            .codes = w->codes + tile * packed_tile_codes(w) + part * STEP_CODES,
-            .scales = (const char *)w->scales + tile * packed_tile_scales(w) + part * (w->half ? 2 : 4)};
+        const tile_part t = {.w = w,
+                             .codes = w->codes + tile * packed_tile_codes(w) + part * STEP_CODES,
+                             .scales =
+                                 (const char *)w->scales + tile * packed_tile_scales(w) + part * (w->half ? 2 : 4)};
         for (int64_t i = 0; i < pieces; i++) {
             const int64_t from = first + count * i / pieces, to = first + count * (i + 1) / pieces;
             multiply_tokens(out, &t, x, from, (int)(to - from));
