@@ -34,7 +34,7 @@ void quantized_expand(const quantized *q, float *out) {
 }
 
 bool quantized_is_nibbles(const quantized *q, int *least) {
-    int low = 0, high = 0;
+    int8_t low = 0, high = 0;
     for (int64_t i = 0; i < q->rows * q->cols; i++) {
         low = q->q[i] < low ? q->q[i] : low;
         high = q->q[i] > high ? q->q[i] : high;

@@ -72,8 +72,31 @@ static void put_scale(packed_weight *w, int64_t row, int64_t group, int which, f
         ((float *)tile)[at] = value;
 }
 
+/* Four codes side by side; a signed byte + 128 is the byte with its first bit turned, and of 4 bits + 8 the same. */
+static inline uint32_t four_codes(const int8_t *q, uint32_t zeros) {
+    uint32_t codes;
+    memcpy(&codes, q, sizeof codes);
+    return codes ^ zeros;
+}
+
+/* A row whose columns lie as they come: whole steps; returns the columns that are done. */
+static int64_t fill_steps(packed_weight *w, const int8_t *q, int64_t row) {
+    bool high;
+    uint8_t *to = place(w, row, 0, &high);
+    const uint32_t zeros = (uint32_t)w->zero * 0x01010101u, nibbles = 0x0f0f0f0fu;
+    const int64_t step = w->bits == 8 ? STEP_CODES : 2 * STEP_CODES, whole = w->cols / step * step;
+    for (int64_t c = 0; c < whole; c += step, to += TILE * STEP_CODES) {
+        uint32_t codes = four_codes(q + c, zeros);
+        if (w->bits == 4) codes = (codes & nibbles) | (four_codes(q + c + STEP_CODES, zeros) & nibbles) << 4;
+        memcpy(to, &codes, sizeof codes);
+    }
+    return whole;
+}
+
 static void fill_row(packed_weight *w, const quantized *q, int64_t row) {
-    for (int64_t c = 0; c < w->cols; c++) put_code(w, row, packed_column(w, c), q->q[row * w->cols + c]);
+    const int8_t *codes = q->q + row * w->cols;
+    const int64_t done = packed_spreads(w) ? 0 : fill_steps(w, codes, row);
+    for (int64_t c = done; c < w->cols; c++) put_code(w, row, packed_column(w, c), codes[c]);
     for (int64_t g = 0; g < w->groups; g++) {
         put_scale(w, row, g, 0, q->scale[row * w->groups + g]);
         if (w->has_offset) put_scale(w, row, g, 1, q->offset[row * w->groups + g]);
@@ -101,8 +124,9 @@ packed_weight *packed_create(const quantized *q, int input_bits, int64_t *bytes)
     if (inputs) memcpy(w->input_scale, q->input_scale, inputs);
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < tiles; t++) {
-        memset(w->codes + t * codes, 0, (size_t)codes);
-        memset((char *)w->scales + t * scales, 0, (size_t)scales);
+        const bool whole = (t + 1) * TILE <= w->rows && w->depth == w->cols; /* nothing is padded */
+        if (!whole) memset(w->codes + t * codes, 0, (size_t)codes);
+        if (!whole) memset((char *)w->scales + t * scales, 0, (size_t)scales);
         for (int64_t r = t * TILE; r < (t + 1) * TILE && r < w->rows; r++) fill_row(w, q, r);
     }
     *bytes = tiles * (codes + scales) + (int64_t)inputs;

@@ -51,6 +51,13 @@ static inline int32_t start_of(const packed_weight *w, int32_t sum) {
     return DOT_IS_SIGNED && w->bits == 8 ? 0 : -w->zero * sum;
 }
 
+/* A block with a NaN or an infinity: what is multiplied with it is NaN. */
+static void round_nothing(const input_part *p, int64_t at, int count) {
+    memset(p->q + at * count, 0, (size_t)count);
+    p->scale[at] = p->sum[at] = NAN;
+    p->start[at] = 0;
+}
+
 /* What the high part leaves, in steps of scale / 256. */
 static inline __attribute__((always_inline)) void round_low(const packed_input *x, int64_t at, const float *values,
                                                             float inverse, float scale, const int count) {
@@ -72,6 +79,11 @@ static inline __attribute__((always_inline)) void round_low(const packed_input *
 static inline __attribute__((always_inline)) void round_block(const packed_input *x, int64_t at, const float *values,
                                                               const int count) {
     const float most = largest(values, count);
+    if (!isfinite(most)) {
+        round_nothing(&x->high, at, count);
+        if (x->fine) round_nothing(&x->low, at, count);
+        return;
+    }
     const float inverse = most < SMALLEST ? 0 : 127 / most, scale = most < SMALLEST ? 0 : most / 127;
     int8_t *q = x->high.q + at * count;
     int32_t sum = 0;
