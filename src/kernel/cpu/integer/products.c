@@ -38,7 +38,7 @@ static void add_job(work *k, const packed_weight *w, void *y, int64_t first, int
 
 static void round_inputs(const work *k) {
     for (int64_t i = 0; i < k->input_count; i++) {
-#pragma omp for schedule(static)
+#pragma omp for schedule(static, 16)
         for (int64_t n = 0; n < k->N; n++) KERNEL(round_input)(&k->inputs[i], n, k->x, k->type);
     }
 }
