@@ -19,9 +19,9 @@ static inline ints ints_load(const void *p) {
 static inline ints ints_all(int32_t x) {
     return _mm512_set1_epi32(x);
 }
-/* 256 sum + start */
-static inline ints ints_of_high(ints sum, int32_t start) {
-    return _mm512_add_epi32(_mm512_slli_epi32(sum, 8), _mm512_set1_epi32(start));
+/* 256 high + low */
+static inline ints ints_of_high(ints high, ints low) {
+    return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
 }
 static inline ints low_halves(ints bytes) {
     return _mm512_and_si512(bytes, _mm512_set1_epi8(15));
@@ -65,8 +65,8 @@ static inline ints ints_load(const void *p) {
 static inline ints ints_all(int32_t x) {
     return _mm256_set1_epi32(x);
 }
-static inline ints ints_of_high(ints sum, int32_t start) {
-    return _mm256_add_epi32(_mm256_slli_epi32(sum, 8), _mm256_set1_epi32(start));
+static inline ints ints_of_high(ints high, ints low) {
+    return _mm256_add_epi32(_mm256_slli_epi32(high, 8), low);
 }
 static inline ints low_halves(ints bytes) {
     return _mm256_and_si256(bytes, _mm256_set1_epi8(15));
