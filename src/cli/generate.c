@@ -68,7 +68,7 @@ static const char help[] =
     "  moec generate runs/demo --prompt-file README.md --context 256 --no-echo -n 3\n"
     "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n"
     "  moec generate runs/demo \"for (int i = 0;\" --secretary\n"
-    "  moec generate SmolLM2-135M \"In the beginning\" --run-bits 8\n";
+    "  moec generate SmolLM2-135M.gguf \"In the beginning\" --run-bits 8\n";
 
 typedef struct request {
     const kernels *k;
