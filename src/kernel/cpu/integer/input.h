@@ -39,7 +39,7 @@ static inline int64_t input_place(const packed_input *x, int64_t n) {
 bool KERNEL(same_input)(const packed_weight *a, const packed_weight *b);
 /* Take the arrays' places from *at (isa/scratch.h). */
 void KERNEL(place_input)(packed_input *x, const packed_weight *kind, bool fine, int64_t N, uintptr_t *at);
-/* Row n of x, from its place in an array of rows of `type`. */
-void KERNEL(round_input)(const packed_input *x, int64_t n, const void *rows, dtype type);
+/* The blocks from … to − 1 of row n of x, from its place in an array of rows of `type`. */
+void KERNEL(round_input)(const packed_input *x, int64_t n, int64_t from, int64_t to, const void *rows, dtype type);
 
 #endif

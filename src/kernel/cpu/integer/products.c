@@ -36,10 +36,26 @@ static void add_job(work *k, const packed_weight *w, void *y, int64_t first, int
     k->jobs[k->job_count++] = (job){.w = w, .input = input_for(k, w), .first = first, .count = count, .y = y};
 }
 
+/* Piece p of an input: some blocks of some rows, so that no two threads write to one cache line of scales. */
+enum { PIECE_ROWS = 16, PIECE_BLOCKS = 8 };
+
+static int64_t pieces_across(const packed_input *x) {
+    return (x->blocks + PIECE_BLOCKS - 1) / PIECE_BLOCKS;
+}
+
+static void round_piece(const work *k, const packed_input *x, int64_t p) {
+    const int64_t from = p % pieces_across(x) * PIECE_BLOCKS, to = least(from + PIECE_BLOCKS, x->blocks);
+    const int64_t first = p / pieces_across(x) * PIECE_ROWS;
+    for (int64_t n = first; n < least(first + PIECE_ROWS, k->N); n++)
+        KERNEL(round_input)(x, n, from, to, k->x, k->type);
+}
+
 static void round_inputs(const work *k) {
     for (int64_t i = 0; i < k->input_count; i++) {
-#pragma omp for schedule(static, 16)
-        for (int64_t n = 0; n < k->N; n++) KERNEL(round_input)(&k->inputs[i], n, k->x, k->type);
+        const packed_input *x = &k->inputs[i];
+        const int64_t pieces = (k->N + PIECE_ROWS - 1) / PIECE_ROWS * pieces_across(x);
+#pragma omp for schedule(static)
+        for (int64_t p = 0; p < pieces; p++) round_piece(k, x, p);
     }
 }
 

@@ -33,6 +33,38 @@ static inline ints dot_codes(ints sum, ints codes, ints x, const int bits) {
     (void)bits;
     return _mm512_dpbusd_epi32(sum, codes, x);
 }
+static inline ints ints_add(ints a, ints b) {
+    return _mm512_add_epi32(a, b);
+}
+static inline ints ints_max(ints a, ints b) {
+    return _mm512_max_epi32(a, b);
+}
+static inline ints ints_min(ints a, ints b) {
+    return _mm512_min_epi32(a, b);
+}
+static inline int32_t ints_sum(ints x) {
+    return _mm512_reduce_add_epi32(x);
+}
+static inline int32_t ints_largest(ints x) {
+    return _mm512_reduce_max_epi32(x);
+}
+/* To nearest even. */
+static inline ints ints_of(floats x) {
+    return _mm512_cvtps_epi32(x);
+}
+static inline ints ints_magnitude(floats x) {
+    return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
+}
+/* One byte a lane. */
+static inline void ints_put_bytes(int8_t *p, ints x) {
+    _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(x));
+}
+static inline floats floats_get(const float *p) {
+    return _mm512_loadu_ps(p);
+}
+static inline floats floats_subtract(floats a, floats b) {
+    return _mm512_sub_ps(a, b);
+}
 static inline floats floats_all(float x) {
     return _mm512_set1_ps(x);
 }
@@ -90,6 +122,41 @@ static inline ints dot_codes(ints sum, ints codes, ints x, const int bits) {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 #endif
+static inline ints ints_add(ints a, ints b) {
+    return _mm256_add_epi32(a, b);
+}
+static inline ints ints_max(ints a, ints b) {
+    return _mm256_max_epi32(a, b);
+}
+static inline ints ints_min(ints a, ints b) {
+    return _mm256_min_epi32(a, b);
+}
+static inline int32_t ints_sum(ints x) {
+    __m128i half = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    half = _mm_add_epi32(half, _mm_unpackhi_epi64(half, half));
+    return _mm_cvtsi128_si32(_mm_add_epi32(half, _mm_shuffle_epi32(half, 1)));
+}
+static inline int32_t ints_largest(ints x) {
+    __m128i half = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    half = _mm_max_epi32(half, _mm_unpackhi_epi64(half, half));
+    return _mm_cvtsi128_si32(_mm_max_epi32(half, _mm_shuffle_epi32(half, 1)));
+}
+static inline ints ints_of(floats x) {
+    return _mm256_cvtps_epi32(x);
+}
+static inline ints ints_magnitude(floats x) {
+    return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+}
+static inline void ints_put_bytes(int8_t *p, ints x) {
+    const __m128i pairs = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(pairs, pairs));
+}
+static inline floats floats_get(const float *p) {
+    return _mm256_loadu_ps(p);
+}
+static inline floats floats_subtract(floats a, floats b) {
+    return _mm256_sub_ps(a, b);
+}
 static inline floats floats_all(float x) {
     return _mm256_set1_ps(x);
 }
