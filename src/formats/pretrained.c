@@ -142,6 +142,8 @@ static status codes(void *context, const param_spec *spec, quantized *q) {
         const int64_t base = stacked ? spec->expert * size : 0;
 #pragma omp parallel for schedule(static)
         for (int64_t r = 0; r < size; r++) read_codes_row(t, base + place_of(p, spec, r), q, begin + r);
+        const size_t row = storage_bytes(t->type, q->cols);
+        file_map_forget(&p->g.map, t->data + (size_t)base * row, (size_t)size * row);
     }
     return STATUS_OK;
 }
