@@ -1,5 +1,5 @@
-/* Products of packed weights (integers) beside those of floats and of codes with exact inputs, at the shapes of SmolLM2-135M: GOP/s,
- * and of few rows of x GB/s of the weight's bytes. So many copies of a weight are multiplied one after another as a model has
+/* Products of packed weights (integers) beside those of floats and of codes with exact inputs, at the shapes of
+ * SmolLM2-135M: GOP/s, and of one row of x GB/s of the weight's bytes. So many copies of a weight are multiplied one after another as a model has
  * layers, so that they come from where a model's come from. The least of several times counts.
  * Usage: bench_packed [f32|bf16: of the activations (f32)] [MB of copies (128)] */
 #include "base/memory.h"

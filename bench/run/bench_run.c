@@ -1,6 +1,7 @@
-/* Tokens/s of a model that is run as floats and from codes: decoding 1, 4, 16 and 64 texts side by side, a token of each at a time,
- * and reading a prompt of 512 tokens in pieces of 256, as moec generate does. Every way in turn, several rounds; the fastest step of all
- * counts, and beside it stand the bytes of weights that it read a second, and what one can read of memory that is as large.
+/* Tokens/s of a model that is run as floats and from codes: decoding 1, 4, 16 and 64 texts side by side, a token of each at a
+ * time, and reading a prompt of 512 tokens in pieces of 256, as moec generate does. Every way in turn, several rounds; the
+ * fastest step of all counts, and beside it stand the bytes of weights that it read a second, and what one can read of memory
+ * that is as large.
  *   cc -O2 -std=gnu17 -D_GNU_SOURCE -Isrc -fopenmp bench/run/bench_run.c -Wl,--start-group build/floors/*.a -Wl,--end-group ...
  *   bench_run MODEL [rounds (3)] */
 #include "base/memory.h"

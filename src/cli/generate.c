@@ -96,8 +96,8 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
     return STATUS_OK;
 }
 
-/* A token at a time waits for the weights: floats are halved by bf16, however fast its products are; beside codes activations weigh
- * little and stay exact. */
+/* A token at a time waits for the weights: floats are halved by bf16, however fast its products are; beside codes
+ * activations weigh little and stay exact. */
 static status open_device(request *q) {
     const char *dtype = q->dtype;
     const int weights = q->use & ~MODEL_RUN_INPUTS_8;
