@@ -53,6 +53,9 @@ typedef struct file_map {
 } file_map;
 status file_map_open(file_map *m, const char *path);
 void file_map_close(file_map *m);
+/* These bytes of it were read and are not soon again: their pages need not stay in this process. What is read later is read
+ * anew. */
+void file_map_forget(const file_map *m, const void *from, size_t bytes);
 
 /* Paths and folders. */
 typedef enum path_kind { PATH_ABSENT, PATH_FILE, PATH_FOLDER, PATH_OTHER } path_kind;

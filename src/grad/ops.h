@@ -21,6 +21,8 @@ typedef struct layout {
 var *op_embed(tape *t, param *table, const int32_t *ids, int64_t N);
 /* y = l(x); x [N, in] → [N, out]. pass: of the layer, for a scale by passes */
 var *op_linear(tape *t, var *x, const linear *l, int pass);
+/* The same for `count` ≤ LINEAR_SEVERAL_MOST products of one x; where their weights are packed, x is rounded once for all. */
+void op_linear_several(tape *t, var *x, const linear *const *l, int count, int pass, var **y);
 /* y = x + z */
 var *op_add(tape *t, var *x, var *z);
 /* y = x + s ⊙ z; s [d], or NULL for 1 */

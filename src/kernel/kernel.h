@@ -17,13 +17,18 @@ typedef struct grad_out {
     bool add;   /* add to what is there instead of overwriting it */
 } grad_out;
 
+/* Codes and scales in the order in which the device multiplies with them. */
+typedef struct packed_weight packed_weight;
+
 /* A matrix as the products want it: rows = outputs, cols = inputs, as in y = x Wᵀ. Its values can change (`plain`), or it is
- * quantised and only read. */
+ * quantised and only read: with exact inputs (`quantized`), or with inputs that are rounded too (`packed`). */
 typedef struct weight {
     int64_t rows, cols;
-    void *plain;          /* act [rows, cols], a copy of the values of the last weight_update; NULL where quantised */
-    quantized *quantized; /* codes and scales on the device; NULL where dense */
-    void *forward;        /* the device's own form for x Wᵀ, or NULL where the others serve */
+    void *plain;           /* act [rows, cols], a copy of the values of the last weight_update; NULL where quantised */
+    quantized *quantized;  /* codes and scales on the device, or NULL */
+    packed_weight *packed; /* the same for integer products, or NULL */
+    int64_t packed_bytes;  /* of what `packed` holds */
+    void *forward;         /* the device's own form for x Wᵀ, or NULL where the others serve */
 } weight;
 
 typedef enum activation {
@@ -92,6 +97,7 @@ typedef struct muon_args {
 } muon_args;
 
 enum { TOP_LOG_PROBS_MOST = 256 }; /* the largest k of top_log_probs */
+enum { LINEAR_SEVERAL_MOST = 8 };
 
 /* A teacher's column (text/batch.h) on the device, and what it counts. */
 typedef struct teacher_args {

@@ -37,6 +37,14 @@ KERNEL(matmul, (const matmul_args *args), (args), matmul_flops(args))
 KERNEL_STATUS(weight_create, (weight * w, int64_t rows, int64_t cols), (w, rows, cols), 0)
 /* A weight that is quantised and stays as it is; the codes are taken over from HOST memory (q may be freed afterwards). */
 KERNEL_STATUS(weight_quantized, (weight * w, const quantized *q), (w, q), 0)
+/* A weight that is quantised, stays as it is, and is multiplied in integers: its products round each row of x, in blocks of up to 32
+ * columns, to x ≈ s · q with |q| ≤ 127, s = max |x| / 127, and sum q · code exactly; with input_bits 16 instead of 8 to
+ * x ≈ s · (q + r / 256) with |r| ≤ 127 what q leaves, for twice the work. What becomes of a row of x does not depend on the other rows,
+ * their number or the instruction set. The codes are taken over from HOST memory; offsets are allowed here alone. Forward only:
+ * linear, grouped_linear, linear_several, embed. */
+KERNEL_STATUS(weight_packed, (weight * w, const quantized *q, int input_bits), (w, q, input_bits), 0)
+/* values[rows, cols]: rows first … as products see them */
+KERNEL(weight_values, (float *values, const weight *w, int64_t first, int64_t rows), (values, w, first, rows), 0)
 KERNEL(weight_destroy, (weight * w), (w), 0)
 /* Let the products read these values (float32 [rows, cols], copied) from now on as the weight's rows first …: after the
  * optimiser changed them, or while a model is loaded. */
@@ -44,6 +52,10 @@ KERNEL(weight_update, (weight * w, const float *values, int64_t first, int64_t r
 /* y[N, rows] = x[N, cols] · Wᵀ, as act, or as float32 where y_type says so. */
 KERNEL(linear, (void *y, dtype y_type, const void *x, const weight *w, int64_t N), (y, y_type, x, w, N),
        product_flops(PRODUCT_FORWARD, w, N))
+/* The same for `count` ≤ LINEAR_SEVERAL_MOST packed weights that read one x, which is rounded once: y[i][N, rows_i], act. y and w are
+ * HOST arrays. */
+KERNEL(linear_several, (void *const *y, const void *x, const weight *const *w, int64_t count, int64_t N),
+       (y, x, w, count, N), several_flops(w, count, N))
 /* dx[N, cols] (+)= dy[N, rows] · W */
 KERNEL(linear_backward_input, (grad_out dx, const void *dy, const weight *w, int64_t N), (dx, dy, w, N),
        product_flops(PRODUCT_BACKWARD_INPUT, w, N))

@@ -58,6 +58,12 @@ static double product_flops(product_kind kind, const weight *w, int64_t N) {
     return 2 * (double)w->rows * (double)w->cols * (double)N;
 }
 
+static double several_flops(const weight *const *w, int64_t count, int64_t N) {
+    double flops = 0;
+    for (int64_t i = 0; i < count; i++) flops += product_flops(PRODUCT_FORWARD, w[i], N);
+    return flops;
+}
+
 /* Two products (q kᵀ, p v) of the causal half; backward has four (dp, dv, dq, dk) and forms q kᵀ
  * again, which is not counted: it is how, not what. */
 static double attention_flops(const attention_shape *s, int products) {

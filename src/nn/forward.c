@@ -44,9 +44,10 @@ static var *attention(const pass *p, const block *b, var *n, const layout *l, pa
     tape *t = p->tape;
     layout within = *l;
     if (!a->within_document) within.first = NULL;
-    var *q = op_linear(t, n, &b->q, number), *k = op_linear(t, n, &b->k, number), *v = op_linear(t, n, &b->v, number);
-    q = heads(p, b, q, b->q_norm, b->q_gain, l, a->heads);
-    k = heads(p, b, k, b->k_norm, NULL, l, a->kv_heads);
+    var *qkv[3];
+    op_linear_several(t, n, (const linear *const[]){&b->q, &b->k, &b->v}, 3, number, qkv);
+    var *q = heads(p, b, qkv[0], b->q_norm, b->q_gain, l, a->heads), *v = qkv[2];
+    var *k = heads(p, b, qkv[1], b->k_norm, NULL, l, a->kv_heads);
     var *y = op_attention(t, q, k, v, &within, a->heads, a->kv_heads, cache ? &cache->attention : NULL);
     if (a->xsa) y = op_xsa(t, y, v, a->heads, a->kv_heads);
     return op_linear(t, y, &b->proj, number);

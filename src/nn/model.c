@@ -77,7 +77,7 @@ static void point_at_arenas(model *m, const arena *values, const arena *gradient
 
 status model_place(model *m) {
     arena values, gradients = {0};
-    m->layout = arena_lay_out(m->params, m->param_count, m->use == MODEL_RUN ? is_vector : always);
+    m->layout = arena_lay_out(m->params, m->param_count, model_use_runs(m->use) ? is_vector : always);
     TRY(arena_create(&values, m->k, m->layout.total));
     status s = m->use == MODEL_TRAIN ? arena_create(&gradients, m->k, m->layout.trained) : STATUS_OK;
     if (s != STATUS_OK) {
@@ -153,6 +153,7 @@ int64_t model_param_total(const model *m) {
 
 static int64_t matrix_bytes(const weight *w, const kernels *k) {
     const quantized *q = w->quantized;
+    if (w->packed) return w->packed_bytes;
     if (!q) return w->rows * w->cols * (int64_t)dtype_bytes(k->act);
     const int64_t inputs = q->input_scale ? q->cols : 0;
     return q->rows * q->cols + (q->rows * quantized_groups(q) + inputs) * (int64_t)sizeof *q->scale;

@@ -10,8 +10,21 @@
 typedef enum model_use {
     MODEL_TRAIN,  /* float32 values and gradients */
     MODEL_VALUES, /* float32 values: to be packed, changed, compared */
-    MODEL_RUN     /* neither: matrices are only run */
+    MODEL_RUN,    /* neither: matrices are only run */
+    /* The same as fast as can be: matrices are codes that are multiplied in integers, and products round their inputs
+     * to 16 bits (weight_packed in kernel_list.h). */
+    MODEL_RUN_STORED,      /* what is stored as codes; floats stay floats */
+    MODEL_RUN_8,           /* and floats become codes of 8 bits */
+    MODEL_RUN_4,           /* all matrices of blocks become codes of 4 bits; embeddings and the head of 8 */
+    MODEL_RUN_INPUTS_8 = 8 /* added to one of these three: most inputs to 8 bits */
 } model_use;
+
+static inline bool model_use_runs(model_use use) {
+    return use >= MODEL_RUN;
+}
+static inline bool model_use_packs(model_use use) {
+    return use > MODEL_RUN;
+}
 
 typedef struct model {
     model_config config;

@@ -163,6 +163,12 @@ static void whole_files_of_any_size(void **state) {
         assert_ok(file_map_open(&m, path));
         assert_int_equal(m.count, sizes[i]);
         if (sizes[i]) assert_memory_equal(m.bytes, bytes, sizes[i]);
+        file_map_forget(&m, m.bytes, m.count); /* is read anew */
+        if (sizes[i]) file_map_forget(&m, m.bytes + 1, m.count - 1);
+        file_map_forget(&m, bytes, sizes[i]); /* no part of it: nothing happens */
+        file_map_forget(&m, m.bytes, m.count + 1);
+        if (sizes[i]) assert_memory_equal(m.bytes, bytes, sizes[i]);
+        assert_memory_equal(bytes, back, sizes[i]);
         file_map_close(&m);
         free(bytes);
         free(back);

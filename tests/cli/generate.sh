@@ -43,6 +43,26 @@ says err "first, found \`the cat sees\`, and $model behind it"
 head -c 17000000 /dev/zero | tr '\0' a | expect 1 generate "$model" -
 says err 'stdin: expected at most 16777216 bytes of prompt, found more'
 
+# ---- from codes, in integers, and exactly ----
+expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --run-bits exact --dtype f32
+kept exact
+for how in '--run-bits stored' '--run-bits 8' '--run-bits=stored --run-inputs=16'; do
+    expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 $how
+    same exact "$how"
+done
+for how in '--run-inputs 8' '--run-bits 4' '--run-bits 4 --run-inputs 8 --dtype f32'; do
+    expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 $how
+    says out 'the cat sees'
+    expect 0 generate "$work/run" 'the cat sees' --tokens 20 --temperature 0 $how # floats
+    says out 'the cat sees'
+done
+expect 2 generate "$model" word --run-bits 7
+says err '--run-bits: expected stored, 8, 4 or exact, found `7`'
+expect 2 generate "$model" word --run-inputs 4
+says err '--run-inputs: expected 16 or 8, found `4`'
+expect 2 generate "$model" word --run-bits exact --run-inputs 16
+says err '--run-inputs: expected --run-bits stored, 8 or 4 beside it, found exact'
+
 # ---- several texts: each that of its seed ----
 expect 0 generate "$model" 'the cat' --tokens 9 -n 3 --seed 7
 kept three
