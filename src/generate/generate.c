@@ -19,7 +19,7 @@ struct generation {
     bool show_progress;
     prompt_report prompt; /* ids has prompt.read tokens */
     bool read;            /* by the model */
-    kv_cache *cache;      /* marked behind the prompt */
+    kv_cache *cache;      /* its first prompt.read tokens are the prompt's */
     float *logits;        /* [2 × the model's vocabulary]: of the last token; of the prompt's last one */
 };
 
@@ -59,7 +59,6 @@ status generation_read(generation *g) {
     size_t vocab = (size_t)pass_model(g->p)->config.vocab_size;
     if (g->read) return STATUS_OK;
     TRY(read_prompt(g));
-    kv_cache_mark(g->cache);
     memcpy(g->logits + vocab, g->logits, vocab * sizeof *g->logits);
     g->read = true;
     return STATUS_OK;
@@ -130,7 +129,7 @@ static bool show(detokenizer *d, int32_t id, generate_sink sink, void *context) 
 
 static void go_back(generation *g) {
     size_t vocab = (size_t)pass_model(g->p)->config.vocab_size;
-    kv_cache_rewind(g->cache);
+    kv_cache_cut(g->cache, 0, g->prompt.read);
     memcpy(g->logits, g->logits + vocab, vocab * sizeof *g->logits);
 }
 

@@ -92,14 +92,6 @@ typedef struct text_end {
 
 /* ---- a request ---- */
 
-/* Which experts a text's tokens may go to and to how many of them; all 0: as the model has it. */
-typedef struct expert_control {
-    const bool
-        *allowed; /* [E]: only these are chosen (what is omitted is false; what is forced alone is true); NULL: all */
-    int top_k;    /* experts a token goes to, up to E; 0: the model's */
-    const int *layer_top_k; /* [layers of the model]: of one layer, 0: top_k; NULL: top_k everywhere */
-} expert_control;
-
 typedef struct text_request {
     const int32_t *prompt; /* tokens, with BOS where it is to be; at least one, fewer than the context */
     size_t prompt_count;
@@ -109,10 +101,10 @@ typedef struct text_request {
     int stop_count;
     const int32_t *stop_tokens; /* beside the tokenizer's end tokens */
     int stop_token_count;
-    bool ignore_end;   /* the tokenizer's end tokens do not end it, and are never drawn */
-    int top_log_probs; /* < 0: no log-probabilities; else so many alternatives, up to TOP_LOG_PROBS_OF_TOKEN */
-    bool routing;      /* token events say experts and gates */
-    expert_control experts;
+    bool ignore_end;        /* the tokenizer's end tokens do not end it, and are never drawn */
+    int top_log_probs;      /* < 0: no log-probabilities; else so many alternatives, up to TOP_LOG_PROBS_OF_TOKEN */
+    bool routing;           /* token events say experts and gates */
+    expert_control experts; /* nn/pass.h; omitted experts are not allowed ones, forced ones alone are allowed */
     void (*on_token)(void *context, const token_event *event); /* may be NULL */
     void (*on_end)(void *context, const text_end *end);        /* may be NULL */
     void *context;

@@ -9,12 +9,24 @@ static float chosen_sum(const float *probs, const int32_t *chosen, int k) {
     return sum;
 }
 
-static void gate(float *gates, const float *probs, const int32_t *chosen, bool renormalize, int64_t N, int64_t E,
+static void limit_choices(int32_t *chosen, const int32_t *most, int64_t N, int k) {
+    for (int64_t n = 0; n < N; n++)
+        for (int j = most[n]; j < k; j++) chosen[n * k + j] = -1;
+}
+
+/* Those of nobody stand behind the others. */
+static int choices(const int32_t *chosen, int k) {
+    while (k > 0 && chosen[k - 1] < 0) k--;
+    return k;
+}
+
+static void gate(float *gates, const float *probs, const int32_t *chosen, int renormalize, int64_t N, int64_t E,
                  int k) {
 #pragma omp parallel for schedule(static) if (N * k > 4096)
     for (int64_t n = 0; n < N; n++) {
-        float divisor = renormalize ? chosen_sum(probs + n * E, chosen + n * k, k) : 1;
-        for (int j = 0; j < k; j++) gates[n * k + j] = probs[n * E + chosen[n * k + j]] / divisor;
+        const int own = choices(chosen + n * k, k);
+        float divisor = renormalize > 0 && own >= renormalize ? chosen_sum(probs + n * E, chosen + n * k, own) : 1;
+        for (int j = 0; j < k; j++) gates[n * k + j] = j < own ? probs[n * E + chosen[n * k + j]] / divisor : 0;
     }
 }
 
@@ -136,6 +148,7 @@ void KERNEL(fill_gate)(kernels *table) {
     table->count_first = count_first;
     table->router_z_backward = router_z_backward;
     table->softmax_backward = softmax_backward;
+    table->limit_choices = limit_choices;
     table->gate = gate;
     table->gate_backward = gate_backward;
     table->routing_statistics = routing_statistics;
