@@ -4,7 +4,7 @@
 #define MOEC_GENERATE_SAMPLER_H
 
 #include "base/random.h"
-#include "generate/token_table.h"
+#include "generate/json_masks.h"
 
 typedef struct logit_bias {
     int32_t id;
@@ -38,19 +38,29 @@ status sampler_check(const sampler *s, int vocab_size);
 /* ---- one text's ---- */
 
 typedef struct sampling sampling;
-/* table: of the tokenizer that the text is written with, for s->json; may be NULL without. Lives longer than the sampling. vocab: ids below
- * it may be drawn. Copies s. prompt: what repetition_penalty also counts. */
-sampling *sampling_create(const sampler *s, token_table *table, int vocab, const int32_t *prompt, size_t count);
+/* masks: of the tokenizer that the text is written with, where s->json; else NULL. Lives longer than the sampling. vocab: ids below it may
+ * be drawn. Copies s. prompt: what repetition_penalty also counts. */
+sampling *sampling_create(const sampler *s, json_masks *masks, int vocab, const int32_t *prompt, size_t count);
 void sampling_free(sampling *s); /* NULL is fine */
-/* The next token, from logits [vocab], which are overwritten with what was compared; −1: the grammar is at its end (the text is whole) and
- * nothing may follow. */
+/* The next token, from logits [vocab], which are finite or −∞ and are changed to what was compared; −1: none may follow. */
 int32_t sampling_next(sampling *s, float *logits);
 /* This token is now part of the text: whoever draws tells. */
 void sampling_accept(sampling *s, int32_t id);
-/* Whether the text may end here: always without a grammar. An end token is drawn only where it may. */
-bool sampling_may_end(const sampling *s);
+/* The grammar is at its end, and so is the text; never without one. */
+bool sampling_is_whole(const sampling *s);
 
-/* The next token by s alone from logits [V], in time proportional to V; r advances by one draw (none at temperature 0). */
+/* The next token by temperature, top_k, top_p and min_p alone from logits [V], in time proportional to V; r advances by one draw (none at
+ * temperature 0). */
 int32_t sample(const sampler *s, const float *logits, int vocab_size, rng *r);
+
+/* ---- the model's own distribution ---- */
+
+typedef struct token_probability {
+    int32_t id;
+    float log_prob; /* at temperature 1, before penalties, biases and grammar */
+} token_probability;
+/* The `count` most probable ids below vocab, likeliest first, of equal ones the lower first; returns log Σ exp of the logits, so that an id's
+ * own log-probability is logits[id] less that. */
+double top_probabilities(const float *logits, int vocab, int count, token_probability *top);
 
 #endif

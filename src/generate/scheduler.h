@@ -16,7 +16,7 @@
 #ifndef MOEC_GENERATE_SCHEDULER_H
 #define MOEC_GENERATE_SCHEDULER_H
 
-#include "generate/sampler.h"
+#include "generate/writing.h"
 #include "nn/pass.h"
 
 typedef struct scheduler_options {
@@ -39,44 +39,6 @@ void scheduler_destroy(scheduler *s); /* stops it, cutting, where it still runs;
 
 /* ---- what a request is told ---- */
 
-enum { TOP_LOG_PROBS_OF_TOKEN = 20 }; /* OpenAI's bound on top_logprobs */
-typedef struct token_probability {
-    int32_t id;
-    float log_prob; /* of the model's own distribution, at temperature 1, before penalties and grammar */
-} token_probability;
-
-/* Which experts were asked, in one pass through one router. */
-typedef struct token_route {
-    int layer, pass; /* pass: of a looped layer, from 0 */
-    int count;
-    const int32_t *experts; /* [count], largest gate's first as the router chose them */
-    const float *gates;     /* [count] */
-} token_route;
-
-typedef struct token_event {
-    int32_t id;
-    const char *
-        text; /* what became readable with it: whole UTF-8, NUL-terminated, may be empty. Text that may be the beginning of a */
-    size_t
-        bytes; /* stop string is held back until it is not; the concatenation of all texts, with that of the end, is the answer */
-    float log_prob; /* of the token; only where top_log_probs ≥ 0 */
-    int top_count;
-    const token_probability *top; /* [top_count], likeliest first */
-    int route_count;              /* entries of the path with routers; 0 where routing was not asked for */
-    const token_route
-        *routes; /* [route_count] in path order, of the pass that made this token's logits: the experts that said it.
-                                  (Those that read it afterwards are the next event's; a text's last token is read by nobody.) */
-} token_event;
-
-typedef enum end_reason {
-    END_STOP,   /* an end token, a stop token, a stop string, or the end of a JSON object */
-    END_LENGTH, /* max_tokens, or the context is full */
-    END_CANCELLED,
-    END_ERROR,
-    END_REASONS
-} end_reason;
-const char *end_reason_name(end_reason r); /* "stop", "length", "cancelled", "error" */
-
 typedef struct text_end {
     end_reason reason;
     const char *error;   /* one line with END_ERROR, else NULL */
@@ -95,14 +57,7 @@ typedef struct text_end {
 typedef struct text_request {
     const int32_t *prompt; /* tokens, with BOS where it is to be; at least one, fewer than the context */
     size_t prompt_count;
-    sampler sampler;
-    int64_t max_tokens;       /* 0: what the context has room for */
-    const char *const *stops; /* none of them empty */
-    int stop_count;
-    const int32_t *stop_tokens; /* beside the tokenizer's end tokens */
-    int stop_token_count;
-    bool ignore_end;        /* the tokenizer's end tokens do not end it, and are never drawn */
-    int top_log_probs;      /* < 0: no log-probabilities; else so many alternatives, up to TOP_LOG_PROBS_OF_TOKEN */
+    writing_options how;    /* max_tokens 0: what the context has room for */
     bool routing;           /* token events say experts and gates */
     expert_control experts; /* nn/pass.h; omitted experts are not allowed ones, forced ones alone are allowed */
     void (*on_token)(void *context, const token_event *event); /* may be NULL */
