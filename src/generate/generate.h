@@ -1,20 +1,10 @@
-/* Text from a model, token by token. A prompt is read once, and any number of texts continue it. */
+/* Text from a model, token by token, in the caller's thread. A prompt is read once, and any number of texts continue it, one after
+ * another; many at a time are a scheduler's (scheduler.h). */
 #ifndef MOEC_GENERATE_GENERATE_H
 #define MOEC_GENERATE_GENERATE_H
 
-#include "base/random.h"
+#include "generate/writing.h"
 #include "nn/pass.h"
-#include "text/tokenizer.h"
-
-typedef struct sampler {
-    float temperature; /* 0: the likeliest token */
-    int top_k;         /* 0: all */
-    float top_p;       /* 1: all */
-    uint64_t seed;
-} sampler;
-
-/* The next token from logits [V], in time proportional to V; r advances by one draw (none at temperature 0). */
-int32_t sample(const sampler *s, const float *logits, int vocab_size, rng *r);
 
 typedef struct prompt_options {
     int64_t context;    /* > 0: of a longer prompt only its last tokens, so many with BOS; 0: all */

@@ -20,11 +20,12 @@
 #include "nn/pass.h"
 
 typedef struct scheduler_options {
-    int slots;       /* texts that run at a time; 0: 8 */
-    int64_t context; /* tokens of a text with its prompt, at most; each slot has room for so many. Required */
-    int queue;       /* requests that wait beyond those that run; 0: 64 */
-    int64_t chunk;   /* tokens of prompts in one step, at most; 0: 256 */
-    bool no_reuse;   /* prompts are read from their beginning even where a slot has it already */
+    int slots;            /* texts that run at a time; 0: 8 */
+    int64_t context;      /* tokens of a text with its prompt, at most; each slot has room for so many. Required */
+    int queue;            /* requests that wait beyond those that run; 0: 64 */
+    int64_t chunk;        /* tokens of prompts in one step, at most, at least 16; 0: 256 */
+    int64_t chunk_beside; /* the same where other texts are written, who wait for it; 0: 64 */
+    bool no_reuse;        /* prompts are read from their beginning even where a slot has it already */
 } scheduler_options;
 
 typedef struct scheduler scheduler;
