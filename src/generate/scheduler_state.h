@@ -4,6 +4,7 @@
 #define MOEC_GENERATE_SCHEDULER_STATE_H
 
 #include "generate/scheduler.h"
+#include "nn/plan.h"
 #include <pthread.h>
 
 /* A prompt's tokens are read in pieces of more than these, and never fewer of them are read again behind a prefix: attention over a few
