@@ -106,10 +106,10 @@ void job_end(scheduler *s, job *j, const slot *one, end_reason reason, const cha
                           .queue_seconds = (j->began > 0 ? j->began : now) - j->submitted,
                           .first_token_seconds = j->first > 0 ? j->first - j->submitted : 0,
                           .seconds = now - j->submitted};
-    if (j->r.on_end) j->r.on_end(j->r.context, &end);
-    pthread_mutex_lock(&s->lock);
+    pthread_mutex_lock(&s->lock); /* before whoever waits for the end looks at the figures */
     s->figures.ended[reason]++;
     pthread_mutex_unlock(&s->lock);
+    if (j->r.on_end) j->r.on_end(j->r.context, &end);
     job_free(j);
 }
 
