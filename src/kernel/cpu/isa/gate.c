@@ -9,11 +9,6 @@ static float chosen_sum(const float *probs, const int32_t *chosen, int k) {
     return sum;
 }
 
-static void limit_choices(int32_t *chosen, const int32_t *most, int64_t N, int k) {
-    for (int64_t n = 0; n < N; n++)
-        for (int j = most[n]; j < k; j++) chosen[n * k + j] = -1;
-}
-
 /* Those of nobody stand behind the others. */
 static int choices(const int32_t *chosen, int k) {
     while (k > 0 && chosen[k - 1] < 0) k--;
@@ -148,7 +143,6 @@ void KERNEL(fill_gate)(kernels *table) {
     table->count_first = count_first;
     table->router_z_backward = router_z_backward;
     table->softmax_backward = softmax_backward;
-    table->limit_choices = limit_choices;
     table->gate = gate;
     table->gate_backward = gate_backward;
     table->routing_statistics = routing_statistics;

@@ -24,6 +24,11 @@ static void top_k(int32_t *chosen, const float *scores, const float *bias, int64
     for (int64_t n = 0; n < N; n++) top_k_row(chosen + n * k, scores + n * E, bias, E, k);
 }
 
+static void limit_choices(int32_t *chosen, const int32_t *most, int64_t N, int k) {
+    for (int64_t n = 0; n < N; n++)
+        for (int j = most[n]; j < k; j++) chosen[n * k + j] = -1;
+}
+
 /* A counting sort: within an expert the pairs keep their order; those of nobody (−1) have no row. */
 static void group(int32_t *slot, int32_t *source, int32_t *counts, int32_t *start, const int32_t *chosen, int64_t N,
                   int k, int64_t E, int64_t align) {
@@ -51,5 +56,6 @@ void KERNEL(fill_routing)(kernels *table) {
     KERNEL(fill_gain)(table);
     KERNEL(fill_sigmoid_gate)(table);
     table->top_k = top_k;
+    table->limit_choices = limit_choices;
     table->group = group;
 }
