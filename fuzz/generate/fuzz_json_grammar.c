@@ -1,5 +1,5 @@
-/* Any bytes through the automaton of JSON: what it calls whole is an object that cJSON reads, and it never accepts a byte that cJSON would
- * stumble over later. */
+/* Any bytes through the automaton of JSON: what it calls whole is an object that cJSON reads, and it never accepts a byte
+ * that cJSON would stumble over later. */
 #include "generate/json_grammar.h"
 
 #include <cjson/cJSON.h>

@@ -1,5 +1,5 @@
-/* Text from a model, token by token, in the caller's thread. A prompt is read once, and any number of texts continue it, one after
- * another; many at a time are a scheduler's (scheduler.h). */
+/* Text from a model, token by token, in the caller's thread. A prompt is read once, and any number of texts continue it,
+ * one after another; many at a time are a scheduler's (scheduler.h). */
 #ifndef MOEC_GENERATE_GENERATE_H
 #define MOEC_GENERATE_GENERATE_H
 
@@ -13,8 +13,8 @@ typedef struct prompt_options {
 } prompt_options;
 
 typedef struct generation generation;
-/* Texts of up to max_tokens behind prompt, with p, which nothing else may use until generation_close. The tokenizer says whether
- * BOS comes first (tokenizer_adds_bos). */
+/* Texts of up to max_tokens behind prompt, with p, which nothing else may use until generation_close. The tokenizer says
+ * whether BOS comes first (tokenizer_adds_bos). */
 status generation_open(generation **out, pass *p, const tokenizer *tok, const char *prompt, size_t bytes,
                        const prompt_options *o, int64_t max_tokens);
 /* The same behind a prompt that is tokens already (chat.h), with BOS where it is to be; nothing is BOS. */

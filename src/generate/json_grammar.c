@@ -140,8 +140,8 @@ static int hex_value(uint8_t byte) {
     return byte >= 'A' && byte <= 'F' ? byte - 'A' + 10 : -1;
 }
 
-/* Surrogates are D800 … DFFF; those from DC00 on are second halves. `key` is of the string, so what digits came is told by word and count:
- * with the first digit D, `low` is 1. */
+/* Surrogates are D800 … DFFF; those from DC00 on are second halves. `key` is of the string, so what digits came is told
+ * by word and count: with the first digit D, `low` is 1. */
 static bool in_hex(json_grammar *g, uint8_t byte) {
     const int digit = hex_value(byte), place = g->count;
     if (digit < 0) return false;

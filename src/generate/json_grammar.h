@@ -1,7 +1,7 @@
-/* JSON (RFC 8259) as a pushdown automaton over bytes: a text that it has accepted so far is the beginning of one object and nothing else.
- * Stricter than the RFC where readers are: bytes are UTF-8 (RFC 3629), \u escapes of surrogates come in pairs, numbers have at most
- * JSON_NUMBER_BYTES, nesting ends at JSON_DEPTH, and runs of white space at JSON_SPACES, so that a text cannot go on for ever without saying
- * anything. */
+/* JSON (RFC 8259) as a pushdown automaton over bytes: a text that it has accepted so far is the beginning of one object
+ * and nothing else. Stricter than the RFC where readers are: bytes are UTF-8 (RFC 3629), \u escapes of surrogates come in
+ * pairs, numbers have at most JSON_NUMBER_BYTES, nesting ends at JSON_DEPTH, and runs of white space at JSON_SPACES, so
+ * that a text cannot go on for ever without saying anything. */
 #ifndef MOEC_GENERATE_JSON_GRAMMAR_H
 #define MOEC_GENERATE_JSON_GRAMMAR_H
 

@@ -5,7 +5,8 @@
 #include "generate/json_grammar.h"
 #include "generate/token_table.h"
 
-/* Remembers the last states that it was asked about: within a string, say, each token asks the same. One thread at a time. */
+/* Remembers the last states that it was asked about: within a string, say, each token asks the same. One thread at a
+ * time. */
 typedef struct json_masks json_masks;
 json_masks *json_masks_create(const tokenizer *t, int vocab); /* ids below vocab; t lives longer */
 void json_masks_free(json_masks *m);                          /* NULL is fine */

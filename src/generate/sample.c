@@ -74,8 +74,8 @@ static int drop_improbable(candidate *c, int count, float min_p) {
     return kept;
 }
 
-/* How many candidates stay, the first ones: top_k of them, of those the fewest whose probabilities reach top_p, and of those the ones
- * that min_p lets through. Returns what they weigh together. */
+/* How many candidates stay, the first ones: top_k of them, of those the fewest whose probabilities reach top_p, and of
+ * those the ones that min_p lets through. Returns what they weigh together. */
 static double keep(const sampler *s, candidate *c, int *count, float largest) {
     if (s->top_k > 0 && s->top_k < *count) *count = first_of_mass(c, *count, s->top_k); /* each weighs 1 */
     double sum = weigh(c, *count, largest, s->temperature);

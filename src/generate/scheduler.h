@@ -1,18 +1,17 @@
-/* Many texts over one model at a time: continuous batching (Yu et al. 2022, Orca). A thread of its own runs steps; a step is one pass over
- * the next token of every text that is running, and over a piece of a prompt that is still being read, so that nobody waits for a
- * long prompt. A text that ends makes room for the next one of the queue at once.
+/* Many texts over one model at a time: continuous batching (Yu et al. 2022, Orca). A thread of its own runs steps; a step
+ * is one pass over the next token of every text that is running, and over a piece of a prompt that is still being read,
+ * so that nobody waits for a long prompt. A text that ends makes room for the next one of the queue at once.
  *
  * From the caller's side:
- *     scheduler_start(&s, model, tokenizer, &options);
- *     switch (scheduler_submit(s, &request, &ticket)) { ... }       from any thread; the request is copied
- *         request.on_token(context, &event)                         from the scheduler's thread, for each token in order
- *         request.on_end(context, &end)                             once, for every request that was accepted; its last call
- *     scheduler_cancel(s, ticket);                                  from any thread, also from a callback
- *     scheduler_stop(s, finish); scheduler_destroy(s);
+ *     scheduler_start(&s, model, tokenizer, &options); switch (scheduler_submit(s, &request, &ticket)) { ... }       from
+ *     any thread; the request is copied request.on_token(context, &event)                         from the scheduler's
+ *     thread, for each token in order request.on_end(context, &end)                             once, for every request
+ *     that was accepted; its last call scheduler_cancel(s, ticket);                                  from any thread,
+ *     also from a callback scheduler_stop(s, finish); scheduler_destroy(s);
  * Callbacks must not block: all texts wait for them. What they are given is valid for the time of the call.
  *
- * The same request with the same seed gives the same text, alone or beside others. Other passes on the model may run in other threads
- * at the same time (embeddings, a secretary's question). */
+ * The same request with the same seed gives the same text, alone or beside others. Other passes on the model may run in
+ * other threads at the same time (embeddings, a secretary's question). */
 #ifndef MOEC_GENERATE_SCHEDULER_H
 #define MOEC_GENERATE_SCHEDULER_H
 
@@ -31,8 +30,8 @@ typedef struct scheduler_options {
 typedef struct scheduler scheduler;
 /* The tokenizer and the model (opened to be run) live longer. */
 status scheduler_start(scheduler **out, model *m, const tokenizer *tok, const scheduler_options *o);
-/* No request is accepted from now on; with `finish` those that were are finished, else they end as cancelled, running and waiting ones.
- * Returns when the last on_end has. Safe to call again. Not from a callback. */
+/* No request is accepted from now on; with `finish` those that were are finished, else they end as cancelled, running and
+ * waiting ones. Returns when the last on_end has. Safe to call again. Not from a callback. */
 void scheduler_stop(scheduler *s, bool finish);
 /* The same without waiting: for a signal's thread. scheduler_stop(s, false) after it cuts what is still running. */
 void scheduler_close(scheduler *s);

@@ -1,6 +1,6 @@
-/* What a prompt has in common with one that was read before is copied from there: keys and values of a token depend on the tokens before
- * it and on nothing else, as long as the same experts were asked. Copying is cheap beside reading (of a 135 M model 23 kB a token, against
- * a millisecond), so slots need no shared pages. */
+/* What a prompt has in common with one that was read before is copied from there: keys and values of a token depend on
+ * the tokens before it and on nothing else, as long as the same experts were asked. Copying is cheap beside reading (of a
+ * 135 M model 23 kB a token, against a millisecond), so slots need no shared pages. */
 #include "generate/scheduler_state.h"
 
 #include "base/progress.h"
@@ -11,8 +11,8 @@ static int64_t common(const int32_t *a, int64_t a_count, const int32_t *b, int64
     return n;
 }
 
-/* Of the tokens that two prompts have in common, those that the second need not read: some are left, whose last one's logits are wanted,
- * and enough of them that they are read like a whole prompt. */
+/* Of the tokens that two prompts have in common, those that the second need not read: some are left, whose last one's
+ * logits are wanted, and enough of them that they are read like a whole prompt. */
 static int64_t usable(int64_t shared, const job *j) {
     const int64_t most = (int64_t)j->r.prompt_count - FEW_TOKENS - 1;
     if (shared > most) shared = most;

@@ -1,5 +1,5 @@
-/* The inside of a scheduler; private to generate/. What is said to be under the lock is read and written by any thread that holds it;
- * everything else belongs to the scheduler's thread alone once that runs. */
+/* The inside of a scheduler; private to generate/. What is said to be under the lock is read and written by any thread
+ * that holds it; everything else belongs to the scheduler's thread alone once that runs. */
 #ifndef MOEC_GENERATE_SCHEDULER_STATE_H
 #define MOEC_GENERATE_SCHEDULER_STATE_H
 
@@ -7,8 +7,9 @@
 #include "nn/plan.h"
 #include <pthread.h>
 
-/* A prompt's tokens are read in pieces of more than these, and never fewer of them are read again behind a prefix: attention over a few
- * queries sums in another order than over many (pass_decode_spans), and a text must not depend on how its prompt was cut. */
+/* A prompt's tokens are read in pieces of more than these, and never fewer of them are read again behind a prefix:
+ * attention over a few queries sums in another order than over many (pass_decode_spans), and a text must not depend on
+ * how its prompt was cut. */
 enum { FEW_TOKENS = 4, LEAST_PIECE = 16 };
 enum { LEAST_PREFIX = 16 }; /* tokens that are worth copying */
 
@@ -101,7 +102,8 @@ void control_free(expert_control *c);
 
 /* The idle slot that a job is best read in. */
 int slot_for(const scheduler *s, const job *j);
-/* Fills the slot with what others have read of its prompt. False: another slot is about to read more of it, so it waits for that. */
+/* Fills the slot with what others have read of its prompt. False: another slot is about to read more of it, so it waits
+ * for that. */
 bool slot_begin(scheduler *s, int index);
 
 /* ---- a step (scheduler_step.c) ---- */

@@ -1,5 +1,5 @@
-/* The bytes of every token of a vocabulary, sorted, so that tokens which begin with the same bytes stand together and a grammar of bytes is
- * asked once about what they share. */
+/* The bytes of every token of a vocabulary, sorted, so that tokens which begin with the same bytes stand together and a
+ * grammar of bytes is asked once about what they share. */
 #ifndef MOEC_GENERATE_TOKEN_TABLE_H
 #define MOEC_GENERATE_TOKEN_TABLE_H
 

@@ -1,4 +1,5 @@
-/* One text that is being written: from the logits of its last token to the next one, to what can be read of it, and to its end. */
+/* One text that is being written: from the logits of its last token to the next one, to what can be read of it, and to
+ * its end. */
 #ifndef MOEC_GENERATE_WRITING_H
 #define MOEC_GENERATE_WRITING_H
 
@@ -16,15 +17,15 @@ typedef struct token_route {
 
 typedef struct token_event {
     int32_t id;
-    /* What became readable with it: whole UTF-8, NUL-terminated, may be empty. Text that may be the beginning of a stop string is held
-     * back until it is not; the concatenation of all texts, with that of the end, is the answer. */
+    /* What became readable with it: whole UTF-8, NUL-terminated, may be empty. Text that may be the beginning of a stop
+     * string is held back until it is not; the concatenation of all texts, with that of the end, is the answer. */
     const char *text;
     size_t bytes;
     float log_prob; /* of the token; where log_probs */
     int top_count;
     const token_probability *top; /* [top_count], likeliest first */
-    /* Of the pass that made this token's logits: the experts that said it, in path order. Those that read it afterwards are the next
-     * event's; a text's last token is read by nobody. None where routing was not asked for. */
+    /* Of the pass that made this token's logits: the experts that said it, in path order. Those that read it afterwards
+     * are the next event's; a text's last token is read by nobody. None where routing was not asked for. */
     int route_count;
     const token_route *routes;
 } token_event;
@@ -51,7 +52,8 @@ typedef struct writing_options {
 } writing_options;
 
 typedef struct writing writing;
-/* Behind these tokens. vocab: ids below it are drawn. masks: where sampler.json. All but tok and masks, which live longer, is copied. */
+/* Behind these tokens. vocab: ids below it are drawn. masks: where sampler.json. All but tok and masks, which live
+ * longer, is copied. */
 writing *writing_create(const tokenizer *tok, json_masks *masks, int vocab, const writing_options *o,
                         const int32_t *prompt, size_t count);
 void writing_free(writing *w); /* NULL is fine */
@@ -65,8 +67,8 @@ typedef struct written {
     const char *rest;    /* text that was held back when it ended without a token; may be empty */
     size_t rest_bytes;
 } written;
-/* The next token, from logits [vocab], which are changed. Logits that are not finite, and a grammar that no token of the vocabulary can go
- * on, are errors. */
+/* The next token, from logits [vocab], which are changed. Logits that are not finite, and a grammar that no token of the
+ * vocabulary can go on, are errors. */
 status writing_next(writing *w, float *logits, written *out);
 int64_t writing_tokens(const writing *w); /* that were drawn, without an end token */
 

@@ -9,8 +9,8 @@
 #include "grad/linear.h"
 #include "grad/rotary.h"
 
-/* Earlier tokens of the sequences of a pass, when generating: what is kept of them lies in caches, act [sequences, capacity, width], of
- * which ops read the rows that are there and to which they append rows for the pass's own tokens. */
+/* Earlier tokens of the sequences of a pass, when generating: what is kept of them lies in caches, act [sequences,
+ * capacity, width], of which ops read the rows that are there and to which they append rows for the pass's own tokens. */
 typedef struct layout_past {
     int64_t capacity;
     const int64_t *sequences; /* host [B]: which one of the caches' each is */
@@ -57,8 +57,8 @@ var *op_head_rotate(tape *t, var *x, param *weight, param *gain, const layout *l
 typedef struct attention_cache {
     void *k, *v; /* caches of kv_heads·head_dim */
 } attention_cache;
-/* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache: where l has a past, and then l->first is NULL; else
- * NULL. */
+/* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache: where l has a past, and then
+ * l->first is NULL; else NULL. */
 var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads,
                   const attention_cache *cache);
 /* XSA: y − (y·v̂) v̂ per head */

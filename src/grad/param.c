@@ -85,6 +85,10 @@ static void get_quantized(const quantized *device, const kernels *k, int64_t fir
     host.scale = xmalloc((size_t)(rows * groups) * sizeof *host.scale);
     k->download(host.q, device->q + first * host.cols, (size_t)(rows * host.cols));
     k->download(host.scale, device->scale + first * groups, (size_t)(rows * groups) * sizeof *host.scale);
+    if (device->input_scale) {
+        host.input_scale = xmalloc((size_t)host.cols * sizeof *host.input_scale);
+        k->download(host.input_scale, device->input_scale, (size_t)host.cols * sizeof *host.input_scale);
+    }
     quantized_expand(&host, values);
     quantized_free(&host);
 }

@@ -102,8 +102,8 @@ KERNEL(attention,
        (void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
         const attention_shape *shape),
        (y, lse, q, k, v, first, shape), attention_flops(shape, 2))
-/* The same for sequences of different lengths, spans HOST [count]; of the shape heads, head_dim and the two strides count. What a query gets
- * depends on its own span alone, and on whether that has more queries than a few. */
+/* The same for sequences of different lengths, spans HOST [count]; of the shape heads, head_dim and the two strides
+ * count. What a query gets depends on its own span alone, and on whether that has more queries than a few. */
 KERNEL(attention_spans,
        (void *y, const void *q, const void *k, const void *v, const attention_span *spans, int64_t count,
         const attention_shape *shape),
@@ -187,7 +187,8 @@ KERNEL(top_k, (int32_t * chosen, const float *scores, const float *bias, int64_t
        (chosen, scores, bias, N, E, k), 0)
 /* Row n keeps its first most[n] ≥ 1 choices of k; the others become −1: nobody. */
 KERNEL(limit_choices, (int32_t * chosen, const int32_t *most, int64_t N, int k), (chosen, most, N, k), 0)
-/* gates[n, j] = probs[n, chosen[n, j]], 0 of nobody; divided by their sum over j in rows of at least `renormalize` choices (0: in none). */
+/* gates[n, j] = probs[n, chosen[n, j]], 0 of nobody; divided by their sum over j in rows of at least `renormalize`
+ * choices (0: in none). */
 KERNEL(gate, (float *gates, const float *probs, const int32_t *chosen, int renormalize, int64_t N, int64_t E, int k),
        (gates, probs, chosen, renormalize, N, E, k), 0)
 /* dlogits[N, E] from dgates[N, k], plus the balance loss's gradient balance · E · f_e / N for each token's probability of

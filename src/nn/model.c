@@ -154,7 +154,8 @@ int64_t model_param_total(const model *m) {
 static int64_t matrix_bytes(const weight *w, const kernels *k) {
     const quantized *q = w->quantized;
     if (!q) return w->rows * w->cols * (int64_t)dtype_bytes(k->act);
-    return q->rows * (q->cols + quantized_groups(q) * (int64_t)sizeof *q->scale);
+    const int64_t inputs = q->input_scale ? q->cols : 0;
+    return q->rows * q->cols + (q->rows * quantized_groups(q) + inputs) * (int64_t)sizeof *q->scale;
 }
 
 int64_t model_expert_bytes(const model *m) {

@@ -80,8 +80,8 @@ typedef struct stem_cache {
     void *smear;  /* of d: embeddings before smear.gate; NULL */
 } stem_cache;
 
-/* One pass over tokens: from ids to the final norm's output. starts, past, stem and passes (one entry a pass of the path) when
- * generating, else NULL. */
+/* One pass over tokens: from ids to the final norm's output. starts, past, stem and passes (one entry a pass of the path)
+ * when generating, else NULL. */
 typedef struct pass_input {
     int64_t batch, length;
     const int64_t *starts;                         /* as in layout */

@@ -31,8 +31,8 @@ static void take_likeliest(texts *t, const float *logits, int text) {
     t->next[text] = sample(&greedy, logits, t->m->config.vocab_size, &unused);
 }
 
-/* Pieces of prompts, as many as fill a pass; a prompt that ends in it gives its text a token. *first: the sum of the seconds that these
- * took. */
+/* Pieces of prompts, as many as fill a pass; a prompt that ends in it gives its text a token. *first: the sum of the
+ * seconds that these took. */
 static status read_piece(texts *t, int64_t *at, double started, double *first) {
     const int64_t prompt = t->o->prompt, all = t->batch * prompt, begin = *at;
     int64_t count = 0;

@@ -1,4 +1,5 @@
-/* A matrix on a grid: w = q · scale, with integers |q| ≤ levels and a scale for each row or each group of a row's columns.
+/* A matrix on a grid: w = q · scale, with integers |q| ≤ levels and a scale for each row or each group of a row's columns; where
+ * columns have their own steps (quant/trellis.h), times a scale for each column, so that y = (q · scale) (input_scale ⊙ x).
  * Host memory, or device memory where a weight has it (kernel/kernel.h). */
 #ifndef MOEC_TENSOR_QUANTIZED_H
 #define MOEC_TENSOR_QUANTIZED_H
@@ -8,10 +9,11 @@
 
 typedef struct quantized {
     int64_t rows, cols;
-    int64_t group; /* columns that share a scale: cols for one a row; divides cols */
-    int levels;    /* 31 for int6 */
-    int8_t *q;     /* [rows, cols] */
-    float *scale;  /* [rows, cols / group]; 0 where all of the group is 0 */
+    int64_t group;      /* columns that share a scale: cols for one a row; divides cols */
+    int levels;         /* 31 for int6 */
+    int8_t *q;          /* [rows, cols] */
+    float *scale;       /* [rows, cols / group]; 0 where all of the group is 0 */
+    float *input_scale; /* [cols], > 0; NULL: 1 */
 } quantized;
 
 static inline int64_t quantized_groups(const quantized *q) {

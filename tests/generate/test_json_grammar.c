@@ -1,5 +1,5 @@
-/* The automaton against texts that are JSON and texts that are not; and what it lets a drawer of random bytes or tokens write, against
- * cJSON. */
+/* The automaton against texts that are JSON and texts that are not; and what it lets a drawer of random bytes or tokens
+ * write, against cJSON. */
 #include "test.h"
 
 #include "generate/json_masks.h"
@@ -97,7 +97,8 @@ static uint8_t closing_byte(rng *r) {
     return rng_below(r, 3) ? (uint8_t)rng_below(r, 256) : (uint8_t)others[rng_below(r, sizeof others - 1)];
 }
 
-/* Whatever is drawn there is a way on, and the nearest way to the end is short: a text that is closed as soon as it may be is JSON. */
+/* Whatever is drawn there is a way on, and the nearest way to the end is short: a text that is closed as soon as it may
+ * be is JSON. */
 static void random_bytes_become_json(void **state) {
     (void)state;
     rng r = rng_seed(1);

@@ -1,4 +1,5 @@
-/* Samplers against distributions that were worked out by hand: which ids may be drawn, how often, and what penalties make of logits. */
+/* Samplers against distributions that were worked out by hand: which ids may be drawn, how often, and what penalties make
+ * of logits. */
 #include "test.h"
 
 #include "generate/writing.h"

@@ -1,4 +1,5 @@
-/* A real model, MOEC_TEST_MODEL names it (any that moec opens): its greedy and seeded texts in a batch are those of each alone. */
+/* A real model, MOEC_TEST_MODEL names it (any that moec opens): its greedy and seeded texts in a batch are those of each
+ * alone. */
 #include "test.h"
 
 #include "asked.h"

@@ -127,6 +127,10 @@ static inline quantized random_quantized(int64_t rows, int64_t cols, int64_t gro
         for (int64_t c = 0; c < group; c++)
             q.q[i * group + c] = (int8_t)((int)rng_below(r, 2 * (uint64_t)levels + 1) - levels);
     }
+    if (rng_below(r, 2) == 0) return q;
+    q.input_scale = zeros(cols, sizeof(float));
+    for (int64_t c = 0; c < cols; c++)
+        q.input_scale[c] = exact ? ldexpf(1, (int)rng_below(r, 4) - 2) : 0.5f + (float)rng_uniform(r);
     return q;
 }
 

@@ -1,5 +1,5 @@
-/* Sequences of different lengths in one pass: each gets to the last bit what it gets alone; caches are cut and copied; each sequence
- * has its own control of experts. */
+/* Sequences of different lengths in one pass: each gets to the last bit what it gets alone; caches are cut and copied;
+ * each sequence has its own control of experts. */
 #include "test.h"
 
 #include "base/random.h"

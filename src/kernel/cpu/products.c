@@ -78,6 +78,7 @@ static void weight_destroy(weight *w) {
     if (w->quantized) {
         k->release(w->quantized->q);
         k->release(w->quantized->scale);
+        k->release(w->quantized->input_scale);
         free(w->quantized);
     }
     *w = (weight){0};
@@ -96,17 +97,20 @@ static status weight_create(weight *w, dtype type, int64_t rows, int64_t cols) {
 static status weight_quantized(weight *w, const quantized *q) {
     const kernels *k = kernels_for(DTYPE_F32);
     size_t codes = (size_t)(q->rows * q->cols), scales = (size_t)(q->rows * quantized_groups(q)) * sizeof(float);
+    const size_t inputs = (size_t)q->cols * sizeof(float);
     *w = (weight){.rows = q->rows, .cols = q->cols, .quantized = memory_allows() ? calloc(1, sizeof *q) : NULL};
     if (!w->quantized) return fail("out of memory for a quantised weight");
     *w->quantized = (quantized){.rows = q->rows, .cols = q->cols, .group = q->group, .levels = q->levels};
     status s = k->alloc((void **)&w->quantized->q, codes);
     if (s == STATUS_OK) s = k->alloc((void **)&w->quantized->scale, scales);
+    if (s == STATUS_OK && q->input_scale) s = k->alloc((void **)&w->quantized->input_scale, inputs);
     if (s != STATUS_OK) {
         weight_destroy(w);
         return s;
     }
     k->upload(w->quantized->q, q->q, codes);
     k->upload(w->quantized->scale, q->scale, scales);
+    if (q->input_scale) k->upload(w->quantized->input_scale, q->input_scale, inputs);
     return STATUS_OK;
 }
 

@@ -6,7 +6,9 @@
 static void expand_row(act *out, const quantized *q, int64_t row) {
     const int8_t *codes = q->q + row * q->cols;
     const float *scale = q->scale + row * quantized_groups(q);
-    for (int64_t c = 0; c < q->cols; c++) out[c] = act_store((float)codes[c] * scale[c / q->group]);
+    const float *input_scale = q->input_scale;
+    for (int64_t c = 0; c < q->cols; c++)
+        out[c] = act_store((float)codes[c] * scale[c / q->group] * (input_scale ? input_scale[c] : 1));
 }
 
 static void embed(void *y, const weight *table, const int32_t *ids, int64_t N) {

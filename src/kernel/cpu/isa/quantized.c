@@ -1,5 +1,6 @@
 /* y = x Wᵀ for a weight on a grid. A few rows of x read the codes as they lie, which costs no more than their bytes; for
- * many, a panel of PANEL rows of W at a time is expanded and multiplied out of the cache. */
+ * many, a panel of PANEL rows of W at a time is expanded and multiplied out of the cache. Scales of columns go to x there, to W
+ * here. */
 #include "kernel/cpu/products.h"
 
 #include "kernel/cpu/isa/block_product.h"
@@ -77,11 +78,17 @@ static void few_rows_of(void *y, dtype type, const float *x, const quantized *q,
 static void multiply_few(void *y, dtype type, const act *x, const quantized *q, int64_t N) {
     float *in = KERNEL(scratch)(SCRATCH_SHARED, (size_t)(N * q->cols) * sizeof(float));
     for (int64_t i = 0; i < N * q->cols; i++) in[i] = act_load(x[i]);
+    for (int64_t n = 0; n < N && q->input_scale; n++)
+        for (int64_t c = 0; c < q->cols; c++) in[n * q->cols + c] *= q->input_scale[c];
 #pragma omp parallel for schedule(static) if (q->rows * q->cols > PARALLEL_ELEMENTS)
     for (int64_t row = 0; row < q->rows; row += CODE_ROWS) few_rows_of(y, type, in, q, row, (int)N);
 }
 
 /* ---- many rows ---- */
+
+static lanes input_lanes(const quantized *q, int64_t c) {
+    return q->input_scale ? lanes_get(q->input_scale + c, q->cols - c) : lanes_all(1);
+}
 
 /* PANEL rows of W, expanded and packed: [depth / STEP][PANEL][STEP] behind `expanded` [PANEL, depth] */
 static act *pack_panel(act *expanded, const quantized *q, int64_t row, int64_t depth) {
@@ -93,10 +100,12 @@ static act *pack_panel(act *expanded, const quantized *q, int64_t row, int64_t d
             const float *scale = q->scale + (row + r) * groups;
             if (q->group % LANES == 0 || groups == 1)
                 act_put(expanded + r * depth + c,
-                        lanes_from_codes(codes + c, q->cols - c) * lanes_all(scale[c / q->group]), q->cols - c);
+                        lanes_from_codes(codes + c, q->cols - c) * lanes_all(scale[c / q->group]) * input_lanes(q, c),
+                        q->cols - c);
             else
                 for (int64_t i = c; i < least(c + LANES, q->cols); i++)
-                    expanded[r * depth + i] = act_store((float)codes[i] * scale[i / q->group]);
+                    expanded[r * depth + i] =
+                        act_store((float)codes[i] * scale[i / q->group] * (q->input_scale ? q->input_scale[i] : 1));
         }
         for (int64_t c = q->cols; c < depth; c++) expanded[r * depth + c] = act_store(0);
     }

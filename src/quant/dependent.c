@@ -1,0 +1,287 @@
+#include "quant/dependent.h"
+
+#include "base/memory.h"
+#include "quant/code_cost.h"
+#include "quant/inverse_factor.h"
+#include "quant/quantize.h"
+#include "tensor/trellis.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PANEL = 16,       /* rows that a thread works on at a time */
+    CANDIDATES = 3,   /* codes that are tried from each state */
+    MOST_CODE = 63,   /* |k|: points fit int8 */
+    MOST_POINT = 100, /* what the largest weight may become; feedback moves it a little */
+    LEVELS = 127
+};
+
+/* Error of a path, in units of δ_j², that 8 states leave at high rate, measured; other numbers differ by a few hundredths. */
+static const double high_rate_error = 0.228;
+
+const dependent_options dependent_options_default = {.states = 8, .step = 0.5, .rate_weight = 1, .damp = 0.01};
+
+/* One scalar quantiser as a trellis of one state. */
+static const trellis scalar = {.states = 1};
+
+typedef struct problem {
+    inverse_factor factor;
+    const trellis *trellis;
+    code_cost cost;
+    float *step;       /* [cols] δ_j, but for the row's own factor; the result's input_scale */
+    float *weight;     /* [cols] what (error / δ_j)² counts: 1 but where a step had to be larger than it would be */
+    float *row_step;   /* [rows] that factor */
+    float *row_spread; /* [rows] σ_r / row_step, in octaves */
+    float *column_spread; /* [cols] of σ_c / (σ · δ_j), in octaves */
+    float lambda;
+    const uint8_t *pruned;
+} problem;
+
+static void problem_free(problem *p) {
+    inverse_factor_free(&p->factor);
+    free(p->weight);
+    free(p->row_step);
+    free(p->row_spread);
+    free(p->column_spread);
+}
+
+/* ---- steps ---- */
+
+/* The largest |w| of each column, in units of the rows' steps. */
+static float *column_peaks(const problem *p, const float *w, int64_t rows) {
+    const int64_t n = p->factor.cols;
+    float *peak = xcalloc((size_t)n, sizeof *peak);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < n; c++) peak[c] = fmaxf(peak[c], fabsf(w[r * n + c]) / p->row_step[r]);
+    return peak;
+}
+
+/* δ_j ∝ U_jj with the geometric mean δ, as the artifact stores them, but so large that the column's points fit: an input that
+ * towers above all others would have steps too fine for that. */
+static void choose_column_steps(problem *p, const float *w, int64_t rows, double delta) {
+    const int64_t n = p->factor.cols;
+    double logs = 0;
+    for (int64_t c = 0; c < n; c++) logs += log(p->factor.factor[c * n + c]);
+    const double unit = delta / exp(logs / (double)n);
+    float *peak = column_peaks(p, w, rows);
+    for (int64_t c = 0; c < n; c++) {
+        const double wanted = unit * p->factor.factor[c * n + c];
+        p->step[c] = scale_round((float)fmax(wanted, peak[c] / MOST_POINT));
+        p->weight[c] = (float)((p->step[c] / wanted) * (p->step[c] / wanted));
+    }
+    free(peak);
+}
+
+/* A row's step falls with the root of what its errors count; the geometric mean stays. */
+static void choose_row_steps(problem *p, const float *row_weight, int64_t rows) {
+    double logs = 0;
+    for (int64_t r = 0; r < rows && row_weight; r++) logs += log(row_weight[r]);
+    const double mean = exp(logs / (double)rows);
+    for (int64_t r = 0; r < rows; r++) p->row_step[r] = row_weight ? scale_round((float)sqrt(mean / row_weight[r])) : 1;
+}
+
+static void measure_spreads(problem *p, const float *w, int64_t rows, double sigma) {
+    const int64_t n = p->factor.cols;
+    double *columns = xcalloc((size_t)n, sizeof *columns);
+    for (int64_t r = 0; r < rows; r++) {
+        double squares = 0;
+        for (int64_t c = 0; c < n; c++) {
+            const double square = (double)w[r * n + c] * w[r * n + c];
+            squares += square;
+            columns[c] += square;
+        }
+        p->row_spread[r] = (float)(0.5 * log2(squares / (double)n + 1e-30) - log2(p->row_step[r]));
+    }
+    for (int64_t c = 0; c < n; c++)
+        p->column_spread[c] = (float)(0.5 * log2(columns[c] / (double)rows + 1e-30) - log2(sigma) - log2(p->step[c]));
+    free(columns);
+}
+
+static double root_mean_square(const float *w, int64_t count) {
+    double squares = 0;
+    for (int64_t i = 0; i < count; i++) squares += (double)w[i] * w[i];
+    return sqrt(squares / (double)count);
+}
+
+static status problem_create(problem *p, const float *w, const float *hessian, int64_t rows, int64_t cols, double sigma,
+                             float *step, const dependent_options *o) {
+    *p = (problem){.step = step, .trellis = o->states == 1 ? &scalar : trellis_of(o->states), .pruned = o->pruned};
+    float *zeros = hessian ? NULL : xcalloc((size_t)(cols * cols), sizeof *zeros);
+    const status s = inverse_factor_create(&p->factor, hessian ? hessian : zeros, cols, o->damp, false);
+    free(zeros);
+    TRY(s);
+    p->column_spread = xmalloc((size_t)cols * sizeof *p->column_spread);
+    p->weight = xmalloc((size_t)cols * sizeof *p->weight);
+    p->row_step = xmalloc((size_t)rows * sizeof *p->row_step);
+    p->row_spread = xmalloc((size_t)rows * sizeof *p->row_spread);
+    choose_row_steps(p, o->row_weight, rows);
+    choose_column_steps(p, w, rows, sigma * o->step / (o->states == 1 ? 1 : 2));
+    measure_spreads(p, w, rows, sigma);
+    code_cost_fill(&p->cost, o->states > 1);
+    p->lambda = (float)(o->rate_weight * 2 * M_LN2 * (o->states == 1 ? 1.0 / 12 : high_rate_error));
+    return STATUS_OK;
+}
+
+/* ---- Viterbi ---- */
+
+/* How a state was reached at one column. */
+typedef struct arrival {
+    float cost, error; /* error: of the point, divided by U_jj */
+    int8_t code, point;
+    uint8_t from;
+} arrival;
+
+typedef struct survivors {
+    float cost[TRELLIS_MOST_STATES];
+    float w[2][TRELLIS_MOST_STATES][FACTOR_BLOCK]; /* what each has left of the row's block; two sides in turn */
+    arrival way[FACTOR_BLOCK][TRELLIS_MOST_STATES];
+} survivors;
+
+/* The codes nearest to x (in units of δ_j) and one more on the side of 0. */
+static inline void nearest_codes(int out[CANDIDATES], float x, int quantizer, int scalar_step) {
+    const float magnitude = fabsf(x), width = scalar_step ? 1 : 2;
+    const int nearest = (int)((magnitude + (float)quantizer) / width + 0.5f);
+    const int sign = x < 0 ? -1 : 1, most = nearest < MOST_CODE ? nearest : MOST_CODE;
+    out[0] = sign * most;
+    out[1] = sign * (most < MOST_CODE ? most + 1 : most - 2);
+    out[2] = sign * (most - 1); /* most 0: the other sign's 1 */
+}
+
+static inline int point_of(const problem *p, int code, int state) {
+    return p->trellis->states == 1 ? code : trellis_point(code, p->trellis->quantizer[state]);
+}
+
+/* All ways from `state` over column j, where the row has x steps left. */
+static inline void leave_state(const problem *p, arrival out[TRELLIS_MOST_STATES], int state, float cost, float x,
+                               float weight, const float *bits) {
+    int codes[CANDIDATES];
+    nearest_codes(codes, x, p->trellis->quantizer[state], p->trellis->states == 1);
+    for (int i = 0; i < CANDIDATES; i++) {
+        const int code = codes[i], point = point_of(p, code, state), next = p->trellis->next[state][code & 1];
+        const float error = x - (float)point, sum = cost + weight * error * error + p->lambda * bits[abs(code)];
+        if (sum < out[next].cost) out[next] = (arrival){sum, error, (int8_t)code, (int8_t)point, (uint8_t)state};
+    }
+}
+
+/* A pruned weight: its code is 0. */
+static inline void leave_pruned(const problem *p, arrival out[TRELLIS_MOST_STATES], int state, float cost, float x,
+                                float weight) {
+    const int next = p->trellis->next[state][0];
+    const float sum = cost + weight * x * x;
+    if (sum < out[next].cost) out[next] = (arrival){sum, x, 0, 0, (uint8_t)state};
+}
+
+static inline void feed_back(float *to, const float *from, const float *u, float error, int64_t first, int64_t count) {
+    for (int64_t c = first; c < count; c++) to[c] = from[c] - error * u[c];
+}
+
+/* One column of a block for every survivor. `at`: within the block; unit: δ_j of this row. */
+static void step_column(const problem *p, survivors *s, int64_t r, int64_t first, int64_t at, int64_t count) {
+    const int64_t n = p->factor.cols, j = first + at;
+    const int side = (int)(at & 1), states = p->trellis->states;
+    const float unit = p->step[j] * p->row_step[r], inverse = 1 / unit;
+    const float *u = p->factor.factor + j * n + first;
+    const float scale = unit / u[at], weight = p->weight[j];
+    const float(*bits)[COST_CODES] = code_cost_at(&p->cost, p->row_spread[r] + p->column_spread[j]);
+    const bool pruned = p->pruned && p->pruned[r * n + j];
+    arrival *way = s->way[at];
+    for (int i = 0; i < states; i++) way[i].cost = INFINITY;
+    for (int i = 0; i < states; i++) {
+        if (s->cost[i] == INFINITY) continue;
+        const float x = s->w[side][i][at] * inverse;
+        pruned ? leave_pruned(p, way, i, s->cost[i], x, weight)
+               : leave_state(p, way, i, s->cost[i], x, weight, bits[p->trellis->quantizer[i]]);
+    }
+    for (int i = 0; i < states; i++) {
+        s->cost[i] = way[i].cost;
+        if (way[i].cost == INFINITY) continue;
+        way[i].error *= scale;
+        feed_back(s->w[!side][i], s->w[side][way[i].from], u, way[i].error, at + 1, count);
+    }
+}
+
+/* Columns first … first+count−1 of row r from *state on; points and errors of the best way. */
+static void walk_block(const problem *p, survivors *s, const float *w, int64_t r, int64_t first, int64_t count,
+                       int *state, int8_t *points, float *errors) {
+    const int states = p->trellis->states;
+    for (int i = 0; i < states; i++) s->cost[i] = INFINITY;
+    s->cost[*state] = 0;
+    memcpy(s->w[0][*state], w, (size_t)count * sizeof *w);
+    for (int64_t at = 0; at < count; at++) step_column(p, s, r, first, at, count);
+    int best = 0;
+    for (int i = 1; i < states; i++)
+        if (s->cost[i] < s->cost[best]) best = i;
+    *state = best;
+    for (int64_t at = count - 1; at >= 0; at--) {
+        const arrival *a = &s->way[at][best];
+        points[at] = a->point;
+        errors[at] = a->error;
+        best = a->from;
+    }
+}
+
+/* Rows r … r+rows−1; work [PANEL, cols] is destroyed. */
+static void quantize_panel(quantized *out, const problem *p, const float *w, int64_t first_row, int64_t rows,
+                           float *work, survivors *s) {
+    const int64_t n = p->factor.cols;
+    float errors[PANEL * FACTOR_BLOCK];
+    int state[PANEL] = {0};
+    memcpy(work, w + first_row * n, (size_t)(rows * n) * sizeof *work);
+    for (int64_t first = 0; first < n; first += FACTOR_BLOCK) {
+        const int64_t count = n - first < FACTOR_BLOCK ? n - first : FACTOR_BLOCK;
+        for (int64_t r = 0; r < rows; r++)
+            walk_block(p, s, work + r * n + first, first_row + r, first, count, &state[r],
+                       out->q + (first_row + r) * n + first, errors + r * FACTOR_BLOCK);
+        inverse_factor_make_up(&p->factor, work, errors, rows, first, first + count);
+    }
+}
+
+/* false: no memory in some thread. */
+static bool quantize_rows(quantized *out, const problem *p, const float *w) {
+    bool done = true;
+#pragma omp parallel reduction(&& : done)
+    {
+        float *work = malloc((size_t)(PANEL * out->cols) * sizeof *work);
+        survivors *s = malloc(sizeof *s);
+        done = work && s;
+#pragma omp for schedule(dynamic)
+        for (int64_t r = 0; r < out->rows; r += PANEL)
+            if (done) quantize_panel(out, p, w, r, out->rows - r < PANEL ? out->rows - r : PANEL, work, s);
+        free(work);
+        free(s);
+    }
+    return done;
+}
+
+static status check_options(const dependent_options *o) {
+    if (o->states != 1 && !trellis_of(o->states))
+        return fail("states: expected 1, 4, 8, 16, 32 or 64, found %d", o->states);
+    if (!(o->step > 0)) return fail("step: expected a number above 0, found %g", o->step);
+    return STATUS_OK;
+}
+
+status quantize_dependent(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,
+                          const dependent_options *options) {
+    problem p;
+    TRY(check_options(options));
+    TRY(quantized_create(out, rows, cols, 8));
+    status s = check_finite(w, rows, cols);
+    const double sigma = s == STATUS_OK ? root_mean_square(w, rows * cols) : 0;
+    if (s != STATUS_OK || sigma < 1e-30) {
+        if (s != STATUS_OK) quantized_free(out);
+        return s; /* a matrix of zeros: all scales are 0 */
+    }
+    out->levels = LEVELS;
+    out->input_scale = xmalloc((size_t)cols * sizeof *out->input_scale);
+    s = problem_create(&p, w, hessian, rows, cols, sigma, out->input_scale, options);
+    if (s != STATUS_OK) {
+        quantized_free(out);
+        return s;
+    }
+    const bool done = quantize_rows(out, &p, w);
+    memcpy(out->scale, p.row_step, (size_t)rows * sizeof *out->scale);
+    problem_free(&p);
+    if (!done) memory_out(sizeof(survivors));
+    return STATUS_OK;
+}
