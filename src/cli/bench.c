@@ -1,3 +1,4 @@
+#include "cli/bench_run.h"
 #include "cli/cli.h"
 
 #include "study/bench.h"
@@ -6,11 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] = "moec bench train CONFIG [key=value ...] [options]";
+static const char usage[] = "moec bench train CONFIG [key=value ...] [options], or moec bench run MODEL [options]";
 
 static const char help[] =
     "usage: moec bench train CONFIG [key=value ...] [options]\n"
+    "       moec bench run MODEL [options]\n"
     "\n"
+    "train:\n"
     "Times forward + backward and the optimiser's step on the config's shapes, with random tokens, and breaks the "
     "step\n"
     "down by kernel. The config is taken as it starts; its events do not fire: say moe_layers=[4,5] looping=true, or\n"
@@ -23,7 +26,24 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the config's)\n"
     "  --json           one JSON object\n"
     "\n"
-    "example: moec bench train configs/demo.yaml --after-events --steps 3\n";
+    "run:\n"
+    "Times a model that is run, with random tokens: how fast prompts are read and texts written, for several numbers "
+    "of\n"
+    "texts at a time, when a text has its first token (all of them come at once), and the memory that it takes; "
+    "beside\n"
+    "how fast this machine reads memory, which a token at a time cannot be faster than.\n"
+    "\n"
+    "  --batch N,N      texts at a time (1,4,16,64)\n"
+    "  --prompt N       tokens of each prompt (128)\n"
+    "  --tokens N       tokens written behind it (32)\n"
+    "  --bandwidth N    MiB of the array whose reading is timed: more than the caches hold (512); 0: none\n"
+    "  --live, --ema    of a run's weights the live, the averaged ones\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
+    "  --json           one JSON object\n"
+    "\n"
+    "examples:\n"
+    "  moec bench train configs/demo.yaml --after-events --steps 3\n"
+    "  moec bench run runs/demo/model.moec --batch 1,16 --prompt 512\n";
 
 static const profile *sorted; /* qsort's comparison has no context */
 
@@ -90,6 +110,7 @@ static void print_json(const bench_report *r) {
 }
 
 static status run(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "run") == 0) return bench_run_command(argc, argv);
     long long steps = 5;
     bool json = cli_flag(&argc, argv, "--json"), after = cli_flag(&argc, argv, "--after-events");
     bool forward = cli_flag(&argc, argv, "--forward");
@@ -100,7 +121,8 @@ static status run(int argc, char **argv) {
     if (argc > 1 && kind_of(argv[1]) == KIND_PRESET)
         return fail_usage("bench: expected what to time first: moec bench train %s", argv[1]);
     TRY(cli_rest(argc, argv, 2, 1 << 10, usage));
-    if (strcmp(argv[1], "train") != 0) return fail_usage("bench: expected train, found %s; usage: %s", argv[1], usage);
+    if (strcmp(argv[1], "train") != 0)
+        return fail_usage("bench: expected train or run, found %s; usage: %s", argv[1], usage);
     TRY(kind_expect("bench", argv[2], argc > 3 ? argv[3] : NULL, KIND_PRESET,
                     "a preset (a YAML file as those in configs/)"));
     run_config config = run_config_default();
@@ -118,5 +140,7 @@ static status run(int argc, char **argv) {
     return STATUS_OK;
 }
 
-const command command_bench = {
-    .name = "bench", .summary = "time a training step on real shapes", .help = help, .run = run};
+const command command_bench = {.name = "bench",
+                               .summary = "time a training step on real shapes, or a model that is run",
+                               .help = help,
+                               .run = run};

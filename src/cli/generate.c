@@ -41,6 +41,11 @@ static const char help[] =
     "  --temperature X     0: always the likeliest token (0.8)\n"
     "  --top-k N           only the N likeliest tokens (0: all)\n"
     "  --top-p X           only the likeliest tokens that together have probability X (0.95)\n"
+    "  --min-p X           only tokens at least X times as likely as the likeliest (0: all)\n"
+    "  --repetition-penalty X  logits of tokens that prompt or text have: / X, negative ones * X (1: none)\n"
+    "  --presence-penalty X    taken from the logits of tokens that the text has (0)\n"
+    "  --frequency-penalty X   the same for each time that it has them (0)\n"
+    "  --object            the text is one JSON object, whatever the model was taught\n"
     "  --seed S            the same seed gives the same text (1)\n"
     "  --live, --ema       the live weights, the averaged ones, whatever the training found\n"
     "  --secretary         the mixture's routers read the prompt and say which expert it needs; only that one is "
@@ -86,13 +91,24 @@ typedef struct request {
 
 static status parse_sampler(int *argc, char **argv, sampler *s) {
     long long top_k = 0, seed = 1;
-    double temperature = 0.8, top_p = 0.95;
+    double temperature = 0.8, top_p = 0.95, min_p = 0, repetition = 1, presence = 0, frequency = 0;
     TRY(cli_number("--temperature", cli_option(argc, argv, "--temperature"), 0, 100, &temperature));
     TRY(cli_integer("--top-k", cli_option(argc, argv, "--top-k"), 0, 1 << 20, &top_k));
     TRY(cli_number("--top-p", cli_option(argc, argv, "--top-p"), 0, 1, &top_p));
+    TRY(cli_number("--min-p", cli_option(argc, argv, "--min-p"), 0, 1, &min_p));
+    TRY(cli_number("--repetition-penalty", cli_option(argc, argv, "--repetition-penalty"), 0, 100, &repetition));
+    TRY(cli_number("--presence-penalty", cli_option(argc, argv, "--presence-penalty"), -100, 100, &presence));
+    TRY(cli_number("--frequency-penalty", cli_option(argc, argv, "--frequency-penalty"), -100, 100, &frequency));
     TRY(cli_integer("--seed", cli_option(argc, argv, "--seed"), 0, INT64_MAX, &seed));
-    *s = (sampler){
-        .temperature = (float)temperature, .top_k = (int)top_k, .top_p = (float)top_p, .seed = (uint64_t)seed};
+    *s = (sampler){.temperature = (float)temperature,
+                   .top_k = (int)top_k,
+                   .top_p = (float)top_p,
+                   .min_p = (float)min_p,
+                   .repetition_penalty = (float)repetition,
+                   .presence_penalty = (float)presence,
+                   .frequency_penalty = (float)frequency,
+                   .json = cli_flag(argc, argv, "--object"),
+                   .seed = (uint64_t)seed};
     return STATUS_OK;
 }
 

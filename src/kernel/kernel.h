@@ -76,6 +76,12 @@ typedef struct attention_shape {
     int64_t kv_batch_stride; /* act elements from a sequence's k to the next one's (a cache is longer than keys) */
 } attention_shape;
 
+/* Where a sequence's queries and keys lie among those of others, when each has its own length (generating). */
+typedef struct attention_span {
+    int64_t row, queries; /* its first row of q and y, and how many it has */
+    int64_t kv_row, keys; /* its first row of k and v, and how many; the last query sees all of them */
+} attention_span;
+
 /* How an optimiser's running means lie in memory. */
 typedef struct moment_args {
     dtype type;    /* DTYPE_F32, or DTYPE_BF16, rounded up or down at random */

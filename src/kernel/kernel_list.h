@@ -114,6 +114,12 @@ KERNEL(attention,
        (void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
         const attention_shape *shape),
        (y, lse, q, k, v, first, shape), attention_flops(shape, 2))
+/* The same for sequences of different lengths, spans HOST [count]; of the shape heads, head_dim and the two strides
+ * count. What a query gets depends on its own span alone, and on whether that has more queries than a few. */
+KERNEL(attention_spans,
+       (void *y, const void *q, const void *k, const void *v, const attention_span *spans, int64_t count,
+        const attention_shape *shape),
+       (y, q, k, v, spans, count, shape), attention_spans_flops(spans, count, shape))
 /* Needs queries == keys. dq, dk, dv are overwritten. */
 KERNEL(attention_backward,
        (void *dq, void *dk, void *dv, const void *dy, const void *y, const float *lse, const void *q, const void *k,
@@ -191,8 +197,11 @@ KERNEL(router_backward,
 /* chosen[N, k]: the k experts of largest score + bias[E] (NULL: none), largest first; ties go to the lower index. */
 KERNEL(top_k, (int32_t * chosen, const float *scores, const float *bias, int64_t N, int64_t E, int k),
        (chosen, scores, bias, N, E, k), 0)
-/* gates[n, j] = probs[n, chosen[n, j]], divided by their sum over j where renormalize says so. */
-KERNEL(gate, (float *gates, const float *probs, const int32_t *chosen, bool renormalize, int64_t N, int64_t E, int k),
+/* Row n keeps its first most[n] ≥ 1 choices of k; the others become −1: nobody. */
+KERNEL(limit_choices, (int32_t * chosen, const int32_t *most, int64_t N, int k), (chosen, most, N, k), 0)
+/* gates[n, j] = probs[n, chosen[n, j]], 0 of nobody; divided by their sum over j in rows of at least `renormalize`
+ * choices (0: in none). */
+KERNEL(gate, (float *gates, const float *probs, const int32_t *chosen, int renormalize, int64_t N, int64_t E, int k),
        (gates, probs, chosen, renormalize, N, E, k), 0)
 /* dlogits[N, E] from dgates[N, k], plus the balance loss's gradient balance · E · f_e / N for each token's probability of
  * expert e, f_e = first_counts[e] / N (first_counts may be NULL where balance is 0): through the gates and the softmax. */
@@ -252,7 +261,7 @@ KERNEL(gather, (void *rows, const void *x, const int32_t *source, int k, const i
        (rows, x, source, k, count, d), 0)
 KERNEL(gather_backward, (grad_out dx, const void *drows, const int32_t *slot, int k, int64_t N, int64_t d),
        (dx, drows, slot, k, N, d), 0)
-/* y[n] = Σ_j gates[n, j] · rows[slot[n, j]]
+/* y[n] = Σ_j gates[n, j] · rows[slot[n, j]]; behind a slot of −1 (nobody) there are no others
  * Backward: drows[slot[n, j]] = gates[n, j] · dy[n] (rows of nobody become 0), dgates[n, j] = dy[n] · rows[slot[n, j]]
  * (NULL: not wanted); drows may be rows */
 KERNEL(combine, (void *y, const void *rows, const float *gates, const int32_t *slot, int k, int64_t N, int64_t d),

@@ -71,6 +71,18 @@ static double attention_flops(const attention_shape *s, int products) {
     return products * 2 * pairs * (double)s->batch * s->heads * s->head_dim;
 }
 
+static double attention_spans_flops(const attention_span *spans, int64_t count, const attention_shape *s) {
+    double flops = 0;
+    for (int64_t i = 0; i < count; i++) {
+        attention_shape one = *s;
+        one.batch = 1;
+        one.queries = spans[i].queries;
+        one.keys = spans[i].keys;
+        flops += attention_flops(&one, 2);
+    }
+    return flops;
+}
+
 static double muon_flops(int64_t rows, int64_t cols, const muon_args *args) {
     double thin = rows < cols ? (double)rows : (double)cols, wide = rows < cols ? (double)cols : (double)rows;
     return args->newton_schulz_steps * 2 * (2 * thin * thin * wide + thin * thin * thin);

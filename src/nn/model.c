@@ -166,6 +166,27 @@ int64_t model_expert_bytes(const model *m) {
     return bytes;
 }
 
+/* How often a token passes through it. */
+static double passes_through(const model *m, const param *p) {
+    const model_parts *s = m->parts;
+    if (p == s->tok_emb) return s->head.weight == p;
+    if (p == s->bigram.table || p == s->trigram.table) return 0;
+    if (p->layer < 0) return 1;
+    int passes = 0;
+    for (int i = 0; i < s->path.length; i++) passes += s->path.layer[i] == p->layer;
+    if (p->expert < 0) return passes;
+    const mlp_plan *plan = &s->blocks[p->layer].plan.mlp;
+    return (double)passes * plan->active / plan->experts;
+}
+
+double model_token_bytes(const model *m) {
+    double bytes = 0;
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->matrix.rows > 0)
+            bytes += passes_through(m, m->params[i]) * (double)matrix_bytes(&m->params[i]->matrix, m->k);
+    return bytes;
+}
+
 /* QAT covers what pack quantises: the matrices of blocks. Embeddings are packed at more bits, random weights not at all, and
  * low-rank corrections are small enough to stay floats. */
 static bool sees_grid(const param *p) {

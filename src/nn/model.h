@@ -71,6 +71,9 @@ status model_set_top_k(model *m, int top_k);
 
 /* Bytes of all experts' matrices as products read them (without the forms that a device makes of them when they are used). */
 int64_t model_expert_bytes(const model *m);
+/* The same of the matrices that a token passes through, as often as it does: layers that run twice count twice, of experts
+ * as many as it goes to, and embeddings that are no head not at all, of which it reads a row. */
+double model_token_bytes(const model *m);
 /* Multiply-adds · 2 of one forward pass per token at context T, from the shapes (attention counted causal). */
 double model_forward_flops(const model_config *c, int64_t T);
 

@@ -31,6 +31,7 @@ void pass_destroy(pass *p) {
     if (!p) return;
     release_tokens(p);
     p->m->k->release(p->mask);
+    pass_free_control(p);
     pass_free_distill(p);
     pass_free_statistics(p);
     tape_destroy(p->tape);

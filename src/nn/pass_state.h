@@ -20,6 +20,15 @@ typedef struct distill_state {
     int64_t hidden_elements;
 } distill_state;
 
+/* What expert_control comes to for the tokens that are being run (mixture.c). */
+typedef struct controlled_experts {
+    bool on;
+    float *mask;      /* device [capacity, E] */
+    int32_t *most;    /* device [layers, capacity]: experts of each token */
+    int *most_of_any; /* host [layers] */
+    int64_t capacity, rows;
+} controlled_experts;
+
 struct pass {
     model *m;
     tape *tape;
@@ -35,6 +44,7 @@ struct pass {
     float *mask;       /* device [mask_rows, E]; NULL: every expert may be chosen */
     int64_t mask_rows; /* 1: for all sequences */
     int most_allowed;  /* experts of a row of it */
+    controlled_experts controlled;
 
     /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router) */
     double *sums, *host_sums;
@@ -58,30 +68,42 @@ struct pass {
     int entry; /* of the path, that is being run */
 };
 
-/* What generating keeps of one pass of a block. */
+/* What generating keeps of the tokens of one pass of a block: caches as in layout_past. */
 typedef struct pass_cache {
     attention_cache attention;
-    void *carry; /* act [B, smear_width]: the last token's channels before SmearGate, 0 before the first */
+    void *smear; /* of smear_width channels before SmearGate; NULL: the block has none */
 } pass_cache;
 
 /* The same of what comes before the blocks. */
-enum { TOKENS_BACK = 2 }; /* that hashes look at */
 typedef struct stem_cache {
-    int32_t (*previous)[TOKENS_BACK]; /* host [B]: the last tokens, newest first, −1 where there is none yet */
-    void *carry;                      /* act [B, d]: the last token's embedding before smear.gate */
+    int32_t *ids; /* host [sequences, capacity] */
+    void *smear;  /* of d: embeddings before smear.gate; NULL */
 } stem_cache;
 
-/* One pass over tokens: from ids to the final norm's output. lengths, stem and passes (one entry a pass of the path) when
- * generating, else NULL. */
+/* One pass over tokens: from ids to the final norm's output. starts, past, stem and passes (one entry a pass of the path)
+ * when generating, else NULL. */
 typedef struct pass_input {
     int64_t batch, length;
+    const int64_t *starts;                         /* as in layout */
     const int32_t *ids, *targets, *first, *domain; /* host [B, T]; all but ids may be NULL */
-    const int64_t *lengths;                        /* host [B]: tokens before these */
+    const layout_past *past;
     const stem_cache *stem;
-    pass_cache *passes;
+    const pass_cache *passes;
+    const expert_control *const *experts; /* host [B], NULL for a sequence without; NULL: none has one */
     float loss_weight;
     int until_layer; /* stop behind this layer's last pass; −1: run all */
 } pass_input;
+
+static inline int64_t input_start(const pass_input *in, int64_t sequence) {
+    return in->starts ? in->starts[sequence] : sequence * in->length;
+}
+static inline int64_t input_rows(const pass_input *in) {
+    return input_start(in, in->batch);
+}
+/* Tokens of a sequence that came before. */
+static inline int64_t input_past(const pass_input *in, int64_t sequence) {
+    return in->past ? in->past->lengths[sequence] : 0;
+}
 
 /* NULL where memory is out or an id is beyond the vocabulary; the reason is in the tape's status. */
 var *pass_forward(pass *p, const pass_input *in);
@@ -92,6 +114,9 @@ void pass_begin(pass *p, bool training, bool counts);
 
 /* What the block's MLP, of whatever kind, makes of the normalised stream n, in entry `entry` of the path. */
 var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in);
+/* Before it: what in->experts asks for, to the device. */
+status pass_control_experts(pass *p, const pass_input *in);
+void pass_free_control(pass *p);
 
 /* ---- learning from a teacher (distill.c) ---- */
 

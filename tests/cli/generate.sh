@@ -11,6 +11,18 @@ lacks() { ! grep -qF -e "$2" "$work/$1" || complain "$1 has \"$2\": $(cat "$work
 kept() { cp "$work/out" "$work/$1"; }
 same() { cmp -s "$work/$1" "$work/out" || complain "$2: expected $(cat "$work/$1"), found $(cat "$work/out")"; }
 
+# ---- samplers ----
+expect 0 generate "$model" 'the cat sees' --tokens 200 --object --no-echo --temperature 1 --seed 3
+tr -d ' \n\t\r' <"$work/out" | head -c 1 | grep -q '{' || complain "--object: no object begins: $(cat "$work/out")"
+expect 0 generate "$model" 'the cat sees' --tokens 20 --min-p 1 --no-echo
+kept likeliest
+expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --no-echo
+same likeliest '--min-p 1 is the likeliest token'
+expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --presence-penalty 100 --frequency-penalty 1 --no-echo
+cmp -s "$work/likeliest" "$work/out" && complain "penalties change nothing"
+expect 2 generate "$model" 'the cat sees' --min-p 2
+expect 2 generate "$model" 'the cat sees' --repetition-penalty -1
+
 # ---- the prompt: an argument, stdin, a file; with or without an echo ----
 expect 0 generate "$model" 'the cat sees' --tokens 9
 kept argument
