@@ -1,7 +1,7 @@
 /* A conversation with a model. What was said so far lies in a key/value cache, so that of each turn only what is new is read.
  *
  * Each turn the caller gives the whole conversation as tokens (chat_encode), which need not begin as the last one did: as much
- * of the cache stays as the two have in common, up to the beginning of the last answer or all of it. */
+ * of the cache stays as the two have in common. At least the last token is read, since what follows it is wanted. */
 #ifndef MOEC_GENERATE_CONVERSATION_H
 #define MOEC_GENERATE_CONVERSATION_H
 

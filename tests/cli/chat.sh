@@ -52,7 +52,7 @@ chat ''
 
 # ---- commands ----
 chat 'my sister sees\n/retry\n/reset\nmy sister sees\n'
-[ "$(read_of 2 | sed 's/ .*//')" = 0 ] || complain "/retry read $(read_of 2)"
+[ "$(read_of 2 | sed "s/ .*//")" = 1 ] || complain "/retry read $(read_of 2)"
 [ "$(sort -u "$work/out" | wc -l)" -eq 1 ] && [ "$(wc -l <"$work/out")" -eq 3 ] || complain "/retry, /reset: $(cat "$work/out")"
 [ "$(read_of 3 | sed 's/.* //')" = "$(read_of 1 | sed 's/.* //')" ] || complain "behind /reset: $(cat "$work/err")"
 chat '/seed 7\n/temperature 1.5\nmy sister\n/retry\n'
