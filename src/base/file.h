@@ -82,6 +82,8 @@ status folder_exchange_in_steps(const char *temporary, const char *path);
 status folder_list(const char *path, char ***names, size_t *count);
 /* $XDG_CACHE_HOME/moec or ~/.cache/moec; a new string. */
 char *cache_folder(void);
+/* $XDG_STATE_HOME/moec or ~/.local/state/moec; a new string. */
+char *state_folder(void);
 
 uint64_t crc64(uint64_t crc, const void *bytes, size_t count); /* liblzma's CRC-64; start with 0 */
 status file_crc64(const char *path, uint64_t *crc);            /* of a whole file */

@@ -26,5 +26,7 @@ bool color_enabled(int fd); /* a terminal, and NO_COLOR is unset */
 /* Ctrl-C and SIGTERM set a flag that long loops look at; a second one kills as usual. */
 void interrupt_catch(void);
 bool interrupt_requested(void);
+/* What Ctrl-C ended has ended: the next one sets the flag again, and is not the second. */
+void interrupt_forget(void);
 
 #endif

@@ -361,7 +361,7 @@ static void lists_are_sorted(void **state) {
     assert_names(*state, 4, names);
 }
 
-static void cache_follows_the_environment(void **state) {
+static void cache_and_state_follow_the_environment(void **state) {
     (void)state;
     setenv("HOME", "/home/x", 1);
     setenv("XDG_CACHE_HOME", "/var/c", 1);
@@ -371,6 +371,14 @@ static void cache_follows_the_environment(void **state) {
     setenv("XDG_CACHE_HOME", "relative", 1);
     path = cache_folder();
     assert_string_equal(path, "/home/x/.cache/moec");
+    free(path);
+    setenv("XDG_STATE_HOME", "/var/s", 1);
+    path = state_folder();
+    assert_string_equal(path, "/var/s/moec");
+    free(path);
+    unsetenv("XDG_STATE_HOME");
+    path = state_folder();
+    assert_string_equal(path, "/home/x/.local/state/moec");
     free(path);
 }
 
@@ -396,7 +404,7 @@ int main(int count, char **arguments) {
         in_scratch(a_closed_folder_is_not_an_absent_one),
         in_scratch(removing_follows_no_links),
         in_scratch(lists_are_sorted),
-        cmocka_unit_test(cache_follows_the_environment),
+        cmocka_unit_test(cache_and_state_follow_the_environment),
     };
     return run_skippable_tests(tests, NULL, NULL);
 }
