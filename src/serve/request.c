@@ -101,7 +101,7 @@ status completion_request_read(completion_request *r, bool chat, cJSON *body, co
     const members m = {.object = body, .where = "", .e = e};
     *r = (completion_request){.chat = chat, .body = body};
     TRY(model_name_read(&m, limits->model));
-    TRY(chat ? messages_read(r, &m) : prompts_read(&m, "prompt", limits->vocab, &r->prompts, &r->prompt_count));
+    TRY(chat ? messages_read(r, &m) : request_prompts_read(&m, "prompt", limits->vocab, &r->prompts, &r->prompt_count));
     TRY(read_choices(r, &m, limits));
     TRY(read_length(r, &m, limits));
     TRY(sampler_read(r, &m, limits->vocab));
@@ -114,7 +114,7 @@ status completion_request_read(completion_request *r, bool chat, cJSON *body, co
 }
 
 void completion_request_free(completion_request *r) {
-    prompts_free(r->prompts, r->prompt_count);
+    request_prompts_free(r->prompts, r->prompt_count);
     free(r->messages);
     free(r->biases);
     cJSON_Delete(r->body);

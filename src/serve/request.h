@@ -79,8 +79,8 @@ void embedding_request_free(embedding_request *r);
 
 /* A text, a list of texts, a list of token ids, or a list of such lists: into *prompts [*count], malloc'ed. Texts stay where they
  * are. Nothing to be freed after a failure. */
-status prompts_read(const members *m, const char *key, int vocab, request_prompt **prompts, int *count);
-void prompts_free(request_prompt *prompts, int count);
+status request_prompts_read(const members *m, const char *key, int vocab, request_prompt **prompts, int *count);
+void request_prompts_free(request_prompt *prompts, int count);
 /* `model`: absent, or the one that is served. */
 status model_name_read(const members *m, const char *served);
 

@@ -38,7 +38,7 @@ static status read_one(api_error *e, const char *key, const cJSON *value, int vo
     return value_refuse(e, key, value, "a text or a list of tokens");
 }
 
-status prompts_read(const members *m, const char *key, int vocab, request_prompt **prompts, int *count) {
+status request_prompts_read(const members *m, const char *key, int vocab, request_prompt **prompts, int *count) {
     const cJSON *value = member(m, key), *item;
     const bool several = value && cJSON_IsArray(value) && value->child && !cJSON_IsNumber(value->child);
     const int wanted = several ? cJSON_GetArraySize(value) : 1;
@@ -60,7 +60,7 @@ status prompts_read(const members *m, const char *key, int vocab, request_prompt
             found++;
         }
     if (s != STATUS_OK) {
-        prompts_free(list, several ? found : 0);
+        request_prompts_free(list, several ? found : 0);
         return s;
     }
     *prompts = list;
@@ -68,7 +68,7 @@ status prompts_read(const members *m, const char *key, int vocab, request_prompt
     return STATUS_OK;
 }
 
-void prompts_free(request_prompt *prompts, int count) {
+void request_prompts_free(request_prompt *prompts, int count) {
     for (int i = 0; i < count; i++) free(prompts[i].ids);
     free(prompts);
 }
@@ -86,11 +86,11 @@ status embedding_request_read(embedding_request *r, cJSON *body, const request_l
     if (!r->base64 && strcmp(format, "float") != 0)
         return value_refuse(e, "encoding_format", member(&m, "encoding_format"), "\"float\" or \"base64\"");
     TRY(member_integer(&m, "dimensions", dimensions, dimensions, &dimensions));
-    return prompts_read(&m, "input", limits->vocab, &r->inputs, &r->input_count);
+    return request_prompts_read(&m, "input", limits->vocab, &r->inputs, &r->input_count);
 }
 
 void embedding_request_free(embedding_request *r) {
-    prompts_free(r->inputs, r->input_count);
+    request_prompts_free(r->inputs, r->input_count);
     cJSON_Delete(r->body);
     *r = (embedding_request){0};
 }
