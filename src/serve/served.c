@@ -44,8 +44,11 @@ void served_stop(served *s) {
 
 /* ---- prompts ---- */
 
-static status check_length(const served *s, const char *param, size_t count, api_error *e) {
+/* Ids that are too many are freed. */
+static status check_length(const served *s, const char *param, int32_t **ids, size_t count, api_error *e) {
     if (count < (size_t)s->context) return STATUS_OK;
+    free(*ids);
+    *ids = NULL;
     (void)api_refuse(e, HTTP_BAD_REQUEST, param, "expected fewer than %lld tokens, the context's length, found %zu",
                      (long long)s->context, count);
     return api_refuse_code(e, "context_length_exceeded");
@@ -72,9 +75,7 @@ status served_prompt_ids(const served *s, const request_prompt *p, const char *p
         memcpy(*ids, p->ids, p->id_count * sizeof **ids);
     }
     mend_empty(s, ids, count);
-    const status outcome = check_length(s, param, *count, e);
-    if (outcome != STATUS_OK) free(*ids);
-    return outcome;
+    return check_length(s, param, ids, *count, e);
 }
 
 status served_chat_ids(const served *s, const chat_message *messages, int count, int32_t **ids, size_t *id_count,
@@ -83,9 +84,7 @@ status served_chat_ids(const served *s, const chat_message *messages, int count,
     if (chat_encode(s->chat, s->tok, messages, count, true, ids, id_count) != STATUS_OK)
         return api_refuse_failure(e, HTTP_BAD_REQUEST, "messages");
     mend_empty(s, ids, id_count);
-    const status outcome = check_length(s, "messages", *id_count, e);
-    if (outcome != STATUS_OK) free(*ids);
-    return outcome;
+    return check_length(s, "messages", ids, *id_count, e);
 }
 
 /* ---- questions ---- */
