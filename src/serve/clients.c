@@ -29,7 +29,7 @@ static void add(server *s, struct MHD_Connection *connection, void **context) {
     s->clients.first = c;
     pthread_mutex_unlock(&s->clients.lock);
     *context = c;
-    metrics_connections(s->metrics, 1);
+    metrics_connections(s->metrics, atomic_fetch_add(&s->clients.count, 1) + 1);
 }
 
 /* The socket is still open here: a number that is looked up under the lock is never another connection's. */
@@ -45,7 +45,7 @@ static void drop(server *s, void **context) {
     pthread_mutex_unlock(&s->clients.lock);
     free(c);
     *context = NULL;
-    metrics_connections(s->metrics, -1);
+    metrics_connections(s->metrics, atomic_fetch_sub(&s->clients.count, 1) - 1);
 }
 
 void clients_notice(void *context, struct MHD_Connection *connection, void **socket_context,

@@ -23,6 +23,7 @@ typedef struct exchange {
     size_t capacity;   /* of c.body */
     double began;
     bool preflight;
+    bool last; /* the connection closes behind it */
 } exchange;
 
 static const char *header(const exchange *x, const char *name) {
@@ -86,9 +87,19 @@ static status check_body(exchange *x) {
     return STATUS_OK;
 }
 
+/* libmicrohttpd takes some more connections than there are to be, for somebody to tell them. */
+static status check_room(exchange *x) {
+    const bool open = x->route < route_count && routes[x->route].kind == ROUTE_OPEN;
+    if (open || atomic_load(&x->s->clients.count) <= x->s->connections) return STATUS_OK;
+    x->last = true;
+    return api_refuse(&x->refusal, HTTP_UNAVAILABLE, NULL, "expected at most %d connections, found more: come again",
+                      x->s->connections);
+}
+
 static void check(exchange *x, const char *method, const char *path) {
     if (check_browser(x) != STATUS_OK) return;
     if (check_route(x, method, path) != STATUS_OK) return;
+    if (check_room(x) != STATUS_OK) return;
     if (check_key(x) != STATUS_OK) return;
     (void)check_body(x);
 }
@@ -156,7 +167,7 @@ static void add_headers(const exchange *x, struct MHD_Response *r) {
         MHD_add_response_header(r, MHD_HTTP_HEADER_RETRY_AFTER, "1");
     if (x->c.http == HTTP_UNAUTHORIZED) MHD_add_response_header(r, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
     if (x->allow) MHD_add_response_header(r, MHD_HTTP_HEADER_ALLOW, x->allow);
-    if (atomic_load(&x->s->stopping)) MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+    if (x->last || atomic_load(&x->s->stopping)) MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
     if (!allowed) return;
     MHD_add_response_header(r, "Access-Control-Allow-Origin", allowed);
     MHD_add_response_header(r, "Vary", "Origin");

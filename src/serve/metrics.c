@@ -53,8 +53,8 @@ void metrics_count(metrics *m, int route, int http, double seconds) {
     atomic_fetch_add(&m->microseconds[route], (long long)(seconds * 1e6));
 }
 
-void metrics_connections(metrics *m, int change) {
-    atomic_fetch_add(&m->connections, change);
+void metrics_connections(metrics *m, int open) {
+    atomic_store(&m->connections, open);
 }
 
 /* ---- text ---- */

@@ -9,7 +9,7 @@ typedef struct metrics metrics;
 metrics *metrics_create(const char *const *routes, int count);
 void metrics_free(metrics *m);                                       /* NULL is fine */
 void metrics_count(metrics *m, int route, int http, double seconds); /* one request was answered */
-void metrics_connections(metrics *m, int change);                    /* +1: opened; −1: closed */
+void metrics_connections(metrics *m, int open);                      /* so many are */
 char *metrics_text(metrics *m, const served *s);                     /* a new string */
 
 #endif

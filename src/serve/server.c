@@ -10,6 +10,7 @@
 enum {
     DEFAULT_BODY_BYTES = 4 << 20,
     DEFAULT_CONNECTIONS = 256,
+    SPARE_CONNECTIONS = 64, /* for those who are told that there are too many */
     DEFAULT_REQUEST_SECONDS = 30,
     DEFAULT_IDLE_SECONDS = 60,
     HEAD_BYTES = 32 << 10, /* of a request's head and of libmicrohttpd's other memory for a connection */
@@ -69,14 +70,15 @@ static void end_watching(server *s) {
 
 /* ---- starting ---- */
 
-static status start_daemon(server *s, int connections) {
+static status start_daemon(server *s) {
     s->daemon = MHD_start_daemon(
         MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL | MHD_USE_ITC, 0, NULL, NULL,
         exchange_handle, s, MHD_OPTION_LISTEN_SOCKET, s->listener.socket, MHD_OPTION_NOTIFY_COMPLETED,
         exchange_completed, s, MHD_OPTION_NOTIFY_CONNECTION, clients_notice, s, MHD_OPTION_UNESCAPE_CALLBACK,
-        leave_escapes, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections, MHD_OPTION_CONNECTION_TIMEOUT,
-        (unsigned)s->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)HEAD_BYTES, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        leave_escapes, NULL, MHD_OPTION_CONNECTION_LIMIT, (unsigned)(s->connections + SPARE_CONNECTIONS),
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->idle_seconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)HEAD_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+        MHD_OPTION_END);
     return s->daemon ? STATUS_OK : fail("%s:%d: the HTTP server cannot start", s->listener.host, s->listener.port);
 }
 
@@ -87,7 +89,7 @@ static status start(server *s, const server_options *o) {
         .s = s->served, .traffic = s->traffic, .metrics = s->metrics, .stopping = &s->stopping, .cut = &s->cut};
     if (pthread_create(&s->watcher, NULL, watch, s) != 0) return fail("cannot start a thread");
     s->watching = true;
-    return start_daemon(s, o->connections ? o->connections : DEFAULT_CONNECTIONS);
+    return start_daemon(s);
 }
 
 static void free_server(server *s) {
@@ -112,6 +114,7 @@ status server_start(server **out, served *served, listener *l, const server_opti
     s->keys = o->keys;
     s->allowed_origin = o->allowed_origin ? xstrdup(o->allowed_origin) : NULL;
     s->body_bytes = o->body_bytes ? o->body_bytes : DEFAULT_BODY_BYTES;
+    s->connections = o->connections ? o->connections : DEFAULT_CONNECTIONS;
     s->request_seconds = o->request_seconds ? o->request_seconds : DEFAULT_REQUEST_SECONDS;
     s->idle_seconds = o->idle_seconds ? o->idle_seconds : DEFAULT_IDLE_SECONDS;
     s->page_policy = page_policy_text(page_html, page_html_bytes);

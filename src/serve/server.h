@@ -19,7 +19,7 @@ typedef struct server_options {
     const api_keys *keys;       /* NULL or empty: nobody is asked for one */
     const char *allowed_origin; /* of pages elsewhere that may ask (CORS); NULL: none */
     size_t body_bytes;          /* of a request, at most; 0: 4 MiB */
-    int connections;            /* open ones; more wait until one closes. 0: 256 */
+    int connections;            /* open ones; some more are told so, with 503, and the rest cut off. 0: 256 */
     int request_seconds;        /* within which a request must have come in whole; 0: 30 */
     int idle_seconds;           /* without a byte either way, after which a connection is closed; 0: 60 */
     const char *routing_state;  /* the file of traffic.h; NULL: none */

@@ -29,6 +29,7 @@ typedef struct client {
 typedef struct clients {
     pthread_mutex_t lock;
     client *first;
+    atomic_int count;
 } clients;
 
 void client_enter(client *c, client_phase phase);
@@ -48,7 +49,7 @@ struct server {
     const api_keys *keys;
     char *allowed_origin;
     size_t body_bytes;
-    int request_seconds, idle_seconds;
+    int connections, request_seconds, idle_seconds;
     char *page_policy; /* Content-Security-Policy of the page */
     traffic *traffic;
     metrics *metrics;
