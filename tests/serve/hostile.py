@@ -339,7 +339,7 @@ def test_queue(port, count, rng, options):
     """More texts than slots and queue: each is answered, or told to come again."""
     if options.no_texts:
         return 0
-    with concurrent.futures.ThreadPoolExecutor(64) as pool:
+    with concurrent.futures.ThreadPoolExecutor(min(64, options.connections // 2)) as pool:
         answers = list(pool.map(lambda _: ask(port, "/v1/completions", dict(GOOD, max_tokens=16)), range(count)))
     for status, body in answers:
         if status == 200:
