@@ -2,6 +2,7 @@
 #include "base/progress.h"
 #include "serve/server_parts.h"
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -58,16 +59,21 @@ void clients_notice(void *context, struct MHD_Connection *connection, void **soc
 
 /* ---- deadlines ---- */
 
-static const char too_slow[] =
-    "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: 133\r\n\r\n"
-    "{\"error\":{\"message\":\"the request: expected it whole in time, found a "
-    "part\",\"type\":\"invalid_request_error\","
-    "\"param\":null,\"code\":null}}  ";
-
 /* Nobody else writes to it then: libmicrohttpd waits for the body. */
+static void say_too_slow(const client *c) {
+    static const char body[] = "{\"error\":{\"message\":\"the request: expected it whole in time, found a part\","
+                               "\"type\":\"invalid_request_error\",\"param\":null,\"code\":null}}";
+    char text[sizeof body + 200];
+    const int bytes = snprintf(text, sizeof text,
+                               "HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n"
+                               "Content-Length: %zu\r\n\r\n%s",
+                               sizeof body - 1, body);
+    (void)!send(c->socket, text, (size_t)bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void cut_off(server *s, client *c) {
     if (c->phase == CLIENT_READING) {
-        (void)!send(c->socket, too_slow, sizeof too_slow - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+        say_too_slow(c);
         metrics_count(s->metrics, route_count, HTTP_REQUEST_TIMEOUT, s->request_seconds);
     }
     shutdown(c->socket, SHUT_RDWR);
