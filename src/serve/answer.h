@@ -1,5 +1,5 @@
-/* The texts of one request while they are written: what the scheduler's thread says of them waits here until the connection's thread takes
- * it. Nothing in it blocks the scheduler. */
+/* The texts of one request while they are written: what the scheduler's thread says of them waits here until the
+ * connection's thread takes it. Nothing in it blocks the scheduler. */
 #ifndef MOEC_SERVE_ANSWER_H
 #define MOEC_SERVE_ANSWER_H
 
@@ -13,14 +13,15 @@ typedef struct secretary_answer {
 } secretary_answer;
 
 typedef struct answer answer;
-/* Encodes the prompts, asks the secretary, submits all texts or none. Refusals are API errors: 400, 429 where the queue is full, 503 where
- * the server stops. r lives longer than the answer. */
+/* Encodes the prompts, asks the secretary, submits all texts or none. Refusals are API errors: 400, 429 where the queue
+ * is full, 503 where the server stops. r lives longer than the answer. */
 status answer_start(answer **out, served *s, const completion_request *r, api_error *e);
 /* Cancels what still runs, and waits for its end: a step. NULL is fine. */
 void answer_free(answer *a);
 
 int answer_count(const answer *a); /* texts: n for each prompt */
-/* The next thing that was said, to be freed; NULL where nothing came within so many seconds, or *over: everything was said. */
+/* The next thing that was said, to be freed; NULL where nothing came within so many seconds, or *over: everything was
+ * said. */
 said *answer_next(answer *a, double seconds, bool *over);
 const secretary_answer *answer_secretary(const answer *a, int choice); /* NULL: was not asked */
 int32_t answer_last_prompt_token(const answer *a, int choice);

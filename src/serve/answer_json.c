@@ -80,7 +80,8 @@ static void note_token(said_text *t, const token_event *token) {
     t->offset += characters(token->text, token->bytes);
 }
 
-/* What was held back for a stop string that did not come belongs to the last token, but that is out: it is an entry of its own. */
+/* What was held back for a stop string that did not come belongs to the last token, but that is out: it is an entry of
+ * its own. */
 static cJSON *held_json(const text_end *end) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNullToObject(json, "id");

@@ -1,7 +1,8 @@
 /* What a request is refused with: an HTTP status and OpenAI's
- *     {"error": {"message": "max_tokens: expected …, found …", "type": "invalid_request_error", "param": "max_tokens", "code": null}}
- * One line that names the key, what was expected and what was found; the texts of a request are never in it beyond the few bytes of
- * the value that did not fit. */
+ *     {"error": {"message": "max_tokens: expected …, found …", "type": "invalid_request_error", "param": "max_tokens",
+ *                "code": null}}
+ * One line that names the key, what was expected and what was found; the texts of a request are never in it beyond the
+ * few bytes of the value that did not fit. */
 #ifndef MOEC_SERVE_API_ERROR_H
 #define MOEC_SERVE_API_ERROR_H
 

@@ -1,6 +1,6 @@
-/* The JSON of a request's body, within bounds: UTF-8 without NUL, one object, no deeper than JSON_SCAN_DEPTH, and of no more values
- * than BODY_VALUES, so that the tree is never larger than some sixteen megabytes whatever the bytes are. And reading its members, with
- * errors that name the whole way to them. */
+/* The JSON of a request's body, within bounds: UTF-8 without NUL, one object, no deeper than JSON_SCAN_DEPTH, and of no
+ * more values than BODY_VALUES, so that the tree is never larger than some sixteen megabytes whatever the bytes are. And
+ * reading its members, with errors that name the whole way to them. */
 #ifndef MOEC_SERVE_BODY_H
 #define MOEC_SERVE_BODY_H
 
@@ -25,7 +25,8 @@ typedef struct members {
 
 /* A member that is there and is not null: that is how clients write what they leave out. */
 const cJSON *member(const members *m, const char *key);
-/* Each leaves *value as it is, a default, where there is no such member, and refuses one of another type or outside the range. */
+/* Each leaves *value as it is, a default, where there is no such member, and refuses one of another type or outside the
+ * range. */
 status member_bool(const members *m, const char *key, bool *value);
 status member_integer(const members *m, const char *key, int64_t least, int64_t most, int64_t *value);
 status member_number(const members *m, const char *key, double least, double most, double *value);

@@ -1,4 +1,5 @@
-/* One request and what is answered, without a word of HTTP's machinery: routes (routes.h) read the first half and fill in the second. */
+/* One request and what is answered, without a word of HTTP's machinery: routes (routes.h) read the first half and fill in
+ * the second. */
 #ifndef MOEC_SERVE_CALL_H
 #define MOEC_SERVE_CALL_H
 

@@ -1,5 +1,5 @@
-/* Texts on their way to a client: whole, or as server-sent events (WHATWG HTML, 9.2): "data: JSON\n\n" for each chunk, and at last
- * "data: [DONE]\n\n". */
+/* Texts on their way to a client: whole, or as server-sent events (WHATWG HTML, 9.2): "data: JSON\n\n" for each chunk,
+ * and at last "data: [DONE]\n\n". */
 #include "base/memory.h"
 #include "serve/call.h"
 #include <stdio.h>

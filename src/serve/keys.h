@@ -1,4 +1,5 @@
-/* The keys that clients show: one a line of a file; empty lines and those that begin with # are passed over. Keys are never printed. */
+/* The keys that clients show: one a line of a file; empty lines and those that begin with # are passed over. Keys are
+ * never printed. */
 #ifndef MOEC_SERVE_KEYS_H
 #define MOEC_SERVE_KEYS_H
 
@@ -13,8 +14,8 @@ typedef struct api_keys {
 } api_keys;
 status api_keys_read(api_keys *k, const char *path);
 void api_keys_free(api_keys *k);
-/* Whether an Authorization header ("Bearer KEY", NULL: none) shows one of them. The time that it takes depends on the number of keys alone, not
- * on how much of one was guessed. */
+/* Whether an Authorization header ("Bearer KEY", NULL: none) shows one of them. The time that it takes depends on the
+ * number of keys alone, not on how much of one was guessed. */
 bool api_keys_know(const api_keys *k, const char *authorization);
 
 #endif

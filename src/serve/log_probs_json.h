@@ -4,11 +4,11 @@
 
 #include "serve/served.h"
 
-/* Of a chat: {"content": [{"token", "logprob", "bytes", "top_logprobs": [{…}]}], "refusal": null}; *list NULL: a new one, else what it
- * gave before gets one token more. prev: the token before it. */
+/* Of a chat: {"content": [{"token", "logprob", "bytes", "top_logprobs": [{…}]}], "refusal": null}; *list NULL: a new one,
+ * else what it gave before gets one token more. prev: the token before it. */
 void chat_log_probs_add(cJSON **list, const tokenizer *tok, const token_event *token, int32_t prev);
-/* Of a plain completion: {"tokens": [], "token_logprobs": [], "top_logprobs": [{}], "text_offset": []}. offset: characters of the text
- * before it. */
+/* Of a plain completion: {"tokens": [], "token_logprobs": [], "top_logprobs": [{}], "text_offset": []}. offset:
+ * characters of the text before it. */
 void text_log_probs_add(cJSON **lists, const tokenizer *tok, const token_event *token, int32_t prev, int64_t offset);
 
 /* {"id", "text", "layers": [{"layer", "experts": [], "gates": []}]}; of the later passes of a looped layer "pass", too. */

@@ -1,7 +1,7 @@
-/* What a client asks for, read from the JSON of a body: OpenAI's keys of completions, chat completions and embeddings, those samplers that
- * other servers have beside them (top_k, min_p, repetition_penalty), and moec's own (`moec`, `routing`). Every wrong type and every
- * value outside its range is one error that names the key. A key that nobody knows is passed over, since clients send many; within
- * `moec` it is refused. */
+/* What a client asks for, read from the JSON of a body: OpenAI's keys of completions, chat completions and embeddings,
+ * those samplers that other servers have beside them (top_k, min_p, repetition_penalty), and moec's own (`moec`,
+ * `routing`). Every wrong type and every value outside its range is one error that names the key. A key that nobody knows
+ * is passed over, since clients send many; within `moec` it is refused. */
 #ifndef MOEC_SERVE_REQUEST_H
 #define MOEC_SERVE_REQUEST_H
 
@@ -77,8 +77,8 @@ typedef struct embedding_request {
 status embedding_request_read(embedding_request *r, cJSON *body, const request_limits *limits, api_error *e);
 void embedding_request_free(embedding_request *r);
 
-/* A text, a list of texts, a list of token ids, or a list of such lists: into *prompts [*count], malloc'ed. Texts stay where they
- * are. Nothing to be freed after a failure. */
+/* A text, a list of texts, a list of token ids, or a list of such lists: into *prompts [*count], malloc'ed. Texts stay
+ * where they are. Nothing to be freed after a failure. */
 status request_prompts_read(const members *m, const char *key, int vocab, request_prompt **prompts, int *count);
 void request_prompts_free(request_prompt *prompts, int count);
 /* `model`: absent, or the one that is served. */

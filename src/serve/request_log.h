@@ -1,4 +1,5 @@
-/* A line of JSON for each request: when, which route, how it ended, how long it took, how many tokens; never its texts, and no keys. */
+/* A line of JSON for each request: when, which route, how it ended, how long it took, how many tokens; never its texts,
+ * and no keys. */
 #ifndef MOEC_SERVE_REQUEST_LOG_H
 #define MOEC_SERVE_REQUEST_LOG_H
 

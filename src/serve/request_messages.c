@@ -1,5 +1,5 @@
-/* The messages of a conversation. Tools are not called here: what a history has of them (an assistant's calls without a text, a tool's
- * answers) is passed over, as is `tools` itself. */
+/* The messages of a conversation. Tools are not called here: what a history has of them (an assistant's calls without a
+ * text, a tool's answers) is passed over, as is `tools` itself. */
 #include "base/memory.h"
 #include "serve/request_parts.h"
 #include <stdio.h>

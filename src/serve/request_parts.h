@@ -1,4 +1,5 @@
-/* The parts that request.c reads a completion_request from: each leaves its members at their defaults where the body says nothing. */
+/* The parts that request.c reads a completion_request from: each leaves its members at their defaults where the body says
+ * nothing. */
 #ifndef MOEC_SERVE_REQUEST_PARTS_H
 #define MOEC_SERVE_REQUEST_PARTS_H
 

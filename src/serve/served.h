@@ -1,4 +1,5 @@
-/* What is served: one model with its tokenizer, the scheduler that writes texts with it, and the pass for other questions. */
+/* What is served: one model with its tokenizer, the scheduler that writes texts with it, and the pass for other
+ * questions. */
 #ifndef MOEC_SERVE_SERVED_H
 #define MOEC_SERVE_SERVED_H
 
@@ -33,8 +34,8 @@ typedef struct served {
 status served_start(served **out, model *m, const tokenizer *tok, const served_options *o);
 void served_stop(served *s); /* cuts what is still running; NULL is fine */
 
-/* Tokens of a prompt, with BOS where it is to be, or of a conversation; *ids is malloc'ed. Longer than the context: refused. param: the
- * key for errors. */
+/* Tokens of a prompt, with BOS where it is to be, or of a conversation; *ids is malloc'ed. Longer than the context:
+ * refused. param: the key for errors. */
 status served_prompt_ids(const served *s, const request_prompt *p, const char *param, int32_t **ids, size_t *count,
                          api_error *e);
 status served_chat_ids(const served *s, const chat_message *messages, int count, int32_t **ids, size_t *id_count,

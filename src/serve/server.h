@@ -1,12 +1,12 @@
 /* moec serve: one model behind HTTP (docs/serve.md is its manual). From the caller's side:
  *     listener_open(&l, host, port);  served_start(&s, model, tokenizer, …);
  *     server_start(&server, s, &l, &options);       answers from now on, in threads of its own
- *     server_drain(server);                         takes no new connections and begins no new texts; those under way are finished
+ *     server_drain(server);                         no new connections, no new texts; those under way are finished
  *     server_is_idle(server) …
  *     server_cut(server);                           those that still are under way end with an error that says so
  *     server_stop(server);                          when all answers are out
- * A connection has a thread (libmicrohttpd's thread-per-connection), so that reading a long body, tokenising and writing JSON delay nobody
- * else; the scheduler's thread never waits for one. */
+ * A connection has a thread (libmicrohttpd's thread-per-connection), so that reading a long body, tokenising and writing
+ * JSON delay nobody else; the scheduler's thread never waits for one. */
 #ifndef MOEC_SERVE_SERVER_H
 #define MOEC_SERVE_SERVER_H
 
@@ -32,7 +32,8 @@ status server_start(server **out, served *s, listener *l, const server_options *
 void server_drain(server *s);
 bool server_is_idle(server *s); /* no request is under way */
 void server_cut(server *s);
-/* Waits for the answers that are under way, and ends. STATUS_FAILED: what was to be kept could not be written. NULL is fine. */
+/* Waits for the answers that are under way, and ends. STATUS_FAILED: what was to be kept could not be written. NULL is
+ * fine. */
 status server_stop(server *s);
 
 #endif

@@ -1,4 +1,5 @@
-/* What the server's files share: server.c (its life), exchange.c (one request over HTTP), clients.c (its connections and their deadlines). */
+/* What the server's files share: server.c (its life), exchange.c (one request over HTTP), clients.c (its connections and
+ * their deadlines). */
 #ifndef MOEC_SERVE_SERVER_PARTS_H
 #define MOEC_SERVE_SERVER_PARTS_H
 

@@ -1,5 +1,5 @@
-/* A pass beside the scheduler's, for questions that are no texts: embeddings, and which expert a prompt needs. One thread has it, so that
- * OpenMP has one more team of threads and not one for each connection; those who ask wait for their turn. */
+/* A pass beside the scheduler's, for questions that are no texts: embeddings, and which expert a prompt needs. One thread
+ * has it, so that OpenMP has one more team of threads and not one for each connection; those who ask wait for their turn. */
 #ifndef MOEC_SERVE_SIDE_PASS_H
 #define MOEC_SERVE_SIDE_PASS_H
 

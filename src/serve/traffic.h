@@ -1,4 +1,5 @@
-/* The traffic of experts: how many tokens went to each, as the scheduler counts it, since when, and kept over restarts in a file:
+/* The traffic of experts: how many tokens went to each, as the scheduler counts it, since when, and kept over restarts in
+ * a file:
  *     {"since", "tokens", "experts", "expert_names", "layers": [{"layer", "counts"}]}
  * which is what /v1/routing says, too. */
 #ifndef MOEC_SERVE_TRAFFIC_H
