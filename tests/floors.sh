@@ -1,7 +1,7 @@
 #!/bin/sh
 # Every include in src/ goes to the own floor or to one below, in the order in which CMakeLists.txt stacks them.
 set -eu
-floors=$(sed -n 's/^moec_floor(\([a-z]*\).*/\1/p' CMakeLists.txt)
+floors=$(sed -n 's/^moec_floor(\([a-z]*\).*/\1/p' CMakeLists.txt cmake/serve.cmake)
 [ -n "$floors" ] || { echo "no floors in CMakeLists.txt"; exit 1; }
 below='' failed=0
 for floor in $floors; do

@@ -10,10 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static const command *const commands[] = {
-    &command_data,     &command_train,  &command_pack,  &command_eval,  &command_generate, &command_chat,
-    &command_inspect,  &command_verify, &command_bench, &command_sweep, &command_upcycle,  &command_export,
-    &command_tokenize, &command_fetch,  &command_probe, &command_teach, &command_compare,  &command_route};
+static const command *const commands[] = {&command_data,     &command_train,    &command_pack,  &command_eval,
+                                          &command_generate, &command_chat,     &command_serve, &command_inspect,
+                                          &command_verify,   &command_bench,    &command_sweep, &command_upcycle,
+                                          &command_export,   &command_tokenize, &command_fetch, &command_probe,
+                                          &command_teach,    &command_compare,  &command_route};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_overview(FILE *out) {
@@ -93,7 +94,7 @@ static void load_tuned(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     setenv("GOMP_SPINCOUNT", "10000", 1);
     if (argv[1] && (is_one_of(argv[1], "generate", "eval") || is_one_of(argv[1], "teach", "compare") ||
-                    strcmp(argv[1], "chat") == 0))
+                    is_one_of(argv[1], "chat", "serve")))
         setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
     execv("/proc/self/exe", argv); /* where that fails, it goes on as it is */
 }
