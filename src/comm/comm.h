@@ -59,6 +59,8 @@ status comm_share_cores(const comm *c);
 
 /* OK where every rank has OK; else the status and the message of the lowest rank that has not, on all. */
 status comm_agree(comm *c, status mine);
+/* The same without asking, where all ranks have found the same outcome from the same numbers. */
+status comm_alike(comm *c, status mine);
 /* all [ranks][bytes]: what each rank gave. */
 status comm_gather(comm *c, const void *mine, void *all, size_t bytes);
 status comm_broadcast(comm *c, int root, void *data, size_t bytes);

@@ -50,12 +50,19 @@ static void pause_a_little(int asked) {
         nanosleep(&some, NULL);
 }
 
+/* MPI_Testall says nothing of single ones. */
+static bool is_under_way(MPI_Request *request) {
+    int done = 0;
+    MPI_Test(request, &done, MPI_STATUS_IGNORE);
+    return !done;
+}
+
 /* "rank 2" or "ranks 2, 3"; a rank whose messages have all come and gone is not among them. */
-static char *missing(const requests *r, int ranks) {
+static char *missing(requests *r, int ranks) {
     bool *is_missing = xcalloc((size_t)ranks, sizeof *is_missing);
     int count = 0;
     for (int i = 0; i < r->count; i++)
-        if (r->items[i] != MPI_REQUEST_NULL) is_missing[r->ranks[i]] = true;
+        if (is_under_way(&r->items[i])) is_missing[r->ranks[i]] = true;
     char *list = xstrdup("");
     for (int rank = 0; rank < ranks; rank++) {
         if (!is_missing[rank]) continue;
@@ -70,9 +77,10 @@ static char *missing(const requests *r, int ranks) {
 }
 
 /* The lowest rank that is alive says it and ends the others before they do. */
-static status timed_out(const comm *c, const requests *r) {
-    const struct timespec turn = {.tv_sec = c->rank < 5 ? c->rank : 5};
-    nanosleep(&turn, NULL);
+static status timed_out(const comm *c, requests *r) {
+    const double turn = clock_seconds() + 2 * (c->rank < 5 ? c->rank : 5);
+    const struct timespec some = {.tv_nsec = 100000000};
+    while (clock_seconds() < turn) nanosleep(&some, NULL); /* the launcher's SIGTERM ends no sleep */
     char *whom = missing(r, c->ranks);
     const status s = fail("%s: not heard from for %g s (MOEC_RANK_TIMEOUT): the job ends", whom, c->timeout);
     free(whom);

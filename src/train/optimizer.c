@@ -174,7 +174,7 @@ static status find_own_culprit(const optimizer *o) {
 /* Which tensor it was. */
 static status name_the_culprit(const optimizer *o, double total) {
     TRY(comm_agree(o->ranks, find_own_culprit(o)));
-    return comm_agree(o->ranks, fail("the norm of all gradients is not finite (Σ g² is %g)", total));
+    return comm_alike(o->ranks, fail("the norm of all gradients is not finite (Σ g² is %g)", total));
 }
 
 /* Σ g² parameter by parameter, in their order, whoever has which: the same bits for any number of ranks. Alone, nothing waits for the

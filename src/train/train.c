@@ -85,8 +85,8 @@ static status update(session *s, double fraction, step_record *record) {
     const status updated = optimizer_step(s->o, s->state.step, record->lr_factor, &record->grad_norm);
     const pass_statistics *found = pass_read(s->p);
     step_record_take(record, found);
-    TRY(comm_agree(s->ranks, check_losses(found)));
-    TRY(comm_agree(s->ranks, updated));
+    if (check_losses(found) != STATUS_OK) return comm_alike(s->ranks, STATUS_FAILED);
+    TRY(updated);
     model_balance_experts(s->m, found);
     return s->e ? average_update(s->e, s->state.step, fraction) : STATUS_OK;
 }
@@ -309,7 +309,7 @@ static status train_loop(session *s, train_result *result) {
 static status interrupted(session *s) {
     TRY(save(s));
     fail("interrupted after step %" PRId64 ", which is saved; --resume goes on from there", s->state.step);
-    return comm_agree(s->ranks, STATUS_INTERRUPTED);
+    return comm_alike(s->ranks, STATUS_INTERRUPTED);
 }
 
 static status train_session(session *s, bool look_owed, train_result *result) {

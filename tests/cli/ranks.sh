@@ -25,7 +25,7 @@ losses() {
 
 # ---- the same bits: an upcycle, a loop and late QAT, an average, looks at held-out text ----
 for type in f32 $(bf16_where_there_is); do
-    for n in 1 2 4; do train 0 $n run="$work/$type-$n" steps=20 dtype="$type" val_every=10; done
+    for n in 1 2 4; do train 0 $n run="$work/$type-$n" steps=20 dtype="$type"; done
     same "$work/$type-1" "$work/$type-2"
     same "$work/$type-1" "$work/$type-4"
 done
@@ -37,5 +37,24 @@ says err "4 ranks (mpi), each 1 threads"
 for n in 1 4; do train 0 $n run="$work/adam-$n" steps=20 dtype=f32 matrix_optimizer=adamw state_dtype=bf16 average=swa swa_every=2; done
 same "$work/adam-1" "$work/adam-4"
 
-# ---- goes on with another number of ranks, before and behind the upcycle ----
-train 0 4 run="$work/moved" steps=5 dtype=f32 val_every=10 --allow-late-events 2>/dev/null || :
+# ---- goes on with another number of ranks, from before and from behind the upcycle ----
+train 0 4 run="$work/kept" steps=20 dtype=f32 checkpoint_every=5 keep_checkpoints=9
+same "$work/f32-1" "$work/kept"
+for n in 1 2 4; do
+    for step in 05 10; do
+        rm -rf "$work/moved"
+        cp -a "$work/kept" "$work/moved"
+        find "$work/moved/checkpoints" -mindepth 1 -maxdepth 1 ! -name "step-000000$step" -exec rm -rf {} +
+        train 0 $n run="$work/moved" steps=20 dtype=f32 checkpoint_every=5 keep_checkpoints=9 --resume
+        says err "resumed at step ${step#0}"
+        same "$work/f32-1" "$work/moved"
+    done
+done
+train 0 2 run="$work/kept" steps=20 dtype=f32 checkpoint_every=5 keep_checkpoints=9 --resume
+says out "finished at step 20 already"
+
+# ---- the bench says what ranks cost ----
+ranks 2 bench train configs/test-tiny.yaml --steps 2 >"$work/out" 2>"$work/err" || complain "bench: $(cat "$work/err")"
+says out "sending and waiting"
+
+[ "$failures" -eq 0 ]
