@@ -124,7 +124,10 @@ int main(int argc, char **argv) {
     occupy_standard_descriptors();
     load_tuned(argv);
     status s = finish_stdout(dispatch(argc, argv));
-    if (s != STATUS_OK && error_message()[0] && comm_speaks(s)) print_error();
+    if (s != STATUS_OK && error_message()[0] && comm_speaks(s)) {
+        comm_sign(s);
+        print_error();
+    }
     comm_finish(s);
     return s;
 }

@@ -49,6 +49,8 @@ int comm_launched(void); /* how many a launcher says that it started; 1 without 
 comm *comm_alone(void);  /* rank 0 of 1, whoever started the process */
 /* Whether this process is the one that says how it ended: rank 0 where all ranks know it, the rank itself where it failed alone. */
 bool comm_speaks(status s);
+/* Puts "rank N" in front of the message of a failure that is this rank's alone; returns s. */
+status comm_sign(status s);
 /* At a process's end, behind its last message: where it failed alone, the other ranks end too, with this status. */
 void comm_finish(status s);
 /* Threads for this rank, of those cores that the ranks of this machine share: MOEC_RANK_CORES where it is set, whose cores the rank

@@ -87,6 +87,10 @@ bool comm_speaks(status s) {
     return opened.rank == 0 || (s != STATUS_OK && !opened.agreed);
 }
 
+status comm_sign(status s) {
+    return is_open && s != STATUS_OK && !opened.agreed ? fail_in(s, "rank %d", opened.rank) : s;
+}
+
 void comm_finish(status s) {
     if (is_open && s != STATUS_OK && !opened.agreed && opened.end) opened.end(&opened, s);
 }
