@@ -4,6 +4,7 @@
 . "$(dirname "$0")/common/lenient.sh"
 . "$(dirname "$0")/common/ranks.sh"
 kills=${2:-3}
+command -v pgrep >/dev/null 2>&1 || skip "no pgrep"
 
 write_text "$work/text" 40
 expect 0 data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
@@ -49,7 +50,7 @@ ranks 2 inspect configs/demo.yaml >"$work/out" 2>"$work/err" && complain "inspec
 one_line "inspect: works in one process, and a launcher started 2"
 
 # ---- the weights of an undisturbed run ----
-steps=30
+steps=60
 train 0 2 run="$work/whole" steps=$steps dtype=f32 checkpoint_every=3
 final=checkpoints/step-000000$steps/model.safetensors
 
@@ -64,14 +65,6 @@ rank() {
         tr '\0' '\n' <"/proc/$process/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$1" && echo "$process"
     done
 }
-# until_started FOLDER: it has taken a step or has ended
-until_started() {
-    tries=0
-    while ! grep -q '"record":"step"' "$1/log.jsonl" 2>/dev/null && kill -0 "$job" 2>/dev/null && [ $tries -lt 600 ]; do
-        sleep 0.05
-        tries=$((tries + 1))
-    done
-}
 ended() { # STATUS: how mpirun ended
     wait "$job"
     found=$?
@@ -79,14 +72,26 @@ ended() { # STATUS: how mpirun ended
 }
 
 # ---- killed at random moments, resumed each time ----
+# steps_done FOLDER: as the log says
+steps_done() { cat "$1/log.jsonl" 2>/dev/null | grep -c '"record":"step"' || :; }
+# until_step FOLDER N: that many steps are in the log, or the job has ended
+until_step() {
+    while [ "$(steps_done "$1")" -lt "$2" ] && kill -0 "$job" 2>/dev/null; do sleep 0.01; done
+}
+random() { od -An -N2 -tu2 /dev/urandom | awk -v most="$1" '{print $1 % most}'; } # from 0 on
 mkdir "$work/killed"
 i=0
 while [ $i -lt "$kills" ]; do
     start "$work/killed"
-    sleep "0.$(od -An -N2 -tu2 /dev/urandom | awk '{printf "%03d", $1 % 1000}')"
-    victim=$(rank $((i % 4)))
+    # The first at once, while the ranks find each other; the others spread over the steps, each some milliseconds into one.
+    while [ -z "$(rank 3)" ] && kill -0 "$job" 2>/dev/null; do sleep 0.01; done
+    [ $i -eq 0 ] || until_step "$work/killed" $((i * steps / (kills + 1) + $(random 3)))
+    sleep "0.0$(random 9)"
+    victim=$(rank "$(random 4)")
     [ -z "$victim" ] || kill -9 $victim 2>/dev/null
     wait "$job"
+    found=$?
+    echo "kill $i: exit $found after $(steps_done "$work/killed") steps"
     i=$((i + 1))
 done
 start "$work/killed"
@@ -97,7 +102,7 @@ cmp "$work/whole/$final" "$work/killed/$final" || complain "killed $kills times,
 for signal in USR1 INT; do
     mkdir "$work/$signal"
     start "$work/$signal"
-    until_started "$work/$signal"
+    until_step "$work/$signal" 1
     kill -$signal "$(rank 2)"
     wait "$job"
     found=$?
@@ -114,7 +119,7 @@ done
 mkdir "$work/hung"
 export MOEC_RANK_TIMEOUT=4
 start "$work/hung"
-until_started "$work/hung"
+until_step "$work/hung" 1
 victim=$(rank 2)
 if [ -n "$victim" ] && kill -STOP "$victim" 2>/dev/null; then
     wait "$job"
