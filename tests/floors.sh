@@ -11,6 +11,8 @@ for floor in $floors; do
         grep -vE "#include \"($allowed)/" || :)
     [ -z "$up" ] || { echo "$floor may include only$below; found:"; echo "$up"; failed=1; }
 done
+foreign=$(grep -lE '#include <mpi' -r src | grep -v '^src/comm/mpi.c$' || :)
+[ -z "$foreign" ] || { echo "only src/comm/mpi.c may know MPI; found: $foreign"; failed=1; }
 for folder in src/*/; do
     folder=${folder#src/} folder=${folder%/}
     case " $(echo $floors) cli " in *" $folder "*) ;; *) echo "src/$folder is no floor of CMakeLists.txt"; failed=1 ;; esac

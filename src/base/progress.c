@@ -83,6 +83,7 @@ static void catch_signal(int signal_number) {
 void interrupt_catch(void) {
     catch_signal(SIGINT);
     catch_signal(SIGTERM);
+    catch_signal(SIGUSR1);
 }
 
 bool interrupt_requested(void) {

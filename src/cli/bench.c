@@ -1,6 +1,7 @@
 #include "cli/bench_run.h"
 #include "cli/cli.h"
 
+#include "comm/comm.h"
 #include "study/bench.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
@@ -25,6 +26,8 @@ static const char help[] =
     "  --device D       cpu (by default the config's)\n"
     "  --dtype T        bf16 or f32 (by default the config's)\n"
     "  --json           one JSON object\n"
+    "\n"
+    "Under mpirun or srun each rank takes a micro-batch, and what a step sends and how long it waits is shown too.\n"
     "\n"
     "run:\n"
     "Times a model that is run, with random tokens: how fast prompts are read and texts written, for several numbers "
@@ -81,6 +84,10 @@ static void print_report(const bench_report *r, const char *kernels_name) {
     printf("  optimiser's step     %9.1f ms\n", 1e3 * r->optimizer_seconds);
     printf("  rate                 %9.0f GFLOP/s, %.1f %% of the %.0f GFLOP/s of the same products by themselves\n",
            r->gflops, 100 * r->gemm_share, r->product_gflops);
+    if (r->ranks > 1)
+        printf("  %d ranks              %9.1f ms a step sending and waiting (%.1f %%), %.1f MB sent by each\n",
+               r->ranks, 1e3 * r->waited_seconds, 100 * r->waited_seconds / (r->mean_seconds),
+               (double)r->sent_bytes / 1e6);
     printf("  peak memory          %9.0f MB\n", (double)r->peak_rss_bytes / 1e6);
     printf("  creating the model   %9.2f s\n", r->setup_seconds);
     print_ops(r);
@@ -99,6 +106,9 @@ static void print_json(const bench_report *r) {
     cJSON_AddNumberToObject(root, "parameters", (double)r->parameters);
     cJSON_AddNumberToObject(root, "tokens", (double)r->tokens);
     cJSON_AddNumberToObject(root, "threads", kernels_threads());
+    cJSON_AddNumberToObject(root, "ranks", r->ranks);
+    cJSON_AddNumberToObject(root, "waited_seconds", r->waited_seconds);
+    cJSON_AddNumberToObject(root, "sent_bytes", (double)r->sent_bytes);
     cJSON_AddStringToObject(root, "isa", kernels_isa());
     for (kernel_id id = 0; id < KERNELS; id++)
         if (r->ops.entries[id].calls) cJSON_AddNumberToObject(ops, kernel_name(id), r->ops.entries[id].seconds);
@@ -133,6 +143,7 @@ static status run(int argc, char **argv) {
     if (s == STATUS_OK) s = bench_train(&config, k, &options, &report);
     run_config_free(&config);
     TRY(s);
+    if (!comm_speaks(STATUS_OK)) return STATUS_OK;
     if (json)
         print_json(&report);
     else

@@ -2,6 +2,7 @@
 #include "base/nearest.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "comm/comm.h"
 #include "kernel/kernel.h"
 #include <dnnl.h>
 #include <fcntl.h>
@@ -57,6 +58,9 @@ static status run_command(const command *c, int argc, char **argv) {
             fputs(c->help, stdout);
             return STATUS_OK;
         }
+    if (comm_launched() > 1 && c != &command_train && c != &command_bench)
+        return fail_usage("%s: works in one process, and a launcher started %d; moec train and moec bench take ranks",
+                          c->name, comm_launched());
     TRY(kernels_check());
     return cli_run(c, argc, argv);
 }
@@ -113,12 +117,19 @@ static status finish_stdout(status s) {
     return flushed ? fail("stdout: not all of it could be written") : fail("stdout: cannot write: %m");
 }
 
+static void print_error(void) {
+    bool red = color_enabled(STDERR_FILENO);
+    fprintf(stderr, "%smoec: %s%s\n", red ? "\033[31m" : "", error_message(), red ? "\033[0m" : "");
+}
+
 int main(int argc, char **argv) {
     occupy_standard_descriptors();
     load_tuned(argv);
     status s = finish_stdout(dispatch(argc, argv));
-    if (s == STATUS_OK || error_message()[0] == '\0') return s;
-    bool red = color_enabled(STDERR_FILENO);
-    fprintf(stderr, "%smoec: %s%s\n", red ? "\033[31m" : "", error_message(), red ? "\033[0m" : "");
+    if (s != STATUS_OK && error_message()[0] && comm_speaks(s)) {
+        comm_sign(s);
+        print_error();
+    }
+    comm_finish(s);
     return s;
 }

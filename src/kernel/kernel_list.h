@@ -324,6 +324,8 @@ KERNEL(add_squares, (double *total, const float *x, int64_t count), (total, x, c
 /* What gradients are multiplied with so that their norm √squares is at most `limit`, as torch's clip_grad_norm_: 1, or
  * limit / (norm + 1e-6) beyond it (limit 0: always 1); NaN where the norm is not finite: then nothing is updated. */
 KERNEL(clip_factor, (float *factor, const double *squares, double limit), (factor, squares, limit), 0)
+/* y += x */
+KERNEL(add, (float *y, const float *x, int64_t count), (y, x, count), 0)
 /* y += t (x − y): EMA with decay 1 − t */
 KERNEL(lerp, (float *y, const float *x, float t, int64_t count), (y, x, t, count), 0)
 /* The gradient is grad · *clip (NULL: 1); where that is NaN nothing is changed. m and v are of args->moments.type. */

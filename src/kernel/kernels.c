@@ -190,6 +190,10 @@ int kernels_threads(void) {
     return omp_get_max_threads();
 }
 
+void kernels_set_threads(int threads) {
+    omp_set_num_threads(threads);
+}
+
 void tensor_write(const kernels *k, tensor *t, const void *host) {
     k->upload(t->data, host, tensor_bytes(t));
 }

@@ -100,6 +100,7 @@ void pass_begin(pass *p, bool training, bool counts) {
 
 status pass_train(pass *p, const batch *b, float loss_weight) {
     pass_begin(p, true, true);
+    pass_next_sums(p);
     TRY(pass_ask_teacher(p, b));
     TRY(add_loss(p, b, loss_weight, NULL));
     tape_backward(p->tape);

@@ -3,6 +3,7 @@
 #ifndef MOEC_NN_PASS_H
 #define MOEC_NN_PASS_H
 
+#include "comm/comm.h"
 #include "nn/model.h"
 #include "text/batch.h"
 
@@ -76,6 +77,17 @@ typedef struct pass_statistics {
 } pass_statistics;
 
 void pass_clear(pass *p);
+
+/* The batches of a step when ranks take turns: of `batches` in all, number i is rank i % ranks's. */
+typedef struct pass_turns {
+    comm *ranks;
+    int64_t batches;
+} pass_turns;
+/* From the next pass_clear on what each training batch finds is kept by itself, so that the sum over a step's batches is formed in their
+ * order, whoever ran them. */
+void pass_take_turns(pass *p, pass_turns turns);
+/* For all ranks, before a step's pass_read: everyone gets what the others' batches found. */
+status pass_meet(pass *p);
 /* Valid until the next call with p. */
 const pass_statistics *pass_read(pass *p);
 

@@ -46,8 +46,11 @@ struct pass {
     int most_allowed;  /* experts of a row of it */
     controlled_experts controlled;
 
-    /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router) */
-    double *sums, *host_sums;
+    /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router); rows of sum_count of them
+     * where batches are kept apart, of which `sums` is the one that is added to */
+    double *sums, *all_sums, *host_sums;
+    int64_t rows;
+    pass_turns turns;
     int64_t sum_count, *sum_of; /* [entries] */
     int entries;                /* the path's length when they were laid out */
     int64_t batches;            /* since pass_clear */
@@ -131,6 +134,8 @@ void pass_free_distill(pass *p);
 /* Lay the statistics out for the model's path, all zero. */
 status pass_lay_out_statistics(pass *p);
 void pass_free_statistics(pass *p);
+/* A training batch begins: what it finds goes to its own row, where batches are kept apart. */
+void pass_next_sums(pass *p);
 /* Where an entry's router adds what it did; NULL where nothing is counted. */
 double *pass_sums(const pass *p, int entry);
 /* How much an entry's router losses count: once a layer, in its last pass (as the scripts' do, which keep only the newest), and
