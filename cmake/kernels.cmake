@@ -20,3 +20,19 @@ foreach(variant avx2_f32 avx512_f32 avx512bf16_bf16)
   target_link_libraries(kernel_${variant} PRIVATE moec_tensor OpenMP::OpenMP_C)
   target_sources(moec_kernel PRIVATE $<TARGET_OBJECTS:kernel_${variant}>)
 endforeach()
+
+# Products of packed weights with inputs that are rounded to int8 (kernel/cpu/packed.h), once for each set of integer instructions.
+# Nothing is reordered or contracted here: all of them, and any number of rows, give the same bits.
+file(GLOB integer_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernel/cpu/integer/*.c)
+list(APPEND integer_sources ${CMAKE_SOURCE_DIR}/src/kernel/cpu/isa/scratch.c)
+set(int8_avx2_options ${avx2_options})
+set(int8_avxvnni_options ${avx2_options} -mavxvnni)
+set(int8_avx512vnni_options ${avx512_options} -mavx512vnni)
+foreach(variant int8_avx2 int8_avxvnni int8_avx512vnni)
+  add_library(kernel_${variant} OBJECT ${integer_sources})
+  target_compile_definitions(kernel_${variant} PRIVATE VARIANT=${variant})
+  target_compile_options(kernel_${variant} PRIVATE -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
+                                                   ${${variant}_options})
+  target_link_libraries(kernel_${variant} PRIVATE moec_tensor OpenMP::OpenMP_C)
+  target_sources(moec_kernel PRIVATE $<TARGET_OBJECTS:kernel_${variant}>)
+endforeach()

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "formats/family.h"
 #include "formats/gguf_tokenizer.h"
+#include "tensor/quantized.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,13 +43,29 @@ static void read_values(const gguf *g) {
     }
 }
 
+/* A row as codes has the values of the row, to the bit where they are numbers. */
+static void read_codes(const stored_tensor *t, int64_t row, const float *values) {
+    const int64_t cols = stored_cols(t), group = storage_group(t->type);
+    if (group == 0) return;
+    quantized q = quantized_alloc(1, cols, group, storage_has_offset(t->type));
+    storage_read_codes(t->type, t->data + (size_t)row * storage_bytes(t->type, cols), cols, q.q, q.scale, q.offset);
+    for (int64_t c = 0; c < cols; c++) {
+        const float scaled = (float)q.q[c] * q.scale[c / group], value = scaled + (q.offset ? q.offset[c / group] : 0);
+        require(value == values[c] || !(values[c] - values[c] == 0));
+    }
+    quantized_free(&q);
+}
+
 static void read_tensors(const tensor_set *s) {
     for (int i = 0; i < s->count; i++) {
         const stored_tensor *t = &s->tensors[i];
         const int64_t rows = stored_rows(t), cols = stored_cols(t);
         float *row = xmalloc((size_t)cols * sizeof *row);
         require(tensor_set_find(s, t->name) == t);
-        for (int64_t r = 0; r < rows; r++) stored_read(t, r, 1, row);
+        for (int64_t r = 0; r < rows; r++) {
+            stored_read(t, r, 1, row);
+            read_codes(t, r, row);
+        }
         free(row);
     }
 }

@@ -109,6 +109,13 @@ status file_map_open(file_map *m, const char *path) {
     return s;
 }
 
+void file_map_forget(const file_map *m, const void *from, size_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)from, map = (uintptr_t)m->bytes;
+    if (!m->bytes || at < map || bytes > m->count || at - map > m->count - bytes) return;
+    const uintptr_t first = (at + page - 1) / page * page, end = (at + bytes) / page * page; /* whole pages */
+    if (first < end) madvise((void *)first, end - first, MADV_DONTNEED);                     /* a hint */
+}
+
 void file_map_close(file_map *m) {
     if (m->bytes) munmap((void *)m->bytes, m->count);
     *m = (file_map){0};

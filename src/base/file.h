@@ -53,6 +53,9 @@ typedef struct file_map {
 } file_map;
 status file_map_open(file_map *m, const char *path);
 void file_map_close(file_map *m);
+/* These bytes of it were read and are not soon again: their pages need not stay in this process. What is read later is read
+ * anew. */
+void file_map_forget(const file_map *m, const void *from, size_t bytes);
 
 /* Paths and folders. */
 typedef enum path_kind { PATH_ABSENT, PATH_FILE, PATH_FOLDER, PATH_OTHER } path_kind;
@@ -82,6 +85,8 @@ status folder_exchange_in_steps(const char *temporary, const char *path);
 status folder_list(const char *path, char ***names, size_t *count);
 /* $XDG_CACHE_HOME/moec or ~/.cache/moec; a new string. */
 char *cache_folder(void);
+/* $XDG_STATE_HOME/moec or ~/.local/state/moec; a new string. */
+char *state_folder(void);
 
 uint64_t crc64(uint64_t crc, const void *bytes, size_t count); /* liblzma's CRC-64; start with 0 */
 status file_crc64(const char *path, uint64_t *crc);            /* of a whole file */

@@ -228,13 +228,22 @@ status folder_list(const char *path, char ***names, size_t *count) {
     return STATUS_OK;
 }
 
-char *cache_folder(void) {
-    const char *base = getenv("XDG_CACHE_HOME");
+/* The XDG base directory that `variable` names, or `usual` in the home folder. */
+static char *user_folder(const char *variable, const char *usual) {
+    const char *base = getenv(variable);
     if (base && *base == '/') return path_join(base, "moec"); /* the standard ignores relative paths */
     const char *home = getenv("HOME");
     if (!home || !*home) {
         const struct passwd *user = getpwuid(getuid());
         home = user ? user->pw_dir : "/tmp";
     }
-    return path_join(home, ".cache/moec");
+    return path_join(home, usual);
+}
+
+char *cache_folder(void) {
+    return user_folder("XDG_CACHE_HOME", ".cache/moec");
+}
+
+char *state_folder(void) {
+    return user_folder("XDG_STATE_HOME", ".local/state/moec");
 }

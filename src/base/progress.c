@@ -73,14 +73,24 @@ static void note_interrupt(int signal_number) {
     interrupted = 1;
 }
 
-void interrupt_catch(void) {
+static void catch_signal(int signal_number) {
     /* SA_RESETHAND gives the second signal its usual effect. */
     struct sigaction action = {.sa_handler = note_interrupt, .sa_flags = SA_RESETHAND | SA_RESTART};
     sigemptyset(&action.sa_mask);
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    sigaction(signal_number, &action, NULL);
+}
+
+void interrupt_catch(void) {
+    catch_signal(SIGINT);
+    catch_signal(SIGTERM);
+    catch_signal(SIGUSR1);
 }
 
 bool interrupt_requested(void) {
     return interrupted;
+}
+
+void interrupt_forget(void) {
+    interrupted = 0;
+    catch_signal(SIGINT);
 }

@@ -23,8 +23,10 @@ double clock_seconds(void); /* monotonic */
 double time_of_day(void);   /* seconds since 1970 */
 bool color_enabled(int fd); /* a terminal, and NO_COLOR is unset */
 
-/* Ctrl-C and SIGTERM set a flag that long loops look at; a second one kills as usual. */
+/* Ctrl-C, SIGTERM and SIGUSR1 (which Slurm sends before a limit) set a flag that long loops look at; a second one kills as usual. */
 void interrupt_catch(void);
 bool interrupt_requested(void);
+/* What Ctrl-C ended has ended: the next one sets the flag again, and is not the second. */
+void interrupt_forget(void);
 
 #endif

@@ -1,16 +1,20 @@
+#include "cli/bench_run.h"
 #include "cli/cli.h"
 
+#include "comm/comm.h"
 #include "study/bench.h"
 #include <cjson/cJSON.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] = "moec bench train CONFIG [key=value ...] [options]";
+static const char usage[] = "moec bench train CONFIG [key=value ...] [options], or moec bench run MODEL [options]";
 
 static const char help[] =
     "usage: moec bench train CONFIG [key=value ...] [options]\n"
+    "       moec bench run MODEL [options]\n"
     "\n"
+    "train:\n"
     "Times forward + backward and the optimiser's step on the config's shapes, with random tokens, and breaks the "
     "step\n"
     "down by kernel. The config is taken as it starts; its events do not fire: say moe_layers=[4,5] looping=true, or\n"
@@ -23,7 +27,26 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the config's)\n"
     "  --json           one JSON object\n"
     "\n"
-    "example: moec bench train configs/demo.yaml --after-events --steps 3\n";
+    "Under mpirun or srun each rank takes a micro-batch, and what a step sends and how long it waits is shown too.\n"
+    "\n"
+    "run:\n"
+    "Times a model that is run, with random tokens: how fast prompts are read and texts written, for several numbers "
+    "of\n"
+    "texts at a time, when a text has its first token (all of them come at once), and the memory that it takes; "
+    "beside\n"
+    "how fast this machine reads memory, which a token at a time cannot be faster than.\n"
+    "\n"
+    "  --batch N,N      texts at a time (1,4,16,64)\n"
+    "  --prompt N       tokens of each prompt (128)\n"
+    "  --tokens N       tokens written behind it (32)\n"
+    "  --bandwidth N    MiB of the array whose reading is timed: more than the caches hold (512); 0: none\n"
+    "  --live, --ema    of a run's weights the live, the averaged ones\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
+    "  --json           one JSON object\n"
+    "\n"
+    "examples:\n"
+    "  moec bench train configs/demo.yaml --after-events --steps 3\n"
+    "  moec bench run runs/demo/model.moec --batch 1,16 --prompt 512\n";
 
 static const profile *sorted; /* qsort's comparison has no context */
 
@@ -61,6 +84,10 @@ static void print_report(const bench_report *r, const char *kernels_name) {
     printf("  optimiser's step     %9.1f ms\n", 1e3 * r->optimizer_seconds);
     printf("  rate                 %9.0f GFLOP/s, %.1f %% of the %.0f GFLOP/s of the same products by themselves\n",
            r->gflops, 100 * r->gemm_share, r->product_gflops);
+    if (r->ranks > 1)
+        printf("  %d ranks              %9.1f ms a step sending and waiting (%.1f %%), %.1f MB sent by each\n",
+               r->ranks, 1e3 * r->waited_seconds, 100 * r->waited_seconds / (r->mean_seconds),
+               (double)r->sent_bytes / 1e6);
     printf("  peak memory          %9.0f MB\n", (double)r->peak_rss_bytes / 1e6);
     printf("  creating the model   %9.2f s\n", r->setup_seconds);
     print_ops(r);
@@ -79,6 +106,9 @@ static void print_json(const bench_report *r) {
     cJSON_AddNumberToObject(root, "parameters", (double)r->parameters);
     cJSON_AddNumberToObject(root, "tokens", (double)r->tokens);
     cJSON_AddNumberToObject(root, "threads", kernels_threads());
+    cJSON_AddNumberToObject(root, "ranks", r->ranks);
+    cJSON_AddNumberToObject(root, "waited_seconds", r->waited_seconds);
+    cJSON_AddNumberToObject(root, "sent_bytes", (double)r->sent_bytes);
     cJSON_AddStringToObject(root, "isa", kernels_isa());
     for (kernel_id id = 0; id < KERNELS; id++)
         if (r->ops.entries[id].calls) cJSON_AddNumberToObject(ops, kernel_name(id), r->ops.entries[id].seconds);
@@ -90,6 +120,7 @@ static void print_json(const bench_report *r) {
 }
 
 static status run(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "run") == 0) return bench_run_command(argc, argv);
     long long steps = 5;
     bool json = cli_flag(&argc, argv, "--json"), after = cli_flag(&argc, argv, "--after-events");
     bool forward = cli_flag(&argc, argv, "--forward");
@@ -100,7 +131,8 @@ static status run(int argc, char **argv) {
     if (argc > 1 && kind_of(argv[1]) == KIND_PRESET)
         return fail_usage("bench: expected what to time first: moec bench train %s", argv[1]);
     TRY(cli_rest(argc, argv, 2, 1 << 10, usage));
-    if (strcmp(argv[1], "train") != 0) return fail_usage("bench: expected train, found %s; usage: %s", argv[1], usage);
+    if (strcmp(argv[1], "train") != 0)
+        return fail_usage("bench: expected train or run, found %s; usage: %s", argv[1], usage);
     TRY(kind_expect("bench", argv[2], argc > 3 ? argv[3] : NULL, KIND_PRESET,
                     "a preset (a YAML file as those in configs/)"));
     run_config config = run_config_default();
@@ -111,6 +143,7 @@ static status run(int argc, char **argv) {
     if (s == STATUS_OK) s = bench_train(&config, k, &options, &report);
     run_config_free(&config);
     TRY(s);
+    if (!comm_speaks(STATUS_OK)) return STATUS_OK;
     if (json)
         print_json(&report);
     else
@@ -118,5 +151,7 @@ static status run(int argc, char **argv) {
     return STATUS_OK;
 }
 
-const command command_bench = {
-    .name = "bench", .summary = "time a training step on real shapes", .help = help, .run = run};
+const command command_bench = {.name = "bench",
+                               .summary = "time a training step on real shapes, or a model that is run",
+                               .help = help,
+                               .run = run};

@@ -92,6 +92,32 @@ status cli_device(int *argc, char **argv, const char *type, const kernels **k) {
     return device_open(device ? device : "cpu", wanted ? wanted : type ? type : "auto", k);
 }
 
+static status run_bits(const char *wanted, model_use *use) {
+    static const struct {
+        const char *name;
+        model_use use;
+    } uses[] = {{"stored", MODEL_RUN_STORED}, {"8", MODEL_RUN_8}, {"4", MODEL_RUN_4}, {"exact", MODEL_RUN}};
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        if (strcmp(wanted, uses[i].name) == 0) {
+            *use = uses[i].use;
+            return STATUS_OK;
+        }
+    return fail_usage("--run-bits: expected stored, 8, 4 or exact, found `%.60s`", wanted);
+}
+
+status cli_run_bits(int *argc, char **argv, model_use *use) {
+    const char *bits = cli_option(argc, argv, "--run-bits"), *inputs = cli_option(argc, argv, "--run-inputs");
+    if (bits) TRY(run_bits(bits, use));
+    if (!inputs) return STATUS_OK;
+    if (!model_use_packs(*use))
+        return fail_usage("--run-inputs: expected --run-bits stored, 8 or 4 beside it, found exact");
+    if (strcmp(inputs, "8") == 0)
+        *use |= MODEL_RUN_INPUTS_8;
+    else if (strcmp(inputs, "16") != 0)
+        return fail_usage("--run-inputs: expected 16 or 8, found `%.60s`", inputs);
+    return STATUS_OK;
+}
+
 status cli_weights(int *argc, char **argv, const char **which) {
     const bool live = cli_flag(argc, argv, "--live"), average = cli_flag(argc, argv, "--ema");
     if (live && average) return fail_usage("--live and --ema exclude each other");

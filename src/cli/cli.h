@@ -18,7 +18,7 @@ typedef struct command {
 
 extern const command command_data, command_train, command_pack, command_eval, command_generate, command_inspect,
     command_verify, command_bench, command_sweep, command_upcycle, command_export, command_tokenize, command_fetch,
-    command_probe, command_teach, command_compare, command_route;
+    command_probe, command_teach, command_compare, command_route, command_chat, command_serve;
 
 status cli_run(const command *c, int argc, char **argv);
 
@@ -32,6 +32,9 @@ int cli_options(int *argc, char **argv, const char *name, const char ***values);
 bool cli_flag(int *argc, char **argv, const char *name);
 status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage);
 status cli_integer(const char *option, const char *text, long long least, long long most, long long *value);
+/* --run-bits: stored, 8, 4, or exact (MODEL_RUN); *use stays as it is where it is absent. --run-inputs: 16, or 8
+ * (MODEL_RUN_INPUTS_8). */
+status cli_run_bits(int *argc, char **argv, model_use *use);
 /* --device and --dtype; where they are absent: cpu, and `type` ("auto" where that is NULL). */
 status cli_device(int *argc, char **argv, const char *type, const kernels **k);
 /* --live and --ema: which of a training's weights are asked for, as open_model takes it; "chosen" without them. */

@@ -36,6 +36,9 @@ static const char help[] =
     "  --protocol P     windows, or llama.cpp: perplexity of one --text FILE as its llama-perplexity counts it, in "
     "chunks of\n"
     "                   --seq tokens (512) whose second halves are scored\n"
+    "  --run-bits B     exact; or stored, 8, 4: as moec generate runs it, to see what that costs (exact); then without "
+    "the\n"
+    "                   summary. --run-inputs B as there\n"
     "  --device D       cpu\n"
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
@@ -56,6 +59,7 @@ typedef struct request {
     const kernels *k;
     bool json;
     bool chunks; /* llama.cpp's protocol */
+    model_use use;
     eval_run run;
 } request;
 
@@ -93,6 +97,8 @@ static status parse_protocol(const char *name, request *q) {
 
 static status parse(int *argc, char **argv, request *q) {
     TRY(cli_device(argc, argv, NULL, &q->k));
+    q->use = MODEL_RUN;
+    TRY(cli_run_bits(argc, argv, &q->use));
     TRY(cli_weights(argc, argv, &q->which));
     q->file_count = cli_options(argc, argv, "--text", &q->files);
     q->data = cli_option(argc, argv, "--data");
@@ -169,7 +175,7 @@ static status score(const request *q, const subject *s, scored_text *text, eval_
     pass *p = NULL;
     tokenizer *tok;
     int context = 0;
-    TRY(open_model(s->path, q->k, s->which, MODEL_RUN, &m, &tok, &context));
+    TRY(open_model(s->path, q->k, s->which, q->use, &m, &tok, &context));
     status outcome = eval_set_top_k(m, s->path, q->top_k);
     if (outcome == STATUS_OK) outcome = pass_create(&p, m);
     if (outcome == STATUS_OK) outcome = score_opened(q, s, p, tok, context, text, t);
@@ -229,6 +235,7 @@ static status score_chunks(const request *q) {
     return eval_chunks(&(chunks_request){.path = q->path,
                                          .which = q->which,
                                          .k = q->k,
+                                         .use = q->use,
                                          .text = q->files[0],
                                          .top_k = q->top_k,
                                          .length = q->seq,
@@ -259,7 +266,7 @@ static status evaluate(request *q, scored_text *text, eval_table *t) {
     TRY(note_choice(q, t));
     q->json ? eval_table_print_json(t) : eval_table_print(t);
     const bool own = strcmp(t->kind, "held_out") == 0;
-    const bool summary = everything && own && t->whole && q->top_k == 0;
+    const bool summary = everything && own && t->whole && q->top_k == 0 && q->use == MODEL_RUN;
     if (summary) TRY(eval_run_summarize(&q->run, t, !q->json));
     say_results(q, summary);
     return STATUS_OK;

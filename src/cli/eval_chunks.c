@@ -65,7 +65,7 @@ static status score(const chunks_request *q, model *m, const tokenizer *tok) {
 status eval_chunks(const chunks_request *q) {
     model *m;
     tokenizer *tok;
-    TRY(open_model(q->path, q->k, q->which, MODEL_RUN, &m, &tok, NULL));
+    TRY(open_model(q->path, q->k, q->which, q->use, &m, &tok, NULL));
     const status s = score(q, m, tok);
     model_destroy(m);
     tokenizer_close(tok);

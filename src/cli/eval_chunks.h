@@ -7,6 +7,7 @@
 typedef struct chunks_request {
     const char *path, *which; /* as open_model takes them */
     const kernels *k;
+    model_use use;
     const char *text; /* the file */
     int top_k;        /* 0: the model's own */
     int64_t length;   /* of a chunk; 0: llama.cpp's 512 */

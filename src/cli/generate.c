@@ -41,6 +41,11 @@ static const char help[] =
     "  --temperature X     0: always the likeliest token (0.8)\n"
     "  --top-k N           only the N likeliest tokens (0: all)\n"
     "  --top-p X           only the likeliest tokens that together have probability X (0.95)\n"
+    "  --min-p X           only tokens at least X times as likely as the likeliest (0: all)\n"
+    "  --repetition-penalty X  logits of tokens that prompt or text have: / X, negative ones * X (1: none)\n"
+    "  --presence-penalty X    taken from the logits of tokens that the text has (0)\n"
+    "  --frequency-penalty X   the same for each time that it has them (0)\n"
+    "  --object            the text is one JSON object, whatever the model was taught\n"
     "  --seed S            the same seed gives the same text (1)\n"
     "  --live, --ema       the live weights, the averaged ones, whatever the training found\n"
     "  --secretary         the mixture's routers read the prompt and say which expert it needs; only that one is "
@@ -48,42 +53,81 @@ static const char help[] =
     "  --layers N,N        with --secretary: only these layers' routers are asked (all)\n"
     "  --expert NAME,NAME  only these experts of a mixture, by name or number; no others are loaded\n"
     "  --omit NAME,NAME    all experts but these\n"
-    "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
+    "  --run-bits B        8 or 4: matrices become codes of so many bits as they are loaded (with 4, embeddings and "
+    "the "
+    "head of 8);\n"
+    "                      stored: those that are stored as codes, in an artifact or a GGUF file, are run from them, "
+    "the others as\n"
+    "                      floats. Products with codes are fast and round their inputs. exact: nothing is rounded "
+    "(stored)\n"
+    "  --run-inputs B      16 bits, which is next to exact, or 8: faster with long prompts, and seen in the text; "
+    "keys, "
+    "values and\n"
+    "                      the head keep 16 (16)\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (by default f32 where matrices are run as codes, else bf16 where the "
+    "CPU has\n"
+    "                      it)\n"
     "\n"
     "examples:\n"
     "  moec generate runs/demo/model.moec \"In the beginning\" --tokens 100\n"
     "  moec generate runs/demo --prompt-file README.md --context 256 --no-echo -n 3\n"
     "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n"
-    "  moec generate runs/demo \"for (int i = 0;\" --secretary\n";
+    "  moec generate runs/demo \"for (int i = 0;\" --secretary\n"
+    "  moec generate SmolLM2-135M.gguf \"In the beginning\" --run-bits 8\n";
 
 typedef struct request {
     const kernels *k;
+    const char *device, *dtype; /* as they were asked for; or NULL */
     sampler s;
     long long tokens, texts, context;
     bool echo;
     bool chat;          /* the prompt is a message, and the model's answer is to follow */
     const char *system; /* a message before it; NULL: none */
     expert_wish experts;
+    model_use use;
     const char *which;                   /* weights of a run or a checkpoint */
     const char *model, *argument, *file; /* the prompt's; or NULL */
 } request;
 
 static status parse_sampler(int *argc, char **argv, sampler *s) {
     long long top_k = 0, seed = 1;
-    double temperature = 0.8, top_p = 0.95;
+    double temperature = 0.8, top_p = 0.95, min_p = 0, repetition = 1, presence = 0, frequency = 0;
     TRY(cli_number("--temperature", cli_option(argc, argv, "--temperature"), 0, 100, &temperature));
     TRY(cli_integer("--top-k", cli_option(argc, argv, "--top-k"), 0, 1 << 20, &top_k));
     TRY(cli_number("--top-p", cli_option(argc, argv, "--top-p"), 0, 1, &top_p));
+    TRY(cli_number("--min-p", cli_option(argc, argv, "--min-p"), 0, 1, &min_p));
+    TRY(cli_number("--repetition-penalty", cli_option(argc, argv, "--repetition-penalty"), 0, 100, &repetition));
+    TRY(cli_number("--presence-penalty", cli_option(argc, argv, "--presence-penalty"), -100, 100, &presence));
+    TRY(cli_number("--frequency-penalty", cli_option(argc, argv, "--frequency-penalty"), -100, 100, &frequency));
     TRY(cli_integer("--seed", cli_option(argc, argv, "--seed"), 0, INT64_MAX, &seed));
-    *s = (sampler){
-        .temperature = (float)temperature, .top_k = (int)top_k, .top_p = (float)top_p, .seed = (uint64_t)seed};
+    *s = (sampler){.temperature = (float)temperature,
+                   .top_k = (int)top_k,
+                   .top_p = (float)top_p,
+                   .min_p = (float)min_p,
+                   .repetition_penalty = (float)repetition,
+                   .presence_penalty = (float)presence,
+                   .frequency_penalty = (float)frequency,
+                   .json = cli_flag(argc, argv, "--object"),
+                   .seed = (uint64_t)seed};
     return STATUS_OK;
 }
 
+/* A token at a time waits for the weights: floats are halved by bf16, however fast its products are; beside codes
+ * activations weigh little and stay exact. */
+static status open_device(request *q) {
+    const char *dtype = q->dtype;
+    const int weights = q->use & ~MODEL_RUN_INPUTS_8;
+    bool codes = weights == MODEL_RUN_8 || weights == MODEL_RUN_4;
+    if (!dtype && weights == MODEL_RUN_STORED) TRY(open_stores_codes(q->model, &codes));
+    if (!dtype) dtype = codes ? "f32" : "smallest";
+    return device_open(q->device ? q->device : "cpu", dtype, &q->k);
+}
+
 static status parse(int *argc, char **argv, request *q) {
-    *q = (request){.tokens = 256, .texts = 1};
-    /* A token at a time waits for the weights, which bf16 halves, however fast its products are. */
-    TRY(cli_device(argc, argv, "smallest", &q->k));
+    *q = (request){.tokens = 256, .texts = 1, .use = MODEL_RUN_STORED};
+    TRY(cli_run_bits(argc, argv, &q->use));
+    q->device = cli_option(argc, argv, "--device");
+    q->dtype = cli_option(argc, argv, "--dtype");
     TRY(cli_weights(argc, argv, &q->which));
     TRY(parse_sampler(argc, argv, &q->s));
     TRY(expert_wish_parse(argc, argv, &q->experts));
@@ -102,7 +146,7 @@ static status parse(int *argc, char **argv, request *q) {
                           q->file);
     if (q->system && !q->chat) return fail_usage("generate: --system: expected --chat beside it, found none");
     if (q->chat) q->echo = false;
-    return STATUS_OK;
+    return open_device(q);
 }
 
 /* *context, an int: errno of a write that failed. */
@@ -209,7 +253,7 @@ static status open_some(const request *q, const char *path, const prompt *text, 
     bool chosen[MODEL_MAX_EXPERTS] = {false};
     model_config whole;
     TRY(experts_choose(&q->experts, &asked, &whole, chosen));
-    TRY(open_model_experts(path, q->k, q->which, MODEL_RUN, chosen, m, tok, trained));
+    TRY(open_model_experts(path, q->k, q->which, q->use, chosen, m, tok, trained));
     say_experts(*m, &whole, chosen);
     return STATUS_OK;
 }
@@ -219,7 +263,7 @@ static status open_asked(const request *q, const prompt *text, model **m, tokeni
     TRY(cli_hold(&saved, q->model, q->which));
     const char *path = saved ? saved->path : q->model;
     status s = expert_wish_is(&q->experts) ? open_some(q, path, text, m, tok, trained)
-                                           : open_model(path, q->k, q->which, MODEL_RUN, m, tok, trained);
+                                           : open_model(path, q->k, q->which, q->use, m, tok, trained);
     if (s == STATUS_OK) say_weights(saved, q->which);
     checkpoint_close(saved);
     return s;

@@ -2,6 +2,7 @@
 #include "base/nearest.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "comm/comm.h"
 #include "kernel/kernel.h"
 #include <dnnl.h>
 #include <fcntl.h>
@@ -10,10 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static const command *const commands[] = {
-    &command_data,   &command_train, &command_pack,  &command_eval,    &command_generate, &command_inspect,
-    &command_verify, &command_bench, &command_sweep, &command_upcycle, &command_export,   &command_tokenize,
-    &command_fetch,  &command_probe, &command_teach, &command_compare, &command_route};
+static const command *const commands[] = {&command_data,     &command_train,    &command_pack,  &command_eval,
+                                          &command_generate, &command_chat,     &command_serve, &command_inspect,
+                                          &command_verify,   &command_bench,    &command_sweep, &command_upcycle,
+                                          &command_export,   &command_tokenize, &command_fetch, &command_probe,
+                                          &command_teach,    &command_compare,  &command_route};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_overview(FILE *out) {
@@ -56,6 +58,9 @@ static status run_command(const command *c, int argc, char **argv) {
             fputs(c->help, stdout);
             return STATUS_OK;
         }
+    if (comm_launched() > 1 && c != &command_train && c != &command_bench)
+        return fail_usage("%s: works in one process, and a launcher started %d; moec train and moec bench take ranks",
+                          c->name, comm_launched());
     TRY(kernels_check());
     return cli_run(c, argc, argv);
 }
@@ -92,7 +97,8 @@ static status dispatch(int argc, char **argv) {
 static void load_tuned(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     setenv("GOMP_SPINCOUNT", "10000", 1);
-    if (argv[1] && (is_one_of(argv[1], "generate", "eval") || is_one_of(argv[1], "teach", "compare")))
+    if (argv[1] && (is_one_of(argv[1], "generate", "eval") || is_one_of(argv[1], "teach", "compare") ||
+                    is_one_of(argv[1], "chat", "serve")))
         setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
     execv("/proc/self/exe", argv); /* where that fails, it goes on as it is */
 }
@@ -111,12 +117,19 @@ static status finish_stdout(status s) {
     return flushed ? fail("stdout: not all of it could be written") : fail("stdout: cannot write: %m");
 }
 
+static void print_error(void) {
+    bool red = color_enabled(STDERR_FILENO);
+    fprintf(stderr, "%smoec: %s%s\n", red ? "\033[31m" : "", error_message(), red ? "\033[0m" : "");
+}
+
 int main(int argc, char **argv) {
     occupy_standard_descriptors();
     load_tuned(argv);
     status s = finish_stdout(dispatch(argc, argv));
-    if (s == STATUS_OK || error_message()[0] == '\0') return s;
-    bool red = color_enabled(STDERR_FILENO);
-    fprintf(stderr, "%smoec: %s%s\n", red ? "\033[31m" : "", error_message(), red ? "\033[0m" : "");
+    if (s != STATUS_OK && error_message()[0] && comm_speaks(s)) {
+        comm_sign(s);
+        print_error();
+    }
+    comm_finish(s);
     return s;
 }

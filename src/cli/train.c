@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/cli.h"
+#include "comm/comm.h"
 #include "train/resume.h"
 #include <inttypes.h>
 #include <limits.h>
@@ -38,6 +39,10 @@ static const char help[] =
     "GGUF file. The model's keys are MODEL's then; a preset that gives other ones is refused, and an override is a\n"
     "change that is meant. The data have to be of its tokenizer.\n"
     "\n"
+    "Several processes train one model together under `mpirun -n N moec train ...` or `srun moec train ...`: "
+    "accumulate is\n"
+    "the number of micro-batches that they share, and the weights are those of one process (docs/parallel.md).\n"
+    "\n"
     "examples (the text is moec's own):\n"
     "  moec data data/own --domain code=src --vocab 2048\n"
     "  moec train configs/demo.yaml data=data/own run=runs/own steps=200 matrix_lr=0.03\n"
@@ -69,6 +74,7 @@ static status train(const run_config *c, train_start start) {
     if (!c->train.run || !*c->train.run) return fail_usage("run: expected a folder for the run, found nothing");
     train_result result;
     TRY(train_run(c, start, &result));
+    if (!comm_speaks(STATUS_OK)) return STATUS_OK;
     print_summary(&result);
     say_results(c, &result);
     return STATUS_OK;
@@ -97,7 +103,9 @@ static status run(int argc, char **argv) {
                               : overwrite ? TRAIN_OVERWRITE
                                           : TRAIN_NEW;
     run_config config = run_config_default();
-    status result = load(&config, argv[1], argv + 2, argc - 2, resume);
+    comm *ranks;
+    TRY(comm_open(&ranks));
+    status result = comm_agree(ranks, load(&config, argv[1], argv + 2, argc - 2, resume));
     if (result == STATUS_OK) result = train(&config, start);
     run_config_free(&config);
     return result;

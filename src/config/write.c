@@ -1,5 +1,6 @@
 #include "config/write.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "config/records.h"
 #include "config/yaml.h"
 #include <stdlib.h>
@@ -37,17 +38,19 @@ static void write_yaml(FILE *out, const config_schema *s, const void *c) {
     }
 }
 
-status config_write(const config_schema *s, const void *c, const char *path) {
+char *config_text(const config_schema *s, const void *c) {
     char *text = NULL;
     size_t bytes = 0;
     FILE *out = open_memstream(&text, &bytes);
-    if (!out) return fail("%s: out of memory", path);
+    if (!out) memory_out(0);
     write_yaml(out, s, c);
-    if (fclose(out) != 0) {
-        free(text);
-        return fail("%s: out of memory", path);
-    }
-    const status result = file_write_whole(path, text, bytes);
+    if (fclose(out) != 0) memory_out(bytes);
+    return text;
+}
+
+status config_write(const config_schema *s, const void *c, const char *path) {
+    char *text = config_text(s, c);
+    const status result = file_write_whole(path, text, strlen(text));
     free(text);
     return result;
 }

@@ -95,8 +95,68 @@ static status read(void *context, const param_spec *spec, int64_t first, int64_t
     return STATUS_OK;
 }
 
+/* ---- the same as codes ---- */
+
+/* Row r of a part as codes, in groups that are as wide as the tensor's or narrower. */
+static void read_codes_row(const stored_tensor *t, int64_t row, quantized *q, int64_t to) {
+    const int64_t cols = q->cols, groups = quantized_groups(q), own = storage_group(t->type), each = own / q->group;
+    float *scale = q->scale + to * groups, *offset = q->offset ? q->offset + to * groups : NULL;
+    for (int64_t g = 0; offset && g < groups; g++) offset[g] = 0;
+    storage_read_codes(t->type, t->data + (size_t)row * storage_bytes(t->type, cols), cols, q->q + to * cols, scale,
+                       storage_has_offset(t->type) ? offset : NULL);
+    if (each == 1) return;
+    for (int64_t g = groups - 1; g >= 0; g--) {
+        scale[g] = scale[g / each];
+        if (offset) offset[g] = offset[g / each];
+    }
+}
+
+/* Groups and offsets that all parts can have; false where one is floats. */
+static bool codes_form(const pretrained *p, const param_spec *spec, const name_part *parts, int count, int64_t *group,
+                       bool *has_offset) {
+    *group = 0;
+    *has_offset = false;
+    for (int i = 0; i < count; i++) {
+        bool stacked;
+        const storage type = find_part(p, spec, parts[i], &stacked)->type;
+        const int64_t own = storage_group(type);
+        if (own == 0) return false;
+        *group = *group == 0 || own < *group ? own : *group;
+        *has_offset = *has_offset || storage_has_offset(type);
+    }
+    return count > 0;
+}
+
+static status codes(void *context, const param_spec *spec, quantized *q) {
+    const pretrained *p = context;
+    name_part parts[MOST_PARTS];
+    const int count = find_parts(p, spec, parts);
+    int64_t group;
+    bool has_offset, stacked = false;
+    if (!codes_form(p, spec, parts, count, &group, &has_offset)) return STATUS_OK;
+    *q = quantized_alloc(spec_rows(spec), spec_cols(spec), group, has_offset);
+    for (int i = 0; i < count; i++) {
+        int64_t begin, size;
+        part_rows(spec, parts[i], &begin, &size);
+        const stored_tensor *t = find_part(p, spec, parts[i], &stacked);
+        const int64_t base = stacked ? spec->expert * size : 0;
+#pragma omp parallel for schedule(static)
+        for (int64_t r = 0; r < size; r++) read_codes_row(t, base + place_of(p, spec, r), q, begin + r);
+        const size_t row = storage_bytes(t->type, q->cols);
+        file_map_forget(&p->g.map, t->data + (size_t)base * row, (size_t)size * row);
+    }
+    return STATUS_OK;
+}
+
+bool pretrained_has_codes(const pretrained *p) {
+    const tensor_set *s = tensors_of(p);
+    for (int i = 0; i < s->count; i++)
+        if (storage_group(s->tensors[i].type) > 0) return true;
+    return false;
+}
+
 weight_source pretrained_weights(const pretrained *p) {
-    return (weight_source){.config = p->config, .read = read, .context = (void *)p};
+    return (weight_source){.config = p->config, .read = read, .codes = codes, .context = (void *)p};
 }
 
 /* ---- checking ---- */

@@ -22,6 +22,7 @@ int pretrained_context(const pretrained *p);
 status pretrained_check_length(const pretrained *p, int64_t tokens);
 const gguf *pretrained_gguf(const pretrained *p);      /* NULL for a folder */
 int64_t pretrained_bytes(const pretrained *p);         /* of its weights, as they are stored */
+bool pretrained_has_codes(const pretrained *p);        /* tensors are stored as codes */
 weight_source pretrained_weights(const pretrained *p); /* valid as long as p */
 /* Its tokenizer, with all that stands beside it; NULL where it has none. The caller closes it. */
 status pretrained_open_tokenizer(const pretrained *p, tokenizer **tok);

@@ -37,6 +37,12 @@ int64_t storage_block(storage s);                  /* elements; 1 for floats */
 size_t storage_bytes(storage s, int64_t elements); /* elements: a multiple of the block */
 /* `elements` (a multiple of the block) from anywhere, unaligned. */
 void storage_read(storage s, const void *from, int64_t elements, float *to);
+/* Elements of a block that share a scale (and an offset); 0: floats. */
+int64_t storage_group(storage s);
+bool storage_has_offset(storage s);
+/* The same elements as q · scale + offset, with integers −128 … 127; scale and offset by group. offset may be NULL where the
+ * storage has none. Only where storage_group is not 0. */
+void storage_read_codes(storage s, const void *from, int64_t elements, int8_t *q, float *scale, float *offset);
 /* Whether storage_write can make it: floats and Q8_0. */
 bool storage_can_write(storage s);
 void storage_write(storage s, const float *from, int64_t elements, void *to);

@@ -2,7 +2,6 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +18,8 @@ struct generation {
     bool show_progress;
     prompt_report prompt; /* ids has prompt.read tokens */
     bool read;            /* by the model */
-    kv_cache *cache;      /* marked behind the prompt */
+    json_masks *masks;    /* made when a sampler first asks for them */
+    kv_cache *cache;      /* its first prompt.read tokens are the prompt's */
     float *logits;        /* [2 × the model's vocabulary]: of the last token; of the prompt's last one */
 };
 
@@ -59,7 +59,6 @@ status generation_read(generation *g) {
     size_t vocab = (size_t)pass_model(g->p)->config.vocab_size;
     if (g->read) return STATUS_OK;
     TRY(read_prompt(g));
-    kv_cache_mark(g->cache);
     memcpy(g->logits + vocab, g->logits, vocab * sizeof *g->logits);
     g->read = true;
     return STATUS_OK;
@@ -104,6 +103,7 @@ status generation_open(generation **out, pass *p, const tokenizer *tok, const ch
 void generation_close(generation *g) {
     if (!g) return;
     kv_cache_destroy(g->cache);
+    json_masks_free(g->masks);
     free(g->logits);
     free(g->ids);
     free(g);
@@ -115,37 +115,21 @@ prompt_report generation_prompt(const generation *g) {
 
 /* ---- what follows ---- */
 
-static bool all_finite(const float *values, int count) {
-    for (int i = 0; i < count; i++)
-        if (!isfinite(values[i])) return false;
-    return true;
-}
-
-/* Hand over what became readable with this token. */
-static bool show(detokenizer *d, int32_t id, generate_sink sink, void *context) {
-    size_t bytes;
-    const char *text = detokenizer_feed(d, id, &bytes);
-    return bytes == 0 || sink(context, text, bytes);
-}
-
+/* Logits as they were behind the prompt, and the cache. */
 static void go_back(generation *g) {
     size_t vocab = (size_t)pass_model(g->p)->config.vocab_size;
-    kv_cache_rewind(g->cache);
+    kv_cache_cut(g->cache, 0, g->prompt.read);
     memcpy(g->logits, g->logits + vocab, vocab * sizeof *g->logits);
 }
 
-static status continue_text(generation *g, detokenizer *d, const sampler *s, generate_sink sink, void *context,
-                            generate_result *result) {
-    rng r = rng_seed(s->seed);
+static status continue_text(generation *g, writing *w, generate_sink sink, void *context, generate_result *result) {
+    written next = {0};
     bool go_on = true;
-    for (int64_t i = 0; i < g->max_tokens && go_on && !interrupt_requested(); i++) {
-        if (!all_finite(g->logits, g->vocab))
-            return fail("the model's logits at token %lld are not finite", (long long)(g->prompt.read + i));
-        int32_t next = sample(s, g->logits, g->vocab, &r);
-        if (tokenizer_is_end(g->tok, next)) break;
-        result->new_tokens++;
-        go_on = show(d, next, sink, context);
-        if (i + 1 < g->max_tokens) TRY(pass_decode(g->p, g->cache, &next, 1, g->logits));
+    while (go_on && !next.ended && !interrupt_requested()) {
+        if (next.drew) TRY(pass_decode(g->p, g->cache, &next.event.id, 1, g->logits));
+        TRY(writing_next(w, g->logits, &next));
+        result->new_tokens = writing_tokens(w);
+        if (next.drew && next.event.bytes > 0) go_on = sink(context, next.event.text, next.event.bytes);
     }
     return interrupt_requested() ? STATUS_INTERRUPTED : STATUS_OK;
 }
@@ -153,16 +137,15 @@ static status continue_text(generation *g, detokenizer *d, const sampler *s, gen
 status generation_continue(generation *g, const sampler *s, generate_sink sink, void *context,
                            generate_result *result) {
     *result = (generate_result){0};
+    TRY(sampler_check(s, pass_model(g->p)->config.vocab_size));
     TRY(generation_read(g));
+    if (s->json && !g->masks) g->masks = json_masks_create(g->tok, g->vocab);
     double started = clock_seconds();
     go_back(g);
-    detokenizer d = detokenizer_start(g->tok);
-    for (int64_t i = 0; i < g->prompt.read; i++) { /* the prompt's text is known; what follows depends on it */
-        size_t bytes;
-        detokenizer_feed(&d, g->ids[i], &bytes);
-    }
-    status outcome = continue_text(g, &d, s, sink, context, result);
-    detokenizer_free(&d);
+    const writing_options options = {.sampler = *s, .max_tokens = g->max_tokens};
+    writing *w = writing_create(g->tok, g->masks, g->vocab, &options, g->ids, (size_t)g->prompt.read);
+    status outcome = g->max_tokens > 0 ? continue_text(g, w, sink, context, result) : STATUS_OK;
+    writing_free(w);
     result->seconds = clock_seconds() - started;
     return outcome;
 }

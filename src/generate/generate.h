@@ -1,20 +1,10 @@
-/* Text from a model, token by token. A prompt is read once, and any number of texts continue it. */
+/* Text from a model, token by token, in the caller's thread. A prompt is read once, and any number of texts continue it,
+ * one after another; many at a time are a scheduler's (scheduler.h). */
 #ifndef MOEC_GENERATE_GENERATE_H
 #define MOEC_GENERATE_GENERATE_H
 
-#include "base/random.h"
+#include "generate/writing.h"
 #include "nn/pass.h"
-#include "text/tokenizer.h"
-
-typedef struct sampler {
-    float temperature; /* 0: the likeliest token */
-    int top_k;         /* 0: all */
-    float top_p;       /* 1: all */
-    uint64_t seed;
-} sampler;
-
-/* The next token from logits [V], in time proportional to V; r advances by one draw (none at temperature 0). */
-int32_t sample(const sampler *s, const float *logits, int vocab_size, rng *r);
 
 typedef struct prompt_options {
     int64_t context;    /* > 0: of a longer prompt only its last tokens, so many with BOS; 0: all */
@@ -23,8 +13,8 @@ typedef struct prompt_options {
 } prompt_options;
 
 typedef struct generation generation;
-/* Texts of up to max_tokens behind prompt, with p, which nothing else may use until generation_close. The tokenizer says whether
- * BOS comes first (tokenizer_adds_bos). */
+/* Texts of up to max_tokens behind prompt, with p, which nothing else may use until generation_close. The tokenizer says
+ * whether BOS comes first (tokenizer_adds_bos). */
 status generation_open(generation **out, pass *p, const tokenizer *tok, const char *prompt, size_t bytes,
                        const prompt_options *o, int64_t max_tokens);
 /* The same behind a prompt that is tokens already (chat.h), with BOS where it is to be; nothing is BOS. */

@@ -1,12 +1,9 @@
+#include "generate/sampler.h"
+
 #include "base/memory.h"
-#include "generate/generate.h"
+#include "generate/sample.h"
 #include <math.h>
 #include <stdlib.h>
-
-typedef struct candidate {
-    float logit, weight;
-    int32_t id;
-} candidate;
 
 /* Largest logit first; equal ones by id, so that the order is the same everywhere and no two are equal. */
 static bool before(const candidate *a, const candidate *b) {
@@ -69,26 +66,57 @@ static double weigh(candidate *c, int count, float largest, float temperature) {
     return sum;
 }
 
-/* How many candidates stay, the first ones: top_k of them, and of those the fewest whose probabilities reach top_p. Returns
- * what they weigh together. */
+/* Those of the first n that are at least min_p times as probable as the likeliest, whose weight is 1. */
+static int drop_improbable(candidate *c, int count, float min_p) {
+    int kept = 0;
+    for (int i = 0; i < count; i++)
+        if (c[i].weight >= min_p) c[kept++] = c[i];
+    return kept;
+}
+
+/* How many candidates stay, the first ones: top_k of them, of those the fewest whose probabilities reach top_p, and of
+ * those the ones that min_p lets through. Returns what they weigh together. */
 static double keep(const sampler *s, candidate *c, int *count, float largest) {
     if (s->top_k > 0 && s->top_k < *count) *count = first_of_mass(c, *count, s->top_k); /* each weighs 1 */
     double sum = weigh(c, *count, largest, s->temperature);
-    if (s->top_p >= 1) return sum;
-    *count = first_of_mass(c, *count, s->top_p * sum);
+    if (s->top_p >= 1 && s->min_p <= 0) return sum;
+    if (s->top_p < 1) *count = first_of_mass(c, *count, s->top_p * sum);
+    if (s->min_p > 0) *count = drop_improbable(c, *count, s->min_p);
     sum = 0;
     for (int i = 0; i < *count; i++) sum += c[i].weight;
     return sum;
 }
 
-int32_t sample(const sampler *s, const float *logits, int vocab_size, rng *r) {
-    int32_t best = likeliest(logits, vocab_size);
-    if (s->temperature <= 0) return best;
-    candidate *c = xmalloc((size_t)vocab_size * sizeof *c);
-    for (int32_t i = 0; i < vocab_size; i++) c[i] = (candidate){.logit = logits[i], .weight = 1, .id = i};
-    int count = vocab_size;
+int32_t sample_among(const sampler *s, const float *logits, int vocab_size, candidate *c, rng *r) {
+    const int32_t best = likeliest(logits, vocab_size);
+    if (s->temperature <= 0 || !(logits[best] > -INFINITY)) return best;
+    int count = 0;
+    for (int32_t i = 0; i < vocab_size; i++)
+        if (logits[i] > -INFINITY) c[count++] = (candidate){.logit = logits[i], .weight = 1, .id = i};
     double sum = keep(s, c, &count, logits[best]);
-    int32_t id = c[first_of_mass(c, count, rng_uniform(r) * sum) - 1].id;
+    return c[first_of_mass(c, count, rng_uniform(r) * sum) - 1].id;
+}
+
+int32_t sample(const sampler *s, const float *logits, int vocab_size, rng *r) {
+    candidate *c = xmalloc((size_t)vocab_size * sizeof *c);
+    const int32_t id = sample_among(s, logits, vocab_size, c, r);
     free(c);
     return id;
+}
+
+double top_probabilities(const float *logits, int vocab, int count, token_probability *top) {
+    float largest = -INFINITY;
+    double sum = 0;
+    int found = 0;
+    for (int32_t i = 0; i < vocab; i++) {
+        largest = logits[i] > largest ? logits[i] : largest;
+        if (count == 0 || (found == count && logits[i] <= top[count - 1].log_prob)) continue;
+        int place = found < count ? found++ : count - 1;
+        for (; place > 0 && top[place - 1].log_prob < logits[i]; place--) top[place] = top[place - 1];
+        top[place] = (token_probability){i, logits[i]};
+    }
+    for (int32_t i = 0; i < vocab; i++) sum += expf(logits[i] - largest);
+    const double log_sum = largest + log(sum);
+    for (int i = 0; i < found; i++) top[i].log_prob = (float)(top[i].log_prob - log_sum);
+    return log_sum;
 }

@@ -23,35 +23,33 @@ static void attention_backward(tape *t, void *record) {
 }
 
 /* The new tokens' rows go behind those of the cache, sequence by sequence. */
-static void append(tape *t, const attention_cache *cache, void *rows, const void *added, const layout *l,
-                   int64_t cols) {
-    for (int64_t b = 0; b < l->batch; b++)
-        tape_kernels(t)->copy(act_at(t, rows, (b * cache->capacity + cache->lengths[b]) * cols),
-                              (const char *)added + act_bytes(t, b * l->length * cols), act_bytes(t, l->length * cols));
-}
-
-/* The sequences from b on whose caches are equally long. */
-static int64_t equally_long(const attention_cache *cache, int64_t b, int64_t batch) {
-    int64_t end = b + 1;
-    while (end < batch && cache->lengths[end] == cache->lengths[b]) end++;
-    return end - b;
-}
-
-/* Attention to what is in the cache, for as many sequences at a time as have the same number of tokens there. */
-static void attend_cache(tape *t, var *y, const var *q, attention_cache *cache, const layout *l,
-                         attention_shape shape) {
-    shape.kv_batch_stride = cache->capacity * shape.kv_stride;
-    for (int64_t b = 0; b < l->batch; b += shape.batch) {
-        int64_t row = b * l->length, at = b * shape.kv_batch_stride;
-        shape.batch = equally_long(cache, b, l->batch);
-        shape.keys = cache->lengths[b] + l->length;
-        tape_kernels(t)->attention(act_at(t, y->value.data, row * shape.q_stride), NULL,
-                                   act_at(t, q->value.data, row * shape.q_stride), act_at(t, cache->k, at),
-                                   act_at(t, cache->v, at), l->first ? l->first + row : NULL, &shape);
+static void append(tape *t, const layout *l, void *cache, const void *added, int64_t cols) {
+    for (int64_t b = 0; b < l->batch; b++) {
+        const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start;
+        const int64_t at = l->past->sequences[b] * l->past->capacity + l->past->lengths[b];
+        tape_kernels(t)->copy(act_at(t, cache, at * cols), (const char *)added + act_bytes(t, start * cols),
+                              act_bytes(t, rows * cols));
     }
 }
 
-var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads, attention_cache *cache) {
+/* Attention to what is in the cache. Returns false when memory is out. */
+static bool attend_cache(tape *t, var *y, const var *q, const attention_cache *cache, const layout *l,
+                         const attention_shape *shape) {
+    attention_span *spans = tape_host_alloc(t, (size_t)l->batch * sizeof *spans);
+    for (int64_t b = 0; spans && b < l->batch; b++) {
+        const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start;
+        spans[b] = (attention_span){.row = start,
+                                    .queries = rows,
+                                    .kv_row = l->past->sequences[b] * l->past->capacity,
+                                    .keys = l->past->lengths[b] + rows};
+    }
+    if (spans)
+        tape_kernels(t)->attention_spans(y->value.data, q->value.data, cache->k, cache->v, spans, l->batch, shape);
+    return spans != NULL;
+}
+
+var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads,
+                  const attention_cache *cache) {
     if (!q || !k || !v) return NULL;
     int64_t N = tensor_rows(&q->value), q_cols = tensor_cols(&q->value), kv_cols = tensor_cols(&k->value);
     attention_shape shape = {.batch = l->batch,
@@ -65,10 +63,9 @@ var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, i
                              .kv_batch_stride = l->length * kv_cols};
     var *y = new_matrix(t, N, q_cols);
     if (y && cache) {
-        append(t, cache, cache->k, k->value.data, l, kv_cols);
-        append(t, cache, cache->v, v->value.data, l, kv_cols);
-        attend_cache(t, y, q, cache, l, shape);
-        return y;
+        append(t, l, cache->k, k->value.data, kv_cols);
+        append(t, l, cache->v, v->value.data, kv_cols);
+        return attend_cache(t, y, q, cache, l, &shape) ? y : NULL;
     }
     float *lse = tape_recording(t) ? tape_alloc(t, (size_t)(N * heads) * sizeof(float)) : NULL;
     if (!y || (tape_recording(t) && !lse)) return NULL;

@@ -23,6 +23,14 @@ static float *scale_row(const linear *l, float *array, int pass) {
     return l->pass_scale && array ? array + pass * linear_out(l) : NULL;
 }
 
+/* s_p ⊙ z + b in place */
+static void scale_and_shift(tape *t, const linear *l, int pass, void *z, int64_t N) {
+    const kernels *k = tape_kernels(t);
+    const int64_t out = linear_out(l);
+    if (l->pass_scale) k->chunk_gate(z, z, scale_row(l, param_values(l->pass_scale), pass), NULL, N, out, 1);
+    if (l->bias) k->bias_add(z, param_values(l->bias), N, out);
+}
+
 /* W x + U (V x) */
 static void unscaled(tape *t, const linear *l, void *z, const void *x, int64_t N) {
     const kernels *k = tape_kernels(t);
@@ -31,12 +39,9 @@ static void unscaled(tape *t, const linear *l, void *z, const void *x, int64_t N
 }
 
 void linear_forward(tape *t, const linear *l, int pass, void *y, const void *x, int64_t N) {
-    const kernels *k = tape_kernels(t);
-    int64_t out = linear_out(l);
     tape_notify(t, l->weight, x, N, linear_in(l));
     unscaled(t, l, y, x, N);
-    if (l->pass_scale) k->chunk_gate(y, y, scale_row(l, param_values(l->pass_scale), pass), NULL, N, out, 1);
-    if (l->bias) k->bias_add(y, param_values(l->bias), N, out);
+    scale_and_shift(t, l, pass, y, N);
 }
 
 /* With t = V x, formed again: dU += dzᵀ t, dt = dz U, dV += dtᵀ x, dx += dt V */
@@ -108,4 +113,41 @@ var *op_linear(tape *t, var *x, const linear *l, int pass) {
     linear_op *op = tape_record(t, sizeof *op, backward, y);
     if (op) *op = (linear_op){.x = x, .y = y, .l = *l, .pass = pass};
     return y;
+}
+
+/* ---- several of one input ---- */
+
+static bool all_packed(const linear *const *l, int count) {
+    for (int i = 0; i < count; i++)
+        if (!l[i]->weight->matrix.packed) return false;
+    return true;
+}
+
+/* Codes are only run: there is nothing to record. */
+static void run_several(tape *t, var *x, const linear *const *l, int count, int pass, var **y) {
+    const weight *weights[LINEAR_SEVERAL_MOST];
+    void *out[LINEAR_SEVERAL_MOST];
+    const int64_t N = tensor_rows(&x->value);
+    for (int i = 0; i < count; i++) {
+        y[i] = new_matrix(t, N, linear_out(l[i]));
+        if (!y[i]) return;
+        weights[i] = &l[i]->weight->matrix;
+        out[i] = y[i]->value.data;
+        tape_notify(t, l[i]->weight, x->value.data, N, linear_in(l[i]));
+    }
+    tape_kernels(t)->linear_several(out, x->value.data, weights, count, N);
+    for (int i = 0; i < count; i++) {
+        if (l[i]->down) add_low_rank(t, l[i], out[i], x->value.data, N);
+        scale_and_shift(t, l[i], pass, out[i], N);
+    }
+}
+
+void op_linear_several(tape *t, var *x, const linear *const *l, int count, int pass, var **y) {
+    for (int i = 0; i < count; i++) y[i] = NULL;
+    if (!x) return;
+    if (!tape_recording(t) && all_packed(l, count)) {
+        run_several(t, x, l, count, pass, y);
+        return;
+    }
+    for (int i = 0; i < count; i++) y[i] = op_linear(t, x, l[i], pass);
 }

@@ -47,6 +47,12 @@ static bool renormalizes(const moe_op *op) {
     return op->args.gate == GATE_NORMALIZED || (op->args.gate == GATE_RENORMALIZED && op->k > 1);
 }
 
+/* The same as the number of choices from which on a row's gates are divided, 0: never. A straight-through gate is p / p. */
+static int renormalizes_from(const moe_op *op) {
+    if (op->args.gate == GATE_NORMALIZED || op->args.gate == GATE_STRAIGHT_THROUGH) return 1;
+    return op->args.gate == GATE_RENORMALIZED ? 2 : 0;
+}
+
 /* ---- routing ---- */
 
 static bool overrules(const moe_op *op) {
@@ -95,14 +101,13 @@ static void score(tape *t, moe_op *op, int64_t N, int64_t d) {
 static void choose_some(tape *t, moe_op *op, int64_t N) {
     const kernels *k = tape_kernels(t);
     int64_t E = op->args.experts;
-    /* A straight-through gate is p / p. */
-    bool renormalize = renormalizes(op) || op->args.gate == GATE_STRAIGHT_THROUGH;
     k->top_k(op->chosen,
              op->scores              ? op->scores
              : chooses_by_logits(op) ? op->logits
                                      : op->probs,
              op->scores ? NULL : param_values(op->args.bias), N, E, op->k);
-    k->gate(op->gates, op->probs, op->chosen, renormalize, N, E, op->k);
+    if (op->args.most) k->limit_choices(op->chosen, op->args.most, N, op->k);
+    k->gate(op->gates, op->probs, op->chosen, renormalizes_from(op), N, E, op->k);
     k->count_first(op->first, op->chosen, N, E, op->k);
 }
 
@@ -118,7 +123,7 @@ static bool choose_all(tape *t, moe_op *op, int64_t N) {
     if (op->args.gate == GATE_STRAIGHT_THROUGH)
         k->gate_one_hot(op->gates, first, N, E);
     else
-        k->gate(op->gates, op->probs, op->chosen, false, N, E, op->k);
+        k->gate(op->gates, op->probs, op->chosen, 0, N, E, op->k);
     tape_free(t, first);
     return true;
 }

@@ -9,18 +9,33 @@
 #include "grad/linear.h"
 #include "grad/rotary.h"
 
+/* Earlier tokens of the sequences of a pass, when generating: what is kept of them lies in caches, act [sequences,
+ * capacity, width], of which ops read the rows that are there and to which they append rows for the pass's own tokens. */
+typedef struct layout_past {
+    int64_t capacity;
+    const int64_t *sequences; /* host [B]: which one of the caches' each is */
+    const int64_t *lengths;   /* host [B]: its tokens that are there; no op changes it */
+} layout_past;
+
 /* Where the tokens of a pass stand; shared by the ops that look at neighbours. */
 typedef struct layout {
-    int64_t batch, length;      /* B, T */
+    int64_t batch, length; /* B, T */
+    const int64_t *starts; /* host [B + 1]: where each sequence's rows begin, if they differ in length; NULL: b · T */
+    const layout_past *past;    /* NULL: nothing came before */
     const int32_t *first;       /* device int32 [N] as in kernel_list.h, or NULL */
     const int32_t *positions;   /* device int32 [N]: of each token in its sequence */
     const rotary_table *rotary; /* for at least those positions */
 } layout;
+static inline int64_t layout_start(const layout *l, int64_t b) {
+    return l->starts ? l->starts[b] : b * l->length;
+}
 
 /* y[n] = table[ids[n]]; ids: device int32 [N]; → [N, d] */
 var *op_embed(tape *t, param *table, const int32_t *ids, int64_t N);
 /* y = l(x); x [N, in] → [N, out]. pass: of the layer, for a scale by passes */
 var *op_linear(tape *t, var *x, const linear *l, int pass);
+/* The same for `count` ≤ LINEAR_SEVERAL_MOST products of one x; where their weights are packed, x is rounded once for all. */
+void op_linear_several(tape *t, var *x, const linear *const *l, int count, int pass, var **y);
 /* y = x + z */
 var *op_add(tape *t, var *x, var *z);
 /* y = x + s ⊙ z; s [d], or NULL for 1 */
@@ -31,8 +46,9 @@ var *op_scalar_add(tape *t, var *x, var *z, param *s);
 var *op_rms_norm(tape *t, var *x, param *weight, float scale, float eps);
 /* y = mix[0] ⊙ x + mix[1] ⊙ x0; mix [2, d] */
 var *op_mix(tape *t, var *x, var *x0, param *mix);
-/* y_t = x_t + σ(w) ⊙ (x_{t−1} − x_t) on the first |w| channels, within a document; carry: act [B, |w|] or NULL */
-var *op_smear(tape *t, var *x, param *w, const layout *l, const void *carry);
+/* y_t = x_t + σ(w) ⊙ (x_{t−1} − x_t) on the first |w| channels, within a document; cache: of |w| channels of x, where l
+ * has a past; else NULL */
+var *op_smear(tape *t, var *x, param *w, const layout *l, void *cache);
 /* y = σ(g) ⊙ x + (1 − σ(g)) ⊙ w ⊙ skip; w, g are row `row` of [rows, d] parameters. g NULL: y = x + w ⊙ skip */
 var *op_skip(tape *t, var *x, var *skip, param *w, param *g, int64_t row);
 /* Per head of x [N, heads·head_dim]: RMS norm (where args say so) times weight [head_dim] (NULL: 1), rotation by position, gain
@@ -41,13 +57,12 @@ var *op_head_rotate(tape *t, var *x, param *weight, param *gain, const layout *l
 
 /* Keys and values of earlier tokens, for generating; one a pass of a block. */
 typedef struct attention_cache {
-    void *k, *v; /* act [B, capacity, kv_heads·head_dim] */
-    int64_t capacity;
-    const int64_t
-        *lengths; /* host [B]: tokens of each sequence that are there; the op appends and does not change it */
+    void *k, *v; /* caches of kv_heads·head_dim */
 } attention_cache;
-/* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache may be NULL. */
-var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads, attention_cache *cache);
+/* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache: where l has a past, and then
+ * l->first is NULL; else NULL. */
+var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads,
+                  const attention_cache *cache);
 /* XSA: y − (y·v̂) v̂ per head */
 var *op_xsa(tape *t, var *y, var *v, int heads, int kv_heads);
 
@@ -77,7 +92,7 @@ typedef enum gate_kind {
 typedef struct moe_choice {
     int64_t tokens;        /* N */
     int experts, k;        /* E; choices a token: top_k, or E where every expert runs */
-    const int32_t *chosen; /* [N, k] */
+    const int32_t *chosen; /* [N, k]; −1 behind the choices of a token that goes to fewer (moe_args.most) */
     const float *gates;    /* [N, k] what the chosen experts' outputs are multiplied with */
     const float *probs;    /* [N, E] */
 } moe_choice;
@@ -99,6 +114,8 @@ typedef struct moe_args {
     double *label_sums; /* device [LABEL_SUMS]: label_statistics are added there; NULL: not wanted */
     const float *mask;  /* device: experts that may be chosen (router_mask), for rows_a_mask rows each; NULL: all */
     int64_t rows_a_mask;
+    const int32_t
+        *most; /* device [N]: of the top_k, how many experts each token goes to; NULL: to all. Not when recording */
     double
         *sums; /* device [ROUTING_SUMS(E)]: what the pass did is added there (routing_statistics); NULL: not wanted */
     moe_observer observer; /* sees every choice (NULL: nobody does, and nothing is copied) */

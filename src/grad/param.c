@@ -66,31 +66,19 @@ status param_set_quantized(param *p, const kernels *k, const quantized *q) {
     return k->weight_quantized(&p->matrix, q);
 }
 
-static status get_dense(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {
-    const int64_t cols = p->matrix.cols;
-    const size_t bytes = (size_t)(rows * cols) * sizeof *values;
+status param_set_packed(param *p, const kernels *k, const quantized *q, int input_bits) {
+    k->weight_destroy(&p->matrix);
+    return k->weight_packed(&p->matrix, q, input_bits);
+}
+
+static status get_matrix(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {
+    const size_t bytes = (size_t)(rows * p->matrix.cols) * sizeof *values;
     float *device;
     TRY(k->alloc((void **)&device, bytes));
-    k->to_float(device, (const char *)p->matrix.plain + (size_t)(first * cols) * dtype_bytes(k->act), rows * cols);
+    k->weight_values(device, &p->matrix, first, rows);
     k->download(values, device, bytes);
     k->release(device);
     return STATUS_OK;
-}
-
-static void get_quantized(const quantized *device, const kernels *k, int64_t first, int64_t rows, float *values) {
-    const int64_t groups = quantized_groups(device);
-    quantized host = *device;
-    host.rows = rows;
-    host.q = xmalloc((size_t)(rows * host.cols));
-    host.scale = xmalloc((size_t)(rows * groups) * sizeof *host.scale);
-    k->download(host.q, device->q + first * host.cols, (size_t)(rows * host.cols));
-    k->download(host.scale, device->scale + first * groups, (size_t)(rows * groups) * sizeof *host.scale);
-    if (device->input_scale) {
-        host.input_scale = xmalloc((size_t)host.cols * sizeof *host.input_scale);
-        k->download(host.input_scale, device->input_scale, (size_t)host.cols * sizeof *host.input_scale);
-    }
-    quantized_expand(&host, values);
-    quantized_free(&host);
 }
 
 status param_get_rows(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {
@@ -99,9 +87,7 @@ status param_get_rows(const param *p, const kernels *k, int64_t first, int64_t r
         k->download(values, (const float *)p->value.data + first * cols, (size_t)(rows * cols) * sizeof *values);
         return STATUS_OK;
     }
-    if (!p->matrix.quantized) return get_dense(p, k, first, rows, values);
-    get_quantized(p->matrix.quantized, k, first, rows, values);
-    return STATUS_OK;
+    return get_matrix(p, k, first, rows, values);
 }
 
 status param_get(const param *p, const kernels *k, float *values) {

@@ -32,6 +32,8 @@ status param_set(param *p, const kernels *k, const float *values);
 status param_set_rows(param *p, const kernels *k, int64_t first, int64_t rows, const float *values);
 /* Let a matrix that has no values of its own be read from these codes (host memory, copied). */
 status param_set_quantized(param *p, const kernels *k, const quantized *q);
+/* The same, in integers: products round their inputs too (weight_packed). */
+status param_set_packed(param *p, const kernels *k, const quantized *q, int input_bits);
 /* The values to host memory; of a matrix that is only run, what products see. */
 status param_get(const param *p, const kernels *k, float *values);
 status param_get_rows(const param *p, const kernels *k, int64_t first, int64_t rows, float *values);

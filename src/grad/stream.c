@@ -80,15 +80,29 @@ typedef struct smear_op {
     var *x, *y;
     param *w;
     layout l;
-    const void *carry;
 } smear_op;
 
 static void smear_forward(tape *t, void *record) {
     smear_op *op = record;
     void *x = tape_value(t, op->x);
     if (x)
-        tape_kernels(t)->smear(op->y->value.data, x, param_values(op->w), op->carry, op->l.first, op->l.batch,
-                               op->l.length, tensor_cols(&op->x->value), param_count(op->w));
+        tape_kernels(t)->smear(op->y->value.data, x, param_values(op->w), NULL, op->l.first, op->l.batch, op->l.length,
+                               tensor_cols(&op->x->value), param_count(op->w));
+}
+
+/* Sequence by sequence, each behind the last token that the cache has of it. */
+static void smear_cached(tape *t, var *y, const var *x, const param *w, const layout *l, void *cache) {
+    const kernels *k = tape_kernels(t);
+    const int64_t d = tensor_cols(&x->value), width = param_count(w);
+    for (int64_t b = 0; b < l->batch; b++) {
+        const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start, past = l->past->lengths[b];
+        char *own = act_at(t, cache, (l->past->sequences[b] * l->past->capacity + past) * width);
+        const char *from = act_at(t, x->value.data, start * d);
+        k->smear(act_at(t, y->value.data, start * d), from, param_values(w),
+                 past > 0 ? own - act_bytes(t, width) : NULL, NULL, 1, rows, d, width);
+        for (int64_t i = 0; i < rows; i++)
+            k->copy(own + act_bytes(t, i * width), from + act_bytes(t, i * d), act_bytes(t, width));
+    }
 }
 
 static void smear_backward(tape *t, void *record) {
@@ -100,11 +114,15 @@ static void smear_backward(tape *t, void *record) {
                                         op->l.batch, op->l.length, tensor_cols(&op->x->value), param_count(op->w));
 }
 
-var *op_smear(tape *t, var *x, param *w, const layout *l, const void *carry) {
+var *op_smear(tape *t, var *x, param *w, const layout *l, void *cache) {
     if (!x) return NULL;
     var *y = new_matrix(t, tensor_rows(&x->value), tensor_cols(&x->value));
     if (!y) return NULL;
-    smear_op op = {.x = x, .y = y, .w = w, .l = *l, .carry = carry};
+    if (cache) {
+        smear_cached(t, y, x, w, l, cache);
+        return y;
+    }
+    smear_op op = {.x = x, .y = y, .w = w, .l = *l};
     smear_forward(t, &op);
     record_cheap(t, &op, sizeof op, smear_backward, smear_forward, y);
     return y;

@@ -17,13 +17,18 @@ typedef struct grad_out {
     bool add;   /* add to what is there instead of overwriting it */
 } grad_out;
 
+/* Codes and scales in the order in which the device multiplies with them. */
+typedef struct packed_weight packed_weight;
+
 /* A matrix as the products want it: rows = outputs, cols = inputs, as in y = x Wᵀ. Its values can change (`plain`), or it is
- * quantised and only read. */
+ * quantised and only read: with exact inputs (`quantized`), or with inputs that are rounded too (`packed`). */
 typedef struct weight {
     int64_t rows, cols;
-    void *plain;          /* act [rows, cols], a copy of the values of the last weight_update; NULL where quantised */
-    quantized *quantized; /* codes and scales on the device; NULL where dense */
-    void *forward;        /* the device's own form for x Wᵀ, or NULL where the others serve */
+    void *plain;           /* act [rows, cols], a copy of the values of the last weight_update; NULL where quantised */
+    quantized *quantized;  /* codes and scales on the device, or NULL */
+    packed_weight *packed; /* the same for integer products, or NULL */
+    int64_t packed_bytes;  /* of what `packed` holds */
+    void *forward;         /* the device's own form for x Wᵀ, or NULL where the others serve */
 } weight;
 
 typedef enum activation {
@@ -71,6 +76,12 @@ typedef struct attention_shape {
     int64_t kv_batch_stride; /* act elements from a sequence's k to the next one's (a cache is longer than keys) */
 } attention_shape;
 
+/* Where a sequence's queries and keys lie among those of others, when each has its own length (generating). */
+typedef struct attention_span {
+    int64_t row, queries; /* its first row of q and y, and how many it has */
+    int64_t kv_row, keys; /* its first row of k and v, and how many; the last query sees all of them */
+} attention_span;
+
 /* How an optimiser's running means lie in memory. */
 typedef struct moment_args {
     dtype type;    /* DTYPE_F32, or DTYPE_BF16, rounded up or down at random */
@@ -92,6 +103,7 @@ typedef struct muon_args {
 } muon_args;
 
 enum { TOP_LOG_PROBS_MOST = 256 }; /* the largest k of top_log_probs */
+enum { LINEAR_SEVERAL_MOST = 8 };
 
 /* A teacher's column (text/batch.h) on the device, and what it counts. */
 typedef struct teacher_args {
@@ -131,6 +143,7 @@ const char *kernels_isa(void);
 /* "OK" or why this CPU cannot run moec (no AVX2), or MOEC_ISA names something unknown or above this CPU. */
 status kernels_check(void);
 int kernels_threads(void); /* what OpenMP uses; OMP_NUM_THREADS sets it */
+void kernels_set_threads(int threads); /* from now on, of the calling thread */
 
 /* Copies between a tensor and host memory; the only way data crosses above this folder. */
 void tensor_write(const kernels *k, tensor *t, const void *host);

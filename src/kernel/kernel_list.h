@@ -37,6 +37,14 @@ KERNEL(matmul, (const matmul_args *args), (args), matmul_flops(args))
 KERNEL_STATUS(weight_create, (weight * w, int64_t rows, int64_t cols), (w, rows, cols), 0)
 /* A weight that is quantised and stays as it is; the codes are taken over from HOST memory (q may be freed afterwards). */
 KERNEL_STATUS(weight_quantized, (weight * w, const quantized *q), (w, q), 0)
+/* A weight that is quantised, stays as it is, and is multiplied in integers: its products round each row of x, in blocks of up to 32
+ * columns, to x ≈ s · q with |q| ≤ 127, s = max |x| / 127, and sum q · code exactly; with input_bits 16 instead of 8 to
+ * x ≈ s · (q + r / 256) with |r| ≤ 127 what q leaves, for twice the work. What becomes of a row of x does not depend on the other rows,
+ * their number or the instruction set. The codes are taken over from HOST memory; offsets are allowed here alone. Forward only:
+ * linear, grouped_linear, linear_several, embed. */
+KERNEL_STATUS(weight_packed, (weight * w, const quantized *q, int input_bits), (w, q, input_bits), 0)
+/* values[rows, cols]: rows first … as products see them */
+KERNEL(weight_values, (float *values, const weight *w, int64_t first, int64_t rows), (values, w, first, rows), 0)
 KERNEL(weight_destroy, (weight * w), (w), 0)
 /* Let the products read these values (float32 [rows, cols], copied) from now on as the weight's rows first …: after the
  * optimiser changed them, or while a model is loaded. */
@@ -44,6 +52,10 @@ KERNEL(weight_update, (weight * w, const float *values, int64_t first, int64_t r
 /* y[N, rows] = x[N, cols] · Wᵀ, as act, or as float32 where y_type says so. */
 KERNEL(linear, (void *y, dtype y_type, const void *x, const weight *w, int64_t N), (y, y_type, x, w, N),
        product_flops(PRODUCT_FORWARD, w, N))
+/* The same for `count` ≤ LINEAR_SEVERAL_MOST packed weights that read one x, which is rounded once: y[i][N, rows_i], act. y and w are
+ * HOST arrays. */
+KERNEL(linear_several, (void *const *y, const void *x, const weight *const *w, int64_t count, int64_t N),
+       (y, x, w, count, N), several_flops(w, count, N))
 /* dx[N, cols] (+)= dy[N, rows] · W */
 KERNEL(linear_backward_input, (grad_out dx, const void *dy, const weight *w, int64_t N), (dx, dy, w, N),
        product_flops(PRODUCT_BACKWARD_INPUT, w, N))
@@ -104,6 +116,12 @@ KERNEL(attention,
        (void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
         const attention_shape *shape),
        (y, lse, q, k, v, first, shape), attention_flops(shape, 2))
+/* The same for sequences of different lengths, spans HOST [count]; of the shape heads, head_dim and the two strides
+ * count. What a query gets depends on its own span alone, and on whether that has more queries than a few. */
+KERNEL(attention_spans,
+       (void *y, const void *q, const void *k, const void *v, const attention_span *spans, int64_t count,
+        const attention_shape *shape),
+       (y, q, k, v, spans, count, shape), attention_spans_flops(spans, count, shape))
 /* Needs queries == keys. dq, dk, dv are overwritten. */
 KERNEL(attention_backward,
        (void *dq, void *dk, void *dv, const void *dy, const void *y, const float *lse, const void *q, const void *k,
@@ -181,8 +199,11 @@ KERNEL(router_backward,
 /* chosen[N, k]: the k experts of largest score + bias[E] (NULL: none), largest first; ties go to the lower index. */
 KERNEL(top_k, (int32_t * chosen, const float *scores, const float *bias, int64_t N, int64_t E, int k),
        (chosen, scores, bias, N, E, k), 0)
-/* gates[n, j] = probs[n, chosen[n, j]], divided by their sum over j where renormalize says so. */
-KERNEL(gate, (float *gates, const float *probs, const int32_t *chosen, bool renormalize, int64_t N, int64_t E, int k),
+/* Row n keeps its first most[n] ≥ 1 choices of k; the others become −1: nobody. */
+KERNEL(limit_choices, (int32_t * chosen, const int32_t *most, int64_t N, int k), (chosen, most, N, k), 0)
+/* gates[n, j] = probs[n, chosen[n, j]], 0 of nobody; divided by their sum over j in rows of at least `renormalize`
+ * choices (0: in none). */
+KERNEL(gate, (float *gates, const float *probs, const int32_t *chosen, int renormalize, int64_t N, int64_t E, int k),
        (gates, probs, chosen, renormalize, N, E, k), 0)
 /* dlogits[N, E] from dgates[N, k], plus the balance loss's gradient balance · E · f_e / N for each token's probability of
  * expert e, f_e = first_counts[e] / N (first_counts may be NULL where balance is 0): through the gates and the softmax. */
@@ -242,7 +263,7 @@ KERNEL(gather, (void *rows, const void *x, const int32_t *source, int k, const i
        (rows, x, source, k, count, d), 0)
 KERNEL(gather_backward, (grad_out dx, const void *drows, const int32_t *slot, int k, int64_t N, int64_t d),
        (dx, drows, slot, k, N, d), 0)
-/* y[n] = Σ_j gates[n, j] · rows[slot[n, j]]
+/* y[n] = Σ_j gates[n, j] · rows[slot[n, j]]; behind a slot of −1 (nobody) there are no others
  * Backward: drows[slot[n, j]] = gates[n, j] · dy[n] (rows of nobody become 0), dgates[n, j] = dy[n] · rows[slot[n, j]]
  * (NULL: not wanted); drows may be rows */
 KERNEL(combine, (void *y, const void *rows, const float *gates, const int32_t *slot, int k, int64_t N, int64_t d),
@@ -305,6 +326,8 @@ KERNEL(add_squares, (double *total, const float *x, int64_t count), (total, x, c
 /* What gradients are multiplied with so that their norm √squares is at most `limit`, as torch's clip_grad_norm_: 1, or
  * limit / (norm + 1e-6) beyond it (limit 0: always 1); NaN where the norm is not finite: then nothing is updated. */
 KERNEL(clip_factor, (float *factor, const double *squares, double limit), (factor, squares, limit), 0)
+/* y += x */
+KERNEL(add, (float *y, const float *x, int64_t count), (y, x, count), 0)
 /* y += t (x − y): EMA with decay 1 − t */
 KERNEL(lerp, (float *y, const float *x, float t, int64_t count), (y, x, t, count), 0)
 /* The gradient is grad · *clip (NULL: 1); where that is NaN nothing is changed. m and v are of args->moments.type. */

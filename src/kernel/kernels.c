@@ -1,5 +1,6 @@
 /* Which instruction set this process computes with, and the tables for it. */
 #include "kernel/cpu/onednn.h"
+#include "kernel/cpu/packed.h"
 #include "kernel/cpu/variant.h"
 #include <cpuid.h>
 #include <omp.h>
@@ -39,6 +40,18 @@ static bool has_amx(void) {
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & 1u << 22) || !(d & 1u << 24)) return false;
     __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     return (low >> 17 & 3) == 3;
+}
+
+/* CPUID leaf 7: ECX bit 11; the vectors are AVX-512's. */
+static bool has_avx512vnni(void) {
+    unsigned a, b, c, d;
+    return has_avx512() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & 1u << 11);
+}
+
+/* CPUID leaf 7, subleaf 1: EAX bit 4 */
+static bool has_avxvnni(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
 
 /* Intel's cores multiply bf16 by VDPBF16PS at half the rate of float32's FMA for as many instructions, so that without tiles float32
@@ -113,6 +126,12 @@ static int wanted_level(int best) {
     return -1;
 }
 
+/* Integer instructions come in an order of their own. Where a lower level was asked for it gets what every CPU of it has. */
+static const packed_products *integer_products(level taken, level best) {
+    if (taken >= LEVEL_AVX512 && has_avx512vnni()) return &packed_products_int8_avx512vnni;
+    return taken == best && has_avxvnni() ? &packed_products_int8_avxvnni : &packed_products_int8_avx2;
+}
+
 static void choose(void) {
     chosen.best = best_level();
     int wanted = wanted_level(chosen.best);
@@ -120,6 +139,7 @@ static void choose(void) {
     if (chosen.taken < 0) return;
     if (chosen.taken < chosen.best) onednn_limit_isa(level_limits[chosen.taken]);
     fill_tables((level)chosen.taken);
+    packed_taken = integer_products((level)chosen.taken, (level)chosen.best);
 }
 
 const kernels *kernels_for(dtype act) {
@@ -168,6 +188,10 @@ status device_open(const char *device, const char *type, const kernels **k) {
 
 int kernels_threads(void) {
     return omp_get_max_threads();
+}
+
+void kernels_set_threads(int threads) {
+    omp_set_num_threads(threads);
 }
 
 void tensor_write(const kernels *k, tensor *t, const void *host) {

@@ -58,11 +58,29 @@ static double product_flops(product_kind kind, const weight *w, int64_t N) {
     return 2 * (double)w->rows * (double)w->cols * (double)N;
 }
 
+static double several_flops(const weight *const *w, int64_t count, int64_t N) {
+    double flops = 0;
+    for (int64_t i = 0; i < count; i++) flops += product_flops(PRODUCT_FORWARD, w[i], N);
+    return flops;
+}
+
 /* Two products (q kᵀ, p v) of the causal half; backward has four (dp, dv, dq, dk) and forms q kᵀ
  * again, which is not counted: it is how, not what. */
 static double attention_flops(const attention_shape *s, int products) {
     double pairs = (double)s->queries * ((double)s->keys - (double)(s->queries - 1) / 2);
     return products * 2 * pairs * (double)s->batch * s->heads * s->head_dim;
+}
+
+static double attention_spans_flops(const attention_span *spans, int64_t count, const attention_shape *s) {
+    double flops = 0;
+    for (int64_t i = 0; i < count; i++) {
+        attention_shape one = *s;
+        one.batch = 1;
+        one.queries = spans[i].queries;
+        one.keys = spans[i].keys;
+        flops += attention_flops(&one, 2);
+    }
+    return flops;
 }
 
 static double muon_flops(int64_t rows, int64_t cols, const muon_args *args) {

@@ -1,155 +1,228 @@
-/* Generating: the same forward pass, a few tokens at a time, with what earlier tokens left behind. */
+/* Generating: the same forward pass over some new tokens of some sequences, with what earlier tokens left behind. */
 #include "base/memory.h"
 #include "nn/pass_state.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* What is not rows of keys and values has a second half that kv_cache_mark fills: lengths and stem.previous are [2B], a carry
- * is [2B, width]. */
+/* Everything of a token is a row of its own in each of these. */
 struct kv_cache {
     const model *m;
-    int64_t batch, capacity;
-    int64_t *lengths;
+    int64_t sequences, capacity;
+    int64_t *lengths; /* [sequences] */
+    stem_cache stem;
     int count; /* passes of the forward path */
     pass_cache *passes;
-    stem_cache stem;
 };
 
-static status create_pass(pass_cache *p, const kv_cache *c, const block *b) {
-    const kernels *k = c->m->k;
-    size_t act = dtype_bytes(k->act);
-    size_t bytes = (size_t)(c->batch * c->capacity * b->plan.attention.kv_width) * act;
-    p->attention.capacity = c->capacity;
-    p->attention.lengths = c->lengths;
-    TRY(k->alloc(&p->attention.k, bytes));
-    TRY(k->alloc(&p->attention.v, bytes));
-    if (b->plan.smear_width > 0) TRY(k->alloc(&p->carry, (size_t)(2 * c->batch * b->plan.smear_width) * act));
-    return STATUS_OK;
+/* ---- the rows ---- */
+
+/* Every array of the cache and the width of its rows; calls visit(…, array, width). */
+typedef void (*cache_visitor)(void *context, void **rows, int64_t width);
+static void visit_rows(kv_cache *c, cache_visitor visit, void *context) {
+    const model_parts *s = c->m->parts;
+    if (c->m->config.stem.smear) visit(context, &c->stem.smear, c->m->config.model_dim);
+    for (int i = 0; i < c->count; i++) {
+        const layer_plan *plan = &s->blocks[s->path.layer[i]].plan;
+        visit(context, &c->passes[i].attention.k, plan->attention.kv_width);
+        visit(context, &c->passes[i].attention.v, plan->attention.kv_width);
+        if (plan->smear_width > 0) visit(context, &c->passes[i].smear, plan->smear_width);
+    }
 }
 
-static status create_stem(kv_cache *c) {
-    c->stem.previous = xcalloc((size_t)(2 * c->batch), sizeof *c->stem.previous);
-    if (!c->m->config.stem.smear) return STATUS_OK;
-    return c->m->k->alloc(&c->stem.carry, (size_t)(2 * c->batch * c->m->config.model_dim) * dtype_bytes(c->m->k->act));
+typedef struct creation {
+    const kv_cache *c;
+    status s;
+} creation;
+
+static void create_rows(void *context, void **rows, int64_t width) {
+    creation *made = context;
+    const kernels *k = made->c->m->k;
+    if (made->s == STATUS_OK)
+        made->s = k->alloc(rows, (size_t)(made->c->sequences * made->c->capacity * width) * dtype_bytes(k->act));
 }
 
-status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t capacity) {
-    const forward_path *path = &m->parts->path;
+static void release_rows(void *context, void **rows, int64_t width) {
+    const kv_cache *c = context;
+    (void)width;
+    c->m->k->release(*rows);
+}
+
+status kv_cache_create(kv_cache **out, const model *m, int64_t sequences, int64_t capacity) {
+    const int passes = m->parts->path.length;
     kv_cache *c = xcalloc(1, sizeof *c);
-    *c = (kv_cache){.m = m, .batch = batch, .capacity = capacity, .count = path->length};
-    c->lengths = xcalloc((size_t)(2 * batch), sizeof *c->lengths);
-    c->passes = xcalloc((size_t)path->length, sizeof *c->passes);
-    status s = create_stem(c);
-    for (int i = 0; i < c->count && s == STATUS_OK; i++)
-        s = create_pass(&c->passes[i], c, &m->parts->blocks[path->layer[i]]);
-    for (int64_t b = 0; b < batch && s == STATUS_OK; b++) kv_cache_reset(c, b);
-    if (s == STATUS_OK)
+    *c = (kv_cache){.m = m, .sequences = sequences, .capacity = capacity, .count = passes};
+    c->lengths = xcalloc((size_t)sequences, sizeof *c->lengths);
+    c->passes = xcalloc((size_t)passes, sizeof *c->passes);
+    c->stem.ids = xmalloc((size_t)(sequences * capacity) * sizeof *c->stem.ids);
+    creation made = {c, STATUS_OK};
+    visit_rows(c, create_rows, &made);
+    if (made.s == STATUS_OK)
         *out = c;
     else
         kv_cache_destroy(c);
-    return s;
+    return made.s;
 }
 
 void kv_cache_destroy(kv_cache *c) {
     if (!c) return;
-    for (int i = 0; i < c->count; i++) {
-        c->m->k->release(c->passes[i].attention.k);
-        c->m->k->release(c->passes[i].attention.v);
-        c->m->k->release(c->passes[i].carry);
-    }
-    c->m->k->release(c->stem.carry);
-    free(c->stem.previous);
+    visit_rows(c, release_rows, c);
+    free(c->stem.ids);
     free(c->passes);
     free(c->lengths);
     free(c);
+}
+
+int64_t kv_cache_capacity(const kv_cache *c) {
+    return c->capacity;
 }
 
 int64_t kv_cache_length(const kv_cache *c, int64_t sequence) {
     return c->lengths[sequence];
 }
 
-/* Row `sequence` of a carry [batch, width] becomes 0: nothing comes before the first token. */
-static void clear_carry(const kv_cache *c, void *carry, int64_t width, int64_t sequence) {
-    size_t bytes = (size_t)width * dtype_bytes(c->m->k->act);
-    if (carry) c->m->k->zero((char *)carry + (size_t)sequence * bytes, bytes);
+const int32_t *kv_cache_tokens(const kv_cache *c, int64_t sequence) {
+    return c->stem.ids + sequence * c->capacity;
 }
 
-void kv_cache_reset(kv_cache *c, int64_t sequence) {
-    const model_parts *s = c->m->parts;
-    c->lengths[sequence] = 0;
-    for (int i = 0; i < TOKENS_BACK; i++) c->stem.previous[sequence][i] = -1;
-    clear_carry(c, c->stem.carry, c->m->config.model_dim, sequence);
-    for (int i = 0; i < c->count; i++)
-        clear_carry(c, c->passes[i].carry, s->blocks[s->path.layer[i]].plan.smear_width, sequence);
+void kv_cache_cut(kv_cache *c, int64_t sequence, int64_t length) {
+    c->lengths[sequence] = length;
 }
 
-static void copy_half(const kv_cache *c, void *carry, int64_t width, bool back) {
-    size_t half = (size_t)(c->batch * width) * dtype_bytes(c->m->k->act);
-    char *now = carry, *marked = now + half;
-    if (carry) c->m->k->copy(back ? now : marked, back ? marked : now, half);
+typedef struct copying {
+    const kv_cache *c;
+    int64_t to, from, length;
+} copying;
+
+static void copy_rows(void *context, void **rows, int64_t width) {
+    const copying *a = context;
+    const kernels *k = a->c->m->k;
+    const size_t row = (size_t)width * dtype_bytes(k->act), sequence = (size_t)a->c->capacity * row;
+    k->copy((char *)*rows + (size_t)a->to * sequence, (const char *)*rows + (size_t)a->from * sequence,
+            (size_t)a->length * row);
 }
 
-/* Between what is now and what is marked. */
-static void copy_halves(kv_cache *c, bool back) {
-    const model_parts *s = c->m->parts;
-    int64_t to = back ? 0 : c->batch, from = back ? c->batch : 0;
-    memcpy(c->lengths + to, c->lengths + from, (size_t)c->batch * sizeof *c->lengths);
-    memcpy(c->stem.previous + to, c->stem.previous + from, (size_t)c->batch * sizeof *c->stem.previous);
-    copy_half(c, c->stem.carry, c->m->config.model_dim, back);
-    for (int i = 0; i < c->count; i++)
-        copy_half(c, c->passes[i].carry, s->blocks[s->path.layer[i]].plan.smear_width, back);
+void kv_cache_copy(kv_cache *c, int64_t to, int64_t from, int64_t length) {
+    if (to != from) {
+        copying a = {c, to, from, length};
+        visit_rows(c, copy_rows, &a);
+        memcpy(c->stem.ids + to * c->capacity, c->stem.ids + from * c->capacity, (size_t)length * sizeof *c->stem.ids);
+    }
+    c->lengths[to] = length;
 }
 
-void kv_cache_mark(kv_cache *c) {
-    copy_halves(c, false);
+static void add_width(void *context, void **rows, int64_t width) {
+    (void)rows;
+    *(int64_t *)context += width;
 }
 
-void kv_cache_rewind(kv_cache *c) {
-    copy_halves(c, true);
+int64_t kv_cache_token_bytes(const kv_cache *c) {
+    int64_t width = 0;
+    visit_rows((kv_cache *)c, add_width, &width);
+    return width * (int64_t)dtype_bytes(c->m->k->act) + (int64_t)sizeof(int32_t);
 }
 
 /* ---- decoding ---- */
 
-/* The rows of the last tokens, [B, d], out of x [B·count, d]. */
-static var *last_rows(pass *p, const var *x, int64_t batch, int64_t count) {
-    int64_t d = tensor_cols(&x->value);
-    var *y = tape_var(p->tape, 2, (int64_t[]){batch, d});
-    size_t row = (size_t)d * dtype_bytes(p->m->k->act);
-    for (int64_t b = 0; y && b < batch; b++)
-        p->m->k->copy((char *)y->value.data + (size_t)b * row,
-                      (const char *)x->value.data + (size_t)((b + 1) * count - 1) * row, row);
-    return y;
+/* What the spans say, in the arrays that a pass takes; host memory of one allocation. */
+typedef struct span_input {
+    int64_t *starts, *sequences, *lengths; /* [spans + 1], [spans], [spans] */
+    const expert_control **experts;        /* [spans] */
+    layout_past past;
+    int64_t longest, wanted; /* tokens of a span; rows of logits */
+    bool even;               /* all spans have as many tokens */
+} span_input;
+
+static void take_spans(span_input *in, const kv_cache *c, const decode_span *spans, int64_t count) {
+    in->starts = xmalloc((size_t)(3 * count + 1) * sizeof *in->starts);
+    in->sequences = in->starts + count + 1;
+    in->lengths = in->sequences + count;
+    in->experts = xmalloc((size_t)count * sizeof *in->experts);
+    in->starts[0] = 0;
+    in->even = true;
+    for (int64_t i = 0; i < count; i++) {
+        in->starts[i + 1] = in->starts[i] + spans[i].count;
+        in->sequences[i] = spans[i].sequence;
+        in->lengths[i] = c->lengths[spans[i].sequence];
+        in->experts[i] = spans[i].experts;
+        in->longest = spans[i].count > in->longest ? spans[i].count : in->longest;
+        in->wanted += spans[i].logits;
+        in->even = in->even && spans[i].count == spans[0].count;
+    }
+    in->past = (layout_past){.capacity = c->capacity, .sequences = in->sequences, .lengths = in->lengths};
 }
 
-static void push_token(int32_t previous[TOKENS_BACK], int32_t token) {
-    memmove(previous + 1, previous, (TOKENS_BACK - 1) * sizeof *previous);
-    previous[0] = token;
+static void free_spans(span_input *in) {
+    free(in->starts);
+    free(in->experts);
 }
 
-static status check_room(const kv_cache *c, int64_t count) {
-    for (int64_t b = 0; b < c->batch; b++)
-        if (c->lengths[b] + count > c->capacity)
+static status check_room(const kv_cache *c, const decode_span *spans, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        if (c->lengths[spans[i].sequence] + spans[i].count > c->capacity)
             return fail("the key/value cache holds %lld tokens: %lld more do not fit behind %lld",
-                        (long long)c->capacity, (long long)count, (long long)c->lengths[b]);
+                        (long long)c->capacity, (long long)spans[i].count, (long long)c->lengths[spans[i].sequence]);
     return STATUS_OK;
 }
 
-status pass_decode(pass *p, kv_cache *c, const int32_t *ids, int64_t count, float *logits) {
-    TRY(check_room(c, count));
-    const pass_input in = {.batch = c->batch,
-                           .length = count,
+/* Rows of x [N, d] whose logits are wanted, [wanted, d]. */
+static var *wanted_rows(pass *p, const var *x, const decode_span *spans, int64_t count, const span_input *in) {
+    const int64_t d = tensor_cols(&x->value);
+    const size_t row = (size_t)d * dtype_bytes(p->m->k->act);
+    var *y = tape_var(p->tape, 2, (int64_t[]){in->wanted, d});
+    char *to = y ? y->value.data : NULL;
+    for (int64_t i = 0; to && i < count; i++) {
+        const char *end = (const char *)x->value.data + (size_t)in->starts[i + 1] * row;
+        p->m->k->copy(to, end - (size_t)spans[i].logits * row, (size_t)spans[i].logits * row);
+        to += (size_t)spans[i].logits * row;
+    }
+    return y;
+}
+
+/* The tokens are there from now on. */
+static void lengthen(kv_cache *c, const decode_span *spans, int64_t count, const span_input *in, const int32_t *ids) {
+    for (int64_t i = 0; i < count; i++) {
+        memcpy(c->stem.ids + spans[i].sequence * c->capacity + in->lengths[i], ids + in->starts[i],
+               (size_t)spans[i].count * sizeof *ids);
+        c->lengths[spans[i].sequence] += spans[i].count;
+    }
+}
+
+static status run_spans(pass *p, kv_cache *c, const decode_span *spans, int64_t count, const span_input *s,
+                        const int32_t *ids, float *logits) {
+    const pass_input in = {.batch = count,
+                           .length = s->longest,
+                           .starts = s->even ? NULL : s->starts,
                            .ids = ids,
-                           .lengths = c->lengths,
+                           .past = &s->past,
                            .stem = &c->stem,
                            .passes = c->passes,
+                           .experts = s->experts,
                            .loss_weight = 1,
                            .until_layer = -1};
     pass_begin(p, false, false);
     var *x = pass_forward(p, &in);
     TRY(tape_status(p->tape));
-    for (int64_t b = 0; b < c->batch; b++) {
-        for (int64_t t = 0; t < count; t++) push_token(c->stem.previous[b], ids[b * count + t]);
-        c->lengths[b] += count;
-    }
-    return op_logits(p->tape, last_rows(p, x, c->batch, count), &p->m->parts->head, p->m->config.head.softcap, logits);
+    if (s->wanted > 0)
+        TRY(op_logits(p->tape, wanted_rows(p, x, spans, count, s), &p->m->parts->head, p->m->config.head.softcap,
+                      logits));
+    lengthen(c, spans, count, s, ids);
+    return STATUS_OK;
+}
+
+status pass_decode_spans(pass *p, kv_cache *c, const decode_span *spans, int64_t span_count, const int32_t *ids,
+                         float *logits) {
+    span_input in = {0};
+    TRY(check_room(c, spans, span_count));
+    take_spans(&in, c, spans, span_count);
+    const status s = run_spans(p, c, spans, span_count, &in, ids, logits);
+    free_spans(&in);
+    return s;
+}
+
+status pass_decode(pass *p, kv_cache *c, const int32_t *ids, int64_t count, float *logits) {
+    decode_span *spans = xmalloc((size_t)c->sequences * sizeof *spans);
+    for (int64_t b = 0; b < c->sequences; b++) spans[b] = (decode_span){.sequence = b, .count = count, .logits = 1};
+    const status s = pass_decode_spans(p, c, spans, c->sequences, ids, logits);
+    free(spans);
+    return s;
 }

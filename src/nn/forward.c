@@ -4,26 +4,15 @@
 
 /* ---- a block ---- */
 
-/* Remember the last token's first channels for the next call's SmearGate. */
-static void keep_carry(const pass *p, const var *x, const layout *l, int64_t width, void *carry) {
-    size_t act = dtype_bytes(p->m->k->act), row = (size_t)tensor_cols(&x->value) * act;
-    for (int64_t b = 0; b < l->batch; b++)
-        p->m->k->copy((char *)carry + (size_t)(b * width) * act,
-                      (const char *)x->value.data + (size_t)((b + 1) * l->length - 1) * row, (size_t)width * act);
-}
-
-/* SmearGate at w, with what the last call left in `carry` (NULL: not generating). */
-static var *smear(const pass *p, var *x, param *w, const layout *l, void *carry) {
-    if (!x || !w) return x;
-    var *smeared = op_smear(p->tape, x, w, l, carry);
-    if (carry) keep_carry(p, x, l, param_count(w), carry);
-    return smeared;
+/* SmearGate at w, where there is one. */
+static var *smear(const pass *p, var *x, param *w, const layout *l, void *cache) {
+    return w ? op_smear(p->tape, x, w, l, cache) : x;
 }
 
 /* The block's input: mixed with the embedding, and smeared over the previous token. */
-static var *block_input(const pass *p, const block *b, var *x, var *x0, const layout *l, pass_cache *cache) {
+static var *block_input(const pass *p, const block *b, var *x, var *x0, const layout *l, const pass_cache *cache) {
     if (b->resid_mix) x = op_mix(p->tape, x, x0, b->resid_mix);
-    return smear(p, x, b->smear_w, l, cache ? cache->carry : NULL);
+    return smear(p, x, b->smear_w, l, cache ? cache->smear : NULL);
 }
 
 static var *norm(const pass *p, var *x, param *weight, const norm_plan *n) {
@@ -39,21 +28,22 @@ static var *heads(const pass *p, const block *b, var *x, param *weight, param *g
     return op_head_rotate(p->tape, x, weight, gain, l, &args);
 }
 
-static var *attention(const pass *p, const block *b, var *n, const layout *l, pass_cache *cache, int number) {
+static var *attention(const pass *p, const block *b, var *n, const layout *l, const pass_cache *cache, int number) {
     const attention_plan *a = &b->plan.attention;
     tape *t = p->tape;
     layout within = *l;
     if (!a->within_document) within.first = NULL;
-    var *q = op_linear(t, n, &b->q, number), *k = op_linear(t, n, &b->k, number), *v = op_linear(t, n, &b->v, number);
-    q = heads(p, b, q, b->q_norm, b->q_gain, l, a->heads);
-    k = heads(p, b, k, b->k_norm, NULL, l, a->kv_heads);
+    var *qkv[3];
+    op_linear_several(t, n, (const linear *const[]){&b->q, &b->k, &b->v}, 3, number, qkv);
+    var *q = heads(p, b, qkv[0], b->q_norm, b->q_gain, l, a->heads), *v = qkv[2];
+    var *k = heads(p, b, qkv[1], b->k_norm, NULL, l, a->kv_heads);
     var *y = op_attention(t, q, k, v, &within, a->heads, a->kv_heads, cache ? &cache->attention : NULL);
     if (a->xsa) y = op_xsa(t, y, v, a->heads, a->kv_heads);
     return op_linear(t, y, &b->proj, number);
 }
 
 static var *run_block(pass *p, const block *b, var *x, var *x0, const layout *l, const pass_input *in) {
-    pass_cache *cache = in->passes ? &in->passes[p->entry] : NULL;
+    const pass_cache *cache = in->passes ? &in->passes[p->entry] : NULL;
     int number = p->m->parts->path.pass[p->entry];
     var *x_in = block_input(p, b, x, x0, l, cache);
     var *n = norm(p, x_in, b->attn_norm, &b->plan.norm);
@@ -75,13 +65,13 @@ static var *add_hash(const pass *p, var *x, const hash_embedding *h, const int32
 /* The embedding with its hashes, normalised and smeared where the config says so. */
 static var *stem(const pass *p, const pass_input *in, const layout *l) {
     const model_parts *s = p->m->parts;
-    int64_t N = in->batch * in->length;
+    int64_t N = input_rows(in);
     const norm_plan n = model_stem_norm(&p->m->config);
     var *x = op_embed(p->tape, s->tok_emb, p->ids, N);
     x = add_hash(p, x, &s->bigram, p->bigram_ids, N);
     x = add_hash(p, x, &s->trigram, p->trigram_ids, N);
     if (p->m->config.stem.norm) x = norm(p, x, NULL, &n);
-    return smear(p, x, s->smear_gate, l, in->stem ? in->stem->carry : NULL);
+    return smear(p, x, s->smear_gate, l, in->stem ? in->stem->smear : NULL);
 }
 
 /* Whether nothing behind entry i is of interest. */
@@ -171,9 +161,11 @@ static var *finish(pass *p, var *x, const pass_input *in) {
 /* The last position of any sequence, and one. */
 static int64_t positions_needed(const pass_input *in) {
     int64_t longest = 0;
-    for (int64_t b = 0; in->lengths && b < in->batch; b++)
-        longest = in->lengths[b] > longest ? in->lengths[b] : longest;
-    return longest + in->length;
+    for (int64_t b = 0; b < in->batch; b++) {
+        const int64_t end = input_past(in, b) + input_start(in, b + 1) - input_start(in, b);
+        longest = end > longest ? end : longest;
+    }
+    return longest;
 }
 
 var *pass_forward(pass *p, const pass_input *in) {
@@ -187,6 +179,8 @@ var *pass_forward(pass *p, const pass_input *in) {
     }
     layout l = {.batch = in->batch,
                 .length = in->length,
+                .starts = in->starts,
+                .past = in->past,
                 .first = in->first ? p->first : NULL,
                 .positions = p->positions,
                 .rotary = turns};

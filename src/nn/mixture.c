@@ -9,7 +9,7 @@
  * keep. */
 static uint64_t noise_seed(const pass *p, const pass_input *in) {
     uint64_t hash = 0xcbf29ce484222325u;
-    for (int64_t n = 0; n < in->batch * in->length; n++) hash = (hash ^ (uint32_t)in->ids[n]) * 0x100000001b3u;
+    for (int64_t n = 0; n < input_rows(in); n++) hash = (hash ^ (uint32_t)in->ids[n]) * 0x100000001b3u;
     return hash + (uint64_t)p->entry;
 }
 
@@ -19,28 +19,38 @@ static void show_choice(void *context, const moe_choice *choice) {
     p->routing_observer(p->routing_context, path->layer[p->entry], path->pass[p->entry], choice);
 }
 
+/* Token by token. */
+static void take_control(moe_args *args, const controlled_experts *c, int layer) {
+    args->mask = c->mask;
+    args->rows_a_mask = 1;
+    args->most = c->most + layer * c->rows;
+    args->top_k = c->most_of_any[layer];
+}
+
 static moe_args args_of(pass *p, const block *b, const pass_input *in) {
     const moe_config *c = &p->m->config.moe;
     const int top_k = b->plan.mlp.top_k;
     float weight = in->loss_weight * pass_router_weight(p, p->entry);
-    return (moe_args){.experts = b->plan.mlp.experts,
-                      .top_k = p->mask && p->most_allowed < top_k ? p->most_allowed : top_k,
-                      .gate = c->gate,
-                      .pass = p->m->parts->path.pass[p->entry],
-                      .aux_weight = c->aux_weight * weight,
-                      .z_weight = c->z_weight * weight,
-                      .noise_std = c->noise_std,
-                      .noise_seed = c->noise_std > 0 ? noise_seed(p, in) : 0,
-                      .bias = b->router_bias,
-                      .labels = p->labelled ? p->labels : NULL,
-                      .label_weight = in->loss_weight * pass_label_weight(p, p->entry),
-                      .by_label = p->label.overrule,
-                      .label_sums = pass_label_sums(p, p->entry),
-                      .mask = p->mask,
-                      .rows_a_mask = p->mask_rows == 1 ? in->batch * in->length : in->length,
-                      .sums = pass_sums(p, p->entry),
-                      .observer = p->routing_observer ? show_choice : NULL,
-                      .observer_context = p};
+    moe_args args = {.experts = b->plan.mlp.experts,
+                     .top_k = p->mask && p->most_allowed < top_k ? p->most_allowed : top_k,
+                     .gate = c->gate,
+                     .pass = p->m->parts->path.pass[p->entry],
+                     .aux_weight = c->aux_weight * weight,
+                     .z_weight = c->z_weight * weight,
+                     .noise_std = c->noise_std,
+                     .noise_seed = c->noise_std > 0 ? noise_seed(p, in) : 0,
+                     .bias = b->router_bias,
+                     .labels = p->labelled ? p->labels : NULL,
+                     .label_weight = in->loss_weight * pass_label_weight(p, p->entry),
+                     .by_label = p->label.overrule,
+                     .label_sums = pass_label_sums(p, p->entry),
+                     .mask = p->mask,
+                     .rows_a_mask = p->mask_rows == 1 ? input_rows(in) : in->length,
+                     .sums = pass_sums(p, p->entry),
+                     .observer = p->routing_observer ? show_choice : NULL,
+                     .observer_context = p};
+    if (p->controlled.on) take_control(&args, &p->controlled, b->plan.layer);
+    return args;
 }
 
 /* y = Σ_e gate_e · expert_e(n) [+ shared(n), or its gated value] */
@@ -87,6 +97,75 @@ status pass_allow_experts(pass *p, const bool *allowed, int64_t sequences) {
     if (result == STATUS_OK) k->upload(p->mask, mask, (size_t)(sequences * E) * sizeof *mask);
     free(mask);
     return result;
+}
+
+/* ---- a control for each sequence ---- */
+
+static status reserve_control(controlled_experts *c, const model *m, int64_t rows) {
+    const kernels *k = m->k;
+    if (rows <= c->capacity) return STATUS_OK;
+    k->release(c->mask);
+    k->release(c->most);
+    c->mask = NULL;
+    c->most = NULL;
+    c->capacity = 0;
+    TRY(k->alloc((void **)&c->mask, (size_t)(rows * m->config.moe.experts) * sizeof *c->mask));
+    TRY(k->alloc((void **)&c->most, (size_t)(rows * m->config.num_layers) * sizeof *c->most));
+    if (!c->most_of_any) c->most_of_any = xcalloc((size_t)m->config.num_layers, sizeof *c->most_of_any);
+    c->capacity = rows;
+    return STATUS_OK;
+}
+
+int expert_control_top_k(const expert_control *c, int layer, int usual, int experts) {
+    int allowed = experts, k = c && c->layer_top_k ? c->layer_top_k[layer] : 0;
+    if (!c) return usual;
+    if (k <= 0) k = c->top_k > 0 ? c->top_k : usual;
+    if (c->allowed)
+        for (int e = 0; e < experts; e++) allowed -= !c->allowed[e];
+    return k < allowed ? k : allowed;
+}
+
+/* What sequence b's tokens may do, into host arrays of the same shape as the device's. */
+static void put_control(const pass *p, const pass_input *in, int64_t b, float *mask, int32_t *most) {
+    const model_config *config = &p->m->config;
+    const int E = config->moe.experts;
+    const expert_control *c = in->experts[b];
+    const int64_t from = input_start(in, b), end = input_start(in, b + 1), rows = input_rows(in);
+    for (int64_t n = from; n < end; n++)
+        for (int e = 0; e < E; e++) mask[n * E + e] = c && c->allowed && !c->allowed[e] ? -INFINITY : 0;
+    for (int layer = 0; layer < config->num_layers; layer++) {
+        const mlp_plan *plan = &p->m->parts->blocks[layer].plan.mlp;
+        const int k = plan->kind == MLP_EXPERTS ? expert_control_top_k(c, layer, plan->top_k, E) : 0;
+        for (int64_t n = from; n < end; n++) most[layer * rows + n] = k;
+        if (k > p->controlled.most_of_any[layer]) p->controlled.most_of_any[layer] = k;
+    }
+}
+
+status pass_control_experts(pass *p, const pass_input *in) {
+    const model_config *config = &p->m->config;
+    const int64_t rows = input_rows(in);
+    controlled_experts *c = &p->controlled;
+    c->on = false;
+    for (int64_t b = 0; in->experts && b < in->batch; b++) c->on = c->on || in->experts[b];
+    if (!c->on) return STATUS_OK;
+    TRY(reserve_control(c, p->m, rows));
+    c->rows = rows;
+    for (int layer = 0; layer < config->num_layers; layer++) c->most_of_any[layer] = 0;
+    const size_t masks = (size_t)(rows * config->moe.experts), counts = (size_t)(rows * config->num_layers);
+    float *mask = xmalloc(masks * sizeof *mask);
+    int32_t *most = xmalloc(counts * sizeof *most);
+    for (int64_t b = 0; b < in->batch; b++) put_control(p, in, b, mask, most);
+    p->m->k->upload(c->mask, mask, masks * sizeof *mask);
+    p->m->k->upload(c->most, most, counts * sizeof *most);
+    free(mask);
+    free(most);
+    return STATUS_OK;
+}
+
+void pass_free_control(pass *p) {
+    p->m->k->release(p->controlled.mask);
+    p->m->k->release(p->controlled.most);
+    free(p->controlled.most_of_any);
 }
 
 var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in) {

@@ -77,7 +77,7 @@ static void point_at_arenas(model *m, const arena *values, const arena *gradient
 
 status model_place(model *m) {
     arena values, gradients = {0};
-    m->layout = arena_lay_out(m->params, m->param_count, m->use == MODEL_RUN ? is_vector : always);
+    m->layout = arena_lay_out(m->params, m->param_count, model_use_runs(m->use) ? is_vector : always);
     TRY(arena_create(&values, m->k, m->layout.total));
     status s = m->use == MODEL_TRAIN ? arena_create(&gradients, m->k, m->layout.trained) : STATUS_OK;
     if (s != STATUS_OK) {
@@ -153,6 +153,7 @@ int64_t model_param_total(const model *m) {
 
 static int64_t matrix_bytes(const weight *w, const kernels *k) {
     const quantized *q = w->quantized;
+    if (w->packed) return w->packed_bytes;
     if (!q) return w->rows * w->cols * (int64_t)dtype_bytes(k->act);
     const int64_t inputs = q->input_scale ? q->cols : 0;
     return q->rows * q->cols + (q->rows * quantized_groups(q) + inputs) * (int64_t)sizeof *q->scale;
@@ -162,6 +163,27 @@ int64_t model_expert_bytes(const model *m) {
     int64_t bytes = 0;
     for (int i = 0; i < m->param_count; i++)
         if (m->params[i]->expert >= 0) bytes += matrix_bytes(&m->params[i]->matrix, m->k);
+    return bytes;
+}
+
+/* How often a token passes through it. */
+static double passes_through(const model *m, const param *p) {
+    const model_parts *s = m->parts;
+    if (p == s->tok_emb) return s->head.weight == p;
+    if (p == s->bigram.table || p == s->trigram.table) return 0;
+    if (p->layer < 0) return 1;
+    int passes = 0;
+    for (int i = 0; i < s->path.length; i++) passes += s->path.layer[i] == p->layer;
+    if (p->expert < 0) return passes;
+    const mlp_plan *plan = &s->blocks[p->layer].plan.mlp;
+    return (double)passes * plan->active / plan->experts;
+}
+
+double model_token_bytes(const model *m) {
+    double bytes = 0;
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->matrix.rows > 0)
+            bytes += passes_through(m, m->params[i]) * (double)matrix_bytes(&m->params[i]->matrix, m->k);
     return bytes;
 }
 

@@ -10,8 +10,21 @@
 typedef enum model_use {
     MODEL_TRAIN,  /* float32 values and gradients */
     MODEL_VALUES, /* float32 values: to be packed, changed, compared */
-    MODEL_RUN     /* neither: matrices are only run */
+    MODEL_RUN,    /* neither: matrices are only run */
+    /* The same as fast as can be: matrices are codes that are multiplied in integers, and products round their inputs
+     * to 16 bits (weight_packed in kernel_list.h). */
+    MODEL_RUN_STORED,      /* what is stored as codes; floats stay floats */
+    MODEL_RUN_8,           /* and floats become codes of 8 bits */
+    MODEL_RUN_4,           /* all matrices of blocks become codes of 4 bits; embeddings and the head of 8 */
+    MODEL_RUN_INPUTS_8 = 8 /* added to one of these three: most inputs to 8 bits */
 } model_use;
+
+static inline bool model_use_runs(model_use use) {
+    return use >= MODEL_RUN;
+}
+static inline bool model_use_packs(model_use use) {
+    return use > MODEL_RUN;
+}
 
 typedef struct model {
     model_config config;
@@ -58,6 +71,9 @@ status model_set_top_k(model *m, int top_k);
 
 /* Bytes of all experts' matrices as products read them (without the forms that a device makes of them when they are used). */
 int64_t model_expert_bytes(const model *m);
+/* The same of the matrices that a token passes through, as often as it does: layers that run twice count twice, of experts
+ * as many as it goes to, and embeddings that are no head not at all, of which it reads a row. */
+double model_token_bytes(const model *m);
 /* Multiply-adds · 2 of one forward pass per token at context T, from the shapes (attention counted causal). */
 double model_forward_flops(const model_config *c, int64_t T);
 

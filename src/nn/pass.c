@@ -31,6 +31,7 @@ void pass_destroy(pass *p) {
     if (!p) return;
     release_tokens(p);
     p->m->k->release(p->mask);
+    pass_free_control(p);
     pass_free_distill(p);
     pass_free_statistics(p);
     tape_destroy(p->tape);
@@ -105,6 +106,7 @@ void pass_begin(pass *p, bool training, bool counts) {
 
 status pass_train(pass *p, const batch *b, float loss_weight) {
     pass_begin(p, true, true);
+    pass_next_sums(p);
     TRY(pass_ask_teacher(p, b));
     TRY(add_loss(p, b, loss_weight, NULL));
     tape_backward(p->tape);

@@ -3,6 +3,7 @@
 #ifndef MOEC_NN_PASS_H
 #define MOEC_NN_PASS_H
 
+#include "comm/comm.h"
 #include "nn/model.h"
 #include "text/batch.h"
 
@@ -76,6 +77,17 @@ typedef struct pass_statistics {
 } pass_statistics;
 
 void pass_clear(pass *p);
+
+/* The batches of a step when ranks take turns: of `batches` in all, number i is rank i % ranks's. */
+typedef struct pass_turns {
+    comm *ranks;
+    int64_t batches;
+} pass_turns;
+/* From the next pass_clear on what each training batch finds is kept by itself, so that the sum over a step's batches is formed in their
+ * order, whoever ran them. */
+void pass_take_turns(pass *p, pass_turns turns);
+/* For all ranks, before a step's pass_read: everyone gets what the others' batches found. */
+status pass_meet(pass *p);
 /* Valid until the next call with p. */
 const pass_statistics *pass_read(pass *p);
 
@@ -121,16 +133,45 @@ void pass_watch_gradients(pass *p, gradient_observer observer, void *context);
 
 /* ---- generating ---- */
 
-/* Keys, values and smear carries of every pass of every block, for some sequences; each has its own length. */
+/* Which experts a sequence's tokens may go to and to how many of them; all 0: as the model has it. Of soft gates only
+ * `allowed` counts. */
+typedef struct expert_control {
+    const bool *allowed;    /* [E]: only these are chosen, at least one; NULL: all */
+    int top_k;              /* experts a token goes to, up to E; 0: the model's */
+    const int *layer_top_k; /* [layers of the model]: of one layer, 0: top_k; NULL: top_k everywhere */
+} expert_control;
+/* How many experts a token of this layer goes to, whose usual number is `usual`. c NULL: usual. */
+int expert_control_top_k(const expert_control *c, int layer, int usual, int experts);
+
+/* What generating keeps of the tokens of some sequences, token by token: ids, keys and values of every pass of every
+ * block, and what SmearGates look back at. So a sequence can be cut anywhere, and another one can begin as a copy of its
+ * beginning. */
 typedef struct kv_cache kv_cache;
-status kv_cache_create(kv_cache **out, const model *m, int64_t batch, int64_t capacity);
-void kv_cache_destroy(kv_cache *c);
+/* Memory is taken as tokens come (where the system gives it so), not for the whole capacity at once. */
+status kv_cache_create(kv_cache **out, const model *m, int64_t sequences, int64_t capacity);
+void kv_cache_destroy(kv_cache *c); /* NULL is fine */
+int64_t kv_cache_capacity(const kv_cache *c);
 int64_t kv_cache_length(const kv_cache *c, int64_t sequence);
-void kv_cache_reset(kv_cache *c, int64_t sequence);
-/* Remember where all sequences stand, and go back there; rewind needs an earlier mark. */
-void kv_cache_mark(kv_cache *c);
-void kv_cache_rewind(kv_cache *c);
-/* Append ids [B, count], `count` to each sequence, and return the logits of the last ones, host [B, V]. */
+const int32_t *kv_cache_tokens(const kv_cache *c, int64_t sequence); /* [length] */
+/* Keep the first `length` tokens, which is at most as many as there are. */
+void kv_cache_cut(kv_cache *c, int64_t sequence, int64_t length);
+/* Sequence `to` becomes the first `length` tokens of sequence `from`. */
+void kv_cache_copy(kv_cache *c, int64_t to, int64_t from, int64_t length);
+int64_t kv_cache_token_bytes(const kv_cache *c); /* of one token of one sequence */
+
+/* New tokens of one sequence. */
+typedef struct decode_span {
+    int64_t sequence, count;       /* ≥ 1; a sequence occurs once */
+    int64_t logits;                /* of so many of its last tokens the logits are wanted, up to count; 0: none */
+    const expert_control *experts; /* NULL: as the model has it */
+} decode_span;
+/* Append to each span's sequence its tokens, ids [Σ count], all in one pass: products take the rows of all spans together,
+ * attention each sequence's own. logits: host [Σ logits, V], span by span. What a row gets does not depend on the other
+ * spans as far as the kernels see to it: those of dense weights do (with AVX-512); of attention, a span of up to 4 tokens
+ * and a longer one may differ in the last bits. On failure the sequences are as before. */
+status pass_decode_spans(pass *p, kv_cache *c, const decode_span *spans, int64_t span_count, const int32_t *ids,
+                         float *logits);
+/* The same for all sequences of the cache, ids [B, count], and the last tokens' logits, host [B, V]. */
 status pass_decode(pass *p, kv_cache *c, const int32_t *ids, int64_t count, float *logits);
 
 #endif

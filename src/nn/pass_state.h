@@ -20,6 +20,15 @@ typedef struct distill_state {
     int64_t hidden_elements;
 } distill_state;
 
+/* What expert_control comes to for the tokens that are being run (mixture.c). */
+typedef struct controlled_experts {
+    bool on;
+    float *mask;      /* device [capacity, E] */
+    int32_t *most;    /* device [layers, capacity]: experts of each token */
+    int *most_of_any; /* host [layers] */
+    int64_t capacity, rows;
+} controlled_experts;
+
 struct pass {
     model *m;
     tape *tape;
@@ -35,9 +44,13 @@ struct pass {
     float *mask;       /* device [mask_rows, E]; NULL: every expert may be chosen */
     int64_t mask_rows; /* 1: for all sequences */
     int most_allowed;  /* experts of a row of it */
+    controlled_experts controlled;
 
-    /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router) */
-    double *sums, *host_sums;
+    /* statistics: device doubles, of which entry i of the path has those from sum_of[i] on (−1: no router); rows of sum_count of them
+     * where batches are kept apart, of which `sums` is the one that is added to */
+    double *sums, *all_sums, *host_sums;
+    int64_t rows;
+    pass_turns turns;
     int64_t sum_count, *sum_of; /* [entries] */
     int entries;                /* the path's length when they were laid out */
     int64_t batches;            /* since pass_clear */
@@ -60,30 +73,42 @@ struct pass {
     int entry; /* of the path, that is being run */
 };
 
-/* What generating keeps of one pass of a block. */
+/* What generating keeps of the tokens of one pass of a block: caches as in layout_past. */
 typedef struct pass_cache {
     attention_cache attention;
-    void *carry; /* act [B, smear_width]: the last token's channels before SmearGate, 0 before the first */
+    void *smear; /* of smear_width channels before SmearGate; NULL: the block has none */
 } pass_cache;
 
 /* The same of what comes before the blocks. */
-enum { TOKENS_BACK = 2 }; /* that hashes look at */
 typedef struct stem_cache {
-    int32_t (*previous)[TOKENS_BACK]; /* host [B]: the last tokens, newest first, −1 where there is none yet */
-    void *carry;                      /* act [B, d]: the last token's embedding before smear.gate */
+    int32_t *ids; /* host [sequences, capacity] */
+    void *smear;  /* of d: embeddings before smear.gate; NULL */
 } stem_cache;
 
-/* One pass over tokens: from ids to the final norm's output. lengths, stem and passes (one entry a pass of the path) when
- * generating, else NULL. */
+/* One pass over tokens: from ids to the final norm's output. starts, past, stem and passes (one entry a pass of the path)
+ * when generating, else NULL. */
 typedef struct pass_input {
     int64_t batch, length;
+    const int64_t *starts;                         /* as in layout */
     const int32_t *ids, *targets, *first, *domain; /* host [B, T]; all but ids may be NULL */
-    const int64_t *lengths;                        /* host [B]: tokens before these */
+    const layout_past *past;
     const stem_cache *stem;
-    pass_cache *passes;
+    const pass_cache *passes;
+    const expert_control *const *experts; /* host [B], NULL for a sequence without; NULL: none has one */
     float loss_weight;
     int until_layer; /* stop behind this layer's last pass; −1: run all */
 } pass_input;
+
+static inline int64_t input_start(const pass_input *in, int64_t sequence) {
+    return in->starts ? in->starts[sequence] : sequence * in->length;
+}
+static inline int64_t input_rows(const pass_input *in) {
+    return input_start(in, in->batch);
+}
+/* Tokens of a sequence that came before. */
+static inline int64_t input_past(const pass_input *in, int64_t sequence) {
+    return in->past ? in->past->lengths[sequence] : 0;
+}
 
 /* NULL where memory is out or an id is beyond the vocabulary; the reason is in the tape's status. */
 var *pass_forward(pass *p, const pass_input *in);
@@ -94,6 +119,9 @@ void pass_begin(pass *p, bool training, bool counts);
 
 /* What the block's MLP, of whatever kind, makes of the normalised stream n, in entry `entry` of the path. */
 var *pass_mlp(pass *p, const block *b, var *n, const pass_input *in);
+/* Before it: what in->experts asks for, to the device. */
+status pass_control_experts(pass *p, const pass_input *in);
+void pass_free_control(pass *p);
 
 /* ---- learning from a teacher (distill.c) ---- */
 
@@ -108,6 +136,8 @@ void pass_free_distill(pass *p);
 /* Lay the statistics out for the model's path, all zero. */
 status pass_lay_out_statistics(pass *p);
 void pass_free_statistics(pass *p);
+/* A training batch begins: what it finds goes to its own row, where batches are kept apart. */
+void pass_next_sums(pass *p);
 /* Where an entry's router adds what it did; NULL where nothing is counted. */
 double *pass_sums(const pass *p, int entry);
 /* How much an entry's router losses count: once a layer, in its last pass (as the scripts' do, which keep only the newest), and

@@ -14,14 +14,20 @@ static int64_t router_sums(const block *b) {
 }
 
 void pass_free_statistics(pass *p) {
-    p->m->k->release(p->sums);
-    p->sums = NULL;
+    p->m->k->release(p->all_sums);
+    p->sums = p->all_sums = NULL;
     free(p->host_sums);
     free(p->sum_of);
     free(p->routing);
     p->host_sums = NULL;
     p->sum_of = NULL;
     p->routing = NULL;
+}
+
+static void zero_sums(pass *p) {
+    p->m->k->zero(p->all_sums, (size_t)(p->sum_count * p->rows) * sizeof *p->all_sums);
+    p->sums = p->all_sums;
+    p->batches = 0;
 }
 
 status pass_lay_out_statistics(pass *p) {
@@ -36,10 +42,11 @@ status pass_lay_out_statistics(pass *p) {
         p->sum_of[i] = has_router(b) ? p->sum_count : -1;
         if (has_router(b)) p->sum_count += router_sums(b);
     }
-    p->host_sums = xcalloc((size_t)p->sum_count, sizeof *p->host_sums);
-    TRY(p->m->k->alloc((void **)&p->sums, (size_t)p->sum_count * sizeof *p->sums));
-    p->m->k->zero(p->sums, (size_t)p->sum_count * sizeof *p->sums);
-    p->batches = 0;
+    p->rows = p->turns.batches > 1 ? p->turns.batches : 1;
+    const size_t sums = (size_t)(p->sum_count * p->rows);
+    p->host_sums = xcalloc(sums, sizeof *p->host_sums);
+    TRY(p->m->k->alloc((void **)&p->all_sums, sums * sizeof *p->all_sums));
+    zero_sums(p);
     return STATUS_OK;
 }
 
@@ -47,7 +54,8 @@ status pass_lay_out_statistics(pass *p) {
 static bool fits(const pass *p) {
     const model_parts *s = p->m->parts;
     int64_t expected = LOSS_SUMS;
-    if (p->entries != s->path.length || !p->sums) return false;
+    if (p->entries != s->path.length || !p->sums || p->rows != (p->turns.batches > 1 ? p->turns.batches : 1))
+        return false;
     for (int i = 0; i < s->path.length; i++) {
         const block *b = &s->blocks[s->path.layer[i]];
         if (p->sum_of[i] != (has_router(b) ? expected : -1)) return false;
@@ -58,8 +66,38 @@ static bool fits(const pass *p) {
 
 void pass_clear(pass *p) {
     if (!fits(p) && pass_lay_out_statistics(p) != STATUS_OK) memory_out((size_t)p->sum_count * sizeof(double));
-    p->m->k->zero(p->sums, (size_t)p->sum_count * sizeof *p->sums);
-    p->batches = 0;
+    zero_sums(p);
+}
+
+/* ---- ranks that take turns ---- */
+
+void pass_take_turns(pass *p, pass_turns turns) {
+    p->turns = turns;
+}
+
+void pass_next_sums(pass *p) {
+    const int64_t row = p->rows > 1 ? p->batches * p->turns.ranks->ranks + p->turns.ranks->rank : 0;
+    if (row < p->rows) p->sums = p->all_sums + row * p->sum_count;
+}
+
+status pass_meet(pass *p) {
+    if (p->rows == 1 || p->turns.ranks->ranks == 1) return STATUS_OK;
+    comm_part *parts = xcalloc((size_t)p->rows, sizeof *parts);
+    for (int64_t i = 0; i < p->rows; i++)
+        parts[i] = (comm_part){.owner = (int)(i % p->turns.ranks->ranks),
+                               .data = p->all_sums + i * p->sum_count,
+                               .bytes = (size_t)p->sum_count * sizeof *p->all_sums};
+    const status s = comm_share(p->turns.ranks, parts, (int)p->rows);
+    free(parts);
+    p->batches = p->rows;
+    return s;
+}
+
+/* All rows into the first one, from left to right. */
+static void read_sums(pass *p) {
+    p->m->k->download(p->host_sums, p->all_sums, (size_t)(p->sum_count * p->rows) * sizeof *p->host_sums);
+    for (int64_t row = 1; row < p->rows; row++)
+        for (int64_t i = 0; i < p->sum_count; i++) p->host_sums[i] += p->host_sums[row * p->sum_count + i];
 }
 
 double *pass_sums(const pass *p, int entry) {
@@ -121,7 +159,7 @@ const pass_statistics *pass_read(pass *p) {
     const model_config *c = &p->m->config;
     pass_statistics *s = &p->statistics;
     double of_batch = p->batches > 0 ? 1 / (double)p->batches : 0;
-    p->m->k->download(p->host_sums, p->sums, (size_t)p->sum_count * sizeof *p->sums);
+    read_sums(p);
     *s = (pass_statistics){.batches = p->batches,
                            .ce = of_batch * p->host_sums[SUM_CE],
                            .kl = of_batch * p->host_sums[SUM_KL],

@@ -21,10 +21,11 @@ static status reserve(pass *p, int64_t count) {
 
 /* The token `back` places before position t of sequence b, or −1 where that is before its document. */
 static int32_t token_before(const pass_input *in, int64_t b, int64_t t, int back) {
-    int64_t from = in->first ? in->first[b * in->length + t] : 0, at = t - back;
+    const int64_t start = input_start(in, b), from = in->first ? in->first[start + t] : 0, at = t - back;
     if (in->first && at < from) return -1;
-    if (at >= 0) return in->ids[b * in->length + at];
-    return in->stem ? in->stem->previous[b][-at - 1] : -1;
+    if (at >= 0) return in->ids[start + at];
+    const int64_t before = input_past(in, b) + at;
+    return before >= 0 ? in->stem->ids[in->past->sequences[b] * in->past->capacity + before] : -1;
 }
 
 static int32_t hash_linear(int32_t previous, int32_t current, int buckets) {
@@ -45,18 +46,21 @@ static int32_t hash_three(int32_t two_before, int32_t previous, int32_t current,
 }
 
 static void hash_bigrams(int32_t *out, const pass_input *in, const model_config *c) {
-    for (int64_t n = 0; n < in->batch * in->length; n++) {
-        int32_t previous = token_before(in, n / in->length, n % in->length, 1);
-        out[n] = c->stem.bigram_hash == BIGRAM_XOR ? hash_xor(previous, in->ids[n], c->stem.bigram_buckets)
-                                                   : hash_linear(previous, in->ids[n], c->stem.bigram_buckets);
-    }
+    for (int64_t b = 0; b < in->batch; b++)
+        for (int64_t n = input_start(in, b); n < input_start(in, b + 1); n++) {
+            int32_t previous = token_before(in, b, n - input_start(in, b), 1);
+            out[n] = c->stem.bigram_hash == BIGRAM_XOR ? hash_xor(previous, in->ids[n], c->stem.bigram_buckets)
+                                                       : hash_linear(previous, in->ids[n], c->stem.bigram_buckets);
+        }
 }
 
 static void hash_trigrams(int32_t *out, const pass_input *in, const model_config *c) {
-    for (int64_t n = 0; n < in->batch * in->length; n++) {
-        int64_t b = n / in->length, t = n % in->length;
-        out[n] = hash_three(token_before(in, b, t, 2), token_before(in, b, t, 1), in->ids[n], c->stem.trigram_buckets);
-    }
+    for (int64_t b = 0; b < in->batch; b++)
+        for (int64_t n = input_start(in, b); n < input_start(in, b + 1); n++) {
+            int64_t t = n - input_start(in, b);
+            out[n] =
+                hash_three(token_before(in, b, t, 2), token_before(in, b, t, 1), in->ids[n], c->stem.trigram_buckets);
+        }
 }
 
 /* A batch says of targets which domain they are of: a token's own stands a place before it. A row's first token has its first
@@ -79,15 +83,14 @@ static status check_ids(const int32_t *ids, int64_t count, int32_t least, int vo
 }
 
 static void put_positions(int32_t *out, const pass_input *in) {
-    for (int64_t n = 0; n < in->batch * in->length; n++) {
-        int64_t before = in->lengths ? in->lengths[n / in->length] : 0;
-        out[n] = (int32_t)(before + n % in->length);
-    }
+    for (int64_t b = 0; b < in->batch; b++)
+        for (int64_t n = input_start(in, b); n < input_start(in, b + 1); n++)
+            out[n] = (int32_t)(input_past(in, b) + n - input_start(in, b));
 }
 
 /* A mask of some sequences is not one of others. */
 static status check_mask(const pass *p, const pass_input *in) {
-    if (!p->mask || p->mask_rows == 1 || p->mask_rows == in->batch) return STATUS_OK;
+    if (!p->mask || p->mask_rows == 1 || (p->mask_rows == in->batch && !in->starts)) return STATUS_OK;
     return fail("experts that may be chosen: expected the %lld sequences that they are said of, found %lld",
                 (long long)p->mask_rows, (long long)in->batch);
 }
@@ -96,12 +99,13 @@ status pass_upload(pass *p, const pass_input *in) {
     const kernels *k = p->m->k;
     const model_config *c = &p->m->config;
     const model_parts *s = p->m->parts;
-    int64_t N = in->batch * in->length;
+    int64_t N = input_rows(in);
     size_t bytes = (size_t)N * sizeof(int32_t);
     TRY(check_mask(p, in));
     TRY(check_ids(in->ids, N, 0, c->vocab_size, "token"));
     if (in->targets) TRY(check_ids(in->targets, N, INT32_MIN, c->vocab_size, "target"));
     TRY(reserve(p, N));
+    TRY(pass_control_experts(p, in));
     k->upload(p->ids, in->ids, bytes);
     if (in->targets) k->upload(p->targets, in->targets, bytes);
     if (in->first) k->upload(p->first, in->first, bytes);

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "nn/packed.h"
 #include <stdlib.h>
 
 enum { PIECE_BYTES = 4 << 20 };
@@ -34,14 +35,14 @@ weight_source weight_source_of(const model *m) {
 
 /* ---- filling a model ---- */
 
-static param_spec spec_of(const param *p) {
+param_spec spec_of_param(const param *p) {
     param_spec spec = {.role = (param_role)p->role, .layer = p->layer, .expert = p->expert, .ndim = p->value.ndim};
     for (int i = 0; i < spec.ndim; i++) spec.shape[i] = p->value.shape[i];
     return spec;
 }
 
 status weight_source_fill_param(const weight_source *s, param *p, const kernels *k) {
-    const param_spec spec = spec_of(p);
+    const param_spec spec = spec_of_param(p);
     const int64_t all = spec_rows(&spec), most = spec_piece(&spec) < all ? spec_piece(&spec) : all;
     float *piece = xmalloc((size_t)(most * spec_cols(&spec)) * sizeof *piece);
     status result = STATUS_OK;
@@ -55,8 +56,12 @@ status weight_source_fill_param(const weight_source *s, param *p, const kernels 
 }
 
 status weight_source_fill(const weight_source *s, model *m) {
-    for (int i = 0; i < m->param_count; i++)
-        if (!m->params[i]->derived) TRY(weight_source_fill_param(s, m->params[i], m->k));
+    for (int i = 0; i < m->param_count; i++) {
+        param *p = m->params[i];
+        if (p->derived) continue;
+        const bool packs = model_use_packs(m->use) && p->is_matrix;
+        TRY(packs ? packed_fill(s, p, m->k, m->use) : weight_source_fill_param(s, p, m->k));
+    }
     return STATUS_OK;
 }
 

@@ -13,8 +13,11 @@ typedef struct weight_source {
      * seed are not asked for. */
     status (*read)(void *context, const param_spec *spec, int64_t first, int64_t rows, float *out);
     void *context;
+    /* NULL, or: a matrix as the codes that it is stored as (quantized_free); of one that is stored as floats q->q stays NULL. */
+    status (*codes)(void *context, const param_spec *spec, quantized *q);
 } weight_source;
 
+param_spec spec_of_param(const param *p);
 int64_t spec_rows(const param_spec *spec);
 int64_t spec_cols(const param_spec *spec);
 /* How many rows are asked for at a time: some MiB. */

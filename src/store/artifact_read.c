@@ -1,6 +1,7 @@
 /* An artifact as a model and a tokenizer. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "nn/packed.h"
 #include "store/artifact_format.h"
 #include "store/score_filter.h"
 #include "surgery/kept_experts.h"
@@ -11,21 +12,22 @@
 
 /* ---- the model ---- */
 
-static status fill_floats(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
+static status fill_floats(param *p, const tensor_entry *t, value_reader *v, const kernels *k, model_use use) {
     float *values = xmalloc((size_t)t->elements * sizeof *values);
     status s = value_read_floats(v, t, values);
-    if (s == STATUS_OK) s = param_set(p, k, values);
+    const bool packs = model_use_packs(use) && p->is_matrix;
+    if (s == STATUS_OK) s = packs ? packed_set_values(p, k, use, values) : param_set(p, k, values);
     free(values);
     return s;
 }
 
 /* A matrix without values of its own is run from its codes. */
-static status fill_grid(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
+static status fill_grid(param *p, const tensor_entry *t, value_reader *v, const kernels *k, model_use use) {
     quantized q;
     TRY(value_read_grid(v, t, &q));
     status s = STATUS_OK;
     if (!p->value.data) {
-        s = param_set_quantized(p, k, &q);
+        s = model_use_packs(use) ? packed_set_codes(p, k, use, &q) : param_set_quantized(p, k, &q);
     } else {
         float *values = xmalloc((size_t)t->elements * sizeof *values);
         quantized_expand(&q, values);
@@ -36,8 +38,8 @@ static status fill_grid(param *p, const tensor_entry *t, value_reader *v, const 
     return s;
 }
 
-static status fill_param(param *p, const tensor_entry *t, value_reader *v, const kernels *k) {
-    return entry_is_grid(t) ? fill_grid(p, t, v, k) : fill_floats(p, t, v, k);
+static status fill_param(param *p, const tensor_entry *t, value_reader *v, const kernels *k, model_use use) {
+    return entry_is_grid(t) ? fill_grid(p, t, v, k, use) : fill_floats(p, t, v, k, use);
 }
 
 /* Of a tensor with a row (or an element) for each expert those of the chosen ones. */
@@ -88,7 +90,7 @@ static status fill_model(model *m, const param_spec *specs, int count, const dir
         }
         param *p = next_stored(m, &next);
         const bool by_expert = chosen && (role == ROLE_ROUTER || role == ROLE_ROUTER_BIAS);
-        TRY(by_expert ? fill_chosen(p, t, v, k, chosen) : fill_param(p, t, v, k));
+        TRY(by_expert ? fill_chosen(p, t, v, k, chosen) : fill_param(p, t, v, k, m->use));
     }
     return STATUS_OK;
 }

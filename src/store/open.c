@@ -70,6 +70,7 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
     if (pretrained_is(path)) return open_source(path, k, which, use, NULL, m, tok, context_tokens);
     if (kind != PATH_FOLDER) return artifact_read(path, k, use, m, tok, context_tokens);
+    if (model_use_packs(use)) return open_source(path, k, which, use, NULL, m, tok, context_tokens);
     checkpoint *c;
     TRY(checkpoint_require(&c, path));
     status s = open_checkpoint(c, k, which, use, m, tok, context_tokens);
@@ -117,6 +118,21 @@ status open_model_config(const char *path, model_config *config) {
     const status s = checkpoint_load_model_config(c, config);
     checkpoint_close(c);
     return s;
+}
+
+status open_stores_codes(const char *path, bool *codes) {
+    path_kind kind;
+    pretrained *p;
+    *codes = false;
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    if (kind == PATH_FOLDER) return STATUS_OK; /* checkpoints and safetensors are floats */
+    *codes = !pretrained_is(path);
+    if (*codes) return STATUS_OK;
+    TRY(pretrained_open(&p, path));
+    *codes = pretrained_has_codes(p);
+    pretrained_close(p);
+    return STATUS_OK;
 }
 
 status open_tokenizer(const char *path, tokenizer **tok) {

@@ -19,6 +19,9 @@ status open_model_experts(const char *path, const kernels *k, const char *which,
 /* What it is, without its weights. */
 status open_model_config(const char *path, model_config *config);
 
+/* Whether matrices of it are stored as codes, so that MODEL_RUN_STORED multiplies in integers. */
+status open_stores_codes(const char *path, bool *codes);
+
 /* Whether path is to be a run or a checkpoint: a folder that is no Hugging Face model's. */
 bool open_is_saved(const char *path);
 

@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "study/order.h"
 #include "train/average.h"
+#include "train/gradients.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include <stdlib.h>
@@ -99,6 +100,8 @@ typedef struct bench_state {
     average *e;
     int32_t *ids;
     batch b;
+    comm *ranks;
+    gradients sum;
 } bench_state;
 
 /* Only the steps are timed: the model is made by k itself. */
@@ -111,16 +114,17 @@ static status open_state(bench_state *s, const run_config *config, const kernels
     TRY(model_init(s->m, c->seed));
     s->m->k = timed;
     TRY(pass_create(&s->p, s->m));
-    if (training) TRY(optimizer_create(&s->o, &config->optimizer, s->m));
+    if (training) TRY(optimizer_create_shared(&s->o, &config->optimizer, s->m, s->ranks));
     if (training) TRY(average_create(&s->e, &config->average, start, s->m));
     s->ids = xmalloc((size_t)(N + 1) * sizeof *s->ids);
-    rng r = rng_seed(c->seed);
+    rng r = rng_seed(c->seed + (uint64_t)s->ranks->rank);
     for (int64_t i = 0; i <= N; i++) s->ids[i] = (int32_t)rng_below(&r, (uint64_t)config->model.vocab_size);
     s->b = (batch){.batch = c->batch, .length = c->seq, .input_ids = s->ids, .target_ids = s->ids + 1};
     return STATUS_OK;
 }
 
 static void close_state(bench_state *s) {
+    if (s->m) gradients_free(&s->sum, s->m->k);
     average_destroy(s->e);
     optimizer_destroy(s->o);
     pass_destroy(s->p);
@@ -140,6 +144,8 @@ static status one_step(bench_state *s, const bench_options *options, int step, d
     model_zero_grad(s->m);
     TRY(pass_train(s->p, &s->b, 1));
     *forward_backward = clock_seconds() - started;
+    TRY(gradients_begin(&s->sum, s->ranks, s->o, s->m, 1));
+    TRY(gradients_add(&s->sum, s->m, 0, 1));
     started = clock_seconds();
     TRY(optimizer_step(s->o, step, 1, &grad_norm));
     pass_read(s->p);
@@ -160,8 +166,13 @@ static status measure(bench_state *s, const bench_options *options, bench_report
     double steps[MAX_STEPS], updates[MAX_STEPS] = {0}, ignored;
     for (int i = 0; i < options->warmup; i++) TRY(one_step(s, options, i, &ignored, &ignored));
     profile_clear(&report->ops);
+    s->ranks->waited = 0;
+    s->ranks->sent = 0;
     for (int i = 0; i < options->steps; i++) TRY(one_step(s, options, options->warmup + i, &steps[i], &updates[i]));
     mean_over(&report->ops, options->steps);
+    report->ranks = s->ranks->ranks;
+    report->waited_seconds = s->ranks->waited / options->steps;
+    report->sent_bytes = s->ranks->sent / options->steps;
     for (int i = 0; i < options->steps; i++) report->mean_seconds += (steps[i] + updates[i]) / options->steps;
     report->step_seconds = median(steps, options->steps);
     report->optimizer_seconds = options->forward_only ? 0 : median(updates, options->steps);
@@ -176,9 +187,11 @@ static double step_flops(const profile *ops) {
 status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report) {
     if (options->steps < 1 || options->steps > MAX_STEPS)
         return fail_usage("bench: expected 1 to %d steps, found %d", MAX_STEPS, options->steps);
-    *report = (bench_report){.tokens = config->train.batch * config->train.seq};
+    bench_state s = {.ranks = comm_alone()};
+    TRY(comm_open(&s.ranks));
+    TRY(comm_share_cores(s.ranks));
+    *report = (bench_report){.tokens = config->train.batch * config->train.seq * s.ranks->ranks};
     kernels timed = profile_kernels(&report->ops, k);
-    bench_state s = {0};
     double started = clock_seconds();
     status outcome = open_state(&s, config, k, &timed, !options->forward_only);
     report->setup_seconds = clock_seconds() - started;

@@ -11,7 +11,7 @@ typedef struct bench_options {
 } bench_options;
 
 typedef struct bench_report {
-    int64_t parameters, tokens; /* of the model, of one step */
+    int64_t parameters, tokens; /* of the model, of one step of all ranks */
     double step_seconds;        /* median of forward + backward */
     double optimizer_seconds;   /* median of clipping, update, EMA and refresh; 0 for forward_only */
     double mean_seconds;        /* of forward + backward and update together: what `ops` adds up to */
@@ -22,10 +22,13 @@ typedef struct bench_report {
     double gemm_share;          /* gflops / product_gflops */
     double setup_seconds;       /* creating and initialising the model */
     int64_t peak_rss_bytes;
-    profile ops; /* of one step (mean over the counted ones), forward + backward and optimiser */
+    int ranks;             /* that trained together, each with a micro-batch of its own */
+    double waited_seconds; /* of a step, on average, of rank 0: sending, and waiting for the others */
+    int64_t sent_bytes;    /* of a step, by rank 0 */
+    profile ops;           /* of one step (mean over the counted ones), forward + backward and optimiser */
 } bench_report;
 
-/* Random tokens; k is the table to measure. */
+/* Random tokens; k is the table to measure. For all ranks, where a launcher started several. */
 status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report);
 
 #endif

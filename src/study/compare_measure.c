@@ -120,7 +120,7 @@ static status disk_bytes(const char *path, int64_t *bytes) {
 static status time_once(const opened *o, kv_cache *cache, const int32_t *ids, float *logits, double *prefill,
                         double *decode) {
     double started = clock_seconds();
-    kv_cache_reset(cache, 0);
+    kv_cache_cut(cache, 0, 0);
     for (int64_t at = 0; at < COMPARE_PREFILL; at += CHUNK)
         TRY(pass_decode(o->p, cache, ids + at, COMPARE_PREFILL - at < CHUNK ? COMPARE_PREFILL - at : CHUNK, logits));
     *prefill = COMPARE_PREFILL / (clock_seconds() - started);

@@ -51,8 +51,17 @@ static status read(void *context, const param_spec *spec, int64_t first, int64_t
     return k->from->read(k->from->context, &own, first, rows, out);
 }
 
+static status codes(void *context, const param_spec *spec, quantized *q) {
+    const kept_experts *k = context;
+    param_spec own = *spec;
+    if (spec->role == ROLE_ROUTER) return STATUS_OK;
+    if (role_has_expert(spec->role)) own.expert = k->kept[spec->expert];
+    return k->from->codes(k->from->context, &own, q);
+}
+
 status keep_experts(kept_experts *k, const weight_source *from, const bool *chosen) {
     *k = (kept_experts){.from = from, .weights = {.read = read, .context = k}};
+    if (from->codes) k->weights.codes = codes;
     TRY(keep_experts_config(&k->weights.config, &from->config, chosen));
     for (int e = 0; e < from->config.moe.experts; e++)
         if (chosen[e]) k->kept[k->count++] = e;

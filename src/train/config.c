@@ -124,6 +124,10 @@ status run_config_write(const run_config *c, const char *path) {
     return config_write(&run_schema, c, path);
 }
 
+char *run_config_text(const run_config *c) {
+    return config_text(&run_schema, c);
+}
+
 void run_config_describe(FILE *out) {
     run_config defaults = run_config_default();
     config_describe(&run_schema, &defaults, out);

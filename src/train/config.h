@@ -45,6 +45,7 @@ status run_config_parse(run_config *c, const char *where, const char *yaml, size
 status run_config_check(const run_config *c);
 /* The whole config as YAML that run_config_load reads back to the same values. */
 status run_config_write(const run_config *c, const char *path);
+char *run_config_text(const run_config *c); /* the same as a new string */
 /* The table of keys with types, defaults and meanings, for `moec train --keys`. */
 void run_config_describe(FILE *out);
 

@@ -76,8 +76,18 @@ train_memory train_memory_of(const run_config *c, dtype act) {
     const model_config model = model_after_events(&c->events, &c->model);
     model_specs_visit(&model, add, &s);
     m.activations = activations(c, &model, s.act_bytes);
-    m.total = m.values + m.gradients + m.products + m.states + m.average + m.activations;
+    m.local_ranks = 1;
+    m.sums = c->train.accumulate > 1 ? m.gradients : 0;
+    m.total = m.values + m.gradients + m.products + m.states + m.average + m.activations + m.sums;
     return m;
+}
+
+void train_memory_share(train_memory *m, const run_config *c, int ranks, int local_ranks) {
+    m->total -= m->states + m->sums;
+    m->states /= ranks;
+    m->sums = c->train.accumulate > ranks ? m->gradients / ranks : 0;
+    m->total += m->states + m->sums;
+    m->local_ranks = local_ranks;
 }
 
 /* ---- a teacher: run forward only, its matrices are what products read ---- */
@@ -116,12 +126,14 @@ static double gb(int64_t bytes) {
 
 char *train_memory_text(const train_memory *m) {
     char *teacher = m->teacher > 0 ? xasprintf(", teacher about %.2f", gb(m->teacher)) : xstrdup("");
+    char *each = m->local_ranks > 1 ? xasprintf(", for each of %d ranks here", m->local_ranks) : xstrdup("");
     char *text = xasprintf(
         "%.2f GB: weights %.2f, gradients %.2f, products %.2f, optimiser %.2f, average %.2f, activations about "
-        "%.2f%s",
-        gb(m->total), gb(m->values), gb(m->gradients), gb(m->products), gb(m->states), gb(m->average),
-        gb(m->activations), teacher);
+        "%.2f%s%s",
+        gb(m->total), gb(m->values), gb(m->gradients + m->sums), gb(m->products), gb(m->states), gb(m->average),
+        gb(m->activations), teacher, each);
     free(teacher);
+    free(each);
     return text;
 }
 
@@ -135,7 +147,7 @@ static char *less_of(const train_memory *m, const run_config *c) {
 }
 
 status train_memory_check(const train_memory *m, const run_config *c, uint64_t have) {
-    if ((uint64_t)m->total <= have) return STATUS_OK;
+    if ((uint64_t)m->total * (uint64_t)m->local_ranks <= have) return STATUS_OK;
     char *text = train_memory_text(m), *less = less_of(m, c);
     const status s =
         fail_usage("the training needs %s; this machine has %.2f GB;%s freeze=[...] or a shorter seq take less", text,

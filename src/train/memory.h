@@ -9,7 +9,9 @@
 typedef struct train_memory {
     int64_t values, gradients;
     int64_t products; /* the form of matrices that products read */
-    int64_t states;   /* the optimisers' running means */
+    int64_t states;   /* the optimisers' running means; of one rank's share, on average */
+    int64_t sums;     /* of the gradients of several micro-batches, the same */
+    int local_ranks;  /* that need as much of this machine each */
     int64_t average;
     /* An estimate: what the tape holds at the beginning of a backward pass, from measured sizes of blocks (tests/train/test_memory_need
      * compares it with the tape's). */
@@ -20,6 +22,8 @@ typedef struct train_memory {
 
 /* act: of activations and products. */
 train_memory train_memory_of(const run_config *c, dtype act);
+/* For each of so many ranks, local_ranks of them on this machine. */
+void train_memory_share(train_memory *m, const run_config *c, int ranks, int local_ranks);
 /* And of the teacher_model, whose file alone knows what it is. */
 void train_memory_add_teacher(train_memory *m, const run_config *c, const model_config *teacher, dtype act);
 /* "2.1 GB: weights 0.5, gradients 0.5, …"; a new string. */

@@ -5,6 +5,7 @@
 #include "nn/specs.h"
 #include "store/tensor_file.h"
 #include "train/schedule.h"
+#include "train/shares.h"
 #include "train/states.h"
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +13,9 @@
 struct optimizer {
     optimizer_config config;
     model *m;
+    comm *ranks;
     param_states states; /* Muon: the momentum buffer; Adam: m and v */
+    param_states whole;  /* of rank 0 between gathering and saving: everyone's */
     double *squares;     /* device: Σ g² over everything */
     float *clip;         /* device: what gradients are multiplied with */
 };
@@ -86,14 +89,25 @@ static int state_arrays(const void *config, const param *p) {
     return optimizer_arrays(config, optimizer_group(p));
 }
 
+static void assign(const void *config, const model *m, int ranks, int *owner) {
+    shares_assign(config, m, ranks, owner);
+}
+
 status optimizer_create(optimizer **out, const optimizer_config *config, model *m) {
+    return optimizer_create_shared(out, config, m, comm_alone());
+}
+
+status optimizer_create_shared(optimizer **out, const optimizer_config *config, model *m, comm *ranks) {
     optimizer *o = xcalloc(1, sizeof *o);
     o->config = *config;
     o->m = m;
+    o->ranks = ranks;
     o->states = (param_states){.m = m,
                                .type = config->state_dtype == STATES_BF16 ? DTYPE_BF16 : DTYPE_F32,
                                .arrays_of = state_arrays,
-                               .context = &o->config};
+                               .context = &o->config,
+                               .ranks = ranks,
+                               .assign = assign};
     status result = m->k->alloc((void **)&o->squares, sizeof *o->squares);
     if (result == STATUS_OK) result = m->k->alloc((void **)&o->clip, sizeof *o->clip);
     if (result == STATUS_OK) result = param_states_settle(&o->states);
@@ -110,12 +124,31 @@ void optimizer_destroy(optimizer *o) {
     o->m->k->release(o->squares);
     o->m->k->release(o->clip);
     param_states_free(&o->states);
+    param_states_free(&o->whole);
     free(o);
 }
 
 void optimizer_replaced(void *context, const param *new_param, const param *old_param) {
     optimizer *o = context;
     param_states_replaced(&o->states, new_param, old_param);
+}
+
+status optimizer_settle(optimizer *o) {
+    return param_states_settle(&o->states);
+}
+
+int optimizer_owner(const optimizer *o, int param) {
+    return o->states.items[param].owner;
+}
+
+int64_t optimizer_state_bytes(const optimizer *o) {
+    int64_t floats = 0;
+    for (int a = 0; a < PARAM_STATE_ARRAYS; a++) floats += o->states.arrays[a].count;
+    return floats * (int64_t)sizeof(float);
+}
+
+static bool is_own(const optimizer *o, int param) {
+    return o->states.items[param].owner == o->ranks->rank;
 }
 
 /* ---- the norm ---- */
@@ -129,14 +162,40 @@ static double read_squares(const optimizer *o, const float *grad, int64_t count)
     return total;
 }
 
-/* Which tensor it was. */
-static status name_the_culprit(const optimizer *o, double total) {
+static status find_own_culprit(const optimizer *o) {
     for (int i = 0; i < o->m->param_count; i++) {
         const param *p = o->m->params[i];
-        const double squares = p->grad ? read_squares(o, p->grad, param_count(p)) : 0;
+        const double squares = p->grad && is_own(o, i) ? read_squares(o, p->grad, param_count(p)) : 0;
         if (!isfinite(squares)) return fail("the gradient of %s is not finite (Σ g² is %g)", p->name, squares);
     }
-    return fail("the norm of all gradients is not finite (Σ g² is %g)", total);
+    return STATUS_OK;
+}
+
+/* Which tensor it was. */
+static status name_the_culprit(const optimizer *o, double total) {
+    TRY(comm_agree(o->ranks, find_own_culprit(o)));
+    return comm_alike(o->ranks, fail("the norm of all gradients is not finite (Σ g² is %g)", total));
+}
+
+/* Σ g² parameter by parameter, in their order, whoever has which: the same bits for any number of ranks. Alone, nothing waits for the
+ * device. */
+static status find_norm(const optimizer *o) {
+    const model *m = o->m;
+    m->k->zero(o->squares, sizeof *o->squares);
+    for (int i = 0; i < m->param_count && o->ranks->ranks == 1; i++)
+        if (m->params[i]->grad) m->k->add_squares(o->squares, m->params[i]->grad, param_count(m->params[i]));
+    if (o->ranks->ranks == 1) return STATUS_OK;
+    const size_t each = (size_t)m->param_count;
+    double *own = xcalloc(each, sizeof *own), *all = xcalloc(each * (size_t)o->ranks->ranks, sizeof *all), total = 0;
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->grad && is_own(o, i)) own[i] = read_squares(o, m->params[i]->grad, param_count(m->params[i]));
+    const status s = comm_gather(o->ranks, own, all, each * sizeof *own);
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->grad) total += all[(size_t)o->states.items[i].owner * each + (size_t)i];
+    m->k->upload(o->squares, &total, sizeof total);
+    free(own);
+    free(all);
+    return s;
 }
 
 /* ---- a step ---- */
@@ -184,21 +243,39 @@ static void update_adam(const optimizer *o, param *p, const param_state *state, 
                   p->grad, o->clip, param_count(p), &args);
 }
 
+/* Everyone's new values to everyone. */
+static status share_values(const optimizer *o) {
+    const model *m = o->m;
+    comm_part *parts = xcalloc((size_t)m->param_count + 1, sizeof *parts);
+    int count = 0;
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->grad)
+            parts[count++] =
+                (comm_part){o->states.items[i].owner, m->params[i]->value.data, tensor_bytes(&m->params[i]->value)};
+    const status s = comm_share(o->ranks, parts, count);
+    free(parts);
+    return s;
+}
+
+static void update_own(const optimizer *o, int64_t step, double lr_factor) {
+    const double momentum = schedule_momentum(&o->config, step);
+    for (int i = 0; i < o->m->param_count; i++) {
+        param *p = o->m->params[i];
+        const param_state *state = &o->states.items[i];
+        if (!is_own(o, i)) continue;
+        if (state->arrays == 1) update_muon(o, p, state, momentum, lr_factor, moments(o, step, i));
+        if (state->arrays == 2) update_adam(o, p, state, optimizer_group(p), lr_factor, moments(o, step, i));
+    }
+}
+
 /* The device knows the norm and what follows from it; the host learns it at the end. */
 status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad_norm) {
     model *m = o->m;
     TRY(param_states_settle(&o->states));
-    const double momentum = schedule_momentum(&o->config, step);
     double squares;
-    m->k->zero(o->squares, sizeof *o->squares);
-    m->k->add_squares(o->squares, m->gradients.data, m->layout.trained);
+    TRY(find_norm(o));
     m->k->clip_factor(o->clip, o->squares, o->config.grad_clip);
-    for (int i = 0; i < m->param_count; i++) {
-        const param_group group = optimizer_group(m->params[i]);
-        const param_state *state = &o->states.items[i];
-        if (state->arrays == 1) update_muon(o, m->params[i], state, momentum, lr_factor, moments(o, step, i));
-        if (state->arrays == 2) update_adam(o, m->params[i], state, group, lr_factor, moments(o, step, i));
-    }
+    update_own(o, step, lr_factor);
     m->k->download(&squares, o->squares, sizeof squares);
     if (!isfinite(squares)) return name_the_culprit(o, squares);
     for (int i = 0; i < o->states.count; i++) {
@@ -206,26 +283,40 @@ status optimizer_step(optimizer *o, int64_t step, double lr_factor, double *grad
         o->states.items[i].fresh = false;
     }
     *grad_norm = sqrt(squares);
+    TRY(share_values(o));
     return model_refresh_trained(m);
 }
 
 /* ---- files ---- */
 
-status optimizer_save(optimizer *o, const char *path, uint64_t *crc) {
+status optimizer_gather(optimizer *o) {
+    param_states_free(&o->whole);
+    if (o->ranks->ranks == 1) return STATUS_OK;
     TRY(param_states_settle(&o->states));
+    return param_states_collect(&o->states, 0, &o->whole);
+}
+
+static status save_states(const optimizer *o, const param_states *s, const char *path, uint64_t *crc) {
     tensor_file f = {0};
-    for (int i = 0; i < o->states.count; i++) {
-        const param_state *state = &o->states.items[i];
-        const dtype type = o->states.type;
-        const void *first = param_state_array(&o->states, state, 0);
+    for (int i = 0; i < s->count; i++) {
+        const param_state *state = &s->items[i];
+        const dtype type = s->type;
+        const void *first = param_state_array(s, state, 0);
         if (state->arrays == 1) tensor_file_add(&f, o->m->k, "muon.", state->p, first, type);
         if (state->arrays == 2) {
             tensor_file_add(&f, o->m->k, "adam_m.", state->p, first, type);
-            tensor_file_add(&f, o->m->k, "adam_v.", state->p, param_state_array(&o->states, state, 1), type);
+            tensor_file_add(&f, o->m->k, "adam_v.", state->p, param_state_array(s, state, 1), type);
             tensor_file_add_int(&f, "adam_steps.", state->p, (int32_t)state->steps);
         }
     }
     return tensor_file_write(&f, path, crc);
+}
+
+status optimizer_save(optimizer *o, const char *path, uint64_t *crc) {
+    if (o->ranks->ranks == 1) TRY(param_states_settle(&o->states));
+    const status result = save_states(o, o->whole.items ? &o->whole : &o->states, path, crc);
+    param_states_free(&o->whole);
+    return result;
 }
 
 static status load_state(const param_states *s, const safetensors *file, param_state *state) {
@@ -233,10 +324,11 @@ static status load_state(const param_states *s, const safetensors *file, param_s
     int32_t steps = 0;
     if (state->arrays == 0) return STATUS_OK;
     state->fresh = false;
+    const bool here = param_state_is_here(s, state);
     if (state->arrays == 1)
-        return tensor_file_read(file, k, "muon.", state->p, param_state_array(s, state, 0), s->type);
-    TRY(tensor_file_read(file, k, "adam_m.", state->p, param_state_array(s, state, 0), s->type));
-    TRY(tensor_file_read(file, k, "adam_v.", state->p, param_state_array(s, state, 1), s->type));
+        return here ? tensor_file_read(file, k, "muon.", state->p, param_state_array(s, state, 0), s->type) : STATUS_OK;
+    if (here) TRY(tensor_file_read(file, k, "adam_m.", state->p, param_state_array(s, state, 0), s->type));
+    if (here) TRY(tensor_file_read(file, k, "adam_v.", state->p, param_state_array(s, state, 1), s->type));
     TRY(tensor_file_read_int(file, "adam_steps.", state->p, &steps));
     state->steps = steps;
     return STATUS_OK;

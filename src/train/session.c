@@ -6,20 +6,34 @@
 #include "train/choice.h"
 #include "train/events.h"
 #include "train/init.h"
+#include "train/meeting.h"
 #include "train/mix_report.h"
 #include "train/schedule.h"
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 void session_say(const session *s, const char *format, ...) {
     va_list arguments;
+    if (!session_leads(s)) return;
     va_start(arguments, format);
     if (s->progress.terminal) fputs("\r\033[K", stderr);
     vfprintf(stderr, format, arguments);
     fputc('\n', stderr);
     va_end(arguments);
+}
+
+/* ---- ranks ---- */
+
+bool session_leads(const session *s) {
+    return s->ranks->rank == 0;
+}
+
+status session_follow(const session *s, status outcome, void *found, size_t bytes) {
+    TRY(comm_agree(s->ranks, outcome));
+    return comm_broadcast(s->ranks, 0, found, bytes);
 }
 
 /* ---- device, tokenizer, data ---- */
@@ -63,7 +77,8 @@ static status create_states(session *s) {
     const run_config *c = &s->config;
     TRY(pass_create(&s->p, s->m));
     pass_set_recompute(s->p, c->train.recompute);
-    TRY(optimizer_create(&s->o, &c->optimizer, s->m));
+    pass_take_turns(s->p, (pass_turns){.ranks = s->ranks, .batches = c->train.accumulate});
+    TRY(optimizer_create_shared(&s->o, &c->optimizer, s->m, s->ranks));
     return average_create(&s->e, &c->average, schedule_average_start(&c->average, &c->optimizer), s->m);
 }
 
@@ -156,13 +171,17 @@ static status load_checkpoint(session *s, const checkpoint *c, bool allow_change
     return STATUS_OK;
 }
 
-static status begin_or_resume(session *s, train_start start) {
-    if (start == TRAIN_OVERWRITE) return start_fresh(s);
-    checkpoint *c;
+static status recover(session *s, train_start start) {
+    if (start == TRAIN_OVERWRITE || !session_leads(s)) return STATUS_OK;
     char *checkpoints = path_join(s->config.train.run, "checkpoints");
     const status recovered = checkpoint_recover(checkpoints);
     free(checkpoints);
-    TRY(recovered);
+    return recovered;
+}
+
+static status begin_or_resume(session *s, train_start start) {
+    if (start == TRAIN_OVERWRITE) return start_fresh(s);
+    checkpoint *c;
     TRY(checkpoint_open(&c, s->config.train.run));
     status result = STATUS_OK;
     if (c && start == TRAIN_NEW)
@@ -179,6 +198,7 @@ static status begin_or_resume(session *s, train_start start) {
 static status take_folder(session *s, train_start start) {
     const char *run = s->config.train.run;
     path_kind kind;
+    if (!session_leads(s)) return STATUS_OK;
     TRY(path_look(run, &kind));
     if ((start == TRAIN_RESUME || start == TRAIN_RESUME_CHANGED) && kind != PATH_FOLDER)
         return fail("%s: no run to resume there", run);
@@ -227,6 +247,7 @@ static status write_header(session *s) {
     cJSON_AddNumberToObject(record, "time", time_of_day());
     cJSON_AddStringToObject(record, "isa", kernels_isa());
     cJSON_AddNumberToObject(record, "threads", kernels_threads());
+    if (s->ranks->ranks > 1) cJSON_AddNumberToObject(record, "ranks", s->ranks->ranks);
     cJSON_AddStringToObject(record, "dtype", dtype_name(s->k->act));
     if (s->state.step) cJSON_AddItemToObject(record, "changes", run_changes_json(&s->changes));
     if (!s->state.step) header_data(record, s);
@@ -253,10 +274,12 @@ static status write_config(const session *s) {
 
 static void say_start(const session *s) {
     const run_config *c = &s->config;
-    session_say(s, "%s: %.2f M parameters, %" PRId64 " tokens a step, %.1f M tokens of text, %s, %s, %d threads%s",
+    char ranks[64] = "";
+    if (s->ranks->ranks > 1) snprintf(ranks, sizeof ranks, "%d ranks (%s), each ", s->ranks->ranks, s->ranks->name);
+    session_say(s, "%s: %.2f M parameters, %" PRId64 " tokens a step, %.1f M tokens of text, %s, %s, %s%d threads%s",
                 c->train.run, (double)model_param_total(s->m) / 1e6,
                 c->train.batch * c->train.seq * c->train.accumulate, (double)loader_tokens(s->data) / 1e6,
-                dtype_name(s->k->act), kernels_isa(), kernels_threads(),
+                dtype_name(s->k->act), kernels_isa(), ranks, kernels_threads(),
                 s->state.step || begins_with_model(&c->train) ? "" : ", from scratch");
     char *memory = train_memory_text(&s->memory);
     session_say(s, "memory %s", memory);
@@ -286,8 +309,14 @@ bool session_finished(const session *s) {
            looks_say_stop(&s->state.looks, c);
 }
 
-status session_open(session *s, const run_config *config, train_start start) {
-    *s = (session){.config = *config, .saved_step = -1};
+bool session_interrupted(const session *s) {
+    return s->interrupted || (s->ranks->ranks == 1 && interrupt_requested());
+}
+
+/* What needs no folder of the run. */
+static status open_sources(session *s) {
+    TRY(gradients_check(s->ranks, s->config.train.accumulate));
+    TRY(comm_share_cores(s->ranks));
     TRY(device_open(s->config.train.device, s->config.train.dtype, &s->k));
     TRY(open_vocabulary(s));
     TRY(open_data(s));
@@ -296,10 +325,42 @@ status session_open(session *s, const run_config *config, train_start start) {
     s->memory = train_memory_of(&s->config, s->k->act);
     if (hidden_teacher_config(&s->teacher))
         train_memory_add_teacher(&s->memory, &s->config, hidden_teacher_config(&s->teacher), s->k->act);
-    TRY(train_memory_check(&s->memory, &s->config, memory_of_machine()));
-    TRY(take_folder(s, start));
-    TRY(begin_or_resume(s, start));
-    TRY(hidden_teacher_load(&s->teacher, s->k));
+    train_memory_share(&s->memory, &s->config, s->ranks->ranks, s->ranks->local_ranks);
+    return train_memory_check(&s->memory, &s->config, memory_of_machine());
+}
+
+static status compare_ranks(const session *s, const run_config *config, train_start start) {
+    if (s->ranks->ranks == 1) return STATUS_OK;
+    const void *vocabulary;
+    size_t bytes;
+    tokenizer_bytes(s->tok, &vocabulary, &bytes);
+    const uint64_t facts[RANK_FACTS] = {[FACT_BUILD] = fact_of_build(),
+                                        [FACT_INSTRUCTIONS] =
+                                            crc64((uint64_t)s->k->act, kernels_isa(), strlen(kernels_isa())),
+                                        [FACT_START] = (uint64_t)start,
+                                        [FACT_TEXT] = loader_fingerprint(s->data),
+                                        [FACT_TOKENIZER] = crc64(0, vocabulary, bytes),
+                                        [FACT_TEACHERS] = teachers_of(s)};
+    return ranks_compare(s->ranks, config, facts);
+}
+
+/* Everyone finds the checkpoint that rank 0 holds. */
+static status begin_alike(session *s, train_start start) {
+    TRY(comm_agree(s->ranks, begin_or_resume(s, start)));
+    const uint64_t state[] = {(uint64_t)s->state.tokens, s->state.position.epoch, s->state.position.window,
+                              s->state.text};
+    return ranks_compare_checkpoints(s->ranks, s->saved_step, crc64(0, state, sizeof state));
+}
+
+status session_open(session *s, const run_config *config, train_start start) {
+    *s = (session){.config = *config, .saved_step = -1, .ranks = comm_alone()};
+    TRY(comm_open(&s->ranks));
+    TRY(comm_agree(s->ranks, open_sources(s)));
+    TRY(compare_ranks(s, config, start));
+    TRY(comm_agree(s->ranks, take_folder(s, start)));
+    TRY(comm_agree(s->ranks, recover(s, start)));
+    TRY(begin_alike(s, start));
+    TRY(comm_agree(s->ranks, hidden_teacher_load(&s->teacher, s->k)));
     say_changes(s);
     return STATUS_OK;
 }
@@ -315,10 +376,15 @@ static status restore_best(session *s) {
     return result;
 }
 
-status session_begin(session *s, train_start start) {
+static status begin_folder(session *s, train_start start) {
+    if (!session_leads(s)) return STATUS_OK;
     TRY(open_log(s, start));
     TRY(restore_best(s));
-    TRY(write_config(s));
+    return write_config(s);
+}
+
+status session_begin(session *s, train_start start) {
+    TRY(session_follow(s, begin_folder(s, start), &s->state, sizeof s->state));
     s->progress = progress_start("train");
     s->progress.started -= s->state.seconds; /* elapsed and left are those of the whole training */
     s->saved_at = clock_seconds();
@@ -330,6 +396,7 @@ void session_close(session *s) {
     mirrors_close(&s->mirrors);
     run_log_close(s->log);
     average_destroy(s->e);
+    if (s->m) gradients_free(&s->sum, s->m->k);
     optimizer_destroy(s->o);
     pass_destroy(s->p);
     hidden_teacher_close(&s->teacher);
@@ -345,11 +412,17 @@ void session_close(session *s) {
 
 /* ---- while it runs ---- */
 
+static status write_checkpoint(session *s) {
+    if (!session_leads(s)) return STATUS_OK;
+    TRY(run_log_sync(s->log));
+    return checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state, &s->choice);
+}
+
 status session_save(session *s) {
     if (s->saved_step == s->state.step && !s->unsaved) return STATUS_OK;
     double started = clock_seconds();
-    TRY(run_log_sync(s->log));
-    TRY(checkpoint_save(s->config.train.run, &s->config, s->m, s->e, s->o, s->tok, &s->state, &s->choice));
+    TRY(optimizer_gather(s->o));
+    TRY(comm_agree(s->ranks, write_checkpoint(s)));
     s->saved_step = s->state.step;
     s->unsaved = false;
     s->saved_at = clock_seconds();
@@ -363,7 +436,9 @@ bool session_choice_owed(const session *s) {
 
 status session_choose(session *s) {
     if (!session_choice_owed(s)) return STATUS_OK;
-    TRY(choose_weights(s->p, s->e, s->data, s->tok, &s->choice));
+    status chosen = STATUS_OK;
+    if (session_leads(s)) chosen = choose_weights(s->p, s->e, s->data, s->tok, &s->choice);
+    TRY(session_follow(s, chosen, &s->choice, sizeof s->choice));
     const weights_choice *c = &s->choice;
     if (c->tokens == 0) return STATUS_OK;
     s->unsaved = true;
@@ -374,7 +449,7 @@ status session_choose(session *s) {
     return STATUS_OK;
 }
 
-status session_look(session *s, bool averaged, double *bits, cJSON **domains) {
+static status look_alone(session *s, bool averaged, double *bits, cJSON **domains) {
     const train_config *c = &s->config.train;
     const scored_text *h = &s->held_out;
     const bpb_options options = {
@@ -390,4 +465,10 @@ status session_look(session *s, bool averaged, double *bits, cJSON **domains) {
     if (!averaged) return result;
     status back = average_swap(s->e, s->m);
     return result == STATUS_OK ? back : result;
+}
+
+status session_look(session *s, bool averaged, double *bits, cJSON **domains) {
+    *domains = NULL;
+    const status looked = session_leads(s) ? look_alone(s, averaged, bits, domains) : STATUS_OK;
+    return session_follow(s, looked, bits, sizeof *bits);
 }

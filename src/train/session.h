@@ -7,6 +7,7 @@
 #include "eval/scored_text.h"
 #include "train/checkpoint.h"
 #include "train/distill.h"
+#include "train/gradients.h"
 #include "train/labels.h"
 #include "train/log.h"
 #include "train/memory.h"
@@ -15,7 +16,11 @@
 #include "train/train.h"
 
 typedef struct session {
-    run_config config; /* a shallow copy with what only the data knows filled in (vocab_size) */
+    run_config config;   /* a shallow copy with what only the data knows filled in (vocab_size) */
+    comm *ranks;         /* rank 0 alone writes, says and looks at held-out text; the others learn what came of it */
+    gradients sum;       /* of a step's micro-batches */
+    bool interrupted;    /* a signal has come to one of the ranks */
+    bool checkpoint_due; /* by the clock, after the newest step */
     const kernels *k;
     tokenizer *tok;
     loader *data;
@@ -48,6 +53,11 @@ status session_begin(session *s, train_start start);
 void session_close(session *s); /* fine after a failure */
 /* Whether all steps or seconds that the configuration asks for are done, or the looks say that more are of no use. */
 bool session_finished(const session *s);
+/* Whether a signal asks it to end. */
+bool session_interrupted(const session *s);
+bool session_leads(const session *s); /* rank 0 */
+/* For all ranks, as everything below but session_say: what rank 0 has found out is the outcome and the `bytes` at `found` of all. */
+status session_follow(const session *s, status outcome, void *found, size_t bytes);
 /* Save a checkpoint of the state, unless this step has one that says the same. */
 status session_save(session *s);
 /* Find out whether the live or the averaged weights are better, where that is not known. */

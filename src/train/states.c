@@ -14,19 +14,41 @@ static param_state *find(const param_states *s, const param *p) {
     return NULL;
 }
 
+bool param_state_is_here(const param_states *s, const param_state *state) {
+    return state->arrays > 0 && (!s->ranks || state->owner == s->ranks->rank);
+}
+
 static bool is_settled(const param_states *s) {
     if (s->count != s->m->param_count) return false;
     for (int i = 0; i < s->count; i++) {
         const param *p = s->m->params[i];
         const param_state *state = &s->items[i];
         if (state->p != p || state->arrays != s->arrays_of(s->context, p)) return false;
-        if (state->arrays && state->offset[0] != p->offset) return false;
+        if (!s->ranks && state->arrays && state->offset[0] != p->offset) return false;
     }
     return true;
 }
 
-/* Places for the model's parameters as they are now, and arenas for them. */
-static status lay_out(param_states *next) {
+enum { ALIGNMENT = 32 }; /* elements: a cache line of bf16 */
+
+/* Behind what this rank has so far. */
+static void place_here(const param_states *s, param_state *state, int64_t end[PARAM_STATE_ARRAYS]) {
+    for (int a = 0; a < state->arrays && param_state_is_here(s, state); a++) {
+        state->offset[a] = end[a];
+        end[a] += (param_count(state->p) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    }
+}
+
+static void place_like_value(param_state *state, int64_t end[PARAM_STATE_ARRAYS]) {
+    const int64_t count = param_count(state->p);
+    state->offset[0] = state->p->offset;
+    state->offset[1] = end[1];
+    if (state->arrays > 0 && state->p->offset + count > end[0]) end[0] = state->p->offset + count;
+    if (state->arrays > 1) end[1] += count;
+}
+
+/* Places for the model's parameters as they are now, and arenas for them. owner: NULL without ranks. */
+static status lay_out(param_states *next, const int *owner) {
     int64_t end[PARAM_STATE_ARRAYS] = {0};
     next->count = next->m->param_count;
     next->items = xcalloc((size_t)next->count + 1, sizeof *next->items);
@@ -34,10 +56,11 @@ static status lay_out(param_states *next) {
         const param *p = next->m->params[i];
         param_state *state = &next->items[i];
         *state = (param_state){.p = p, .arrays = next->arrays_of(next->context, p), .fresh = true};
-        state->offset[0] = p->offset;
-        state->offset[1] = end[1];
-        if (state->arrays > 0) end[0] = p->offset + param_count(p) > end[0] ? p->offset + param_count(p) : end[0];
-        if (state->arrays > 1) end[1] += param_count(p);
+        state->owner = owner ? owner[i] : 0;
+        if (next->ranks)
+            place_here(next, state, end);
+        else
+            place_like_value(state, end);
     }
     const int64_t in_a_float = (int64_t)(sizeof(float) / dtype_bytes(next->type));
     for (int a = 0; a < PARAM_STATE_ARRAYS; a++)
@@ -45,28 +68,74 @@ static status lay_out(param_states *next) {
     return STATUS_OK;
 }
 
-static void take_along(param_states *next, param_state *to, const param_states *s) {
+/* What comes from other ranks and goes to them. */
+typedef struct moves {
+    comm_message *in, *out;
+    int ins, outs;
+} moves;
+
+static void move_array(moves *m, param_states *next, const param_state *to, const param_states *s,
+                       const param_state *from, int array) {
+    const size_t bytes = (size_t)param_count(to->p) * dtype_bytes(s->type);
+    const bool was_here = param_state_is_here(s, from), is_here = param_state_is_here(next, to);
+    if (was_here && is_here)
+        s->m->k->copy(param_state_array(next, to, array), param_state_array(s, from, array), bytes);
+    else if (was_here)
+        m->out[m->outs++] = (comm_message){to->owner, param_state_array(s, from, array), bytes};
+    else if (is_here)
+        m->in[m->ins++] = (comm_message){from->owner, param_state_array(next, to, array), bytes};
+}
+
+static void take_along(moves *m, param_states *next, param_state *to, const param_states *s) {
     const param_state *from = find(s, to->p);
     if (!from || from->arrays != to->arrays) return;
-    for (int a = 0; a < to->arrays; a++)
-        s->m->k->copy(param_state_array(next, to, a), param_state_array(s, from, a),
-                      (size_t)param_count(to->p) * dtype_bytes(s->type));
+    for (int a = 0; a < to->arrays; a++) move_array(m, next, to, s, from, a);
     to->steps = from->steps;
     to->fresh = from->fresh;
 }
 
+static status take_all_along(param_states *next, const param_states *s) {
+    const size_t most = (size_t)next->count * PARAM_STATE_ARRAYS + 1;
+    moves m = {.in = xcalloc(most, sizeof *m.in), .out = xcalloc(most, sizeof *m.out)};
+    for (int i = 0; i < next->count; i++) take_along(&m, next, &next->items[i], s);
+    const status result = next->ranks ? next->ranks->exchange(next->ranks, m.out, m.outs, m.in, m.ins) : STATUS_OK;
+    free(m.in);
+    free(m.out);
+    return result;
+}
+
+/* The states of s in a new layout; s stays as it is. */
+static status move(param_states *next, const param_states *s, const int *owner) {
+    *next = *s;
+    next->items = NULL;
+    for (int a = 0; a < PARAM_STATE_ARRAYS; a++) next->arrays[a] = (arena){0};
+    status result = lay_out(next, owner);
+    if (next->ranks) result = comm_agree(next->ranks, result);
+    if (result == STATUS_OK) result = take_all_along(next, s);
+    if (result == STATUS_OK) return STATUS_OK;
+    param_states_free(next);
+    return fail_in(result, "the states of parameters");
+}
+
 status param_states_settle(param_states *s) {
     if (is_settled(s)) return STATUS_OK;
-    param_states next = {.m = s->m, .type = s->type, .arrays_of = s->arrays_of, .context = s->context};
-    status result = lay_out(&next);
-    if (result != STATUS_OK) {
-        param_states_free(&next);
-        return fail_in(result, "the states of parameters");
-    }
-    for (int i = 0; i < next.count; i++) take_along(&next, &next.items[i], s);
+    param_states next;
+    int *owner = s->ranks ? xcalloc((size_t)s->m->param_count + 1, sizeof *owner) : NULL;
+    if (owner) s->assign(s->context, s->m, s->ranks->ranks, owner);
+    const status result = move(&next, s, owner);
+    free(owner);
+    TRY(result);
     param_states_free(s);
     *s = next;
     return STATUS_OK;
+}
+
+status param_states_collect(const param_states *s, int root, param_states *whole) {
+    int *owner = xcalloc((size_t)s->m->param_count + 1, sizeof *owner);
+    for (int i = 0; i < s->m->param_count; i++) owner[i] = root;
+    const status result = move(whole, s, owner);
+    free(owner);
+    return result;
 }
 
 /* Called while old_param is alive; until the next settling the new state is where the old one is. A state that is still kept

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "train/events.h"
+#include "train/meeting.h"
 #include "train/mix_report.h"
 #include "train/routing_watch.h"
 #include "train/schedule.h"
@@ -45,17 +46,37 @@ static status ask_teacher(session *s, double fraction, step_record *record) {
     return pass_distill(s->p, &asked);
 }
 
-/* Gradients of the mean loss over config.accumulate micro-batches. */
-static status accumulate_gradients(session *s, double fraction) {
-    const train_config *c = &s->config.train;
-    labels_apply(&s->labels, &s->config.labels, s->p, fraction);
-    model_zero_grad(s->m);
-    pass_clear(s->p);
-    for (int64_t i = 0; i < c->accumulate; i++) {
-        batch b;
+/* The own micro-batch of a round; the loader passes over the other ranks', so that it stands at the same place on all. */
+static status train_round(session *s) {
+    batch b;
+    for (int rank = 0; rank < s->ranks->ranks; rank++) {
         TRY(loader_next(s->data, &b));
-        TRY(pass_train(s->p, &b, 1 / (float)c->accumulate));
+        if (rank != s->ranks->rank) continue;
+        model_zero_grad(s->m);
+        TRY(pass_train(s->p, &b, 1 / (float)s->config.train.accumulate));
     }
+    return STATUS_OK;
+}
+
+/* Gradients of the mean loss over config.accumulate micro-batches, of which each rank makes every ranks-th. */
+static status accumulate_gradients(session *s, double fraction) {
+    const int64_t rounds = s->config.train.accumulate / s->ranks->ranks;
+    labels_apply(&s->labels, &s->config.labels, s->p, fraction);
+    TRY(gradients_begin(&s->sum, s->ranks, s->o, s->m, rounds));
+    pass_clear(s->p);
+    for (int64_t round = 0; round < rounds; round++) {
+        TRY(train_round(s));
+        TRY(gradients_add(&s->sum, s->m, round, rounds));
+    }
+    return pass_meet(s->p);
+}
+
+static status check_losses(const pass_statistics *found) {
+    if (!isfinite(found->ce + found->aux))
+        return fail("the loss is not finite: cross-entropy %g, aux %g", found->ce, found->aux);
+    if (!isfinite(found->kl + found->hidden))
+        return fail("the loss is not finite: divergence from the teacher %g, distance of hidden states %g", found->kl,
+                    found->hidden);
     return STATUS_OK;
 }
 
@@ -64,14 +85,22 @@ static status update(session *s, double fraction, step_record *record) {
     const status updated = optimizer_step(s->o, s->state.step, record->lr_factor, &record->grad_norm);
     const pass_statistics *found = pass_read(s->p);
     step_record_take(record, found);
-    if (!isfinite(found->ce + found->aux))
-        return fail("the loss is not finite: cross-entropy %g, aux %g", found->ce, found->aux);
-    if (!isfinite(found->kl + found->hidden))
-        return fail("the loss is not finite: divergence from the teacher %g, distance of hidden states %g", found->kl,
-                    found->hidden);
+    if (check_losses(found) != STATUS_OK) return comm_alike(s->ranks, STATUS_FAILED);
     TRY(updated);
     model_balance_experts(s->m, found);
     return s->e ? average_update(s->e, s->state.step, fraction) : STATUS_OK;
+}
+
+/* What only one rank knows. */
+static status meet(session *s, double *seconds) {
+    const train_config *c = &s->config.train;
+    step_meeting m = {.interrupted = interrupt_requested(), .seconds = *seconds};
+    m.checkpoint_due = c->checkpoint_seconds > 0 && clock_seconds() - s->saved_at >= c->checkpoint_seconds;
+    TRY(ranks_meet(s->ranks, &m));
+    s->interrupted = m.interrupted;
+    s->checkpoint_due = m.checkpoint_due;
+    *seconds = m.seconds;
+    return STATUS_OK;
 }
 
 /* One step of training; only this counts as training time. */
@@ -87,6 +116,7 @@ static status train_step(session *s, step_record *record) {
     TRY(update(s, fraction, record));
     int64_t tokens = c->batch * c->seq * c->accumulate;
     double seconds = clock_seconds() - started;
+    TRY(meet(s, &seconds));
     s->state.step++;
     s->choice = (weights_choice){0}; /* was of other weights */
     s->state.tokens += tokens;
@@ -165,14 +195,15 @@ static status look_is_owed(const session *s, bool *owed) {
     cJSON *logged;
     *owed = false;
     if (!look_due(s)) return STATUS_OK;
+    if (!session_leads(s)) return session_follow(s, STATUS_OK, owed, sizeof *owed);
     char *path = path_join(s->config.train.run, RUN_LOG_FILE);
     const status found = run_log_find(path, s->state.step, &logged);
     free(path);
-    TRY(found);
-    *owed = logged && (!cJSON_HasObjectItem(logged, "val_bpb") ||
-                       (session_finished(s) && average_begun(s->e) && !cJSON_HasObjectItem(logged, "val_bpb_ema")));
-    cJSON_Delete(logged);
-    return STATUS_OK;
+    *owed = found == STATUS_OK && logged &&
+            (!cJSON_HasObjectItem(logged, "val_bpb") ||
+             (session_finished(s) && average_begun(s->e) && !cJSON_HasObjectItem(logged, "val_bpb_ema")));
+    if (found == STATUS_OK) cJSON_Delete(logged);
+    return session_follow(s, found, owed, sizeof *owed);
 }
 
 static void say_warning(void *context, const char *line) {
@@ -193,7 +224,7 @@ static void teacher_summary(const step_record *r, char text[64]) {
 
 static void show(session *s, const step_record *record, double smooth_loss) {
     const train_config *c = &s->config.train;
-    if (c->log_every <= 0 || (s->state.step % c->log_every != 0 && !session_finished(s))) return;
+    if (!session_leads(s) || c->log_every <= 0 || (s->state.step % c->log_every != 0 && !session_finished(s))) return;
     char detail[256], labels[48] = "", teacher[64];
     double by_time = c->max_seconds > 0 ? s->state.seconds / c->max_seconds : 0;
     double by_steps = c->steps > 0 ? (double)s->state.step / (double)c->steps : 0;
@@ -209,9 +240,8 @@ static void show(session *s, const step_record *record, double smooth_loss) {
 static bool checkpoint_due(const session *s) {
     const train_config *c = &s->config.train;
     const bool best = c->keep_best && s->state.looks.best_step == s->state.step;
-    return session_finished(s) || interrupt_requested() || best ||
-           (c->checkpoint_every > 0 && s->state.step % c->checkpoint_every == 0) ||
-           (c->checkpoint_seconds > 0 && clock_seconds() - s->saved_at >= c->checkpoint_seconds);
+    return session_finished(s) || session_interrupted(s) || s->look_cut || best || s->checkpoint_due ||
+           (c->checkpoint_every > 0 && s->state.step % c->checkpoint_every == 0);
 }
 
 /* A failure leaves the newest checkpoint as it was; say at which step, and which checkpoint that is. */
@@ -245,7 +275,8 @@ static status make_up_for_look(session *s) {
         s->unsaved = true; /* the checkpoint of this step does not know of the look */
         outcome = save(s); /* before the log does: a look that is in the log is not made again */
     }
-    if (outcome == STATUS_OK && whole) outcome = run_log_amend(s->log, record);
+    if (outcome == STATUS_OK && whole && session_leads(s)) outcome = run_log_amend(s->log, record);
+    outcome = comm_agree(s->ranks, outcome);
     step_record_free(record);
     free(record);
     return outcome;
@@ -256,7 +287,7 @@ static status train_loop(session *s, train_result *result) {
     routing_watch watch = {0};
     double smooth_loss = -1; /* for the console: the log has every step's own */
     status outcome = STATUS_OK;
-    while (outcome == STATUS_OK && !session_finished(s) && !interrupt_requested()) {
+    while (outcome == STATUS_OK && !session_finished(s) && !session_interrupted(s) && !s->look_cut) {
         step_record_free(&record);
         outcome = explain(s, s->state.step + 1, train_step(s, &record));
         if (outcome != STATUS_OK) break;
@@ -265,7 +296,7 @@ static status train_loop(session *s, train_result *result) {
         routing_watch_step(&watch, &s->m->config, &record, say_warning, s);
         show(s, &record, smooth_loss);
         outcome = look(s, &record);
-        status logged = run_log_step(s->log, &record);
+        status logged = session_leads(s) ? run_log_step(s->log, &record) : STATUS_OK;
         if (outcome == STATUS_OK) outcome = logged;
         if (outcome == STATUS_OK && checkpoint_due(s)) outcome = save(s);
     }
@@ -278,12 +309,14 @@ static status train_loop(session *s, train_result *result) {
 static status interrupted(session *s) {
     TRY(save(s));
     fail("interrupted after step %" PRId64 ", which is saved; --resume goes on from there", s->state.step);
-    return STATUS_INTERRUPTED;
+    return comm_alike(s->ranks, STATUS_INTERRUPTED);
 }
 
 static status train_session(session *s, bool look_owed, train_result *result) {
     if (look_owed) TRY(make_up_for_look(s));
-    TRY(mirrors_open(&s->mirrors, &s->config, s->log, &s->held_out.documents, s->data));
+    status mirrored = STATUS_OK;
+    if (session_leads(s)) mirrored = mirrors_open(&s->mirrors, &s->config, s->log, &s->held_out.documents, s->data);
+    TRY(comm_agree(s->ranks, mirrored));
     if (!s->look_cut) TRY(train_loop(s, result));
     if (!session_finished(s) || s->look_cut) return interrupted(s);
     TRY(save(s));
@@ -291,7 +324,7 @@ static status train_session(session *s, bool look_owed, train_result *result) {
     char detail[128];
     snprintf(detail, sizeof detail, isnan(result->loss) ? "%" PRId64 " steps" : "%" PRId64 " steps  loss %.4f",
              s->state.step, result->loss);
-    progress_end(&s->progress, detail);
+    if (session_leads(s)) progress_end(&s->progress, detail);
     char *drawn = mix_describe_drawn(s->data);
     if (drawn) session_say(s, "drawn: %s", drawn);
     free(drawn);

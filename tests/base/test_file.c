@@ -163,6 +163,12 @@ static void whole_files_of_any_size(void **state) {
         assert_ok(file_map_open(&m, path));
         assert_int_equal(m.count, sizes[i]);
         if (sizes[i]) assert_memory_equal(m.bytes, bytes, sizes[i]);
+        file_map_forget(&m, m.bytes, m.count); /* is read anew */
+        if (sizes[i]) file_map_forget(&m, m.bytes + 1, m.count - 1);
+        file_map_forget(&m, bytes, sizes[i]); /* no part of it: nothing happens */
+        file_map_forget(&m, m.bytes, m.count + 1);
+        if (sizes[i]) assert_memory_equal(m.bytes, bytes, sizes[i]);
+        assert_memory_equal(bytes, back, sizes[i]);
         file_map_close(&m);
         free(bytes);
         free(back);
@@ -361,7 +367,7 @@ static void lists_are_sorted(void **state) {
     assert_names(*state, 4, names);
 }
 
-static void cache_follows_the_environment(void **state) {
+static void cache_and_state_follow_the_environment(void **state) {
     (void)state;
     setenv("HOME", "/home/x", 1);
     setenv("XDG_CACHE_HOME", "/var/c", 1);
@@ -371,6 +377,14 @@ static void cache_follows_the_environment(void **state) {
     setenv("XDG_CACHE_HOME", "relative", 1);
     path = cache_folder();
     assert_string_equal(path, "/home/x/.cache/moec");
+    free(path);
+    setenv("XDG_STATE_HOME", "/var/s", 1);
+    path = state_folder();
+    assert_string_equal(path, "/var/s/moec");
+    free(path);
+    unsetenv("XDG_STATE_HOME");
+    path = state_folder();
+    assert_string_equal(path, "/home/x/.local/state/moec");
     free(path);
 }
 
@@ -396,7 +410,7 @@ int main(int count, char **arguments) {
         in_scratch(a_closed_folder_is_not_an_absent_one),
         in_scratch(removing_follows_no_links),
         in_scratch(lists_are_sorted),
-        cmocka_unit_test(cache_follows_the_environment),
+        cmocka_unit_test(cache_and_state_follow_the_environment),
     };
     return run_skippable_tests(tests, NULL, NULL);
 }

@@ -11,6 +11,18 @@ lacks() { ! grep -qF -e "$2" "$work/$1" || complain "$1 has \"$2\": $(cat "$work
 kept() { cp "$work/out" "$work/$1"; }
 same() { cmp -s "$work/$1" "$work/out" || complain "$2: expected $(cat "$work/$1"), found $(cat "$work/out")"; }
 
+# ---- samplers ----
+expect 0 generate "$model" 'the cat sees' --tokens 200 --object --no-echo --temperature 1 --seed 3
+tr -d ' \n\t\r' <"$work/out" | head -c 1 | grep -q '{' || complain "--object: no object begins: $(cat "$work/out")"
+expect 0 generate "$model" 'the cat sees' --tokens 20 --min-p 1 --no-echo
+kept likeliest
+expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --no-echo
+same likeliest '--min-p 1 is the likeliest token'
+expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --presence-penalty 100 --frequency-penalty 1 --no-echo
+cmp -s "$work/likeliest" "$work/out" && complain "penalties change nothing"
+expect 2 generate "$model" 'the cat sees' --min-p 2
+expect 2 generate "$model" 'the cat sees' --repetition-penalty -1
+
 # ---- the prompt: an argument, stdin, a file; with or without an echo ----
 expect 0 generate "$model" 'the cat sees' --tokens 9
 kept argument
@@ -42,6 +54,26 @@ expect 2 generate 'the cat sees' "$model"
 says err "first, found \`the cat sees\`, and $model behind it"
 head -c 17000000 /dev/zero | tr '\0' a | expect 1 generate "$model" -
 says err 'stdin: expected at most 16777216 bytes of prompt, found more'
+
+# ---- from codes, in integers, and exactly ----
+expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --run-bits exact --dtype f32
+kept exact
+for how in '--run-bits stored' '--run-bits 8' '--run-bits=stored --run-inputs=16'; do
+    expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 $how
+    same exact "$how"
+done
+for how in '--run-inputs 8' '--run-bits 4' '--run-bits 4 --run-inputs 8 --dtype f32'; do
+    expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 $how
+    says out 'the cat sees'
+    expect 0 generate "$work/run" 'the cat sees' --tokens 20 --temperature 0 $how # floats
+    says out 'the cat sees'
+done
+expect 2 generate "$model" word --run-bits 7
+says err '--run-bits: expected stored, 8, 4 or exact, found `7`'
+expect 2 generate "$model" word --run-inputs 4
+says err '--run-inputs: expected 16 or 8, found `4`'
+expect 2 generate "$model" word --run-bits exact --run-inputs 16
+says err '--run-inputs: expected --run-bits stored, 8 or 4 beside it, found exact'
 
 # ---- several texts: each that of its seed ----
 expect 0 generate "$model" 'the cat' --tokens 9 -n 3 --seed 7

@@ -34,9 +34,38 @@ static void blocks(void **state) {
     assert_true(x[0] == 3 * 15 - 2 && x[1] == -2 && x[40] == 0);
 }
 
+/* Any bytes as codes are what they are as values, to the bit. */
+static void codes(void **state) {
+    (void)state;
+    uint32_t seed = 1;
+    for (storage s = 0; s < STORAGES; s++) {
+        const int64_t block = storage_block(s), group = storage_group(s), elements = 8 * 256;
+        if (group == 0) {
+            assert_int_equal(block, 1); /* floats */
+            continue;
+        }
+        uint8_t bytes[4096];
+        int8_t q[8 * 256];
+        float values[8 * 256], scale[8 * 256 / 16], offset[8 * 256 / 16] = {0};
+        const size_t count = storage_bytes(s, elements), each = storage_bytes(s, block);
+        assert_true(count <= sizeof bytes && block % group == 0);
+        for (size_t i = 0; i < count; i++) bytes[i] = (uint8_t)((seed = seed * 1664525 + 1013904223) >> 24);
+        for (size_t i = 0; i < count; i += each) { /* scales that are finite, wherever a half may lie */
+            bytes[i + 1] = (uint8_t)(bytes[i + 1] & 0xbf);
+            bytes[i + 3] = (uint8_t)(bytes[i + 3] & 0xbf);
+            bytes[i + each - 1] = (uint8_t)(bytes[i + each - 1] & 0xbf);
+        }
+        storage_read(s, bytes, elements, values);
+        storage_read_codes(s, bytes, elements, q, scale, storage_has_offset(s) ? offset : NULL);
+        for (int64_t i = 0; i < elements; i++)
+            assert_true(scale[i / group] * (float)q[i] + offset[i / group] == values[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks),
+        cmocka_unit_test(codes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

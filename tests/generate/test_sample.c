@@ -59,7 +59,8 @@ static void selecting_draws_what_sorting_draws(void **state) {
     rng values = rng_seed(3), selecting = rng_seed(4), sorting = rng_seed(4);
     for (int round = 0; round < 3000; round++) {
         int vocab_size = sizes[round % 6];
-        const sampler s = {temperatures[round % 4], top_k[round / 6 % 6], top_p[round / 36 % 5], 0};
+        const sampler s = {
+            .temperature = temperatures[round % 4], .top_k = top_k[round / 6 % 6], .top_p = top_p[round / 36 % 5]};
         for (int i = 0; i < vocab_size; i++) {
             float drawn = 12 * (float)rng_uniform(&values);
             logits[i] = round % 7 == 0 ? floorf(drawn) : round % 7 == 1 ? (float)i : drawn; /* ties; in order; any */

@@ -367,12 +367,52 @@ static void test_xsa(void **state) {
     }
 }
 
+/* Each sequence's rows to the last bit as attention gives them for it alone, in whatever company. */
+static void check_spans(const variant *variant) {
+    enum { SPANS = 6, HEADS = 4, KV_HEADS = 2, DIM = 24, CAPACITY = 330, Q = HEADS * DIM, KV = KV_HEADS * DIM };
+    static const int64_t queries[SPANS] = {1, 3, 29, 1, 4, 100}, keys[SPANS] = {1, 300, 310, 17, 4, 101};
+    const dtype act = variant->act;
+    const size_t element = dtype_bytes(act);
+    kernels table = {0};
+    variant->fill_attention(&table);
+    uint64_t seed = 5;
+    int64_t rows = 0;
+    attention_span spans[SPANS];
+    for (int i = 0; i < SPANS; i++) {
+        spans[i] = (attention_span){rows, queries[i], (SPANS - 1 - i) * CAPACITY, keys[i]};
+        rows += queries[i];
+    }
+    char *q = act_random(act, rows * Q, 2, &seed, NULL), *k = act_random(act, SPANS * CAPACITY * KV, 2, &seed, NULL);
+    char *v = act_random(act, SPANS * CAPACITY * KV, 1, &seed, NULL);
+    char *together = act_constant(act, rows * Q, 7), *alone = act_constant(act, rows * Q, 9);
+    const attention_shape shape = {
+        .heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .q_stride = Q, .kv_stride = KV};
+    table.attention_spans(together, q, k, v, spans, SPANS, &shape);
+    for (int i = 0; i < SPANS; i++) {
+        attention_shape one = shape;
+        one.batch = 1;
+        one.queries = queries[i];
+        one.keys = keys[i];
+        const size_t at = (size_t)(spans[i].row * Q) * element, cache = (size_t)(spans[i].kv_row * KV) * element;
+        table.attention(alone + at, NULL, q + at, k + cache, v + cache, NULL, &one);
+    }
+    assert_memory_equal(together, alone, (size_t)(rows * Q) * element);
+    free(q), free(k), free(v), free(together), free(alone);
+}
+
+static void test_spans(void **state) {
+    (void)state;
+    for (int i = 0; i < VARIANTS; i++)
+        if (variant_runs_here(i)) check_spans(&variants[i]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model_by_differences),
         cmocka_unit_test(test_attention),
         cmocka_unit_test(test_nan_is_not_lost),
         cmocka_unit_test(test_xsa),
+        cmocka_unit_test(test_spans),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

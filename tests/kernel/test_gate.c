@@ -138,6 +138,20 @@ static void test_z_does_not_overflow(void **state) {
     }
 }
 
+/* Rows of fewer choices are divided by the sum of their own, from that number of choices on. */
+static void test_gates_of_fewer_choices(void **state) {
+    (void)state;
+    const float probs[6] = {0.5f, 0.3f, 0.2f, 0.1f, 0.6f, 0.3f};
+    const int32_t chosen[4] = {0, -1, 1, 2};
+    const float expected[3][4] = {{0.5f, 0, 0.6f, 0.3f}, {1, 0, 2 / 3.f, 1 / 3.f}, {0.5f, 0, 2 / 3.f, 1 / 3.f}};
+    for (int t = 0; t < table_count; t++)
+        for (int from = 0; from < 3; from++) {
+            float gates[4];
+            tables[t].gate(gates, probs, chosen, from, 2, 3, 2);
+            for (int i = 0; i < 4; i++) assert_float_equal(gates[i], expected[from][i], 1e-6);
+        }
+}
+
 /* ---- statistics -------------------------------------------------------------------------------------------------- */
 
 /* sums += what kernels.routing_statistics promises, in the order of its comment */
@@ -249,6 +263,7 @@ int main(void) {
     table_count = test_tables(tables, fill_gate_avx2_f32, fill_gate_avx512_f32, fill_gate_avx512bf16_bf16);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gate),
+        cmocka_unit_test(test_gates_of_fewer_choices),
         cmocka_unit_test(test_router_backward),
         cmocka_unit_test(test_z_does_not_overflow),
         cmocka_unit_test(test_statistics),

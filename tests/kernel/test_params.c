@@ -69,6 +69,17 @@ static void test_clip_factor(void **state) {
 
 /* ---- elementwise ------------------------------------------------------------------------------------------------- */
 
+static void test_add(void **state) {
+    (void)state;
+    int64_t count = 40001;
+    for (int t = 0; t < table_count; t++) {
+        float *x = normal_floats(count, 4, 1), *y = normal_floats(count, 5, 1), *was = normal_floats(count, 5, 1);
+        tables[t].add(y, x, count);
+        for (int64_t i = 0; i < count; i++) assert_true(y[i] == was[i] + x[i]);
+        free(x), free(y), free(was);
+    }
+}
+
 static void test_lerp(void **state) {
     (void)state;
     int64_t count = 40001;
@@ -233,6 +244,7 @@ int main(void) {
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_squares_do_not_overflow),
         cmocka_unit_test(test_clip_factor),
+        cmocka_unit_test(test_add),
         cmocka_unit_test(test_lerp),
         cmocka_unit_test(test_adam),
         cmocka_unit_test(test_adam_of_nan),

@@ -320,6 +320,31 @@ static void test_gather_and_combine(void **state) {
     }
 }
 
+/* Choices of nobody take no row, and what is behind them in a token's list counts for nothing. */
+static void test_choices_of_nobody(void **state) {
+    (void)state;
+    for (int t = 0; t < table_count; t++) {
+        const int32_t most[4] = {1, 3, 2, 1};
+        int32_t chosen[12] = {2, 0, 1, 1, 2, 0, 0, 2, 1, 2, 1, 0}, slot[12], source[12], counts[3], start[4];
+        tables[t].limit_choices(chosen, most, 4, 3);
+        const int32_t limited[12] = {2, -1, -1, 1, 2, 0, 0, 2, -1, 2, -1, -1};
+        assert_memory_equal(chosen, limited, sizeof limited);
+        tables[t].group(slot, source, counts, start, chosen, 4, 3, 3, 1);
+        const int32_t count_of[3] = {2, 1, 4}, starts[4] = {0, 2, 3, 7},
+                      slots[12] = {3, -1, -1, 2, 4, 0, 1, 5, -1, 6, -1, -1};
+        assert_memory_equal(counts, count_of, sizeof count_of);
+        assert_memory_equal(start, starts, sizeof starts);
+        assert_memory_equal(slot, slots, sizeof slots);
+        double values[7] = {1, 2, 4, 8, 16, 32, 64};
+        const float gates[12] = {1, 9, 9, 1, 0.5f, 0.25f, 2, 1, 9, 0.5f, 9, 9};
+        void *rows = act_array(&tables[t], values, 7), *y = act_array(&tables[t], NULL, 4);
+        tables[t].combine(y, rows, gates, slot, 3, 4, 1);
+        const double sums[4] = {8, 4 + 8 + 0.25, 4 + 32, 32};
+        for (int n = 0; n < 4; n++) assert_float_equal(act_read(&tables[t], y, n), sums[n], 1e-6);
+        free(rows), free(y);
+    }
+}
+
 int main(void) {
     table_count = test_tables(tables, fill_routing_avx2_f32, fill_routing_avx512_f32, fill_routing_avx512bf16_bf16);
     const struct CMUnitTest tests[] = {
@@ -330,6 +355,7 @@ int main(void) {
         cmocka_unit_test(test_top_k_of_nan_is_an_expert),
         cmocka_unit_test(test_group),
         cmocka_unit_test(test_gather_and_combine),
+        cmocka_unit_test(test_choices_of_nobody),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,7 +166,7 @@ static void decoding_equals_forward(void **state) {
                 assert_ok(pass_decode(p, cache, ids + at, count, step));
                 for (int v = 0; v < VOCAB; v++) assert_float_equal(step[v], full[(at + count - 1) * VOCAB + v], 2e-4);
             }
-            kv_cache_reset(cache, 0);
+            kv_cache_cut(cache, 0, 0);
         }
         kv_cache_destroy(cache);
         pass_destroy(p);

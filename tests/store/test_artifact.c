@@ -70,7 +70,7 @@ static double relative_error(const float *x, const float *y) {
 static void logits_come_back(void **state) {
     fixture *f = *state;
     pack_options o = tiny_options();
-    model *values, *codes;
+    model *values, *codes, *packed, *four;
     int32_t ids[BATCH * LENGTH];
     batch b = tiny_batch(ids, 99);
     o.quant.bits = o.quant.embed_bits = 8;
@@ -83,6 +83,16 @@ static void logits_come_back(void **state) {
     float *x = logits_of(f->m, &b), *y = logits_of(values, &b), *z = logits_of(codes, &b);
     assert_true(relative_error(x, y) < 0.001);
     assert_true(relative_error(y, z) < 1e-9);
+    /* In integers, with inputs of 16 bits, it is next to the same; with 4 bits for blocks it is not. */
+    assert_ok(artifact_read(f->path, f->m->k, MODEL_RUN_STORED, &packed, NULL, NULL));
+    assert_ok(artifact_read(f->path, f->m->k, MODEL_RUN_4, &four, NULL, NULL));
+    const weight *in_8 = &model_find(packed, expert->name)->matrix, *in_4 = &model_find(four, expert->name)->matrix;
+    assert_true(in_8->packed && in_4->packed && in_8->packed_bytes > in_4->packed_bytes);
+    float *u = logits_of(packed, &b), *v = logits_of(four, &b);
+    assert_true(relative_error(y, u) < 1e-6);
+    assert_true(relative_error(y, v) > 1e-6 && relative_error(y, v) < 0.3);
+    model_destroy(packed), model_destroy(four);
+    free(u), free(v);
     float *first = xmalloc(tensor_bytes(&expert->value)), *second = xmalloc(tensor_bytes(&expert->value));
     assert_ok(param_get(expert, f->m->k, first));
     assert_ok(param_get(model_find(values, expert->name), f->m->k, second));

@@ -10,6 +10,7 @@
 
 #include "base/memory.h"
 #include "kernel/cpu/onednn.h"
+#include "kernel/cpu/packed.h"
 #include "kernel/cpu/variant.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -81,6 +82,7 @@ static void weight_destroy(weight *w) {
         k->release(w->quantized->input_scale);
         free(w->quantized);
     }
+    packed_destroy(w->packed);
     *w = (weight){0};
 }
 
@@ -98,6 +100,7 @@ static status weight_quantized(weight *w, const quantized *q) {
     const kernels *k = kernels_for(DTYPE_F32);
     size_t codes = (size_t)(q->rows * q->cols), scales = (size_t)(q->rows * quantized_groups(q)) * sizeof(float);
     const size_t inputs = (size_t)q->cols * sizeof(float);
+    if (q->offset) return fail("codes with offsets are only run in integers");
     *w = (weight){.rows = q->rows, .cols = q->cols, .quantized = memory_allows() ? calloc(1, sizeof *q) : NULL};
     if (!w->quantized) return fail("out of memory for a quantised weight");
     *w->quantized = (quantized){.rows = q->rows, .cols = q->cols, .group = q->group, .levels = q->levels};
@@ -112,6 +115,13 @@ static status weight_quantized(weight *w, const quantized *q) {
     k->upload(w->quantized->scale, q->scale, scales);
     if (q->input_scale) k->upload(w->quantized->input_scale, q->input_scale, inputs);
     return STATUS_OK;
+}
+
+static status weight_packed(weight *w, const quantized *q, int input_bits) {
+    *w = (weight){.rows = q->rows, .cols = q->cols};
+    w->packed = packed_create(q, input_bits, &w->packed_bytes);
+    if (w->packed) return STATUS_OK;
+    return fail("out of memory for codes of %lld × %lld", (long long)q->rows, (long long)q->cols);
 }
 
 static void weight_update(weight *w, dtype type, const float *values, int64_t first, int64_t rows) {
@@ -296,6 +306,7 @@ void fill_products(kernels *table) {
     table->weight_create = bf16 ? weight_create_bf16 : weight_create_f32;
     table->weight_update = bf16 ? weight_update_bf16 : weight_update_f32;
     table->weight_quantized = weight_quantized;
+    table->weight_packed = weight_packed;
     table->weight_destroy = weight_destroy;
     table->linear = dense_linear; /* isa/quantized.c puts itself before these two */
     table->grouped_linear = dense_grouped_linear;

@@ -215,6 +215,7 @@ void KERNEL(attention)(void *y, float *lse, const void *q, const void *k, const 
 
 void KERNEL(fill_attention)(kernels *table) {
     table->attention = KERNEL(attention);
+    table->attention_spans = KERNEL(attention_spans);
     table->attention_backward = KERNEL(attention_backward);
     table->xsa = KERNEL(xsa);
     table->xsa_backward = KERNEL(xsa_backward);

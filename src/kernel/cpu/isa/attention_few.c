@@ -47,3 +47,56 @@ void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, co
         if (lse) lse[i] = sum;
     }
 }
+
+/* ---- sequences of different lengths ---- */
+
+/* One of the few queries of a span. */
+typedef struct span_query {
+    int64_t row, kv_row, keys; /* keys: that it sees */
+} span_query;
+
+/* The queries of all spans that have a few; returns how many. */
+static int64_t few_queries(span_query *out, const attention_span *spans, int64_t count, int64_t *longest) {
+    int64_t queries = 0;
+    *longest = 0;
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t j = 0; spans[i].queries <= FEW_QUERIES && j < spans[i].queries; j++) {
+            const int64_t keys = spans[i].keys - spans[i].queries + 1 + j;
+            out[queries++] = (span_query){spans[i].row + j, spans[i].kv_row, keys};
+            *longest = most(*longest, keys);
+        }
+    return queries;
+}
+
+/* One head a task, so that all threads have work however few sequences there are. */
+static void attend_few(act *y, const act *q, const act *k, const act *v, const span_query *queries, int64_t count,
+                       int64_t longest, const attention_shape *s) {
+    const int64_t d = s->head_dim;
+    KERNEL(scratch_reserve)((size_t)longest * sizeof(float));
+#pragma omp parallel for schedule(dynamic) if (count * s->heads * longest * d > PARALLEL_ELEMENTS)
+    for (int64_t i = 0; i < count * s->heads; i++) {
+        const span_query *one = &queries[i / s->heads];
+        const int64_t head = i % s->heads, at = one->row * s->q_stride + head * d;
+        const int64_t cache = one->kv_row * s->kv_stride + head / (s->heads / s->kv_heads) * d;
+        float *scores = KERNEL(scratch)(SCRATCH_OWN, (size_t)longest * sizeof(float));
+        attend_row(y + at, q + at, k + cache, v + cache, s->kv_stride, one->keys, d, scores);
+    }
+}
+
+void KERNEL(attention_spans)(void *y, const void *q, const void *k, const void *v, const attention_span *spans,
+                             int64_t count, const attention_shape *shape) {
+    int64_t longest;
+    span_query *few = KERNEL(scratch)(SCRATCH_SHARED, (size_t)(count * FEW_QUERIES) * sizeof *few);
+    const int64_t queries = few_queries(few, spans, count, &longest);
+    if (queries > 0) attend_few(y, q, k, v, few, queries, longest, shape);
+    for (int64_t i = 0; i < count; i++) {
+        if (spans[i].queries <= FEW_QUERIES) continue;
+        attention_shape one = *shape;
+        one.batch = 1;
+        one.queries = spans[i].queries;
+        one.keys = spans[i].keys;
+        const int64_t at = spans[i].row * one.q_stride, cache = spans[i].kv_row * one.kv_stride;
+        KERNEL(attention)
+        ((act *)y + at, NULL, (const act *)q + at, (const act *)k + cache, (const act *)v + cache, NULL, &one);
+    }
+}

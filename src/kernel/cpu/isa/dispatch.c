@@ -34,12 +34,15 @@ static void sum_all_choices(grad_out out, const act *rows, const float *gates, c
 #pragma omp parallel for schedule(static) if (N * k * d > PARALLEL_ELEMENTS)
     for (int64_t n = 0; n < N; n++) {
         const float *own = gates ? gates + n * k : NULL;
-        if (k == 1)
-            sum_choices(out, n, rows, own, slot + n, 1, d); /* known counts: no inner loop */
-        else if (k == 2)
-            sum_choices(out, n, rows, own, slot + 2 * n, 2, d);
+        const int32_t *from = slot + n * k;
+        int count = k; /* without those of nobody, which stand behind the others */
+        while (count > 0 && from[count - 1] < 0) count--;
+        if (count == 1)
+            sum_choices(out, n, rows, own, from, 1, d); /* known counts: no inner loop */
+        else if (count == 2)
+            sum_choices(out, n, rows, own, from, 2, d);
         else
-            sum_choices(out, n, rows, own, slot + n * k, k, d);
+            sum_choices(out, n, rows, own, from, count, d);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "kernel/cpu/isa/lanes.h"
 #include "kernel/cpu/isa/rows.h"
 #include "kernel/cpu/isa/stream.h"
+#include "kernel/cpu/packed.h"
 
 static void expand_row(act *out, const quantized *q, int64_t row) {
     const int8_t *codes = q->q + row * q->cols;
@@ -11,12 +12,23 @@ static void expand_row(act *out, const quantized *q, int64_t row) {
         out[c] = act_store((float)codes[c] * scale[c / q->group] * (input_scale ? input_scale[c] : 1));
 }
 
+static void expand_packed(act *out, const packed_weight *w, int64_t row, int64_t cols) {
+    float values[ROW_BLOCK];
+    for (int64_t c = 0; c < cols; c += ROW_BLOCK) {
+        const int64_t count = least(cols - c, ROW_BLOCK);
+        packed_expand(w, row, c, count, values);
+        for (int64_t i = 0; i < count; i++) out[c + i] = act_store(values[i]);
+    }
+}
+
 static void embed(void *y, const weight *table, const int32_t *ids, int64_t N) {
     int64_t d = table->cols;
 #pragma omp parallel for schedule(static) if (N * d > PARALLEL_ELEMENTS)
     for (int64_t n = 0; n < N; n++) {
         act *out = (act *)y + n * d;
-        if (table->quantized)
+        if (table->packed)
+            expand_packed(out, table->packed, ids[n], d);
+        else if (table->quantized)
             expand_row(out, table->quantized, ids[n]);
         else
             memcpy(out, (const act *)table->plain + ids[n] * d, d * sizeof(act));

@@ -9,12 +9,19 @@ static float chosen_sum(const float *probs, const int32_t *chosen, int k) {
     return sum;
 }
 
-static void gate(float *gates, const float *probs, const int32_t *chosen, bool renormalize, int64_t N, int64_t E,
+/* Those of nobody stand behind the others. */
+static int choices(const int32_t *chosen, int k) {
+    while (k > 0 && chosen[k - 1] < 0) k--;
+    return k;
+}
+
+static void gate(float *gates, const float *probs, const int32_t *chosen, int renormalize, int64_t N, int64_t E,
                  int k) {
 #pragma omp parallel for schedule(static) if (N * k > 4096)
     for (int64_t n = 0; n < N; n++) {
-        float divisor = renormalize ? chosen_sum(probs + n * E, chosen + n * k, k) : 1;
-        for (int j = 0; j < k; j++) gates[n * k + j] = probs[n * E + chosen[n * k + j]] / divisor;
+        const int own = choices(chosen + n * k, k);
+        float divisor = renormalize > 0 && own >= renormalize ? chosen_sum(probs + n * E, chosen + n * k, own) : 1;
+        for (int j = 0; j < k; j++) gates[n * k + j] = j < own ? probs[n * E + chosen[n * k + j]] / divisor : 0;
     }
 }
 

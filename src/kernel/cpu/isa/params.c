@@ -62,6 +62,11 @@ static void clip_factor(float *factor, const double *squares, double limit) {
 
 /* ---- elementwise ---- */
 
+static void add(float *y, const float *x, int64_t count) {
+#pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
+    for (int64_t i = 0; i < count; i++) y[i] += x[i];
+}
+
 static void lerp(float *y, const float *x, float t, int64_t count) {
 #pragma omp parallel for simd schedule(static) if (count >= PARALLEL_COUNT)
     for (int64_t i = 0; i < count; i++) y[i] += t * (x[i] - y[i]);
@@ -167,6 +172,7 @@ void KERNEL(fill_params)(kernels *table) {
     table->add_sum = add_sum;
     table->add_squares = add_squares;
     table->clip_factor = clip_factor;
+    table->add = add;
     table->lerp = lerp;
     table->adam = adam;
     table->muon = KERNEL(muon);

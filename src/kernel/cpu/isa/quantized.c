@@ -7,6 +7,7 @@
 #include "kernel/cpu/isa/rows.h"
 #include "kernel/cpu/isa/scratch.h"
 #include "kernel/cpu/isa/stream.h"
+#include "kernel/cpu/packed.h"
 
 enum { FEW_ROWS = 4, CODE_ROWS = 4 }; /* of x; of W that are summed side by side */
 
@@ -153,8 +154,12 @@ static void multiply_many(void *y, dtype type, const act *x, const quantized *q,
     }
 }
 
+/* ---- all kinds of weights ---- */
+
 static void linear(void *y, dtype y_type, const void *x, const weight *w, int64_t N) {
-    if (!w->quantized)
+    if (w->packed)
+        packed_taken->several(&y, y_type, x, ACT_DTYPE, (const packed_weight *const *)&w->packed, 1, N);
+    else if (!w->quantized)
         dense_linear(y, y_type, x, w, N);
     else if (N <= FEW_ROWS)
         multiply_few(y, y_type, x, w->quantized, N);
@@ -162,8 +167,24 @@ static void linear(void *y, dtype y_type, const void *x, const weight *w, int64_
         multiply_many(y, y_type, x, w->quantized, N);
 }
 
+static void linear_several(void *const *y, const void *x, const weight *const *w, int64_t count, int64_t N) {
+    const packed_weight *packed[LINEAR_SEVERAL_MOST];
+    for (int64_t i = 0; i < count; i++) packed[i] = w[i]->packed;
+    packed_taken->several(y, ACT_DTYPE, x, ACT_DTYPE, packed, count, N);
+}
+
+static void grouped_packed(void *y, const void *x, const weight *const *w, const int32_t *start, int64_t E) {
+    const packed_weight **packed = KERNEL(scratch)(SCRATCH_SHARED, (size_t)E * sizeof *packed);
+    for (int64_t e = 0; e < E; e++) packed[e] = w[e]->packed;
+    packed_taken->grouped(y, x, ACT_DTYPE, packed, start, E);
+}
+
 static void grouped_linear(void *y, const void *x, const weight *const *w, const int32_t *start, int64_t E,
                            int64_t most_rows) {
+    if (w[0]->packed) {
+        grouped_packed(y, x, w, start, E);
+        return;
+    }
     if (!w[0]->quantized) {
         dense_grouped_linear(y, x, w, start, E, most_rows);
         return;
@@ -174,7 +195,23 @@ static void grouped_linear(void *y, const void *x, const weight *const *w, const
                    start[e + 1] - start[e]);
 }
 
+static void weight_values(float *values, const weight *w, int64_t first, int64_t rows) {
+    const int64_t cols = w->cols, count = rows * cols;
+#pragma omp parallel for schedule(static) if (count > PARALLEL_ELEMENTS)
+    for (int64_t r = 0; r < rows; r++) {
+        float *out = values + r * cols;
+        if (w->packed)
+            packed_expand(w->packed, first + r, 0, cols, out);
+        else if (w->quantized)
+            quantized_expand_row(w->quantized, first + r, out);
+        else
+            for (int64_t c = 0; c < cols; c++) out[c] = act_load(((const act *)w->plain)[(first + r) * cols + c]);
+    }
+}
+
 void KERNEL(fill_quantized)(kernels *table) {
     table->linear = linear;
     table->grouped_linear = grouped_linear;
+    table->linear_several = linear_several;
+    table->weight_values = weight_values;
 }

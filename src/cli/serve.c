@@ -1,0 +1,240 @@
+/* moec serve */
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/progress.h"
+#include "cli/cli.h"
+#include "serve/server.h"
+#include "store/open.h"
+#include <errno.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char usage[] = "moec serve MODEL [options]";
+
+static const char help[] =
+    "usage: moec serve MODEL [options]\n"
+    "\n"
+    "Answers over HTTP as OpenAI's API does: /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models; a page "
+    "at "
+    "/;\n"
+    "/tokenize, /detokenize, /health, /metrics (Prometheus); of a mixture which experts each token went to, and "
+    "/v1/routing.\n"
+    "MODEL is what `moec generate` takes: an artifact, a Hugging Face folder, a GGUF file, a checkpoint or a run.\n"
+    "docs/serve.md says what requests may have in them.\n"
+    "\n"
+    "  --host H            address or name to listen on (127.0.0.1)\n"
+    "  --port P            0: one that is free; the line on stdout says which (8080)\n"
+    "  --api-key-file FILE clients must show a key of this file (Authorization: Bearer KEY), which has one a line\n"
+    "  --insecure-without-key  listen elsewhere than on this machine itself though no key is asked for: whoever "
+    "reaches "
+    "the\n"
+    "                      port can use the model\n"
+    "  --allow-origin O    pages of this origin (https://host) may ask, too (CORS); none else than the server's own\n"
+    "  --name NAME         the model's name for clients (the last part of MODEL)\n"
+    "  --slots N           texts that are written at a time (8)\n"
+    "  --queue N           texts that wait beyond those; more are refused with 429 (64)\n"
+    "  --context N         tokens of a text with its prompt, each slot has room for so many (what the model was "
+    "trained "
+    "with,\n"
+    "                      at most 4096)\n"
+    "  --max-tokens N      of one answer, at most (the context)\n"
+    "  --choices N         texts of one request, n times its prompts, at most (16)\n"
+    "  --max-body BYTES    of a request, at most (4194304)\n"
+    "  --connections N     open at a time (256)\n"
+    "  --request-seconds S within which a request must have come in whole (30)\n"
+    "  --idle-seconds S    after which a connection without a byte either way is closed (60)\n"
+    "  --routing-state FILE  keeps the counts of /v1/routing over restarts\n"
+    "  --log FILE          a line of JSON for each request, without its texts\n"
+    "  --live, --ema       of a run: the live weights, the averaged ones, whatever the training found\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
+    "\n"
+    "Ctrl-C or SIGTERM ends it when the answers that are under way are out; a second one cuts them.\n"
+    "\n"
+    "examples:\n"
+    "  moec serve runs/demo/model.moec\n"
+    "  moec serve SmolLM2-135M-Instruct.Q8_0.gguf --port 0 --name smol --log requests.jsonl\n"
+    "  curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n"
+    "      -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n";
+
+enum { MOST_CONTEXT_BY_DEFAULT = 4096, DEFAULT_PORT = 8080, DEFAULT_CHOICES = 16 };
+
+typedef struct request {
+    const kernels *k;
+    const char *path, *which, *host, *key_file, *name;
+    long long port, context;
+    bool insecure;
+    served_options served;
+    server_options server;
+} request;
+
+static status parse_sizes(int *argc, char **argv, request *q) {
+    struct {
+        const char *option;
+        long long least, most, value;
+    } sizes[] = {{"--slots", 1, 256, 0},
+                 {"--queue", 1, 1 << 16, 0},
+                 {"--max-tokens", 1, 1 << 24, 0},
+                 {"--choices", 1, 1024, DEFAULT_CHOICES},
+                 {"--max-body", 1024, 1 << 30, 0},
+                 {"--connections", 1, 4096, 0},
+                 {"--request-seconds", 1, 86400, 0},
+                 {"--idle-seconds", 1, 86400, 0}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        TRY(cli_integer(sizes[i].option, cli_option(argc, argv, sizes[i].option), sizes[i].least, sizes[i].most,
+                        &sizes[i].value));
+    q->served.slots = (int)sizes[0].value;
+    q->served.queue = (int)sizes[1].value;
+    q->served.max_tokens = sizes[2].value;
+    q->served.choices = (int)sizes[3].value;
+    q->server.body_bytes = (size_t)sizes[4].value;
+    q->server.connections = (int)sizes[5].value;
+    q->server.request_seconds = (int)sizes[6].value;
+    q->server.idle_seconds = (int)sizes[7].value;
+    return STATUS_OK;
+}
+
+static status parse(int argc, char **argv, request *q) {
+    *q = (request){.port = DEFAULT_PORT};
+    TRY(cli_device(&argc, argv, "smallest", &q->k));
+    TRY(cli_weights(&argc, argv, &q->which));
+    q->host = cli_option(&argc, argv, "--host");
+    q->key_file = cli_option(&argc, argv, "--api-key-file");
+    q->insecure = cli_flag(&argc, argv, "--insecure-without-key");
+    q->name = cli_option(&argc, argv, "--name");
+    q->server.allowed_origin = cli_option(&argc, argv, "--allow-origin");
+    q->server.routing_state = cli_option(&argc, argv, "--routing-state");
+    q->server.log = cli_option(&argc, argv, "--log");
+    TRY(cli_integer("--port", cli_option(&argc, argv, "--port"), 0, 65535, &q->port));
+    TRY(cli_integer("--context", cli_option(&argc, argv, "--context"), 2, 1 << 24, &q->context));
+    TRY(parse_sizes(&argc, argv, q));
+    TRY(cli_rest(argc, argv, 1, 1, usage));
+    q->path = argv[1];
+    if (!q->host) q->host = "127.0.0.1";
+    if (q->name && !*q->name) return fail_usage("--name: expected a name, found an empty one");
+    return STATUS_OK;
+}
+
+/* ---- until a signal ---- */
+
+static sem_t signals; /* one for each that came */
+
+static void note_signal(int number) {
+    const int error = errno;
+    (void)number;
+    sem_post(&signals);
+    errno = error;
+}
+
+static void catch_signals(void) {
+    const struct sigaction stop = {.sa_handler = note_signal, .sa_flags = SA_RESTART}, ignore = {.sa_handler = SIG_IGN};
+    sem_init(&signals, 0, 0);
+    sigaction(SIGINT, &stop, NULL);
+    sigaction(SIGTERM, &stop, NULL);
+    sigaction(SIGPIPE, &ignore, NULL);
+}
+
+/* Whether one comes within so many seconds; −1: however long it takes. */
+static bool wait_for_signal(double seconds) {
+    struct timespec until;
+    int got;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)(seconds * 1e9);
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    do got = seconds < 0 ? sem_wait(&signals) : sem_timedwait(&signals, &until);
+    while (got != 0 && errno == EINTR);
+    return got == 0;
+}
+
+static status answer_until_stopped(server *s) {
+    wait_for_signal(-1);
+    fprintf(stderr, "stopping: what is under way is finished; once more cuts it\n");
+    server_drain(s);
+    while (!server_is_idle(s))
+        if (wait_for_signal(0.05)) {
+            server_cut(s);
+            break;
+        }
+    return server_stop(s);
+}
+
+/* ---- the command ---- */
+
+static void say_address(const listener *l, const served *s) {
+    const moe_config *c = &s->m->config.moe;
+    const bool six = strchr(l->host, ':');
+    printf("listening on http://%s%s%s:%d\n", six ? "[" : "", l->host, six ? "]" : "", l->port);
+    fflush(stdout);
+    fprintf(stderr, "%s: ", s->name);
+    if (model_config_has_moe(&s->m->config))
+        fprintf(stderr, "a mixture of %d experts, top-%d", c->experts, model_config_active_experts(&s->m->config));
+    else
+        fprintf(stderr, "a dense model");
+    fprintf(stderr, "; context %lld tokens\n", (long long)s->context);
+}
+
+static status serve_model(request *q, listener *l, const api_keys *keys, model *m, const tokenizer *tok, int trained) {
+    server *s;
+    served *what;
+    const int64_t usual = trained < MOST_CONTEXT_BY_DEFAULT ? trained : MOST_CONTEXT_BY_DEFAULT;
+    q->served.name = q->name ? q->name : path_last(q->path);
+    q->served.context = q->context ? q->context : usual;
+    q->server.keys = keys;
+    if (q->served.context > trained)
+        fprintf(stderr, "note: the model was trained on sequences of %d tokens: what goes beyond may be poor\n",
+                trained);
+    TRY(served_start(&what, m, tok, &q->served));
+    catch_signals();
+    say_address(l, what);
+    status outcome = server_start(&s, what, l, &q->server);
+    if (outcome == STATUS_OK) outcome = answer_until_stopped(s);
+    served_stop(what);
+    return outcome;
+}
+
+static status open_and_serve(request *q, listener *l, const api_keys *keys) {
+    checkpoint *saved;
+    model *m;
+    tokenizer *tok;
+    int trained;
+    TRY(cli_hold(&saved, q->path, q->which));
+    status s = open_model(saved ? saved->path : q->path, q->k, q->which, MODEL_RUN, &m, &tok, &trained);
+    checkpoint_close(saved);
+    TRY(s);
+    s = serve_model(q, l, keys, m, tok, trained);
+    model_destroy(m);
+    tokenizer_close(tok);
+    return s;
+}
+
+/* Keys and address first: what is wrong with them is known before the model is loaded. */
+static status run(int argc, char **argv) {
+    request q;
+    listener l;
+    api_keys keys = {0};
+    TRY(parse(argc, argv, &q));
+    if (q.key_file) TRY(api_keys_read(&keys, q.key_file));
+    status s = listener_open(&l, q.host, (int)q.port);
+    if (s == STATUS_OK && !l.loopback && keys.count == 0 && !q.insecure)
+        s = fail_usage(
+            "--host %s: expected --api-key-file, or --insecure-without-key to let everybody use the model who "
+            "reaches it, found neither",
+            q.host);
+    if (s == STATUS_OK) s = open_and_serve(&q, &l, &keys);
+    listener_close(&l);
+    api_keys_free(&keys);
+    return s;
+}
+
+const command command_serve = {
+    .name = "serve",
+    .summary = "answer over HTTP as OpenAI's API does, with a page to chat on",
+    .help = help,
+    .run = run,
+    .takes = KINDS_OF_MODEL,
+    .takes_noun = NOUN_OF_MODEL,
+};

@@ -1,0 +1,152 @@
+/* Ranks over MPI. Messages are point-to-point and asynchronous, and their end is asked for instead of waited for: so a rank that
+ * waits leaves its core to others, and knows for how long it has waited, and for whom. */
+#include "base/memory.h"
+#include "base/progress.h"
+#include "comm/parts.h"
+#include <mpi.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    TAG = 1,
+    LARGEST = 1 << 30, /* bytes of one MPI message, whose counts are ints */
+    EAGER_ASKS = 2000  /* how often it asks before it sleeps in between */
+};
+
+/* Requests of one exchange, in the order of its messages, each message one or more. */
+typedef struct requests {
+    MPI_Request *items;
+    int *ranks; /* whom each is with */
+    int count, capacity;
+} requests;
+
+static void post(requests *r, const comm_message *m, bool sends) {
+    size_t at = 0;
+    do {
+        if (r->count == r->capacity) {
+            r->capacity = 2 * r->capacity + 64;
+            r->items = xrealloc(r->items, (size_t)r->capacity * sizeof *r->items);
+            r->ranks = xrealloc(r->ranks, (size_t)r->capacity * sizeof *r->ranks);
+        }
+        const size_t bytes = m->bytes - at < LARGEST ? m->bytes - at : LARGEST;
+        char *data = (char *)m->data + at;
+        if (sends)
+            MPI_Isend(data, (int)bytes, MPI_BYTE, m->rank, TAG, MPI_COMM_WORLD, &r->items[r->count]);
+        else
+            MPI_Irecv(data, (int)bytes, MPI_BYTE, m->rank, TAG, MPI_COMM_WORLD, &r->items[r->count]);
+        r->ranks[r->count++] = m->rank;
+        at += bytes;
+    } while (at < m->bytes);
+}
+
+static void pause_a_little(int asked) {
+    const struct timespec some = {.tv_nsec = 50000};
+    if (asked < EAGER_ASKS)
+        sched_yield();
+    else
+        nanosleep(&some, NULL);
+}
+
+/* MPI_Testall says nothing of single ones. */
+static bool is_under_way(MPI_Request *request) {
+    int done = 0;
+    MPI_Test(request, &done, MPI_STATUS_IGNORE);
+    return !done;
+}
+
+/* "rank 2" or "ranks 2, 3"; a rank whose messages have all come and gone is not among them. */
+static char *missing(requests *r, int ranks) {
+    bool *is_missing = xcalloc((size_t)ranks, sizeof *is_missing);
+    int count = 0;
+    for (int i = 0; i < r->count; i++)
+        if (is_under_way(&r->items[i])) is_missing[r->ranks[i]] = true;
+    char *list = xstrdup("");
+    for (int rank = 0; rank < ranks; rank++) {
+        if (!is_missing[rank]) continue;
+        char *longer = xasprintf("%s%s%d", list, count++ ? ", " : "", rank);
+        free(list);
+        list = longer;
+    }
+    char *text = xasprintf("rank%s %s", count == 1 ? "" : "s", list);
+    free(list);
+    free(is_missing);
+    return text;
+}
+
+/* The lowest rank that is alive says it and ends the others before they do. */
+static status timed_out(const comm *c, requests *r) {
+    const double turn = clock_seconds() + 2 * (c->rank < 5 ? c->rank : 5);
+    const struct timespec some = {.tv_nsec = 100000000};
+    while (clock_seconds() < turn) nanosleep(&some, NULL); /* the launcher's SIGTERM ends no sleep */
+    char *whom = missing(r, c->ranks);
+    const status s = fail("%s: not heard from for %g s (MOEC_RANK_TIMEOUT): the job ends", whom, c->timeout);
+    free(whom);
+    return s;
+}
+
+static status wait_for(const comm *c, requests *r) {
+    const double started = clock_seconds();
+    int asked = 0, done = 0;
+    MPI_Testall(r->count, r->items, &done, MPI_STATUSES_IGNORE);
+    while (!done) {
+        pause_a_little(asked++);
+        if (clock_seconds() - started > c->timeout) return timed_out(c, r);
+        MPI_Testall(r->count, r->items, &done, MPI_STATUSES_IGNORE);
+    }
+    return STATUS_OK;
+}
+
+static status exchange(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives) {
+    const double started = clock_seconds();
+    requests r = {0};
+    for (int i = 0; i < receives; i++) post(&r, &receive[i], false);
+    for (int i = 0; i < sends; i++) post(&r, &send[i], true);
+    const status s = r.count > 0 ? wait_for(c, &r) : STATUS_OK;
+    for (int i = 0; i < sends; i++) c->sent += (int64_t)send[i].bytes;
+    free(r.items);
+    free(r.ranks);
+    c->waited += clock_seconds() - started;
+    return s;
+}
+
+static void end(comm *c, status s) {
+    (void)c;
+    fflush(NULL);
+    MPI_Abort(MPI_COMM_WORLD, s);
+    _Exit(s);
+}
+
+/* Where a rank ends by itself, not as all agreed, finalizing would wait for ever. */
+static void finalize(void) {
+    int done = 0;
+    MPI_Finalized(&done);
+    if (!done) MPI_Finalize();
+}
+
+static void find_neighbours(comm *c) {
+    MPI_Comm machine;
+    MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
+    MPI_Comm_rank(machine, &c->local_rank);
+    MPI_Comm_size(machine, &c->local_ranks);
+    MPI_Comm_free(&machine);
+}
+
+status comm_open_mpi(comm *c, const launch *l) {
+    int level = 0;
+    if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
+        return fail("MPI cannot be initialised (%s says that there are %d ranks)", l->by, l->ranks);
+    *c = (comm){.name = "mpi", .exchange = exchange, .end = end};
+    MPI_Comm_rank(MPI_COMM_WORLD, &c->rank);
+    MPI_Comm_size(MPI_COMM_WORLD, &c->ranks);
+    atexit(finalize);
+    if (level < MPI_THREAD_FUNNELED)
+        return fail("MPI: expected support for processes with threads (MPI_THREAD_FUNNELED), found none");
+    if (c->ranks != l->ranks)
+        return fail("MPI: expected the %d ranks of %s, found %d: the launcher is not of moec's MPI (srun: --mpi=pmix)",
+                    l->ranks, l->by, c->ranks);
+    find_neighbours(c);
+    return STATUS_OK;
+}

@@ -1,0 +1,175 @@
+/* A step: one pass over the next token of every text that is written, and over pieces of prompts. */
+#include "base/memory.h"
+#include "base/progress.h"
+#include "generate/scheduler_state.h"
+#include <stdlib.h>
+
+/* ---- what it is over ---- */
+
+static void add_span(scheduler *s, int index, const int32_t *ids, int64_t count, bool logits) {
+    step *a = &s->step;
+    const slot *one = &s->slots[index];
+    a->spans[a->count] =
+        (decode_span){.sequence = index, .count = count, .logits = logits ? 1 : 0, .experts = one->control};
+    for (int64_t i = 0; i < count; i++) a->ids[a->starts[a->count] + i] = ids[i];
+    a->starts[a->count + 1] = a->starts[a->count] + count;
+    a->count++;
+    a->logits += logits;
+}
+
+/* How many of the `left` tokens of a prompt are read where there is room for so many; see FEW_TOKENS. */
+static int64_t piece_of(int64_t left, int64_t room) {
+    if (left <= room) return left;
+    if (room < LEAST_PIECE) return 0;
+    return left - room > FEW_TOKENS ? room : room - FEW_TOKENS;
+}
+
+/* The slot whose prompt is read first: of those from this turn on the one that has waited longest; −1: none. */
+static int next_reader(const scheduler *s, uint64_t turn) {
+    int found = -1;
+    for (int i = 0; i < s->o.slots; i++) {
+        const slot *one = &s->slots[i];
+        const bool reads = one->phase == SLOT_READS || one->phase == SLOT_BEGINS;
+        if (reads && one->turn >= turn && (found < 0 || one->turn < s->slots[found].turn)) found = i;
+    }
+    return found;
+}
+
+static void begin(scheduler *s, int index) {
+    slot *one = &s->slots[index];
+    const job *j = one->j;
+    if (!slot_begin(s, index)) return;
+    one->w = writing_create(s->tok, s->masks, s->vocab, &j->r.how, j->r.prompt, j->r.prompt_count);
+    pthread_mutex_lock(&s->lock);
+    s->figures.prompt_tokens += (int64_t)j->r.prompt_count;
+    s->figures.cached_tokens += one->cached;
+    s->figures.prefix_hits += one->cached > 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void gather_prompts(scheduler *s, int64_t room) {
+    uint64_t turn = 0;
+    for (int i = next_reader(s, 0); i >= 0 && room > 0; i = next_reader(s, turn)) {
+        slot *one = &s->slots[i];
+        turn = one->turn + 1;
+        if (one->phase == SLOT_BEGINS) begin(s, i);
+        if (one->phase != SLOT_READS) continue;
+        const int64_t at = kv_cache_length(s->cache, i), left = (int64_t)one->j->r.prompt_count - at;
+        const int64_t count = piece_of(left, room);
+        if (count == 0) return; /* in order: a shorter prompt behind it does not overtake */
+        add_span(s, i, one->j->r.prompt + at, count, count == left);
+        room -= count;
+    }
+}
+
+bool step_gather(scheduler *s) {
+    bool writes = false;
+    s->step.count = s->step.logits = s->step.starts[0] = 0;
+    for (int i = 0; i < s->o.slots; i++)
+        if (s->slots[i].phase == SLOT_WRITES) {
+            add_span(s, i, &s->slots[i].next, 1, true);
+            writes = true;
+        }
+    gather_prompts(s, writes ? s->o.chunk_beside : s->o.chunk);
+    return s->step.count > 0;
+}
+
+/* ---- what follows ---- */
+
+static void tell_token(scheduler *s, slot *one, token_event *event) {
+    job *j = one->j;
+    const double now = clock_seconds();
+    pthread_mutex_lock(&s->lock);
+    s->figures.completion_tokens++;
+    if (j->first > 0)
+        latency_add(&s->figures.between_tokens, now - j->last);
+    else
+        latency_add(&s->figures.first_token, now - j->submitted);
+    pthread_mutex_unlock(&s->lock);
+    if (j->first == 0) j->first = now;
+    j->last = now;
+    event->route_count = one->route_count;
+    event->routes = one->routes;
+    if (j->r.on_token) j->r.on_token(j->r.context, event);
+}
+
+void job_end(scheduler *s, job *j, const slot *one, end_reason reason, const char *error, const written *last) {
+    const double now = clock_seconds();
+    const text_end end = {.reason = reason,
+                          .error = error,
+                          .stopped = last ? last->stopped : NULL,
+                          .text = last ? last->rest : "",
+                          .bytes = last ? last->rest_bytes : 0,
+                          .prompt_tokens = (int64_t)j->r.prompt_count,
+                          .cached_tokens = one ? one->cached : 0,
+                          .completion_tokens = one && one->w ? writing_tokens(one->w) : 0,
+                          .queue_seconds = (j->began > 0 ? j->began : now) - j->submitted,
+                          .first_token_seconds = j->first > 0 ? j->first - j->submitted : 0,
+                          .seconds = now - j->submitted};
+    pthread_mutex_lock(&s->lock); /* before whoever waits for the end looks at the figures */
+    s->figures.ended[reason]++;
+    pthread_mutex_unlock(&s->lock);
+    if (j->r.on_end) j->r.on_end(j->r.context, &end);
+    job_free(j);
+}
+
+void slot_end(scheduler *s, slot *one, end_reason reason, const char *error, const written *last) {
+    job *j = one->j;
+    pthread_mutex_lock(&s->lock);
+    one->j = NULL; /* nobody cancels it any more */
+    s->figures.running--;
+    pthread_mutex_unlock(&s->lock);
+    job_end(s, j, one, reason, error, last);
+    writing_free(one->w);
+    one->w = NULL;
+    one->phase = SLOT_IDLE;
+    one->used = ++s->turns;
+    one->cached = one->route_count = 0;
+}
+
+/* From the logits to the next token. */
+static void advance(scheduler *s, slot *one, float *logits) {
+    written next;
+    if (writing_next(one->w, logits, &next) != STATUS_OK) {
+        slot_end(s, one, END_ERROR, error_message(), NULL);
+        return;
+    }
+    if (next.drew) tell_token(s, one, &next.event);
+    one->next = next.event.id;
+    one->phase = SLOT_WRITES;
+    if (next.ended) slot_end(s, one, next.reason, NULL, &next);
+}
+
+/* The pass failed: what it was over is over, and nothing of it is kept. */
+static void give_up(scheduler *s, const char *error) {
+    for (int64_t i = 0; i < s->step.count; i++) {
+        slot *one = &s->slots[s->step.spans[i].sequence];
+        slot_end(s, one, END_ERROR, error, NULL);
+        kv_cache_cut(s->cache, s->step.spans[i].sequence, 0);
+        one->prompt_rows = 0;
+    }
+}
+
+void step_run(scheduler *s) {
+    const step *a = &s->step;
+    const double started = clock_seconds();
+    for (int i = 0; i < s->o.slots; i++) s->slots[i].route_count = 0;
+    const status outcome = pass_decode_spans(s->p, s->cache, a->spans, a->count, a->ids, s->logits);
+    pthread_mutex_lock(&s->lock);
+    figures_add_step(s, clock_seconds() - started);
+    pthread_mutex_unlock(&s->lock);
+    if (outcome != STATUS_OK) {
+        char *error = xstrdup(error_message());
+        give_up(s, error);
+        free(error);
+        return;
+    }
+    float *logits = s->logits;
+    for (int64_t i = 0; i < a->count; i++) {
+        slot *one = &s->slots[a->spans[i].sequence];
+        if (one->phase == SLOT_READS && a->spans[i].count > FEW_TOKENS) one->prompt_rows += a->spans[i].count;
+        if (a->spans[i].logits == 0) continue;
+        advance(s, one, logits);
+        logits += s->m->config.vocab_size;
+    }
+}

@@ -1,0 +1,155 @@
+/* Texts on their way to a client: whole, or as server-sent events (WHATWG HTML, 9.2): "data: JSON\n\n" for each chunk,
+ * and at last "data: [DONE]\n\n". */
+#include "base/memory.h"
+#include "serve/call.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double LOOK_SECONDS = 0.2; /* how often somebody who waits looks whether the client is there */
+
+struct event_stream {
+    call *c;
+    completion_request *r;
+    answer *a;
+    answer_writer *w;
+    char *text; /* of the event that is being sent */
+    size_t bytes, sent;
+    bool said_usage, said_done, failed;
+};
+
+/* ---- whole ---- */
+
+static void free_parts(completion_request *r, answer *a, answer_writer *w) {
+    answer_free(a);
+    answer_writer_free(w);
+    completion_request_free(r);
+    free(r);
+}
+
+/* Of a text that ended without being one. False: all is well. */
+static bool failure(const call *c, const answer_tally *t, api_error *e) {
+    if (t->worst == END_ERROR)
+        (void)api_refuse(e, HTTP_INTERNAL, NULL, "%s", t->error);
+    else if (t->worst == END_CANCELLED)
+        (void)api_refuse(e, HTTP_UNAVAILABLE, NULL, "%s",
+                         atomic_load(c->house->cut) ? "the server stopped before the text was whole" : "cancelled");
+    else
+        return false;
+    return true;
+}
+
+/* False: the client left. */
+static bool collect(const call *c, answer *a, answer_writer *w) {
+    for (bool over = false; !over;) {
+        said *x = answer_next(a, LOOK_SECONDS, &over);
+        if (x) answer_collect(w, x);
+        if (!x && !over && c->client_left(c->client)) return false;
+        free(x);
+    }
+    return true;
+}
+
+void reply_answer(call *c, completion_request *r, answer *a) {
+    answer_writer *w = answer_writer_create(c->house->s, r, a);
+    api_error e = {0};
+    c->gone = !collect(c, a, w);
+    c->tally = *answer_writer_tally(w);
+    if (c->gone)
+        c->tally.worst = END_CANCELLED;
+    else if (failure(c, &c->tally, &e))
+        reply_error(c, &e);
+    else
+        reply_json(c, HTTP_OK, answer_whole(w));
+    free_parts(r, a, w);
+}
+
+/* ---- a stream ---- */
+
+void reply_stream(call *c, completion_request *r, answer *a) {
+    event_stream *s = xcalloc(1, sizeof *s);
+    *s = (event_stream){.c = c, .r = r, .a = a};
+    s->w = answer_writer_create(c->house->s, r, a);
+    c->http = HTTP_OK;
+    c->type = "text/event-stream";
+    c->stream = s;
+    c->streamed = true;
+}
+
+void event_stream_free(event_stream *s) {
+    if (!s) return;
+    free_parts(s->r, s->a, s->w);
+    free(s->text);
+    free(s);
+}
+
+static void set_event(event_stream *s, cJSON *json) {
+    char *line = cJSON_PrintUnformatted(json);
+    cJSON_Delete(json);
+    if (!line) memory_out(0);
+    free(s->text);
+    s->text = xasprintf("data: %s\n\n", line);
+    s->bytes = strlen(s->text);
+    s->sent = 0;
+    free(line);
+}
+
+/* Behind the last chunk: an error, or the usage, where it was asked for, and that it is over. False: all was said. */
+static bool next_last_event(event_stream *s) {
+    api_error e = {0};
+    if (s->said_done) return false;
+    if (!s->failed && failure(s->c, answer_writer_tally(s->w), &e)) {
+        s->failed = s->said_done = true;
+        set_event(s, api_error_json(&e));
+    } else if (s->r->include_usage && !s->said_usage) {
+        s->said_usage = true;
+        set_event(s, answer_usage_chunk(s->w));
+    } else {
+        s->said_done = true;
+        free(s->text);
+        s->text = xstrdup("data: [DONE]\n\n");
+        s->bytes = strlen(s->text);
+        s->sent = 0;
+    }
+    return true;
+}
+
+/* The chunk of what was said next. A text that was given up has no chunk for its end: an error follows. */
+static void set_chunk(event_stream *s, said *x) {
+    cJSON *json = answer_chunk(s->w, x);
+    const bool given_up = x->is_end && (x->end.reason == END_CANCELLED || x->end.reason == END_ERROR);
+    s->c->tally = *answer_writer_tally(s->w);
+    if (json && !given_up)
+        set_event(s, json);
+    else
+        cJSON_Delete(json);
+}
+
+/* Until there is text to be sent. False: there is none any more, or the client left. */
+static bool fill(event_stream *s, bool *left) {
+    *left = false;
+    while (s->sent == s->bytes) {
+        bool over;
+        said *x = answer_next(s->a, LOOK_SECONDS, &over);
+        if (x) set_chunk(s, x);
+        free(x);
+        if (over && !next_last_event(s)) return false;
+        if (!x && !over && s->c->client_left(s->c->client)) {
+            *left = true;
+            return false;
+        }
+    }
+    return true;
+}
+
+int64_t event_stream_read(event_stream *s, char *text, size_t bytes) {
+    bool left;
+    if (!fill(s, &left)) {
+        if (left) s->c->tally.worst = END_CANCELLED;
+        return left ? -1 : 0;
+    }
+    const size_t count = s->bytes - s->sent < bytes ? s->bytes - s->sent : bytes;
+    memcpy(text, s->text + s->sent, count);
+    s->sent += count;
+    return (int64_t)count;
+}

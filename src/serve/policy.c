@@ -1,0 +1,42 @@
+#include "serve/policy.h"
+
+#include "base/memory.h"
+#include "serve/base64.h"
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Writes " 'sha256-…'" for each <name …>…</name>. */
+static void put_hashes(FILE *out, const char *html, size_t bytes, const char *name) {
+    char *opening = xasprintf("<%s", name), *closing = xasprintf("</%s>", name);
+    const char *at = html, *end = html + bytes;
+    while ((at = memmem(at, (size_t)(end - at), opening, strlen(opening)))) {
+        const char *begin = memchr(at, '>', (size_t)(end - at));
+        const char *stop = begin ? memmem(begin, (size_t)(end - begin), closing, strlen(closing)) : NULL;
+        if (!stop) break;
+        unsigned char hash[SHA256_DIGEST_LENGTH];
+        SHA256((const unsigned char *)begin + 1, (size_t)(stop - begin - 1), hash);
+        char *text = base64_encode(hash, sizeof hash);
+        fprintf(out, " 'sha256-%s'", text);
+        free(text);
+        at = stop;
+    }
+    free(opening);
+    free(closing);
+}
+
+char *page_policy_text(const char *html, size_t bytes) {
+    char *text = NULL;
+    size_t count = 0;
+    FILE *out = open_memstream(&text, &count);
+    if (!out) memory_out(0);
+    fputs("default-src 'none'; script-src", out);
+    put_hashes(out, html, bytes, "script");
+    fputs("; style-src", out);
+    put_hashes(out, html, bytes, "style");
+    fputs("; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", out);
+    fclose(out);
+    if (!text) memory_out(0);
+    return text;
+}

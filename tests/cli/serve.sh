@@ -1,0 +1,212 @@
+# moec serve: a server of a small mixture, asked by curl, by hostile clients, and by OpenAI's own client where it is installed.
+# usage: serve.sh MOEC; HOSTILE=N: so many broken requests (300)
+. "$(dirname "$0")/common/lenient.sh"
+"$moec" serve --help | grep -q 'without libmicrohttpd' && exit 77
+for tool in curl python3; do command -v $tool >/dev/null || { echo "skipped: $tool is absent"; exit 77; }; done
+
+write_text "$work/text" 40
+mkdir "$work/numbers"
+i=0
+while [ $i -lt 60 ]; do
+    seq $((i * 100)) $((i * 100 + 99)) | tr '\n' ' ' >"$work/numbers/$i.txt"
+    i=$((i + 1))
+done
+expect 0 data "$work/data" --domain "text=$work/text" --domain "numbers=$work/numbers" --vocab 320 --heldout 0.1
+cat >"$work/named.yaml" <<END
+data: {data: $work/data}
+model:
+  {vocab_size: 320, num_layers: 3, model_dim: 32, num_heads: 4, num_kv_heads: 2, qk_norm: none, q_gain: false, rope_dims: 0,
+   norm_weight: true, norm_eps: 1e-5, ln_scale: false, mlp_hidden: 48, activation: swiglu, xsa: false, document_attention: false,
+   resid_mix: false, attn_scale: false, mlp_scale: false, unet: false, gated_skips: false, smear_width: 0, parallel_start_layer: 3,
+   bigram_buckets: 0, num_loops: 0, stem_norm: false, tie_embeddings: false, logit_softcap: 0, projection_init: orthogonal,
+   moe_layers: [1, 2], moe_num_experts: 2, moe_top_k: 1, moe_shared_hidden: 48, moe_gate: normalized}
+labels: {label_weight: 1}
+optimizer: {router_lr: 0.05}
+train: {run: $work/named, batch: 2, seq: 32, steps: 60, checkpoint_every: 60, val_every: 0, dtype: f32}
+average: {ema_decay: 0}
+events: []
+END
+expect 0 train "$work/named.yaml"
+expect 0 export "$work/named" -o "$work/hf" --to qwen2-moe
+cat >"$work/hf/chat_template.jinja" <<'END'
+{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}
+END
+
+server=''
+trap '[ -z "$server" ] || kill -9 $server 2>/dev/null; rm -rf "$work"' EXIT
+# start MODEL options…: a server in the background, at $url
+start() {
+    model=$1
+    shift
+    : >"$work/said"
+    "$moec" serve "$model" --port 0 --dtype f32 "$@" >"$work/said" 2>"$work/told" &
+    server=$!
+    until grep -q '^listening on http' "$work/said"; do
+        kill -0 $server 2>/dev/null || { complain "no server: $(cat "$work/told")"; exit 1; }
+        sleep 0.05
+    done
+    url=$(sed -n 's/^listening on //p' "$work/said")
+}
+# stop: by the signal that init sends; it is to end well
+stop() {
+    kill -TERM $server
+    wait $server
+    code=$?
+    server=''
+    [ $code -eq 0 ] || complain "the server ended with $code: $(cat "$work/told")"
+}
+# get STATUS PATH curl's options…: the body is in $work/out
+get() {
+    status=$1 path=$2
+    shift 2
+    found=$(curl -s -m 60 -o "$work/out" -D "$work/head" -w '%{http_code}' "$@" "$url$path")
+    [ "$found" = "$status" ] || complain "$path $*: $found, expected $status: $(head -c 500 "$work/out")"
+}
+# post STATUS PATH JSON options…
+post() {
+    status=$1 path=$2 json=$3
+    shift 3
+    get "$status" "$path" -H 'Content-Type: application/json' -d "$json" "$@"
+}
+heads() { grep -qi -e "$1" "$work/head" || complain "the head lacks \"$1\": $(cat "$work/head")"; }
+
+# ---- what needs no model ----
+start "$work/hf" --name tiny --context 256 --slots 4 --queue 16 --log "$work/log" --routing-state "$work/routing.json" \
+    --request-seconds 2 --idle-seconds 2 --connections 40
+get 200 /health
+says out '{"status":"ok"}'
+get 200 /
+heads "Content-Security-Policy: default-src 'none'; script-src 'sha256-"
+heads 'Content-Type: text/html'
+says out '</html>'
+get 404 /nothing
+says out '"type":"not_found_error"'
+get 405 /v1/completions
+heads '^Allow: POST'
+get 415 /v1/completions -d 'prompt=x'
+post 400 /v1/completions '{'
+post 404 /v1/completions '{"model": "gpt-4", "prompt": "x"}'
+says out '"code":"model_not_found"'
+head -c 5000000 /dev/zero | get 413 /tokenize -H 'Content-Type: application/json' --data-binary @-
+get 421 /health -H 'Host: evil.example'
+get 403 /health -H 'Origin: http://evil.example'
+get 200 /health -H "Origin: $url"
+get 200 /health -I
+get 405 /v1/completions -X OPTIONS -H "Origin: $url"
+
+# ---- models, tokens ----
+get 200 /v1/models
+says out '"id":"tiny"'
+says out '"routed_layers":[1,2],"experts":2,"expert_names":['
+get 200 /v1/models/tiny
+get 404 /v1/models/other
+post 200 /tokenize '{"content": "the cat sees 3 birds"}'
+tokens=$(sed -n 's/.*"tokens":\(\[[0-9,]*\]\).*/\1/p' "$work/out")
+post 200 /detokenize "{\"tokens\": $tokens}"
+says out '{"content":"the cat sees 3 birds"}'
+post 400 /detokenize '{"tokens": [400]}'
+says out 'tokens[0]: expected a token from 0 to 319, found 400'
+
+# ---- texts: the same as moec generate's ----
+expect 0 generate "$work/hf" 'the cat' --tokens 12 --temperature 0 --dtype f32 --no-echo
+text=$(cat "$work/out")
+post 200 /v1/completions '{"prompt": "the cat", "max_tokens": 12, "temperature": 0}'
+said=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["choices"][0]["text"])' "$work/out")
+[ "$said" = "$text" ] || complain "served: $said; generated: $text"
+post 200 /v1/completions '{"prompt": "the cat", "max_tokens": 12, "temperature": 0, "stream": true, "stream_options": {"include_usage": true}}' -N
+heads 'Content-Type: text/event-stream'
+[ "$(tail -2 "$work/out" | head -1)" = 'data: [DONE]' ] || complain "a stream's end: $(tail -3 "$work/out")"
+said=$(sed -n 's/^data: {/{/p' "$work/out" | python3 -c 'import json, sys
+print("".join(c["text"] for line in sys.stdin for c in json.loads(line)["choices"]))')
+[ "$said" = "$text" ] || complain "streamed: $said; generated: $text"
+says out '"usage":{"prompt_tokens":6,"completion_tokens":12,"total_tokens":18'
+expect 0 generate "$work/hf" 'the cat' --tokens 12 --temperature 0 --dtype f32 --no-echo --expert numbers
+text=$(cat "$work/out")
+post 200 /v1/completions '{"prompt": "the cat", "max_tokens": 12, "temperature": 0, "routing": true, "moec": {"force_experts": ["numbers"]}}'
+said=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["choices"][0]["text"])' "$work/out")
+[ "$said" = "$text" ] || complain "served by one expert: $said; generated: $text"
+post 200 /v1/chat/completions '{"messages": [{"role": "user", "content": "7654 7655 7656"}], "max_tokens": 4, "moec": {"secretary": true}}'
+says out '"secretary":{"expert":'
+post 200 /v1/embeddings '{"input": "the cat"}'
+says out '"object":"embedding"'
+get 200 /metrics
+says out 'moec_requests_total{route="/v1/completions",status="200"} 3'
+says out 'moec_expert_tokens_total{layer="1",expert="numbers"} '
+says out 'moec_first_token_seconds_count '
+
+# ---- the counts of experts outlive the server ----
+get 200 /v1/routing
+cp "$work/out" "$work/counts"
+stop
+start "$work/hf" --name tiny --context 256 --slots 4 --queue 16 --log "$work/log" --routing-state "$work/routing.json" \
+    --request-seconds 2 --idle-seconds 2 --connections 40
+get 200 /v1/routing
+cmp -s "$work/counts" "$work/out" || complain "the counts before: $(cat "$work/counts"); after: $(cat "$work/out")"
+
+# ---- hostile clients, and OpenAI's ----
+python3 tests/serve/hostile.py "${url##*:}" --requests "${HOSTILE:-300}" --request-seconds 2 --idle-seconds 2 --connections 40 ||
+    complain "hostile clients"
+python3 tests/serve/client.py "${url##*:}"
+code=$?
+[ $code -eq 0 ] || [ $code -eq 77 ] || complain "OpenAI's client: $code"
+post 200 /v1/routing/reset ''
+says out '"tokens":0'
+stop
+grep -q '"tokens":.*0' "$work/routing.json" || complain "the counts are not reset: $(cat "$work/routing.json")"
+grep -q 'the cat' "$work/log" && complain "the log has texts: $(grep -m1 'the cat' "$work/log")"
+python3 -c 'import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert any(l["route"] == "/v1/completions" and l["completion_tokens"] == 12 and l["status"] == 200 for l in lines if "completion_tokens" in l)' \
+    "$work/log" || complain "the log"
+
+# ---- keys ----
+printf '# ours\nsk-first\nsk-second\n' >"$work/keys"
+start "$work/hf" --context 256 --api-key-file "$work/keys" --log "$work/log"
+get 401 /v1/models
+heads 'WWW-Authenticate: Bearer'
+says out '"code":"invalid_api_key"'
+get 401 /v1/models -H 'Authorization: Bearer sk-firs'
+get 200 /v1/models -H 'Authorization: Bearer sk-second'
+get 200 /health
+get 200 /
+python3 tests/serve/client.py "${url##*:}" --key sk-first
+code=$?
+[ $code -eq 0 ] || [ $code -eq 77 ] || complain "OpenAI's client with a key: $code"
+
+# ---- a shutdown loses no answer; a second signal cuts ----
+ask() { curl -s -m 60 -H 'Authorization: Bearer sk-first' -H 'Content-Type: application/json' -d "$1" "$url/v1/completions" -N; }
+long='"prompt": "the cat", "max_tokens": 25, "logit_bias": {"1": -100, "2": -100}, "seed": 1, "n": 8'
+ask "{$long}" >"$work/whole" &
+first=$!
+ask "{$long, \"stream\": true}" >"$work/stream" &
+second=$!
+until curl -s -H 'Authorization: Bearer sk-first' "$url/metrics" | grep -q '^moec_running [1-9]' || ! kill -0 $first 2>/dev/null; do :; done
+stop
+wait $first $second
+grep -q '"choices"' "$work/whole" || complain "an answer was lost: $(cat "$work/whole")"
+grep -q 'data: \[DONE\]' "$work/stream" || complain "a stream was lost: $(tail -1 "$work/stream")"
+grep -q sk- "$work/log" && complain "the log has keys"
+grep -q sk- "$work/told" && complain "stderr has keys"
+
+# ---- what is refused before a model is loaded ----
+refused() { # PATTERN arguments…
+    pattern=$1
+    shift
+    expect 2 serve "$@"
+    [ "$(wc -l <"$work/err")" -eq 1 ] || complain "not one line: $(cat "$work/err")"
+    grep -Eq -e "$pattern" "$work/err" || complain "\"$pattern\" is not said: $(cat "$work/err")"
+}
+refused '--host 0.0.0.0: expected --api-key-file, or --insecure-without-key' "$work/hf" --host 0.0.0.0 --port 0
+refused '--port: expected an integer from 0 to 65535' "$work/hf" --port 70000
+refused '--slots: expected an integer from 1' "$work/hf" --slots 0
+refused 'expected at least 1 argument' --port 0
+expect 1 serve "$work/hf" --api-key-file "$work/none" --port 0
+says err "$work/none"
+: >"$work/empty"
+expect 1 serve "$work/hf" --api-key-file "$work/empty" --port 0
+says err 'expected a key a line, found none'
+echo '{"experts": 3, "tokens": 1, "since": 1, "layers": [{"layer": 1, "counts": [1, 2, 3]}]}' >"$work/routing.json"
+expect 1 serve "$work/hf" --port 0 --routing-state "$work/routing.json"
+says err "$work/routing.json"
+
+[ "$failures" -eq 0 ]

@@ -1,0 +1,314 @@
+/* Sequences of different lengths in one pass: each gets to the last bit what it gets alone; caches are cut and copied;
+ * each sequence has its own control of experts. */
+#include "test.h"
+
+#include "base/random.h"
+#include "nn/pass.h"
+
+enum { VOCAB = 90, EXPERTS = 4, SEQUENCES = 7, CAPACITY = 64, LAYERS = 3 };
+
+/* With everything that looks back: hashes of three tokens, both SmearGates, layers of experts, one of them looped. */
+static model *make(dtype type, float bias_rate) {
+    model_config c = model_config_default();
+    model *m;
+    c.vocab_size = VOCAB;
+    c.num_layers = LAYERS;
+    c.model_dim = 32;
+    c.attention.heads = 4;
+    c.attention.kv_heads = 2;
+    c.mlp.mult = 2;
+    c.rotary.dims = 8;
+    c.stem.smear = true;
+    c.stem.bigram_buckets = c.stem.trigram_buckets = 40;
+    c.stem.bigram_dim = c.stem.trigram_dim = 8;
+    c.residual.smear_width = 6;
+    c.residual.parallel_start_layer = LAYERS;
+    c.loop.on = true;
+    c.loop.extra_passes = 1;
+    c.loop.first = c.loop.last = 1;
+    c.moe.layers[1] = c.moe.layers[2] = true;
+    c.moe.experts = EXPERTS;
+    c.moe.top_k = 2;
+    c.moe.bias_rate = bias_rate;
+    c.moe.gate = GATE_RENORMALIZED;
+    assert_ok(model_create(&m, &c, kernels_for(type), MODEL_VALUES));
+    assert_ok(model_init(m, 5));
+    rng r = rng_seed(3);
+    for (int i = 0; i < m->param_count; i++) { /* what is zero at the start would let nothing that came before matter */
+        tensor *t = &m->params[i]->value;
+        const size_t count = (size_t)tensor_count(t);
+        float *values = xmalloc(count * sizeof *values), *noise = xmalloc(count * sizeof *noise);
+        tensor_read(m->k, t, values);
+        rng_normal(&r, noise, count, 0.2f);
+        for (size_t j = 0; j < count; j++) values[j] += noise[j];
+        tensor_write(m->k, t, values);
+        free(values);
+        free(noise);
+    }
+    assert_ok(model_refresh(m));
+    return m;
+}
+
+typedef struct fixture {
+    model *m;
+    pass *p;
+    kv_cache *cache;
+} fixture;
+
+static fixture open_model(dtype type) {
+    fixture f = {.m = make(type, 0)};
+    assert_ok(pass_create(&f.p, f.m));
+    assert_ok(kv_cache_create(&f.cache, f.m, SEQUENCES, CAPACITY));
+    return f;
+}
+
+static void close_model(fixture *f) {
+    kv_cache_destroy(f->cache);
+    pass_destroy(f->p);
+    model_destroy(f->m);
+}
+
+/* To the last bit, but for AVX2, where oneDNN has another sum for one row than for several. */
+static void assert_logits(const float *found, const float *expected, int64_t count) {
+    if (strcmp(kernels_isa(), "avx2") != 0)
+        assert_memory_equal(found, expected, (size_t)count * sizeof *found);
+    else
+        for (int64_t i = 0; i < count; i++) assert_float_equal(found[i], expected[i], 1e-3);
+}
+
+static void make_ids(int32_t *ids, int count, uint64_t seed) {
+    rng r = rng_seed(seed);
+    for (int i = 0; i < count; i++) ids[i] = (int32_t)rng_below(&r, VOCAB);
+}
+
+/* The logits behind each token, one sequence alone, cut into the same pieces. */
+static void alone(const fixture *f, const int32_t *ids, const int *pieces, int count, const expert_control *control,
+                  float *logits) {
+    kv_cache *cache;
+    int at = 0;
+    assert_ok(kv_cache_create(&cache, f->m, 1, CAPACITY));
+    for (int i = 0; i < count; i++) {
+        const decode_span span = {.count = pieces[i], .logits = pieces[i], .experts = control};
+        assert_ok(pass_decode_spans(f->p, cache, &span, 1, ids + at, logits + at * VOCAB));
+        at += pieces[i];
+    }
+    kv_cache_destroy(cache);
+}
+
+enum { PIECES = 4 };
+static const int pieces_of[SEQUENCES][PIECES] = {{11, 1, 1, 1}, {1, 5, 1, 9}, {3, 3, 3, 3}, {1, 1, 1, 1},
+                                                 {20, 6, 1, 7}, {2, 1, 4, 1}, {9, 2, 13, 1}};
+
+static void a_sequence_does_not_feel_the_others(void **state) {
+    (void)state;
+    for (int t = 0; t < 2; t++) {
+        if (t && !kernels_for(DTYPE_BF16)) continue;
+        fixture f = open_model(t ? DTYPE_BF16 : DTYPE_F32);
+        int32_t ids[SEQUENCES][CAPACITY], step[SEQUENCES * CAPACITY];
+        float *one = xmalloc(sizeof(float) * CAPACITY * VOCAB),
+              *all = xmalloc(sizeof(float) * SEQUENCES * CAPACITY * VOCAB);
+        int at[SEQUENCES] = {0};
+        for (int s = 0; s < SEQUENCES; s++) make_ids(ids[s], CAPACITY, 7 + s);
+        for (int i = 0; i < PIECES; i++) {
+            decode_span spans[SEQUENCES];
+            int64_t rows = 0, from[SEQUENCES];
+            for (int j = 0; j < SEQUENCES; j++) { /* in another order each time */
+                const int s = (j * 3 + i) % SEQUENCES, count = pieces_of[s][i];
+                spans[j] = (decode_span){.sequence = s, .count = count, .logits = count};
+                memcpy(step + rows, ids[s] + at[s], (size_t)count * sizeof *step);
+                from[s] = rows;
+                rows += count;
+            }
+            assert_ok(pass_decode_spans(f.p, f.cache, spans, SEQUENCES, step, all));
+            float *kept = xmalloc(sizeof(float) * (size_t)rows * VOCAB);
+            memcpy(kept, all, sizeof(float) * (size_t)rows * VOCAB);
+            for (int s = 0; s < SEQUENCES; s++) {
+                alone(&f, ids[s], pieces_of[s], i + 1, NULL, one);
+                assert_logits(kept + from[s] * VOCAB, one + at[s] * VOCAB, (int64_t)pieces_of[s][i] * VOCAB);
+                at[s] += pieces_of[s][i];
+                assert_int_equal(kv_cache_length(f.cache, s), at[s]);
+                assert_memory_equal(kv_cache_tokens(f.cache, s), ids[s], (size_t)at[s] * sizeof(int32_t));
+            }
+            free(kept);
+        }
+        free(one);
+        free(all);
+        close_model(&f);
+    }
+}
+
+static void only_the_wanted_logits_are_made(void **state) {
+    (void)state;
+    fixture f = open_model(DTYPE_F32);
+    int32_t ids[12];
+    float all[12 * VOCAB], some[4 * VOCAB];
+    make_ids(ids, 12, 1);
+    const decode_span whole[] = {{.sequence = 0, .count = 7, .logits = 7}, {.sequence = 1, .count = 5, .logits = 5}};
+    const decode_span parts[] = {{.sequence = 2, .count = 7, .logits = 3}, {.sequence = 3, .count = 5, .logits = 1}};
+    const decode_span none[] = {{.sequence = 4, .count = 7}, {.sequence = 5, .count = 5}};
+    assert_ok(pass_decode_spans(f.p, f.cache, whole, 2, ids, all));
+    assert_ok(pass_decode_spans(f.p, f.cache, parts, 2, ids, some));
+    assert_ok(pass_decode_spans(f.p, f.cache, none, 2, ids, NULL));
+    assert_logits(some, all + 4 * VOCAB, 3 * VOCAB);
+    assert_logits(some + 3 * VOCAB, all + 11 * VOCAB, VOCAB);
+    assert_int_equal(kv_cache_length(f.cache, 4), 7);
+    close_model(&f);
+}
+
+/* A sequence that begins as a copy of another's beginning goes on as if it had read it; and so does one that was cut. */
+static void caches_are_cut_and_copied(void **state) {
+    (void)state;
+    fixture f = open_model(DTYPE_F32);
+    int32_t ids[30];
+    float one[30 * VOCAB], other[30 * VOCAB];
+    make_ids(ids, 30, 4);
+    for (int kept = 0; kept < 20; kept += 3) {
+        const int read[2] = {kept, 30 - kept};
+        alone(&f, ids, kept ? read : read + 1, kept ? 2 : 1, NULL, one);
+        int32_t different[30];
+        make_ids(different, 30, 5);
+        memcpy(different, ids, (size_t)kept * sizeof *ids);
+        kv_cache_cut(f.cache, 1, 0);
+        const decode_span first[2] = {{.sequence = 1, .count = kept}, {.sequence = 1, .count = 30 - kept}};
+        if (kept) assert_ok(pass_decode_spans(f.p, f.cache, first, 1, different, NULL));
+        assert_ok(pass_decode_spans(f.p, f.cache, first + 1, 1, different + kept, NULL));
+        kv_cache_copy(f.cache, 4, 1, kept);
+        kv_cache_cut(f.cache, 1, kept);
+        for (int s = 1; s < 5; s += 3) {
+            const decode_span rest = {.sequence = s, .count = 30 - kept, .logits = 30 - kept};
+            assert_ok(pass_decode_spans(f.p, f.cache, &rest, 1, ids + kept, other));
+            assert_logits(other, one + kept * VOCAB, (30 - kept) * VOCAB);
+        }
+    }
+    assert_true(kv_cache_token_bytes(f.cache) > 4 * 2 * 16 * 4);
+    assert_int_equal(kv_cache_capacity(f.cache), CAPACITY);
+    const decode_span many = {.sequence = 1, .count = CAPACITY, .logits = 0};
+    assert_fails(pass_decode_spans(f.p, f.cache, &many, 1, ids, NULL), "64 more do not fit behind 30");
+    assert_int_equal(kv_cache_length(f.cache, 1), 30);
+    close_model(&f);
+}
+
+/* ---- experts ---- */
+
+typedef struct seen {
+    int rows, most[8], least[8]; /* of each pass through a router: choices of a token */
+    bool used[EXPERTS];
+    int entries;
+} seen;
+
+static void see(void *context, int layer, int pass, const moe_choice *choice) {
+    seen *s = context;
+    const int entry = s->entries++;
+    (void)layer;
+    (void)pass;
+    s->most[entry] = 0;
+    s->least[entry] = EXPERTS;
+    for (int64_t n = 0; n < choice->tokens; n++) {
+        int own = 0;
+        float sum = 0;
+        for (int j = 0; j < choice->k; j++) {
+            const int e = choice->chosen[n * choice->k + j];
+            sum += choice->gates[n * choice->k + j];
+            if (e < 0) continue;
+            s->used[e] = true;
+            own++;
+        }
+        assert_true(sum > 0 && sum < 1.001f);
+        if (own > s->most[entry]) s->most[entry] = own;
+        if (own < s->least[entry]) s->least[entry] = own;
+    }
+}
+
+static const bool only[EXPERTS] = {false, true, false, true}, lone[EXPERTS] = {false, false, true, false};
+static const int by_layer[LAYERS] = {0, 1, 3};
+static const expert_control controls[] = {{0},
+                                          {.top_k = 1},
+                                          {.top_k = 4},
+                                          {.allowed = only},
+                                          {.allowed = lone, .top_k = 2},
+                                          {.layer_top_k = by_layer, .top_k = 2}};
+enum { CONTROLS = sizeof controls / sizeof *controls };
+
+static void a_control_changes_the_routing(void **state) {
+    (void)state;
+    fixture f = open_model(DTYPE_F32);
+    int32_t ids[24];
+    float logits[CONTROLS][24 * VOCAB];
+    const int whole = 24;
+    make_ids(ids, 24, 8);
+    /* entries: layer 1, layer 1 again, layer 2 */
+    const int expected[CONTROLS][2] = {{2, 2}, {1, 1}, {4, 4}, {2, 2}, {1, 1}, {1, 3}};
+    for (int i = 0; i < CONTROLS; i++) {
+        seen s = {0};
+        pass_watch_routing(f.p, see, &s);
+        alone(&f, ids, &whole, 1, &controls[i], logits[i]);
+        assert_int_equal(s.entries, 3);
+        for (int e = 0; e < 3; e++) {
+            assert_int_equal(s.most[e], expected[i][e == 2]);
+            assert_int_equal(s.least[e], expected[i][e == 2]);
+        }
+        for (int e = 0; e < EXPERTS && controls[i].allowed; e++)
+            if (!controls[i].allowed[e]) assert_false(s.used[e]);
+        for (int j = 0; j < i; j++) assert_memory_not_equal(logits[i], logits[j], sizeof logits[i]);
+    }
+    pass_watch_routing(f.p, NULL, NULL);
+    close_model(&f);
+}
+
+/* What a control does is what the whole model does with such a top_k, or with such experts allowed. */
+static void a_control_is_what_the_model_would_be(void **state) {
+    (void)state;
+    fixture f = open_model(DTYPE_F32);
+    int32_t ids[24];
+    float controlled[24 * VOCAB], model_wide[24 * VOCAB];
+    const int whole = 24;
+    make_ids(ids, 24, 8);
+    for (int k = 1; k <= EXPERTS; k++) {
+        const expert_control c = {.top_k = k};
+        alone(&f, ids, &whole, 1, &c, controlled);
+        assert_ok(model_set_top_k(f.m, k));
+        alone(&f, ids, &whole, 1, NULL, model_wide);
+        assert_ok(model_set_top_k(f.m, 2));
+        assert_logits(controlled, model_wide, 24 * VOCAB);
+    }
+    for (int i = 3; i < 5; i++) {
+        alone(&f, ids, &whole, 1, &controls[i], controlled);
+        assert_ok(pass_allow_experts(f.p, controls[i].allowed, 1));
+        alone(&f, ids, &whole, 1, NULL, model_wide);
+        assert_ok(pass_allow_experts(f.p, NULL, 0));
+        assert_logits(controlled, model_wide, 24 * VOCAB);
+    }
+    close_model(&f);
+}
+
+static void each_sequence_has_its_own_control(void **state) {
+    (void)state;
+    fixture f = open_model(DTYPE_F32);
+    int32_t ids[CONTROLS + 1][9], all_ids[(CONTROLS + 1) * 9];
+    float all[(CONTROLS + 1) * 9 * VOCAB], one[9 * VOCAB];
+    decode_span spans[CONTROLS + 1];
+    for (int i = 0; i <= CONTROLS; i++) {
+        make_ids(ids[i], 9, 30 + i);
+        memcpy(all_ids + i * 9, ids[i], sizeof ids[i]);
+        spans[i] = (decode_span){.sequence = i, .count = 9, .logits = 9, .experts = i ? &controls[i - 1] : NULL};
+    }
+    assert_ok(pass_decode_spans(f.p, f.cache, spans, CONTROLS + 1, all_ids, all));
+    for (int i = 0; i <= CONTROLS; i++) {
+        const int whole = 9;
+        alone(&f, ids[i], &whole, 1, spans[i].experts, one);
+        assert_logits(all + i * 9 * VOCAB, one, 9 * VOCAB);
+    }
+    close_model(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sequence_does_not_feel_the_others),
+        cmocka_unit_test(only_the_wanted_logits_are_made),
+        cmocka_unit_test(caches_are_cut_and_copied),
+        cmocka_unit_test(a_control_changes_the_routing),
+        cmocka_unit_test(a_control_is_what_the_model_would_be),
+        cmocka_unit_test(each_sequence_has_its_own_control),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
