@@ -187,8 +187,8 @@ static void bytes_are_shared_at_equal_slopes(void **state) {
     double sum = 0;
     for (int i = 0; i < 3; i++) sum += items[i].chosen.bytes;
     assert_true(sum <= bytes && sum > 0.999 * bytes && lambda > 0);
-    assert_float_equal(items[1].chosen.rate - items[0].chosen.rate, 2, 0.04);
-    assert_float_equal(items[0].chosen.rate - items[2].chosen.rate, 1, 0.04);
+    assert_float_equal(items[1].chosen.rate - items[0].chosen.rate, 2, 0.1);
+    assert_float_equal(items[0].chosen.rate - items[2].chosen.rate, 1, 0.1);
     items[2].least = items[2].most = 5; /* given: the others have the rest */
     allocate(items, 3, bytes * 1.4);
     assert_float_equal(items[2].chosen.rate, 5, 1e-9);
