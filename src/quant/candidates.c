@@ -17,7 +17,7 @@ void curve_add(candidate_curve *c, candidate added) {
         c->at[at] = added;
         return;
     }
-    if (c->count == CURVE_MOST) return;
+    if (c->count == CANDIDATES_MOST) return;
     memmove(&c->at[at + 1], &c->at[at], (size_t)(c->count - at) * sizeof *c->at);
     c->at[at] = added;
     c->count++;

@@ -11,10 +11,10 @@ typedef struct candidate {
     double error; /* matrix_error: with sensitivities the loss's increase, nats a token */
 } candidate;
 
-enum { CURVE_MOST = 32 };
+enum { CANDIDATES_MOST = 32 };
 typedef struct candidate_curve {
     int count;
-    candidate at[CURVE_MOST]; /* by rising rate */
+    candidate at[CANDIDATES_MOST]; /* by rising rate */
 } candidate_curve;
 
 /* The rates that are measured first. */

@@ -69,7 +69,7 @@ static void row_ratios(double *ratio, const matrix_problem *p) {
 
 /* log₂ of each row's deviation; −INFINITY for a row of zeros. */
 static void row_deviations(double *deviation, double *largest, const matrix_problem *p) {
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (p->rows * p->cols > 1 << 16)
     for (int64_t r = 0; r < p->rows; r++) {
         double squares = 0;
         largest[r] = 0;

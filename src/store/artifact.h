@@ -85,6 +85,8 @@ void pack_report_free(pack_report *r);
  * filled even when the file would be larger than the budget and is not written. */
 status artifact_write(const char *path, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
                       pack_report *report);
+/* That every weight is finite; else an error that names tensor, row and column. Asked before anything is calibrated. */
+status artifact_check_weights(const model *m);
 /* Checks the checksum, version and every length before use. m and tok may be NULL where they are not wanted. */
 status artifact_read(const char *path, const kernels *k, model_use use, model **m, tokenizer **tok,
                      int *context_tokens);

@@ -169,8 +169,6 @@ status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, h
 status artifact_allocate(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
                          pack_report *report, const char *path);
 #define PACK_MOST_STEP 1.2 /* of a row's σ: beyond it a weight has less than 2 bits */
-/* That every weight is finite; else an error that names tensor, row and column. Asked before anything is calibrated. */
-status artifact_check_weights(const model *m);
 void packed_tensors_free(packed_tensors *p);
 /* ---- one tensor (pack_grid.c) ---- */
 

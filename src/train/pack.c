@@ -2,43 +2,39 @@
 
 #include "quant/calibrate.h"
 
-typedef struct calibration {
-    pass *p;
-    hessians *h;
-    sensitivities *s;
-} calibration;
-
-static void calibration_close(calibration *c) {
+void pack_calibration_close(pack_calibration *c) {
     sensitivities_destroy(c->s);
     hessians_destroy(c->h);
     pass_destroy(c->p);
+    *c = (pack_calibration){0};
 }
 
-static status calibration_open(calibration *c, const run_config *config, model *m, const tokenizer *tok,
-                               pack_options *options) {
-    const calibration_text text = {.data = &config->data,
-                                   .batches = config->pack.calibration_batches,
-                                   .batch_rows = config->train.batch,
-                                   .seq = config->train.seq,
-                                   .seed = config->train.seed};
-    if (!config->data.path) return fail_usage("data: expected shards to calibrate with, found none");
-    TRY(pass_create(&c->p, m));
-    c->h = hessians_create(c->p, HESSIANS_MEMORY);
-    if (options->allocation.on) c->s = sensitivities_create(c->p);
-    options->allocation.sensitivities = c->s;
-    return calibrate(c->h, c->s, m, tok, &text, &options->allocation.calibration);
+status pack_calibrate(pack_calibration *out, const run_config *c, model *m, const tokenizer *tok, bool sensitivity) {
+    const calibration_text text = {.data = &c->data,
+                                   .batches = c->pack.calibration_batches,
+                                   .batch_rows = c->train.batch,
+                                   .seq = c->train.seq,
+                                   .seed = c->train.seed};
+    *out = (pack_calibration){0};
+    if (!c->data.path) return fail_usage("data: expected shards to calibrate with, found none");
+    TRY(pass_create(&out->p, m));
+    out->h = hessians_create(out->p, HESSIANS_MEMORY);
+    if (sensitivity) out->s = sensitivities_create(out->p);
+    return calibrate(out->h, out->s, m, tok, &text, &out->key);
 }
 
 status pack_model(const char *path, const run_config *c, model *m, const tokenizer *tok, const pack_options *options,
                   pack_report *report) {
-    calibration calibrated = {0};
+    pack_calibration calibration = {0};
     pack_options used = *options;
     *report = (pack_report){0};
     status s = STATUS_OK;
-    if (options->quant.gptq || options->allocation.on) s = calibration_open(&calibrated, c, m, tok, &used);
-    const double bpb_of_nat = calibrated.s ? sensitivities_bpb_of_nat(calibrated.s) : 0;
-    if (s == STATUS_OK) s = artifact_write(path, m, tok, calibrated.h, &used, report);
-    report->bpb_of_nat = bpb_of_nat;
-    calibration_close(&calibrated);
+    if (options->quant.gptq || options->allocation.on)
+        s = pack_calibrate(&calibration, c, m, tok, options->allocation.on);
+    used.allocation.sensitivities = calibration.s;
+    used.allocation.calibration = calibration.key;
+    if (s == STATUS_OK) s = artifact_write(path, m, tok, calibration.h, &used, report);
+    if (calibration.s) report->bpb_of_nat = sensitivities_bpb_of_nat(calibration.s);
+    pack_calibration_close(&calibration);
     return s;
 }

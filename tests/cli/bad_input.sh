@@ -195,7 +195,8 @@ refuses 1 "$work/pipe: expected a file to replace or nothing, found a pipe" "$mo
 [ -p "$work/pipe" ] || complain "a file took the place of a pipe"
 refuses 1 "$work/text: expected a file to replace or nothing, found a folder" "$moec" pack "$work/run" -o "$work/text"
 refuses 1 "$work/nowhere/x: cannot create" "$moec" pack "$work/run" -o "$work/nowhere/x"
-refuses 1 "expected at most 100 bytes (the budget)" "$moec" pack "$work/run" --budget 100
+refuses 1 "expected at most 100 bytes (the budget)" "$moec" pack "$work/run" --uniform --budget 100
+refuses 1 "expected a budget of at least about" "$moec" pack "$work/run" -o "$work/none.moec" --budget 100
 for option in step embed-step; do
     refuses 2 "--$option: expected a number from 0 to 1, found \`1.5\`" "$moec" pack "$work/run" --$option 1.5
 done

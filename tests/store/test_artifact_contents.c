@@ -77,37 +77,6 @@ static void steps_and_bits_decide(void **state) {
     }
 }
 
-/* A budget that the coarsest steps do not reach: what the options that are named bring is what they then do bring. */
-static void advice_is_measured(void **state) {
-    fixture *f = *state;
-    pack_options o = tiny_options();
-    o.fit = true;
-    o.budget_bytes = 2000;
-    o.quant.embed_bits = 8;
-    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "with the coarsest steps; --embed-bits 2");
-    long long found, embed, prune, both;
-    const char *message = strstr(error_message(), "found ");
-    assert_int_equal(sscanf(message,
-                            "found %lld with the coarsest steps; --embed-bits 2 would make it about %lld; --prune 0.9 "
-                            "would make it about %lld, both %lld",
-                            &found, &embed, &prune, &both),
-                     4);
-    assert_true(found > embed && found > prune && embed > both && prune > both);
-    pack_report r;
-    o.budget_bytes = both * 21 / 20;
-    o.quant.embed_bits = 2;
-    o.quant.prune_fraction = 0.9;
-    assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, &r));
-    assert_true(r.artifact_bytes <= o.budget_bytes);
-    o = tiny_options(); /* one of them is enough: the mildest value that reaches it is named */
-    o.fit = true;
-    o.budget_bytes = (found + embed) / 2;
-    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "; --embed-bits ");
-    assert_null(strstr(error_message(), "both"));
-    o.fit = false;
-    assert_fails(artifact_write(f->path, f->m, NULL, f->h, &o, NULL), "--fit coarsens the grids");
-}
-
 /* Tensors that are not those of the config. */
 static void contradictions_are_refused(void **state) {
     fixture *f = *state;
@@ -138,7 +107,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(it_is_what_was_packed, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_and_bits_decide, setup, teardown),
-        cmocka_unit_test_setup_teardown(advice_is_measured, setup, teardown),
         cmocka_unit_test_setup_teardown(contradictions_are_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,48 @@
+# moec study, and moec pack that shares bytes out: tables and plots of a tiny run, a study that goes on, recipes and budgets.
+# usage: study.sh MOEC
+. "$(dirname "$0")/common/strict.sh"
+
+says() { grep -qF -e "$2" "$work/$1" || die "$1 lacks \"$2\": $(cat "$work/$1")"; }
+
+write_text "$work/text" 60
+expect 0 "$moec" data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.3
+run=$work/run
+expect 0 "$moec" train configs/test-tiny.yaml model_dim=32 rope_dims=8 batch=2 seq=32 eval_stride=32 dtype=f32 \
+    calibration_batches=2 data="$work/data" vocab_size=320 run="$run" steps=8
+
+# ---- pack ----
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --bits 3.5
+says out "shared out by what errors do to the loss, quantiser gptq"
+says out "a further 1,000 bytes"
+[ -s "$work/a.moec.candidates" ] || die "no candidates were kept"
+bytes=$(wc -c <"$work/a.moec" | tr -d ' ')
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "$bytes" --verbose
+[ "$(wc -c <"$work/a.moec")" -le "$bytes" ] || die "larger than the budget"
+says out "blocks.0.attn.c_q.weight"
+expect 0 "$moec" eval "$work/a.moec" --data "$work/data" --tokens 500
+printf -- '- {component: attention, float16: true}\n' >"$work/recipe.yaml"
+expect 0 "$moec" pack "$run" -o "$work/b.moec" --bits 3 --recipe "$work/recipe.yaml" --verbose
+grep -q 'attn.c_q.weight *float16' "$work/out" || die "the recipe was not kept"
+printf -- '- {component: bigram, bits: 3}\n- {name: "nobody.*", bits: 3}\n' >"$work/recipe.yaml"
+expect 2 "$moec" pack "$run" -o "$work/c.moec" --bits 3 --recipe "$work/recipe.yaml"
+[ -e "$work/c.moec" ] && die "a recipe that is refused left a file"
+expect 1 "$moec" pack "$run" -o "$work/c.moec" --budget 4000
+says err "expected a budget of at least about"
+[ -e "$work/c.moec" ] && die "a budget that cannot be met left a file"
+expect 2 "$moec" pack "$run" --bits 3 --grid 4
+says err "expected one of the two ways"
+expect 2 "$moec" pack "$run" --bits 9
+expect 2 "$moec" pack "$run" --bits 3 --quantizer magic
+says err "expected one of round, gptq"
+
+# ---- study ----
+expect 0 "$moec" study "$run" --tokens 300 --bits 2,4
+for part in "Bits of attention and of MLPs" attn5_mlp4 "Bits per byte against bytes" "rate-distortion limit" \
+    "The hidden state against" "block 1, pass 2" "foretold by the sensitivities"; do says out "$part"; done
+for file in study.md study.json five.tsv curve.tsv layers.tsv; do [ -s "$run/study/$file" ] || die "no $file"; done
+cp "$work/out" "$work/first"
+expect 0 "$moec" study "$run" --tokens 300 --bits 2,4 # nothing is measured again
+cmp "$work/first" "$work/out" || die "a second study says other things"
+expect 2 "$moec" study "$run" --bits 2,9
+expect 2 "$moec" study "$run" --bits x
+expect 1 "$moec" study "$work/nowhere"

@@ -1,0 +1,226 @@
+/* The table of quantisers, the rates that they are dialled to, rows that count differently, and how bytes are shared out. */
+#include "test.h"
+
+#include "base/random.h"
+#include "quant/allocate.h"
+#include "quant/quantizer.h"
+#include "quant/rate_limit.h"
+#include <math.h>
+
+enum { ROWS = 48, COLS = 160 };
+
+typedef struct fixture {
+    float *w, *hessian;
+    double weight[ROWS];
+} fixture;
+
+/* Gaussian weights; inputs whose neighbours are alike. */
+static int setup(void **state) {
+    fixture *f = xcalloc(1, sizeof *f);
+    float x[COLS];
+    rng r = rng_seed(3);
+    f->w = xmalloc(ROWS * COLS * sizeof *f->w);
+    f->hessian = xcalloc(COLS * COLS, sizeof *f->hessian);
+    rng_normal(&r, f->w, ROWS * COLS, 0.07f);
+    for (int n = 0; n < 600; n++) {
+        rng_normal(&r, x, COLS, 1);
+        for (int c = 1; c < COLS; c++) x[c] = 0.8f * x[c - 1] + 0.6f * x[c];
+        for (int i = 0; i < COLS; i++)
+            for (int j = 0; j < COLS; j++) f->hessian[i * COLS + j] += x[i] * x[j] / 600;
+    }
+    for (int i = 0; i < ROWS; i++) f->weight[i] = i % 2 ? 16 : 1;
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    fixture *f = *state;
+    free(f->w);
+    free(f->hessian);
+    free(f);
+    return 0;
+}
+
+static matrix_problem problem_of(const fixture *f) {
+    return (matrix_problem){.w = f->w, .hessian = f->hessian, .rows = ROWS, .cols = COLS, .damp = 0.01};
+}
+
+/* −Σ log₂ p over all integers, a weight. */
+static double entropy(const quantized *q) {
+    int seen[256] = {0};
+    double bits = 0;
+    for (int64_t i = 0; i < q->rows * q->cols; i++) seen[q->q[i] + 128]++;
+    for (int i = 0; i < 256; i++)
+        if (seen[i]) bits -= seen[i] * log2(seen[i] / (double)(q->rows * q->cols));
+    return bits / (double)(q->rows * q->cols);
+}
+
+static void rates_are_what_an_entropy_coder_needs(void **state) {
+    const matrix_problem p = problem_of(*state);
+    for (int i = 0; i <= QUANTIZER_GPTQ; i++) {
+        double before = 0;
+        for (double rate = 1; rate < 6.5; rate += 0.5) {
+            quantized q;
+            assert_ok(quantize_matrix((quantizer)i, &q, &p, rate));
+            /* GPTQ's feedback spreads what it rounds, most where steps are coarse */
+            assert_float_equal(entropy(&q), rate, i == QUANTIZER_ROUND ? 0.06 : 0.3);
+            const double error = matrix_error(&p, &q);
+            if (before > 0) assert_true(error < 0.75 * before && error > 0.3 * before); /* 6 dB a bit, or a bit less */
+            before = error;
+            quantized_free(&q);
+        }
+    }
+}
+
+static void gptq_uses_the_hessian(void **state) {
+    const matrix_problem p = problem_of(*state);
+    quantized rounded, better;
+    assert_ok(quantize_matrix(QUANTIZER_ROUND, &rounded, &p, 3));
+    assert_ok(quantize_matrix(QUANTIZER_GPTQ, &better, &p, 3));
+    assert_true(matrix_error(&p, &better) < 0.7 * matrix_error(&p, &rounded));
+    quantized_free(&rounded);
+    quantized_free(&better);
+}
+
+static void rows_that_count_more_are_finer(void **state) {
+    const fixture *f = *state;
+    matrix_problem p = problem_of(f);
+    quantized same, by_weight;
+    assert_ok(quantize_matrix(QUANTIZER_ROUND, &same, &p, 3));
+    p.row_weight = f->weight;
+    assert_ok(quantize_matrix(QUANTIZER_ROUND, &by_weight, &p, 3));
+    assert_true(matrix_error(&p, &by_weight) < 0.85 * matrix_error(&p, &same));
+    for (int r = 0; r < ROWS; r += 2) assert_true(by_weight.scale[r] > 1.5f * by_weight.scale[r + 1]);
+    assert_float_equal(entropy(&by_weight), 3, 0.4);
+    quantized_free(&same);
+    quantized_free(&by_weight);
+}
+
+static void what_is_no_matrix_is_refused(void **state) {
+    const fixture *f = *state;
+    matrix_problem p = problem_of(f);
+    quantized q;
+    quantizer found;
+    assert_fails(quantize_matrix(QUANTIZER_GPTQ, &q, &p, 0.1), "expected a rate of 0.25 to 8 bits a weight, found 0.1");
+    assert_fails(quantize_matrix(QUANTIZER_GPTQ, &q, &p, NAN), "expected a rate");
+    f->w[COLS + 3] = NAN;
+    for (int i = 0; i < QUANTIZERS; i++)
+        assert_fails(quantize_matrix((quantizer)i, &q, &p, 3), "row 1, column 3: expected a finite weight");
+    f->w[COLS + 3] = 0;
+    assert_true(quantizer_find("round", &found) && found == QUANTIZER_ROUND);
+    assert_false(quantizer_find("rounded", &found));
+    assert_non_null(strstr(quantizer_list(), "round, gptq"));
+}
+
+static void zeros_and_pruned_weights_stay(void **state) {
+    const fixture *f = *state;
+    matrix_problem p = problem_of(f);
+    uint8_t *pruned = xcalloc(ROWS * COLS, 1);
+    for (int i = 0; i < ROWS * COLS; i += 3) pruned[i] = 1;
+    for (int c = 0; c < COLS; c++) f->w[5 * COLS + c] = 0;
+    p.pruned = pruned;
+    for (int i = 0; i <= QUANTIZER_GPTQ; i++) {
+        quantized q;
+        assert_ok(quantize_matrix((quantizer)i, &q, &p, 4));
+        for (int j = 0; j < ROWS * COLS; j += 3) assert_int_equal(q.q[j], 0);
+        assert_true(q.scale[5] == 0 && q.scale[6] > 0);
+        quantized_free(&q);
+    }
+    free(pruned);
+}
+
+/* ---- the limit ---- */
+
+static void the_limit_of_white_inputs_is_known(void **state) {
+    const fixture *f = *state;
+    matrix_problem p = problem_of(f);
+    rate_limit l;
+    double squares = 0;
+    float *same = xmalloc(ROWS * COLS * sizeof *same);
+    for (int i = 0; i < ROWS * COLS; i++) same[i] = i % 2 ? 0.5f : -0.5f; /* every row has σ² = ¼ */
+    p.w = same;
+    p.hessian = NULL;
+    squares = 0.25 * ROWS * COLS;
+    assert_ok(rate_limit_open(&l, &p));
+    for (double rate = 0.5; rate < 6; rate += 0.5)
+        assert_float_equal(rate_limit_bits(&l, squares * exp2(-2 * rate)), rate, 1e-6);
+    assert_float_equal(rate_limit_bits(&l, 2 * squares), 0, 1e-9);
+    rate_limit_close(&l);
+    free(same);
+}
+
+/* Nobody is below it, and a uniform grid on white inputs is 0.25 bits above. */
+static void quantisers_keep_their_distance(void **state) {
+    const fixture *f = *state;
+    matrix_problem p = problem_of(f);
+    for (int white = 0; white < 2; white++) {
+        rate_limit l;
+        quantized q;
+        if (white) p.hessian = NULL;
+        assert_ok(rate_limit_open(&l, &p));
+        assert_ok(quantize_matrix(QUANTIZER_GPTQ, &q, &p, 4));
+        const double distance = entropy(&q) - rate_limit_bits(&l, matrix_error(&p, &q));
+        assert_true(distance > 0.15 && distance < (white ? 0.35 : 0.6));
+        quantized_free(&q);
+        rate_limit_close(&l);
+    }
+}
+
+/* ---- sharing out ---- */
+
+static candidate_curve curve_of(double elements, double error) {
+    candidate_curve c = {0};
+    for (int i = candidate_rate_count; i-- > 0;) /* in any order */
+        curve_add(&c, (candidate){candidate_rates[i], elements * candidate_rates[i] / 8,
+                                  error * elements * exp2(-2 * candidate_rates[i])});
+    return c;
+}
+
+/* With errors of a·n·4^−r bytes are best shared where a·4^−r is the same for all. */
+static void bytes_are_shared_at_equal_slopes(void **state) {
+    (void)state;
+    const candidate_curve curves[] = {curve_of(1e6, 1), curve_of(1e5, 16), curve_of(3e6, 0.25)};
+    allocation_item items[3];
+    for (int i = 0; i < 3; i++) items[i] = (allocation_item){.curve = &curves[i], .least = 0.5, .most = 6.5};
+    const double bytes = 4.1e6 * 3 / 8;
+    const double lambda = allocate(items, 3, bytes);
+    double sum = 0;
+    for (int i = 0; i < 3; i++) sum += items[i].chosen.bytes;
+    assert_true(sum <= bytes && sum > 0.999 * bytes && lambda > 0);
+    assert_float_equal(items[1].chosen.rate - items[0].chosen.rate, 2, 0.1);
+    assert_float_equal(items[0].chosen.rate - items[2].chosen.rate, 1, 0.1);
+    items[2].least = items[2].most = 5; /* given: the others have the rest */
+    allocate(items, 3, bytes * 1.4);
+    assert_float_equal(items[2].chosen.rate, 5, 1e-9);
+    assert_true(allocation_least_bytes(items, 3) > 3e6 * 5 / 8);
+}
+
+static void ends_of_what_can_be_asked(void **state) {
+    (void)state;
+    const candidate_curve c = curve_of(1000, 1);
+    allocation_item item = {.curve = &c, .least = 0.5, .most = 6.5};
+    assert_float_equal(allocate(&item, 1, 1e9), 0, 0);
+    assert_float_equal(item.chosen.rate, 6.5, 1e-9);
+    allocate(&item, 1, 1);
+    assert_float_equal(item.chosen.rate, 0.5, 1e-9);
+    assert_float_equal(curve_rate_of_bytes(&c, 1000 * 3.3 / 8), 3.3, 1e-6);
+    assert_float_equal(curve_at(&c, 3.5).error, 1000 * exp2(-7), 1e-6);
+    assert_float_equal(curve_at(&c, 7).bytes, 1000 * 6.5 / 8, 1e-6);
+    assert_non_null(curve_measured(&c, 2.5));
+    assert_null(curve_measured(&c, 2.6));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(rates_are_what_an_entropy_coder_needs, setup, teardown),
+        cmocka_unit_test_setup_teardown(gptq_uses_the_hessian, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_that_count_more_are_finer, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_no_matrix_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(zeros_and_pruned_weights_stay, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_limit_of_white_inputs_is_known, setup, teardown),
+        cmocka_unit_test_setup_teardown(quantisers_keep_their_distance, setup, teardown),
+        cmocka_unit_test(bytes_are_shared_at_equal_slopes),
+        cmocka_unit_test(ends_of_what_can_be_asked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
