@@ -2,6 +2,7 @@
 
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/run_form.h"
 #include "store/open.h"
 #include "study/bench_run.h"
 #include "study/table.h"
@@ -88,12 +89,15 @@ static void print_json(const bench_run_report *r, const bench_run_options *o, co
     cli_print_json(root);
 }
 
-static status run_model(const char *path, const char *which, const kernels *k, const bench_run_options *o, bool json) {
+static status run_model(const char *path, const char *which, const run_form *form, const bench_run_options *o,
+                        bool json) {
+    const kernels *k;
     model *m;
     tokenizer *tok;
     bench_run_report report;
+    TRY(run_form_open(form, path, &k));
     const double started = clock_seconds();
-    TRY(open_model(path, k, which, MODEL_RUN, &m, &tok, NULL));
+    TRY(open_model(path, k, which, form->use, &m, &tok, NULL));
     const double load_seconds = clock_seconds() - started;
     const status s = bench_run(m, o, &report);
     model_destroy(m);
@@ -110,9 +114,9 @@ status bench_run_command(int argc, char **argv) {
     bench_run_options o = {0};
     long long prompt = 128, tokens = 32, bandwidth = 512;
     const char *which;
-    const kernels *k;
+    run_form form;
     const bool json = cli_flag(&argc, argv, "--json");
-    TRY(cli_device(&argc, argv, "smallest", &k));
+    TRY(run_form_parse(&argc, argv, &form));
     TRY(cli_weights(&argc, argv, &which));
     TRY(parse_batches(cli_option(&argc, argv, "--batch"), &o));
     TRY(cli_integer("--prompt", cli_option(&argc, argv, "--prompt"), 1, 1 << 20, &prompt));
@@ -123,5 +127,5 @@ status bench_run_command(int argc, char **argv) {
     o.prompt = prompt;
     o.tokens = tokens;
     o.bandwidth_bytes = (int64_t)bandwidth << 20;
-    return run_model(argv[2], which, k, &o, json);
+    return run_model(argv[2], which, &form, &o, json);
 }

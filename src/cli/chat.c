@@ -5,6 +5,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/line_reader.h"
+#include "cli/run_form.h"
 #include "nn/expert_names.h"
 #include "store/open.h"
 #include "text/text_buffer.h"
@@ -37,7 +38,8 @@ static const char help[] =
     "  --top-p X           only the likeliest tokens that together have probability X (0.95)\n"
     "  --seed N            the same seed gives the same answers (1)\n"
     "  --live, --ema       of a run: the live weights, the averaged ones, whatever the training found\n"
-    "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
+    "  --run-bits B, --run-inputs N   what it is run from, as for moec generate (stored, 16)\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "of a mixture:\n"
     "  --experts N         experts a token goes to (as it was trained)\n"
     "  --omit NAME,NAME    experts that are off, by name or number\n"
@@ -57,6 +59,7 @@ enum { USUAL_MOST_CONTEXT = 8192 };
 
 typedef struct request {
     const char *path, *which;
+    run_form form;
     const kernels *k;
     long long context; /* 0: the usual */
     const char *values[CHAT_SETTINGS];
@@ -64,13 +67,13 @@ typedef struct request {
 
 static status parse(int argc, char **argv, request *q) {
     *q = (request){0};
-    TRY(cli_device(&argc, argv, "smallest", &q->k));
+    TRY(run_form_parse(&argc, argv, &q->form));
     TRY(cli_weights(&argc, argv, &q->which));
     TRY(cli_integer("--context", cli_option(&argc, argv, "--context"), 2, 1 << 24, &q->context));
     chat_take_options(&argc, argv, q->values);
     TRY(cli_rest(argc, argv, 1, 1, usage));
     q->path = argv[1];
-    return STATUS_OK;
+    return run_form_open(&q->form, q->path, &q->k);
 }
 
 /* ---- an answer ---- */
@@ -235,7 +238,7 @@ static status run(int argc, char **argv) {
     TRY(parse(argc, argv, &q));
     chat c = {.path = q.path, .set = {.s = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}, .tokens = 512}};
     status s = chat_set_options(&c, q.values, false);
-    if (s == STATUS_OK) s = open_model(q.path, q.k, q.which, MODEL_RUN, &c.m, &c.tok, &trained);
+    if (s == STATUS_OK) s = open_model(q.path, q.k, q.which, q.form.use, &c.m, &c.tok, &trained);
     if (s == STATUS_OK) s = talk(&c, &q, trained);
     close_chat(&c);
     return s;

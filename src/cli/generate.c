@@ -3,6 +3,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/prompt.h"
+#include "cli/run_form.h"
 #include "cli/secretary.h"
 #include "nn/expert_names.h"
 #include "store/open.h"
@@ -77,14 +78,13 @@ static const char help[] =
 
 typedef struct request {
     const kernels *k;
-    const char *device, *dtype; /* as they were asked for; or NULL */
+    run_form form;
     sampler s;
     long long tokens, texts, context;
     bool echo;
     bool chat;          /* the prompt is a message, and the model's answer is to follow */
     const char *system; /* a message before it; NULL: none */
     expert_wish experts;
-    model_use use;
     const char *which;                   /* weights of a run or a checkpoint */
     const char *model, *argument, *file; /* the prompt's; or NULL */
 } request;
@@ -112,22 +112,9 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
     return STATUS_OK;
 }
 
-/* A token at a time waits for the weights: floats are halved by bf16, however fast its products are; beside codes
- * activations weigh little and stay exact. */
-static status open_device(request *q) {
-    const char *dtype = q->dtype;
-    const int weights = q->use & ~MODEL_RUN_INPUTS_8;
-    bool codes = weights == MODEL_RUN_8 || weights == MODEL_RUN_4;
-    if (!dtype && weights == MODEL_RUN_STORED) TRY(open_stores_codes(q->model, &codes));
-    if (!dtype) dtype = codes ? "f32" : "smallest";
-    return device_open(q->device ? q->device : "cpu", dtype, &q->k);
-}
-
 static status parse(int *argc, char **argv, request *q) {
-    *q = (request){.tokens = 256, .texts = 1, .use = MODEL_RUN_STORED};
-    TRY(cli_run_bits(argc, argv, &q->use));
-    q->device = cli_option(argc, argv, "--device");
-    q->dtype = cli_option(argc, argv, "--dtype");
+    *q = (request){.tokens = 256, .texts = 1};
+    TRY(run_form_parse(argc, argv, &q->form));
     TRY(cli_weights(argc, argv, &q->which));
     TRY(parse_sampler(argc, argv, &q->s));
     TRY(expert_wish_parse(argc, argv, &q->experts));
@@ -146,7 +133,7 @@ static status parse(int *argc, char **argv, request *q) {
                           q->file);
     if (q->system && !q->chat) return fail_usage("generate: --system: expected --chat beside it, found none");
     if (q->chat) q->echo = false;
-    return open_device(q);
+    return run_form_open(&q->form, q->model, &q->k);
 }
 
 /* *context, an int: errno of a write that failed. */
@@ -253,7 +240,7 @@ static status open_some(const request *q, const char *path, const prompt *text, 
     bool chosen[MODEL_MAX_EXPERTS] = {false};
     model_config whole;
     TRY(experts_choose(&q->experts, &asked, &whole, chosen));
-    TRY(open_model_experts(path, q->k, q->which, q->use, chosen, m, tok, trained));
+    TRY(open_model_experts(path, q->k, q->which, q->form.use, chosen, m, tok, trained));
     say_experts(*m, &whole, chosen);
     return STATUS_OK;
 }
@@ -263,7 +250,7 @@ static status open_asked(const request *q, const prompt *text, model **m, tokeni
     TRY(cli_hold(&saved, q->model, q->which));
     const char *path = saved ? saved->path : q->model;
     status s = expert_wish_is(&q->experts) ? open_some(q, path, text, m, tok, trained)
-                                           : open_model(path, q->k, q->which, q->use, m, tok, trained);
+                                           : open_model(path, q->k, q->which, q->form.use, m, tok, trained);
     if (s == STATUS_OK) say_weights(saved, q->which);
     checkpoint_close(saved);
     return s;

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/run_form.h"
 #include "serve/server.h"
 #include "store/open.h"
 #include <errno.h>
@@ -50,7 +51,8 @@ static const char help[] =
     "  --routing-state FILE  keeps the counts of /v1/routing over restarts\n"
     "  --log FILE          a line of JSON for each request, without its texts\n"
     "  --live, --ema       of a run: the live weights, the averaged ones, whatever the training found\n"
-    "  --device D, --dtype T   cpu; bf16 or f32 (by default bf16 where the CPU has it)\n"
+    "  --run-bits B, --run-inputs N   what it is run from, as for moec generate (stored, 16)\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "\n"
     "Ctrl-C or SIGTERM ends it when the answers that are under way are out; a second one cuts them.\n"
     "\n"
@@ -63,6 +65,7 @@ static const char help[] =
 enum { MOST_CONTEXT_BY_DEFAULT = 4096, DEFAULT_PORT = 8080, DEFAULT_CHOICES = 16 };
 
 typedef struct request {
+    run_form form;
     const kernels *k;
     const char *path, *which, *host, *key_file, *name;
     long long port, context;
@@ -99,7 +102,7 @@ static status parse_sizes(int *argc, char **argv, request *q) {
 
 static status parse(int argc, char **argv, request *q) {
     *q = (request){.port = DEFAULT_PORT};
-    TRY(cli_device(&argc, argv, "smallest", &q->k));
+    TRY(run_form_parse(&argc, argv, &q->form));
     TRY(cli_weights(&argc, argv, &q->which));
     q->host = cli_option(&argc, argv, "--host");
     q->key_file = cli_option(&argc, argv, "--api-key-file");
@@ -113,6 +116,7 @@ static status parse(int argc, char **argv, request *q) {
     TRY(parse_sizes(&argc, argv, q));
     TRY(cli_rest(argc, argv, 1, 1, usage));
     q->path = argv[1];
+    TRY(run_form_open(&q->form, q->path, &q->k));
     if (!q->host) q->host = "127.0.0.1";
     if (q->name && !*q->name) return fail_usage("--name: expected a name, found an empty one");
     return STATUS_OK;
@@ -202,7 +206,7 @@ static status open_and_serve(request *q, listener *l, const api_keys *keys) {
     tokenizer *tok;
     int trained;
     TRY(cli_hold(&saved, q->path, q->which));
-    status s = open_model(saved ? saved->path : q->path, q->k, q->which, MODEL_RUN, &m, &tok, &trained);
+    status s = open_model(saved ? saved->path : q->path, q->k, q->which, q->form.use, &m, &tok, &trained);
     checkpoint_close(saved);
     TRY(s);
     s = serve_model(q, l, keys, m, tok, trained);
