@@ -27,7 +27,7 @@ static status check_range(const char *name, double value, double least, double m
 }
 
 status sampler_check(const sampler *s, int vocab_size) {
-    TRY(check_range("temperature", s->temperature, 0, 100));
+    TRY(check_range("temperature", s->temperature, 0, 1e6));
     TRY(check_range("top_k", s->top_k, 0, INT32_MAX));
     TRY(check_range("top_p", s->top_p, 0, HUGE_VAL));
     TRY(check_range("min_p", s->min_p, 0, 1));

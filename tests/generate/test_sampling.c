@@ -110,7 +110,7 @@ static void nonsense_is_refused(void **state) {
     (void)state;
     assert_ok(sampler_check(&(sampler){0}, IDS));
     assert_fails(sampler_check(&(sampler){.temperature = -1}, IDS),
-                 "temperature: expected a number from 0 to 100, found -1");
+                 "temperature: expected a number from 0 to 1e+06, found -1");
     assert_fails(sampler_check(&(sampler){.temperature = NAN}, IDS), "temperature");
     assert_fails(sampler_check(&(sampler){.top_k = -1}, IDS), "top_k");
     assert_fails(sampler_check(&(sampler){.top_p = -0.1f}, IDS), "top_p");
