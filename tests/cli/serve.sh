@@ -176,11 +176,13 @@ code=$?
 # ---- a shutdown loses no answer; a second signal cuts ----
 ask() { curl -s -m 60 -H 'Authorization: Bearer sk-first' -H 'Content-Type: application/json' -d "$1" "$url/v1/completions" -N; }
 long='"prompt": "the cat", "max_tokens": 25, "logit_bias": {"1": -100, "2": -100}, "seed": 1, "n": 8'
+accepted() { curl -s -H 'Authorization: Bearer sk-first' "$url/metrics" | sed -n 's/^moec_texts_accepted_total //p'; }
+before=$(accepted)
 ask "{$long}" >"$work/whole" &
 first=$!
 ask "{$long, \"stream\": true}" >"$work/stream" &
 second=$!
-until curl -s -H 'Authorization: Bearer sk-first' "$url/metrics" | grep -q '^moec_running [1-9]' || ! kill -0 $first 2>/dev/null; do :; done
+until [ "$(accepted)" -ge $((before + 16)) ]; do sleep 0.02; done # both are here, and begun or in the queue
 stop
 wait $first $second
 grep -q '"choices"' "$work/whole" || complain "an answer was lost: $(cat "$work/whole")"
