@@ -290,6 +290,25 @@ static void test_bias_add(void **state) {
     at_every_size(check_bias_add);
 }
 
+static void check_add_column_squares(const kernels *k, int64_t N, int64_t d) {
+    double *values = random_array(k, N * d, 1);
+    void *y = act_array(k, values, N * d);
+    float *sums = zeros(d, sizeof *sums);
+    for (int64_t c = 0; c < d; c++) sums[c] = 0.5f; /* they are added to */
+    k->add_column_squares(sums, y, N, d);
+    for (int64_t c = 0; c < d; c++) {
+        double expected = 0.5;
+        for (int64_t n = 0; n < N; n++) expected += values[n * d + c] * values[n * d + c];
+        assert_float_equal(sums[c], expected, 1e-5 * expected);
+    }
+    free(values), free(y), free(sums);
+}
+
+static void test_add_column_squares(void **state) {
+    (void)state;
+    at_every_size(check_add_column_squares);
+}
+
 /* ---- activations ------------------------------------------------------------------------------------------------- */
 
 static void naive_activate(operation *op) {
@@ -422,6 +441,7 @@ int main(void) {
         cmocka_unit_test(test_gated_skip),
         cmocka_unit_test(test_smear),
         cmocka_unit_test(test_bias_add),
+        cmocka_unit_test(test_add_column_squares),
         cmocka_unit_test(test_activate),
         cmocka_unit_test(test_activate_counted_rows),
         cmocka_unit_test(test_exp_is_accurate),
