@@ -4,9 +4,9 @@
 
 #include "train/optimizer.h"
 
-/* owner[i] of the model's parameter i. First the matrices of Muon, by the arithmetic of their Newton-Schulz iterations, then the others
- * by the bytes of their means: each time the costliest one goes to the rank that has least so far (longest processing time first:
- * Graham 1969, at most 4/3 of the best). */
+/* owner[i] of the model's parameter i. Evenly by the bytes of the means: each time the parameter that has most of those left goes to the
+ * rank that has least so far (longest processing time first: Graham 1969, at most 4/3 of the best). Bytes and not arithmetic, since
+ * memory is what runs out; where one table is large beside a rank's share, that rank has fewer matrices of Muon to update. */
 void shares_assign(const optimizer_config *c, const model *m, int ranks, int *owner);
 
 #endif
