@@ -58,9 +58,7 @@ static const char help[] =
     "\n"
     "examples:\n"
     "  moec serve runs/demo/model.moec\n"
-    "  moec serve SmolLM2-135M-Instruct.Q8_0.gguf --port 0 --name smol --log requests.jsonl\n"
-    "  curl http://127.0.0.1:8080/v1/chat/completions -H 'Content-Type: application/json' \\\n"
-    "      -d '{\"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'\n";
+    "  moec serve SmolLM2-135M.gguf --port 0 --name smol --log requests.jsonl\n";
 
 enum { MOST_CONTEXT_BY_DEFAULT = 4096, DEFAULT_PORT = 8080, DEFAULT_CHOICES = 16 };
 

@@ -34,8 +34,9 @@ double routing_expert_entropy(const routing_table *t);    /* H(expert), of all t
 
 /* expert [D]: which expert a domain should go to, −1: none, and the domain is left out. */
 typedef struct routing_accuracy {
-    double tokens;  /* Σ_d n_d,expert(d) / Σ_d n_d */
-    double domains; /* the mean over domains of p_d(expert(d)): at most 1 / D where all D are routed alike to different experts */
+    double tokens; /* Σ_d n_d,expert(d) / Σ_d n_d */
+    double
+        domains; /* the mean over domains of p_d(expert(d)): at most 1 / D where all D are routed alike to different experts */
 } routing_accuracy;
 routing_accuracy routing_accuracy_of(const routing_table *t, const int *expert); /* 0 where no domain has an expert */
 /* A different expert for each domain, so that `domains` above is largest; −1 for a domain without tokens, and for those that

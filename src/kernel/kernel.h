@@ -142,7 +142,7 @@ dtype kernels_best_act(void);
 const char *kernels_isa(void);
 /* "OK" or why this CPU cannot run moec (no AVX2), or MOEC_ISA names something unknown or above this CPU. */
 status kernels_check(void);
-int kernels_threads(void); /* what OpenMP uses; OMP_NUM_THREADS sets it */
+int kernels_threads(void);             /* what OpenMP uses; OMP_NUM_THREADS sets it */
 void kernels_set_threads(int threads); /* from now on, of the calling thread */
 
 /* Copies between a tensor and host memory; the only way data crosses above this folder. */

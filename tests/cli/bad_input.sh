@@ -170,7 +170,7 @@ grep -q "the checkpoint of step 4 .* is whole" "$work/err" || complain "no word 
 [ "$(ls "$work/copy/checkpoints")" = step-00000004 ] || complain "a loss of NaN changed the checkpoints"
 refuses 1 "weight: row " "$moec" pack "$work/copy"
 absent "$work/copy/none.moec"
-refuses 1 "logits at token " "$moec" generate "$work/copy" hello
+refuses 1 "logits behind token " "$moec" generate "$work/copy" hello
 refuses 1 "the model's loss is not finite" "$moec" eval "$work/copy"
 absent "$work/copy/summary.json"
 

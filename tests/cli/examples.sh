@@ -52,9 +52,24 @@ expect 0 train llama.yaml run=runs/llama
 expect 0 export runs/llama -o SmolLM2-135M.gguf --to gguf
 [ "$failures" -eq 0 ] || exit 1
 
+# A server says where it listens, and ends well when it is told to.
+serve_for_a_moment() {
+    sh -c "exec $2" >"$work/out" 2>"$work/err" </dev/null &
+    server=$!
+    tries=0
+    until grep -q 'http://' "$work/out" "$work/err" || [ "$tries" -ge 100 ] || ! kill -0 "$server" 2>/dev/null; do
+        tries=$((tries + 1))
+        sleep 0.1
+    done
+    kill "$server" 2>/dev/null
+    wait "$server" || complain "$1: \"$2\" does not work: $(tail -2 "$work/err")"
+    count=$((count + 1))
+}
+
 # run_example WHERE COMMAND-LINE. What needs a server is tried against a server of the tests' own (tests/fetch).
 run_example() {
     case $2 in *"moec fetch "* | *"moec teach --endpoint"*) count=$((count + 1)) && return ;; esac
+    case $2 in "moec serve "*) serve_for_a_moment "$1" "$2"; return ;; esac
     sh -c "$2" >"$work/out" 2>"$work/err" </dev/null || complain "$1: \"$2\" does not work: $(tail -2 "$work/err")"
     for word in $2; do # what it reads is in the repository itself, not only here
         case $word in configs/* | docs/* | src/* | tests/* | *.md) [ -e "$root/${word%%=*}" ] || complain "$1: no $word" ;; esac

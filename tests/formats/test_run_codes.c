@@ -65,7 +65,8 @@ static void floats_are_rounded(void **state) {
     model *values = read_model(file, &source);
     assert_false(pretrained_has_codes(source));
     pretrained_close(source);
-    model *stored = run_as(file, MODEL_RUN_STORED), *eight = run_as(file, MODEL_RUN_8), *four = run_as(file, MODEL_RUN_4);
+    model *stored = run_as(file, MODEL_RUN_STORED), *eight = run_as(file, MODEL_RUN_8),
+          *four = run_as(file, MODEL_RUN_4);
     assert_null(model_find(stored, "tok_emb.weight")->matrix.packed);
     assert_true(logits_differ(stored, values) == 0);
     assert_codes(eight, values, false);

@@ -162,7 +162,7 @@ static void spaces_that_are_not_marked_are_refused(void **state) {
     (void)state;
 #define WITH(normalizer)                                                                                               \
     "{\"normalizer\": " normalizer ", \"model\": {\"type\": \"BPE\", \"vocab\": {\"x\": 0, \"y\": 1}, \"merges\": "    \
-                                   "[]}}"
+    "[]}}"
     static const char *const files[] = {
         WITH("{\"type\": \"Replace\", \"pattern\": {\"String\": \"x\"}, \"content\": \"y\"}"),
         WITH("{\"type\": \"Prepend\", \"prepend\": \"x\"}"), WITH("null")};
