@@ -3,6 +3,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/run_form.h"
+#include "comm/comm.h"
 #include "store/open.h"
 #include "study/bench_run.h"
 #include "study/table.h"
@@ -116,6 +117,8 @@ status bench_run_command(int argc, char **argv) {
     const char *which;
     run_form form;
     const bool json = cli_flag(&argc, argv, "--json");
+    if (comm_launched() > 1)
+        return fail_usage("bench run: works in one process, and a launcher started %d", comm_launched());
     TRY(run_form_parse(&argc, argv, &form));
     TRY(cli_weights(&argc, argv, &which));
     TRY(parse_batches(cli_option(&argc, argv, "--batch"), &o));

@@ -62,6 +62,7 @@ status chat_encode_fitting(chat *c, int32_t **ids, size_t *id_count) {
         chat_drop_messages(c, 0, 2);
         dropped = true;
         free(*ids);
+        *ids = NULL;
         TRY(encode(c, ids, id_count));
     }
     if (dropped)

@@ -118,7 +118,7 @@ static void print_size(const inspected *i) {
     if (i->run.pack.budget_bytes > 0)
         printf("; budget %s%s", grouped(i->run.pack.budget_bytes, d),
                weights + (i->tokenizer_bytes > 0 ? i->tokenizer_bytes : 0) > i->run.pack.budget_bytes
-                   ? ": too large without `moec pack --fit`"
+                   ? ": too large without `moec pack --budget`"
                    : "");
     putchar('\n');
 }

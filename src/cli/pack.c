@@ -33,10 +33,9 @@ static const char help[] =
     "  --budget BYTES     the file as large as that allows, and never larger (with --bits: no larger than either "
     "asks).\n"
     "                     With --uniform: refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
-    "  --recipe FILE      YAML rules that say of some tensors how they are packed: [{component: router, float16: "
-    "true},\n"
+    "  --recipe FILE      YAML rules that say of some tensors how they are packed: [{component: embedding, bits: 6},\n"
     "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]\n"
-    "  --quantizer Q      round or gptq (gptq)\n"
+    "  --quantizer Q      round, gptq, rate or trellis: what `moec study --curve` compares (trellis)\n"
     "  --verbose          a line for each tensor instead of each component\n"
     "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
     "                     embeddings are spared (the run's prune_fraction, 0)\n"
@@ -133,7 +132,7 @@ static status parse_uniform(request *q, const way_options *w) {
 
 static status parse_allocation(request *q, const way_options *w) {
     pack_allocation *a = &q->options.allocation;
-    a->quantizer = QUANTIZER_GPTQ;
+    a->quantizer = QUANTIZER_TRELLIS;
     a->recipe_path = w->recipe;
     if (w->quantizer && !quantizer_find(w->quantizer, &a->quantizer))
         return fail_usage("--quantizer: expected one of %s, found `%s`", quantizer_list(), w->quantizer);

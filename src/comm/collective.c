@@ -70,10 +70,11 @@ status comm_agree(comm *c, status mine) {
     while (first < c->ranks && all[first] == STATUS_OK) first++;
     free(all);
     TRY(gathered);
-    c->agreed = first < c->ranks;
+    c->agreed = false; /* not before all have the message */
     if (first == c->ranks) return STATUS_OK;
     if (first == c->rank) strncpy(lowest.message, error_message(), sizeof lowest.message - 1);
     TRY(comm_broadcast(c, first, &lowest, sizeof lowest));
+    c->agreed = true;
     fail("%s", lowest.message);
     return first > 0 ? fail_in(lowest.s, "rank %d", first) : lowest.s;
 }

@@ -7,7 +7,7 @@
 
 #include <stdbool.h>
 
-enum { COST_CODES = 66, COST_CLASSES = 64 };
+enum { COST_CODES = 128, COST_CLASSES = 64 };
 
 typedef struct code_cost {
     float bits[COST_CLASSES][2][COST_CODES]; /* [spread][quantiser][|k|], the sign included */

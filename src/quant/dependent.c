@@ -137,9 +137,10 @@ typedef struct survivors {
 static inline void nearest_codes(int out[CANDIDATES], float x, int quantizer, int scalar_step) {
     const float magnitude = fabsf(x), width = scalar_step ? 1 : 2;
     const int nearest = (int)((magnitude + (float)quantizer) / width + 0.5f);
-    const int sign = x < 0 ? -1 : 1, most = nearest < MOST_CODE ? nearest : MOST_CODE;
+    const int limit = scalar_step ? LEVELS : MOST_CODE;
+    const int sign = x < 0 ? -1 : 1, most = nearest < limit ? nearest : limit;
     out[0] = sign * most;
-    out[1] = sign * (most < MOST_CODE ? most + 1 : most - 2);
+    out[1] = sign * (most < limit ? most + 1 : most - 2);
     out[2] = sign * (most - 1); /* most 0: the other sign's 1 */
 }
 
@@ -181,7 +182,7 @@ static void step_column(const problem *p, survivors *s, int64_t r, int64_t first
     const float(*bits)[COST_CODES] = code_cost_at(&p->cost, p->row_spread[r] + p->column_spread[j]);
     const bool pruned = p->pruned && p->pruned[r * n + j];
     arrival *way = s->way[at];
-    for (int i = 0; i < states; i++) way[i].cost = INFINITY;
+    for (int i = 0; i < states; i++) way[i] = (arrival){.cost = INFINITY};
     for (int i = 0; i < states; i++) {
         if (s->cost[i] == INFINITY) continue;
         const float x = s->w[side][i][at] * inverse;

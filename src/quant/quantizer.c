@@ -51,7 +51,7 @@ static double entropy_at(const entropy_table *t, double x) {
  * tied embedding of 4096 rows at 3 bits +0.0113 BPB at 206 KB with it, +0.0130 at 212 KB without, +0.0219 at 199 KB with equal steps. */
 
 enum { RATIO_STEPS = 4, RATIO_OCTAVES = 3, MOST_LEVELS = 127 };
-enum { TRELLIS_STATES = 8 };
+enum { TRELLIS_STATES = 8, MOST_POINT = 100 /* columns have finer and coarser steps than their row */ };
 #define EVERY_ROW 0.25
 
 /* log₂ of each row's step against the common one. */
@@ -100,8 +100,8 @@ static double common_step(const double *ratio, const double *deviation, int64_t 
     return high;
 }
 
-/* malloc'ed [rows]; holds_all: with a row's step alone its largest weight is an int8 */
-static float *row_scales(const matrix_problem *p, double rate, bool holds_all) {
+/* malloc'ed [rows]; most: steps that a row's largest weight may be */
+static float *row_scales(const matrix_problem *p, double rate, double most) {
     float *scale = xmalloc((size_t)p->rows * sizeof *scale);
     double *room = xmalloc(3 * (size_t)p->rows * sizeof *room);
     double *ratio = room, *deviation = room + p->rows, *largest = deviation + p->rows;
@@ -109,7 +109,7 @@ static float *row_scales(const matrix_problem *p, double rate, bool holds_all) {
     row_deviations(deviation, largest, p);
     const double common = common_step(ratio, deviation, p->rows, rate);
     for (int64_t r = 0; r < p->rows; r++) {
-        const double finest = holds_all ? largest[r] / MOST_LEVELS : 0; /* int8 reaches no further */
+        const double finest = largest[r] / most;
         scale[r] = scale_round((float)fmax(exp2(common + ratio[r]), finest));
         if (scale[r] < 1e-37f || !isfinite(scale[r])) scale[r] = 0; /* a row that is as good as zero */
     }
@@ -137,7 +137,7 @@ static void tighten(quantized *q) {
 }
 
 static status on_grid(quantized *out, const matrix_problem *p, double rate, bool gptq) {
-    float *scale = row_scales(p, rate, true);
+    float *scale = row_scales(p, rate, MOST_LEVELS /* of an int8 */);
     const grid_options grid = {.bits = 8, .pruned = p->pruned, .row_scale = scale};
     const status s = gptq && p->hessian ? quantize_gptq(out, p->w, p->hessian, p->rows, p->cols, &grid, p->damp)
                                         : quantize_round(out, p->w, p->rows, p->cols, &grid);
@@ -158,7 +158,7 @@ static status by_gptq(quantized *out, const matrix_problem *p, double rate) {
 
 /* The dial is that of a row's uniform grid; columns share its step out among themselves. */
 static status by_columns(quantized *out, const matrix_problem *p, double rate, int states) {
-    float *scale = row_scales(p, rate, false);
+    float *scale = row_scales(p, rate, states > 1 ? MOST_POINT / 2 : MOST_POINT);
     double least = INFINITY;
     for (int64_t r = 0; r < p->rows; r++)
         if (scale[r] > 0) least = fmin(least, scale[r]);

@@ -157,9 +157,37 @@ static void mix_uses(matrix_curvature *c, const sensitivities *s, const seen *of
     c->hessian = c->mixed;
 }
 
+static double all_squares(const sensitivities *s, const seen *of, int64_t rows) {
+    float *squares = xmalloc((size_t)rows * sizeof *squares);
+    double sum = 0;
+    s->m->k->download(squares, of->squares, (size_t)rows * sizeof *squares);
+    for (int64_t r = 0; r < rows; r++) sum += squares[r];
+    free(squares);
+    return sum;
+}
+
+/* An expert that no token of the calibration went to will get some yet: it counts as the one of its layer and role that counted
+ * least. Any other weight stands for itself. */
+static const param *stand_in(const sensitivities *s, const param *weight) {
+    const seen *own = find(s, weight);
+    const param *least = weight;
+    double least_sum = INFINITY;
+    if (!own || own->squares || own->reads || !role_has_expert((param_role)weight->role)) return weight;
+    for (int i = 0; i < s->m->param_count; i++) {
+        const param *p = s->m->params[i];
+        if (p->role != weight->role || p->layer != weight->layer || !s->seen[i].squares) continue;
+        const double sum = all_squares(s, &s->seen[i], p->matrix.rows);
+        if (sum >= least_sum) continue;
+        least_sum = sum;
+        least = p;
+    }
+    return least;
+}
+
 status matrix_curvature_of(matrix_curvature *out, const sensitivities *s, hessians *h, const param *weight) {
     const int64_t rows = tensor_rows(&weight->value), cols = tensor_cols(&weight->value);
     *out = (matrix_curvature){0};
+    if (s) weight = stand_in(s, weight);
     if (h) TRY(hessians_of(h, weight, &out->hessian, NULL));
     const seen *of = s ? find(s, weight) : NULL;
     out->row_weight = xcalloc((size_t)rows, sizeof *out->row_weight);

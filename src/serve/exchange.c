@@ -218,6 +218,7 @@ static exchange *begin(server *s, struct MHD_Connection *connection, const char 
     exchange *x = xcalloc(1, sizeof *x);
     x->s = s;
     x->connection = connection;
+    x->route = route_count; /* until check_route knows better */
     x->peer = info->socket_context;
     x->began = clock_seconds();
     x->c.house = &s->house;

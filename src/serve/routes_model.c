@@ -21,6 +21,7 @@ static cJSON *moec_json(const served *s) {
     cJSON_AddNumberToObject(json, "top_k", mixture ? model_config_active_experts(c) : 0);
     cJSON_AddNumberToObject(json, "shared", mixture && model_config_shared_hidden(c) > 0 ? 1 : 0);
     cJSON_AddNumberToObject(json, "context", (double)s->context);
+    cJSON_AddNumberToObject(json, "max_tokens", (double)s->limits.max_tokens);
     cJSON_AddNumberToObject(json, "vocab", c->vocab_size);
     cJSON_AddBoolToObject(json, "chat", chat_format_family(s->chat) != CHAT_NONE);
     return json;

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DEFAULT_WAITING = 64, SECRETARY_LONGEST = 2048 };
+enum { DEFAULT_SLOTS = 8, DEFAULT_WAITING = 64, /* the scheduler's */ SECRETARY_LONGEST = 2048 };
 
 /* ---- starting and stopping ---- */
 
@@ -23,6 +23,8 @@ status served_start(served **out, model *m, const tokenizer *tok, const served_o
                                  .max_tokens = o->max_tokens ? o->max_tokens : o->context,
                                  .choices = o->choices};
     const scheduler_options options = {.slots = o->slots, .queue = o->queue, .context = o->context};
+    const int room = (o->slots ? o->slots : DEFAULT_SLOTS) + (o->queue ? o->queue : DEFAULT_WAITING);
+    if (s->limits.choices > room) s->limits.choices = room; /* more could never be accepted together */
     status outcome = side_pass_start(&s->side, m);
     if (outcome == STATUS_OK) outcome = scheduler_start(&s->scheduler, m, tok, &options);
     if (outcome != STATUS_OK) {

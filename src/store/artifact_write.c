@@ -149,14 +149,6 @@ static void fill_report(pack_report *r, const section *sections, const packed_te
     r->entropy_bits = quantised ? r->entropy_bits / (double)quantised : 0;
 }
 
-/* Codes of grids have their tensors' bytes already; their scales are one section, by rows. */
-static void fill_plan(pack_plan *plan, const section *sections, const packed_tensors *t, const model *m) {
-    const double a_scale = t->scale_count ? (double)sections[SECTION_SCALES].stored.count / (double)t->scale_count : 0;
-    for (int i = 0; i < m->param_count; i++)
-        if (pack_plan_is_grid(plan, m, i))
-            plan->tensors[i].bytes += a_scale * (double)tensor_rows(&m->params[i]->value);
-}
-
 /* ---- building ---- */
 
 /* No reader would take it. */
@@ -178,7 +170,6 @@ status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, h
         file->count = 0;
         assemble(file, sections);
         fill_report(report, sections, &tensors, shares, m, file);
-        if (options->plan) fill_plan(options->plan, sections, &tensors, m);
         report->least_step = options->quant.least_step;
         report->embed_least_step = options->quant.embed_least_step;
         s = check_density(m, file);

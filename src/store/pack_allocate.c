@@ -47,10 +47,10 @@ static status weights_key(const model *m, uint64_t *key) {
 static uint64_t tensor_key(const allocator *a, uint64_t weights, int index) {
     const pack_allocation *o = &a->options.allocation;
     char text[256];
-    const int length = snprintf(text, sizeof text, "%d %s %s %016llx %016llx %.17g %.17g %d", ARTIFACT_VERSION,
-                                a->m->params[index]->name, quantizer_name(a->plan.tensors[index].quantizer),
-                                (unsigned long long)weights, (unsigned long long)o->calibration, a->plan.damp,
-                                a->plan.prune_fraction, o->sensitivities != NULL);
+    const int length =
+        snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d", MOEC_VERSION, a->m->params[index]->name,
+                 quantizer_name(a->plan.tensors[index].quantizer), (unsigned long long)weights,
+                 (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction, o->sensitivities != NULL);
     return crc64(0, text, (size_t)length);
 }
 

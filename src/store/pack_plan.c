@@ -77,11 +77,14 @@ static double scale_bytes(const float *scales, int64_t count) {
     return bits / 8;
 }
 
+double packed_scale_bytes(const quantized *q) {
+    const double inputs = q->input_scale ? scale_bytes(q->input_scale, q->cols) : 0;
+    return scale_bytes(q->scale, q->rows * quantized_groups(q)) + inputs;
+}
+
 double packed_matrix_bytes(const quantized *q) {
     uint8_t *codes;
     size_t count = (size_t)(q->rows * q->cols);
     if (weights_encode(q, trellis_of(q->trellis), NULL, &codes, &count) == STATUS_OK) free(codes);
-    const double scales = scale_bytes(q->scale, q->rows * quantized_groups(q));
-    const double inputs = q->input_scale ? scale_bytes(q->input_scale, q->cols) : 0;
-    return fmin((double)count, (double)(q->rows * q->cols)) + scales + inputs;
+    return fmin((double)count, (double)(q->rows * q->cols)) + packed_scale_bytes(q);
 }

@@ -46,6 +46,8 @@ typedef struct packed_matrix {
 /* h may be NULL. Messages name the parameter. */
 status packed_matrix_open(packed_matrix *out, const pack_plan *p, const param *weight, const kernels *k, hessians *h);
 void packed_matrix_close(packed_matrix *m);
+/* About the bytes of its scales, rows' and columns'. */
+double packed_scale_bytes(const quantized *q);
 /* Bytes of its codes, and about those of its scales (coded_bytes of candidates.h). */
 double packed_matrix_bytes(const quantized *q);
 

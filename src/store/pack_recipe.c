@@ -96,7 +96,8 @@ status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, cons
     yaml_document d;
     status s = yaml_read(&d, path, true, text, bytes);
     if (s == STATUS_OK && (!d.root || d.root->kind != YAML_LIST || !d.root->first))
-        s = fail_usage("%s: expected a list of rules such as [{component: router, float16: true}], found none", path);
+        s = fail_usage("%s: expected a list of rules such as [{component: embedding, float16: true}], found none",
+                       path);
     if (s == STATUS_OK)
         for (const yaml_node *item = d.root->first; item && s == STATUS_OK; item = item->next)
             s = read_rule(plan, m, &d, item);

@@ -1,6 +1,6 @@
 /* A recipe: a list of rules in YAML that say of some tensors how they are packed, whatever would be best for the loss.
  *
- *     - {component: router, float16: true}
+ *     - {component: embedding, float16: true}
  *     - {component: experts, layers: [4, 5], bits: 5}
  *     - {name: "blocks.*.attn.c_v.weight", rate: 4, quantizer: round}
  *     - {up_to: 65536, float16: true}

@@ -163,8 +163,9 @@ static status pack_planned(packed_tensors *out, const model *m, const param *p, 
         size_t code_bytes;
         s = quantize_planned(&q, &matrix, t, &error);
         if (s == STATUS_OK) {
+            const double scales = packed_scale_bytes(&q);
             s = add_grid(out, p, &q, &error, true, report, share, sum, &code_bytes);
-            t->bytes = (double)code_bytes;
+            t->bytes = (double)code_bytes + scales;
         }
     }
     packed_matrix_close(&matrix);

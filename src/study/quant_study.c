@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* ---- study.json ---- */
 
@@ -129,6 +130,7 @@ status quant_study_pack(const quant_study *s, pack_plan *plan, quantizer q, doub
     status result = artifact_write(path, s->m, s->tok, s->calibration.h, &options, report);
     if (result == STATUS_OK) *bytes = report->artifact_bytes;
     if (result == STATUS_OK) result = artifact_read(path, s->k, MODEL_RUN, packed, NULL, NULL);
+    unlink(path);
     free(path);
     free(candidates);
     return result;

@@ -49,7 +49,7 @@ static status compare_config(comm *ranks, const run_config *config) {
     int64_t bytes = (int64_t)strlen(own) + 1;
     status s = comm_broadcast(ranks, 0, &bytes, sizeof bytes);
     char *first = s == STATUS_OK ? xcalloc((size_t)bytes, 1) : NULL;
-    if (ranks->rank == 0) memcpy(first, own, (size_t)bytes);
+    if (first && ranks->rank == 0) memcpy(first, own, (size_t)bytes);
     if (s == STATUS_OK) s = comm_broadcast(ranks, 0, first, (size_t)bytes);
     if (s == STATUS_OK && strcmp(own, first) != 0) s = say_differences(config, first);
     free(first);
