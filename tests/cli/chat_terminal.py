@@ -12,9 +12,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 MOEC = os.path.abspath(sys.argv[1])
+IUTF8 = 0o40000  # asm-generic/termbits.h; Python's termios does not name it
 CONFIG = """
 data: {data: WORK/data}
 model: {vocab_size: 320, num_layers: 2, model_dim: 32, num_heads: 2, num_kv_heads: 1, rope_dims: 8, bigram_buckets: 0, num_loops: 0,
@@ -34,6 +36,9 @@ class Terminal:
         self.child, self.side = pty.fork()
         if self.child == 0:
             os.execve(MOEC, [MOEC, "chat", f"{work}/run", "--dtype", "f32", *arguments], env)
+        settings = termios.tcgetattr(self.side)
+        settings[0] |= IUTF8  # as terminals have it: what is typed before the line editor listens is rubbed out by character, too
+        termios.tcsetattr(self.side, termios.TCSANOW, settings)
 
     def read(self, seconds):
         if select.select([self.side], [], [], seconds)[0]:

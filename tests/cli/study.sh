@@ -12,7 +12,7 @@ expect 0 "$moec" train configs/test-tiny.yaml model_dim=32 rope_dims=8 batch=2 s
 
 # ---- pack ----
 expect 0 "$moec" pack "$run" -o "$work/a.moec" --bits 3.5
-says out "shared out by what errors do to the loss, quantiser gptq"
+says out "shared out by what errors do to the loss, quantiser trellis"
 says out "a further 1,000 bytes"
 [ -s "$work/a.moec.candidates" ] || die "no candidates were kept"
 bytes=$(wc -c <"$work/a.moec" | tr -d ' ')
