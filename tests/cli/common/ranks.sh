@@ -15,7 +15,7 @@ ranks() {
     if [ "$many" -eq 1 ]; then "$moec" "$@"; else mpirun --oversubscribe --bind-to none -n "$many" "$moec" "$@"; fi
 }
 if ! ranks 2 bench train --help >/dev/null 2>&1; then skip "mpirun starts no two processes here"; fi
-if ranks 2 train configs/none.yaml 2>&1 | grep -q "built without MPI"; then skip "moec is built without MPI"; fi
+if ranks 2 train configs/test-tiny.yaml data="$work/none" run="$work/none" 2>&1 | grep -q "built without MPI"; then skip "moec is built without MPI"; fi
 
 # The smallest model with an upcycle, a loop and late QAT. Its events depend on `steps`: resume with the same.
 tiny="vocab_size=320 model_dim=32 rope_dims=8 batch=2 seq=32 eval_stride=32 accumulate=4 checkpoint_every=10 val_every=10"
