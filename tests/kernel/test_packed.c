@@ -272,21 +272,24 @@ static void test_several(void **state) {
         }
 }
 
-/* Experts of unequal numbers of rows, some of none, one of another kind: the same as each alone. */
+/* Experts of unequal numbers of rows, some of none, one of another kind, with one input for all or each with its own steps by column: the
+ * same as each alone. */
 static void test_grouped(void **state) {
     (void)state;
     enum { E = 6, ROWS = 40, COLS = 64 };
     static const int32_t few[E + 1] = {0, 1, 1, 4, 5, 5, 7}, many[E + 1] = {0, 60, 61, 61, 70, 100, 160};
     for (int t = 0; t < table_count; t++)
-        for (int s = 0; s < 2 * set_count; s++) {
+        for (int s = 0; s < 4 * set_count; s++) {
             const kernels *k = &tables[t];
             const int32_t *start = s % 2 ? few : many;
             rng r = rng_seed(4);
             weight w[E];
             const weight *pointers[E];
-            packed_taken = sets[s / 2];
+            packed_taken = sets[s / 4];
             for (int e = 0; e < E; e++) {
                 quantized q = random_codes(e == 3 ? NIBBLES : BYTES, ROWS, COLS, 32, true, &r);
+                if (s % 4 > 1 && !q.input_scale) q.input_scale = zeros(COLS, sizeof *q.input_scale);
+                for (int c = 0; c < COLS && s % 4 > 1; c++) q.input_scale[c] = 0.5f + (float)rng_uniform(&r);
                 assert_ok(k->weight_packed(&w[e], &q, e == 2 ? 16 : 8));
                 pointers[e] = &w[e];
                 quantized_free(&q);

@@ -22,11 +22,10 @@ static void place_part(input_part *p, int64_t columns, int64_t blocks, uintptr_t
     p->sum = scratch_take(at, (size_t)blocks * sizeof(float));
 }
 
-void KERNEL(place_input)(packed_input *x, const packed_weight *kind, bool fine, int64_t N, uintptr_t *at) {
-    const int64_t blocks = kind->depth / kind->segment;
-    *x = (packed_input){.kind = kind, .N = N, .blocks = blocks, .fine = fine};
-    place_part(&x->high, N * kind->depth, N * blocks, at);
-    if (fine) place_part(&x->low, N * kind->depth, N * blocks, at);
+void KERNEL(place_input)(packed_input *x, uintptr_t *at) {
+    x->blocks = x->kind->depth / x->kind->segment;
+    place_part(&x->high, x->N * x->kind->depth, x->N * x->blocks, at);
+    if (x->fine) place_part(&x->low, x->N * x->kind->depth, x->N * x->blocks, at);
 }
 
 /* The largest magnitude, compared as bits: a NaN is above infinity, and both above all numbers. */

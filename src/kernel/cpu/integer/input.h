@@ -19,26 +19,28 @@ typedef struct input_part {
 
 typedef struct packed_input {
     const packed_weight *kind; /* any of the weights that it is for */
-    int64_t N, blocks;         /* of a row: depth / segment */
+    int64_t first, N;          /* rows first … first + N − 1 of the product's */
+    int64_t blocks;            /* of a row: depth / segment */
     bool fine;                 /* one of them wants 16 bits */
     input_part high;           /* x ≈ scale · q */
     input_part low;            /* where fine: x ≈ scale · (256 high.q + q); sum of both */
 } packed_input;
 
-/* How many rows the chunk of row n has. */
+/* How many rows the chunk of row n has. Rows n, here and below, are the product's. */
 static inline int64_t input_rows(const packed_input *x, int64_t n) {
-    const int64_t left = x->N - n / INPUT_ROWS * INPUT_ROWS;
+    const int64_t left = x->N - (n - x->first) / INPUT_ROWS * INPUT_ROWS;
     return left < INPUT_ROWS ? left : INPUT_ROWS;
 }
 /* The place of row n's first block in scale, start and sum, and · segment in q; the next block is input_rows further on. */
 static inline int64_t input_place(const packed_input *x, int64_t n) {
-    return n / INPUT_ROWS * INPUT_ROWS * x->blocks + n % INPUT_ROWS;
+    const int64_t own = n - x->first;
+    return own / INPUT_ROWS * INPUT_ROWS * x->blocks + own % INPUT_ROWS;
 }
 
 /* Whether weights of kind b can read what was rounded for a. */
 bool KERNEL(same_input)(const packed_weight *a, const packed_weight *b);
-/* Take the arrays' places from *at (isa/scratch.h). */
-void KERNEL(place_input)(packed_input *x, const packed_weight *kind, bool fine, int64_t N, uintptr_t *at);
+/* Take the arrays' places from *at (isa/scratch.h); kind, fine, first and N are there. */
+void KERNEL(place_input)(packed_input *x, uintptr_t *at);
 /* The blocks from … to − 1 of row n of x, from its place in an array of rows of `type`. */
 void KERNEL(round_input)(const packed_input *x, int64_t n, int64_t from, int64_t to, const void *rows, dtype type);
 

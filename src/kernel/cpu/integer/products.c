@@ -24,16 +24,26 @@ typedef struct work {
 
 /* ---- inputs ---- */
 
-static int input_for(work *k, const packed_weight *w) {
+/* The input gets these rows too, and what lies between: experts with columns' steps of their own read theirs alone. */
+static void widen(packed_input *x, int64_t first, int64_t count) {
+    if (count == 0) return;
+    const int64_t begin = x->N == 0 ? first : least(x->first, first), end = x->first + x->N;
+    x->N = (x->N == 0 || end < first + count ? first + count : end) - begin;
+    x->first = begin;
+}
+
+static int input_for(work *k, const packed_weight *w, int64_t first, int64_t count) {
     int64_t i = 0;
     while (i < k->input_count && !KERNEL(same_input)(k->inputs[i].kind, w)) i++;
     if (i == k->input_count) k->inputs[k->input_count++] = (packed_input){.kind = w};
     k->inputs[i].fine = k->inputs[i].fine || w->fine;
+    widen(&k->inputs[i], first, count);
     return (int)i;
 }
 
 static void add_job(work *k, const packed_weight *w, void *y, int64_t first, int64_t count) {
-    k->jobs[k->job_count++] = (job){.w = w, .input = input_for(k, w), .first = first, .count = count, .y = y};
+    k->jobs[k->job_count++] =
+        (job){.w = w, .input = input_for(k, w, first, count), .first = first, .count = count, .y = y};
 }
 
 /* Piece p of an input: some blocks of some rows, so that no two threads write to one cache line of scales. */
@@ -45,15 +55,15 @@ static int64_t pieces_across(const packed_input *x) {
 
 static void round_piece(const work *k, const packed_input *x, int64_t p) {
     const int64_t from = p % pieces_across(x) * PIECE_BLOCKS, to = least(from + PIECE_BLOCKS, x->blocks);
-    const int64_t first = p / pieces_across(x) * PIECE_ROWS;
-    for (int64_t n = first; n < least(first + PIECE_ROWS, k->N); n++)
+    const int64_t first = x->first + p / pieces_across(x) * PIECE_ROWS;
+    for (int64_t n = first; n < least(first + PIECE_ROWS, x->first + x->N); n++)
         KERNEL(round_input)(x, n, from, to, k->x, k->type);
 }
 
 static void round_inputs(const work *k) {
     for (int64_t i = 0; i < k->input_count; i++) {
         const packed_input *x = &k->inputs[i];
-        const int64_t pieces = (k->N + PIECE_ROWS - 1) / PIECE_ROWS * pieces_across(x);
+        const int64_t pieces = (x->N + PIECE_ROWS - 1) / PIECE_ROWS * pieces_across(x);
 #pragma omp for schedule(static)
         for (int64_t p = 0; p < pieces; p++) round_piece(k, x, p);
     }
@@ -71,9 +81,10 @@ static int64_t job_cost(const job *j) {
 
 /* Rows first … of job j, chunk by chunk of its input, times a tile. */
 static void multiply_tile(const work *k, const job *j, int64_t tile, int64_t first, int64_t count) {
+    const packed_input *x = &k->inputs[j->input];
     for (int64_t n = first, to; n < first + count; n = to) {
-        to = least((n / INPUT_ROWS + 1) * INPUT_ROWS, first + count);
-        KERNEL(tile_rows)(j->w, tile, &k->inputs[j->input], n, to - n, j->y, k->y_type);
+        to = least(x->first + ((n - x->first) / INPUT_ROWS + 1) * INPUT_ROWS, first + count);
+        KERNEL(tile_rows)(j->w, tile, x, n, to - n, j->y, k->y_type);
     }
 }
 
@@ -128,26 +139,27 @@ static void lay_out(work *k, int64_t jobs, uintptr_t *at) {
 }
 
 static void place_inputs(work *k, uintptr_t *at) {
-    for (int64_t i = 0; i < k->input_count; i++)
-        KERNEL(place_input)(&k->inputs[i], k->inputs[i].kind, k->inputs[i].fine, k->N, at);
+    for (int64_t i = 0; i < k->input_count; i++) KERNEL(place_input)(&k->inputs[i], at);
 }
 
-/* How many bytes jobs with these weights need at most. */
-static size_t bytes_needed(const work *k, const packed_weight *const *w, int64_t count) {
+/* How many bytes jobs with these weights need at most; start: which rows each reads (NULL: all). */
+static size_t bytes_needed(const work *k, const packed_weight *const *w, const int32_t *start, int64_t count) {
     work measured = *k;
-    packed_input x;
     uintptr_t at = 0;
     lay_out(&measured, count, &at);
     for (int64_t i = 0; i < count; i++) {
+        packed_input x = {.kind = w[i], .fine = true};
         bool seen = false;
         for (int64_t j = 0; j < i && !seen; j++) seen = KERNEL(same_input)(w[i], w[j]);
-        if (!seen) KERNEL(place_input)(&x, w[i], true, k->N, &at);
+        for (int64_t j = i; j < count && !seen; j++)
+            if (KERNEL(same_input)(w[i], w[j])) widen(&x, start ? start[j] : 0, start ? start[j + 1] - start[j] : k->N);
+        if (!seen) KERNEL(place_input)(&x, &at);
     }
     return at;
 }
 
-static uintptr_t begin(work *k, const packed_weight *const *w, int64_t count) {
-    uintptr_t at = (uintptr_t)KERNEL(scratch)(SCRATCH_SHARED, bytes_needed(k, w, count));
+static uintptr_t begin(work *k, const packed_weight *const *w, const int32_t *start, int64_t count) {
+    uintptr_t at = (uintptr_t)KERNEL(scratch)(SCRATCH_SHARED, bytes_needed(k, w, start, count));
     lay_out(k, count, &at);
     return at;
 }
@@ -156,7 +168,7 @@ static void several(void *const *y, dtype y_type, const void *x, dtype type, con
                     int64_t count, int64_t N) {
     work k = {.x = x, .type = type, .y_type = y_type, .N = N};
     if (N == 0) return;
-    uintptr_t at = begin(&k, w, count);
+    uintptr_t at = begin(&k, w, NULL, count);
     for (int64_t i = 0; i < count; i++) add_job(&k, w[i], y[i], 0, N);
     place_inputs(&k, &at);
     run(&k);
@@ -166,7 +178,7 @@ static void grouped(void *y, const void *x, dtype type, const packed_weight *con
                     int64_t E) {
     work k = {.x = x, .type = type, .y_type = type, .N = start[E]};
     if (k.N == 0) return;
-    uintptr_t at = begin(&k, w, E);
+    uintptr_t at = begin(&k, w, start, E);
     for (int64_t e = 0; e < E; e++)
         if (start[e + 1] > start[e]) add_job(&k, w[e], y, start[e], start[e + 1] - start[e]);
     place_inputs(&k, &at);
