@@ -19,7 +19,8 @@ chat_message *chat_all_messages(const chat *c, int *all) {
 
 void chat_drop_messages(chat *c, int at, int count) {
     for (int i = at; i < at + count; i++) free((char *)c->messages[i].content);
-    memmove(c->messages + at, c->messages + at + count, (size_t)(c->count - at - count) * sizeof *c->messages);
+    const int behind = c->count - at - count;
+    if (behind > 0) memmove(c->messages + at, c->messages + at + count, (size_t)behind * sizeof *c->messages);
     c->count -= count;
 }
 

@@ -223,7 +223,7 @@ static status write_file(const char *path, const byte_buffer *file) {
 status artifact_write(const char *path, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
                       pack_report *report) {
     byte_buffer file = {0};
-    pack_report unused;
+    pack_report unused = {0};
     if (!report) report = &unused;
     *report = (pack_report){0};
     TRY(check_options(options, m, tok, h));
@@ -239,6 +239,7 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
                  path, (long long)budget, (long long)report->artifact_bytes, (long long)budget);
     if (s == STATUS_OK) s = write_file(path, &file);
     free(file.bytes);
+    pack_report_free(&unused);
     return s;
 }
 

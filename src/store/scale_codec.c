@@ -109,7 +109,7 @@ void scales_encode(const uint16_t *scales, const scale_run *runs, size_t run_cou
     size_t all = 0;
     for (size_t i = 0; i < run_count; i++) all += runs[i].count;
     uint16_t *own = xmalloc((all + 1) * sizeof *own);
-    memcpy(own, scales, all * sizeof *own);
+    if (all) memcpy(own, scales, all * sizeof *own);
     range_encoder e;
     range_encoder_start(&e);
     find_dropped(dropped, scales, runs, run_count);
