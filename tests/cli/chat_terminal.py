@@ -63,8 +63,10 @@ class Terminal:
         os.write(self.side, text.encode())
 
     def end(self):
+        late = time.monotonic() + 60
         while self.read(10):
-            pass
+            if time.monotonic() > late:
+                raise SystemExit(f"FAILED: waited for the end, found {self.seen!r}")
         return os.waitstatus_to_exitcode(os.waitpid(self.child, 0)[1])
 
 
