@@ -2,7 +2,6 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,12 +76,6 @@ static status read_new(conversation *c, const int32_t *ids, int64_t count, conve
 
 /* ---- answering ---- */
 
-static bool all_finite(const float *values, int count) {
-    for (int i = 0; i < count; i++)
-        if (!isfinite(values[i])) return false;
-    return true;
-}
-
 static bool show(detokenizer *d, int32_t id, generate_sink sink, void *context) {
     size_t bytes;
     const char *text = detokenizer_feed(d, id, &bytes);
@@ -96,7 +89,7 @@ static status say(conversation *c, detokenizer *d, const sampler *s, int64_t mos
     bool go_on = true;
     while (go_on && turn->new_tokens < most) {
         if (interrupt_requested()) return STATUS_INTERRUPTED;
-        if (!all_finite(c->logits, c->vocab))
+        if (!logits_are_finite(c->logits, c->vocab))
             return fail("the model's logits at token %lld are not finite", (long long)held(c));
         const int32_t next = sample(s, c->logits, c->vocab, &r);
         if (tokenizer_is_end(c->tok, next)) return STATUS_OK;

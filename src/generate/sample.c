@@ -120,3 +120,9 @@ double top_probabilities(const float *logits, int vocab, int count, token_probab
     for (int i = 0; i < found; i++) top[i].log_prob = (float)(top[i].log_prob - log_sum);
     return log_sum;
 }
+
+bool logits_are_finite(const float *logits, int vocab) {
+    for (int i = 0; i < vocab; i++)
+        if (!isfinite(logits[i])) return false;
+    return true;
+}

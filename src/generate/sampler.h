@@ -56,6 +56,9 @@ int32_t sample(const sampler *s, const float *logits, int vocab_size, rng *r);
 
 /* ---- the model's own distribution ---- */
 
+/* What a model that was damaged, or trained to NaN, does not give. */
+bool logits_are_finite(const float *logits, int vocab);
+
 typedef struct token_probability {
     int32_t id;
     float log_prob; /* at temperature 1, before penalties, biases and grammar */

@@ -70,12 +70,6 @@ int64_t writing_tokens(const writing *w) {
     return w->tokens;
 }
 
-static bool all_finite(const float *values, int count) {
-    for (int i = 0; i < count; i++)
-        if (!isfinite(values[i])) return false;
-    return true;
-}
-
 static bool stops_at(const writing *w, int32_t id) {
     for (int i = 0; i < w->stop_token_count; i++)
         if (w->stop_tokens[i] == id) return true;
@@ -114,7 +108,7 @@ static int32_t draw(writing *w, float *logits, float *log_prob) {
 
 status writing_next(writing *w, float *logits, written *out) {
     *out = (written){.rest = ""};
-    if (!all_finite(logits, w->vocab))
+    if (!logits_are_finite(logits, w->vocab))
         return fail("the model's logits behind token %lld are not finite", (long long)w->tokens);
     const int32_t id = draw(w, logits, &out->event.log_prob);
     if (id < 0) return fail("no token of the vocabulary can go on the text as its grammar asks");
