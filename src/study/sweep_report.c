@@ -1,6 +1,7 @@
 /* results.md: a row a name, means and standard deviations over seeds. */
 #include "base/file.h"
 #include "base/memory.h"
+#include "study/sweep_difference.h"
 #include "study/sweep_result.h"
 #include "study/sweep_scaling.h"
 #include <inttypes.h>
@@ -189,6 +190,7 @@ static void put_report(FILE *out, const sweep *s, const cJSON *results, const sw
         if (sweep_moments_of(results, s->variants[i].name, "val_bpb").count > 0)
             put_row(out, s, results, s->variants[i].name);
     put_domains(out, s, results);
+    sweep_differences_print(s, results, out);
     sweep_fits_print(fits, out);
     fputc('\n', out);
     for (int i = 0; i < plots->count; i++) fprintf(out, "![%s](%s)\n", plots->paths[i], plots->paths[i]);
