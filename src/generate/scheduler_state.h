@@ -82,6 +82,8 @@ struct scheduler {
     uint64_t turns;
     step step;
     float *logits;                      /* [slots, vocabulary] */
+    job *taken;   /* out of the queue, to be told that they end */
+    job *telling; /* the one that is being told */
     int64_t *step_counts;               /* [layers, E]: the traffic of this step */
     int path_routed;                    /* entries of the path with routers */
     int route_layers[MODEL_MAX_LAYERS]; /* [layers of the model]: its row in traffic; −1: no router */
@@ -92,7 +94,7 @@ struct scheduler {
 /* Whether it can be meant, and fits. */
 status request_check(const scheduler *s, const text_request *r);
 job *job_create(const scheduler *s, const text_request *r);
-void job_free(job *j);
+void job_free(job *j); /* NULL is fine */
 /* Two controls that let the same experts be chosen as often are equal; NULL: as the model has it. */
 bool control_equal(const scheduler *s, const expert_control *a, const expert_control *b);
 expert_control *control_copy(const scheduler *s, const expert_control *c);

@@ -149,7 +149,10 @@ static void give_up(scheduler *s, const char *error) {
         one->prompt_rows = 0;
     }
 }
+    job_free(s->telling); /* one that ran out of memory while it was told */
+    s->telling = j;
 
+    s->telling = NULL;
 void step_run(scheduler *s) {
     const step *a = &s->step;
     const double started = clock_seconds();
