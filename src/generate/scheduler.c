@@ -89,7 +89,7 @@ static void end_taken(scheduler *s, end_reason reason, const char *error) {
     }
 }
 
-static bool is_cancelled(scheduler *s, const slot *one) {
+bool slot_is_cancelled(scheduler *s, const slot *one) {
     pthread_mutex_lock(&s->lock);
     const bool cancelled = one->j && (one->j->cancelled || s->cut);
     pthread_mutex_unlock(&s->lock);
@@ -104,7 +104,7 @@ static bool take_jobs(scheduler *s) {
     pthread_mutex_unlock(&s->lock);
     end_taken(s, END_CANCELLED, NULL);
     for (int i = 0; i < s->o.slots; i++)
-        if (is_cancelled(s, &s->slots[i])) slot_end(s, &s->slots[i], END_CANCELLED, NULL, NULL);
+        if (slot_is_cancelled(s, &s->slots[i])) slot_end(s, &s->slots[i], END_CANCELLED, NULL, NULL);
     pthread_mutex_lock(&s->lock);
     if (!s->cut) fill_slots(s);
     const bool go_on = !s->closed || s->first || s->figures.running > 0;
@@ -162,15 +162,17 @@ static status take_options(scheduler *s, const scheduler_options *o) {
 static status create(scheduler *s, const scheduler_options *o) {
     TRY(take_options(s, o));
     const int64_t chunk = s->o.chunk > s->o.chunk_beside ? s->o.chunk : s->o.chunk_beside;
-    const size_t slots = (size_t)s->o.slots, vocab = (size_t)s->m->config.vocab_size;
+    const size_t slots = (size_t)s->o.slots, rows = slots + DRAFT_MOST, vocab = (size_t)s->m->config.vocab_size;
     const int pieces = tokenizer_vocab_size(s->tok);
     s->vocab = pieces < s->m->config.vocab_size ? pieces : s->m->config.vocab_size;
     s->slots = xcalloc(slots, sizeof *s->slots);
     s->step.spans = xcalloc(slots, sizeof *s->step.spans);
     s->step.starts = xcalloc(slots + 1, sizeof *s->step.starts);
-    s->step.ids = xcalloc(slots + (size_t)chunk, sizeof *s->step.ids);
-    s->logits = xmalloc(slots * vocab * sizeof *s->logits);
+    s->step.texts = xcalloc(slots, sizeof *s->step.texts);
+    s->step.ids = xcalloc(rows + (size_t)chunk, sizeof *s->step.ids);
+    s->logits = xmalloc(rows * vocab * sizeof *s->logits);
     s->masks = json_masks_create(s->tok, s->vocab);
+    TRY(drafts_create(&s->drafts, &s->o.drafts, s->vocab, s->o.slots, s->o.context));
     TRY(figures_create(s));
     TRY(pass_create(&s->p, s->m));
     if (s->path_routed > 0) pass_watch_routing(s->p, figures_see_routing, s);
@@ -180,14 +182,16 @@ static status create(scheduler *s, const scheduler_options *o) {
 /* All but the lock. */
 static void release(scheduler *s) {
     for (int i = 0; s->slots && i < s->o.slots; i++) control_free(s->slots[i].control);
+    job_free(s->telling);
     figures_free(s);
     kv_cache_destroy(s->cache);
-    job_free(s->telling);
     pass_destroy(s->p);
     json_masks_free(s->masks);
+    drafts_free(s->drafts);
     free(s->slots);
     free(s->step.spans);
     free(s->step.starts);
+    free(s->step.texts);
     free(s->step.ids);
     free(s->logits);
 }
