@@ -62,6 +62,7 @@ static void print_report(const bench_run_report *r, const bench_run_options *o, 
         table_put(&t, "%" PRId64, row->drafts.accepted);
     }
     table_print(&t, stdout);
+    if (columns > 7) printf("\na pass, which is what is timed between, may give a text several tokens\n");
     printf("\na token passes through %.1f MB of matrices; keys and values are %.1f kB a token; peak memory %.0f MB\n",
            r->token_bytes / 1e6, r->cache_bytes / 1e3, (double)r->peak / 1e6);
     if (r->bandwidth > 0)

@@ -21,7 +21,8 @@ status speculate_open(speculation *s, const run_form *form, const tokenizer *tok
     const kernels *k;
     tokenizer *own;
     if (!s->asked || s->source.lookup || strcmp(s->asked, "off") == 0) return STATUS_OK;
-    TRY(kind_expect("--speculate", s->asked, NULL, KINDS_OF_MODEL, NOUN_OF_MODEL));
+    TRY(fail_in(kind_expect("--speculate", s->asked, NULL, KINDS_OF_MODEL, NOUN_OF_MODEL),
+                "--speculate: expected lookup, off or a model"));
     TRY(run_form_open(form, s->asked, &k));
     TRY(open_model(s->asked, k, "chosen", form->use, &s->source.small, &own, NULL));
     const status outcome = check_tokenizer(s->asked, own, tok);

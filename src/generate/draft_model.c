@@ -18,6 +18,8 @@ struct draft_model {
     draft_text **who;   /* [sequences]: whose logits come */
     int32_t *ids;       /* [PIECE + sequences] */
     float *logits;      /* [sequences, the model's vocabulary] */
+    /* of the pass that is being gathered */
+    int64_t span_count, row_count, asked; /* asked: of who */
 };
 
 status draft_model_create(draft_model **out, model *small, int vocab, int64_t sequences, int64_t capacity) {
@@ -50,8 +52,10 @@ void draft_model_free(draft_model *d) {
 
 /* ---- reading along ---- */
 
-static int32_t token_at(const draft_text *t, int64_t i) {
-    return i < t->count ? t->read[i] : t->tokens[i - t->count];
+/* Ids that the small model does not have, as of a vocabulary that is padded further, are the first one for it. */
+static int32_t token_at(const draft_model *d, const draft_text *t, int64_t i) {
+    const int32_t id = i < t->count ? t->read[i] : t->tokens[i - t->count];
+    return id < d->m->config.vocab_size ? id : 0;
 }
 
 /* Cuts off what was proposed and did not come, or belonged to another text; the newest token is always read. */
@@ -59,34 +63,37 @@ static int64_t keep_common(const draft_model *d, const draft_text *t) {
     const int32_t *had = kv_cache_tokens(d->cache, t->sequence);
     const int64_t length = kv_cache_length(d->cache, t->sequence);
     int64_t same = 0;
-    while (same < length && same < t->count && had[same] == token_at(t, same)) same++;
+    while (same < length && same < t->count && had[same] == token_at(d, t, same)) same++;
     kv_cache_cut(d->cache, t->sequence, same);
     return same;
 }
 
-/* Ids that the small model does not have, as of a vocabulary that is padded further, are read as the first one. */
-static void add_tokens(draft_model *d, draft_text *t, int64_t from, int64_t count, bool logits, int64_t *spans,
-                       int64_t *rows, int64_t *asked) {
-    for (int64_t i = 0; i < count; i++) {
-        const int32_t id = token_at(t, from + i);
-        d->ids[(*rows)++] = id < d->m->config.vocab_size ? id : 0;
-    }
-    d->spans[(*spans)++] = (decode_span){.sequence = t->sequence, .count = count, .logits = logits};
-    if (logits) d->who[(*asked)++] = t;
+static void add_tokens(draft_model *d, draft_text *t, int64_t from, int64_t count, bool logits) {
+    for (int64_t i = 0; i < count; i++) d->ids[d->row_count++] = token_at(d, t, from + i);
+    d->spans[d->span_count++] = (decode_span){.sequence = t->sequence, .count = count, .logits = logits};
+    if (logits) d->who[d->asked++] = t;
 }
 
-/* What is new of all texts, as far as there is room; *asked: how many of them have logits now. */
-static status read_along(draft_model *d, draft_text *texts, int64_t count, int64_t *asked) {
-    int64_t spans = 0, rows = 0;
-    *asked = 0;
+static void begin_pass(draft_model *d) {
+    d->span_count = d->row_count = d->asked = 0;
+}
+
+static status run_pass(draft_model *d) {
+    if (d->span_count == 0) return STATUS_OK;
+    return pass_decode_spans(d->p, d->cache, d->spans, d->span_count, d->ids, d->logits);
+}
+
+/* What is new of all texts, as far as there is room. */
+static status read_along(draft_model *d, draft_text *texts, int64_t count) {
+    begin_pass(d);
     for (int64_t i = 0; i < count; i++) {
         draft_text *t = &texts[i];
         if (t->most == 0) continue;
-        const int64_t have = keep_common(d, t), left = t->count + 1 - have, room = PIECE - rows;
+        const int64_t have = keep_common(d, t), left = t->count + 1 - have, room = PIECE - d->row_count;
         const int64_t taken = left < room ? left : room;
-        if (taken > 0) add_tokens(d, t, have, taken, taken == left, &spans, &rows, asked);
+        if (taken > 0) add_tokens(d, t, have, taken, taken == left);
     }
-    return spans > 0 ? pass_decode_spans(d->p, d->cache, d->spans, spans, d->ids, d->logits) : STATUS_OK;
+    return run_pass(d);
 }
 
 /* ---- proposing ---- */
@@ -101,21 +108,18 @@ static bool propose_next(const draft_model *d, draft_text *t, const float *logit
 }
 
 /* A token for each text whose logits are there; then those that go on are read on. */
-static status propose_round(draft_model *d, int64_t *asked) {
-    const int64_t before = *asked, width = d->m->config.vocab_size;
-    int64_t spans = 0, rows = 0;
-    *asked = 0;
+static status propose_round(draft_model *d) {
+    const int64_t before = d->asked, width = d->m->config.vocab_size;
+    begin_pass(d);
     for (int64_t i = 0; i < before; i++) {
-        draft_text *t = d->who[i];
-        if (propose_next(d, t, d->logits + i * width))
-            add_tokens(d, t, t->count + t->proposed, 1, true, &spans, &rows, asked);
+        draft_text *t = d->who[i]; /* whose place is free from now on */
+        if (propose_next(d, t, d->logits + i * width)) add_tokens(d, t, t->count + t->proposed, 1, true);
     }
-    return spans > 0 ? pass_decode_spans(d->p, d->cache, d->spans, spans, d->ids, d->logits) : STATUS_OK;
+    return run_pass(d);
 }
 
 status draft_model_propose(draft_model *d, draft_text *texts, int64_t count) {
-    int64_t asked;
-    TRY(read_along(d, texts, count, &asked));
-    while (asked > 0) TRY(propose_round(d, &asked));
+    TRY(read_along(d, texts, count));
+    while (d->asked > 0) TRY(propose_round(d));
     return STATUS_OK;
 }
