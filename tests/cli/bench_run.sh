@@ -20,9 +20,10 @@ grep -q proposed "$work/out" && complain "nobody proposes: $(cat "$work/out")"
 cat "$work"/text/* | head -200 >"$work/prompts"
 expect 0 bench run "$work/run/model.moec" --batch 1,3,20 --prompt 24 --tokens 40 --bandwidth 0 --text "$work/prompts" --speculate lookup
 says out '| proposed | of them drawn |'
-expect 0 bench run "$work/run/model.moec" --batch 2 --prompt 24 --tokens 40 --bandwidth 0 --text "$work/prompts" \
-    --speculate "$work/run/model.moec" --json
-grep -Eq '"accepted_tokens":[[:space:]]*[1-9]' "$work/out" || complain "a model foresees nothing of its own: $(cat "$work/out")"
+expect 0 bench run "$work/run/model.moec" --batch 2 --prompt 24 --tokens 40 --bandwidth 0 --speculate "$work/run/model.moec"
+says out '| proposed | of them drawn |'
+expect 0 bench run "$work/run/model.moec" --batch 2 --prompt 24 --tokens 40 --bandwidth 0 --text "$work/prompts" --speculate lookup --json
+grep -Eq '"accepted_tokens":[[:space:]]*[1-9]' "$work/out" || complain "nothing was foreseen: $(cat "$work/out")"
 echo short >"$work/short"
 expect 1 bench run "$work/run/model.moec" --text "$work/short"
 says err "$work/short: expected at least 128 tokens, a prompt's, found"

@@ -87,8 +87,8 @@ for how in '--temperature 0' '--temperature 1 --seed 5' '--temperature 0.7 --rep
         [ "$who" = off ] || says err ' proposed tokens drawn'
     done
 done
-expect 0 generate "$model" 'the cat sees a dog' --tokens 60 --temperature 0 --speculate "$model"
-grep -Eq ', [1-9][0-9]* of [0-9]+ proposed tokens drawn$' "$work/err" || complain "a model foresees nothing of its own: $(cat "$work/err")"
+expect 0 generate "$model" 'the cat sees a dog' --tokens 60 --temperature 0 --speculate lookup # it says one letter again and again
+grep -Eq ', [1-9][0-9]* of [0-9]+ proposed tokens drawn$' "$work/err" || complain "nothing was foreseen: $(cat "$work/err")"
 expect 1 generate "$model" word --speculate "$work/none"
 says err "$work/none: no such file or folder"
 expect 0 data "$work/other" --domain "text=$work/text" --vocab 300 --heldout 0.1
