@@ -13,8 +13,8 @@ typedef struct speculation {
 } speculation;
 
 void speculate_parse(int *argc, char **argv, speculation *s);
-/* Opens the model that was named, if one was, in the form that the large one is run in; tok: the large one's tokenizer. Without a
- * model nothing is opened. */
+/* Opens the model that was named, if one was, in the form that the large one is run in; tok: the large one's
+ * tokenizer. Without a model nothing is opened. */
 status speculate_open(speculation *s, const run_form *form, const tokenizer *tok);
 void speculate_close(speculation *s);
 

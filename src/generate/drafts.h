@@ -1,12 +1,14 @@
-/* Speculative decoding (Stern et al. 2018; Leviathan et al. 2022, 2211.17192; Chen et al. 2023, 2302.01318): somebody cheap
- * proposes how texts go on, and the model reads the proposal in one pass, which costs little more than the pass over one token
- * as long as the weights are what is waited for. Then it draws as ever, token by token, from its own logits with the text's own
- * generator, and a proposed token counts if it is the one that was drawn: the text is the one that it would be without, to the last
- * token, whatever the sampler asks for. (What the papers accept by a draw of its own keeps the distribution, this keeps the text;
- * how often a certain proposal is accepted is the same, its probability.) What it was wrong about is cut off the cache again.
+/* Speculative decoding (Stern et al. 2018; Leviathan et al. 2022, 2211.17192; Chen et al. 2023, 2302.01318): somebody
+ * cheap proposes how texts go on, and the model reads the proposal in one pass, which costs little more than the pass
+ * over one token as long as the weights are what is waited for. Then it draws as ever, token by token, from its own
+ * logits with the text's own generator, and a proposed token counts if it is the one that was drawn: the text is the
+ * one that it would be without, to the last token, whatever the sampler asks for. (What the papers accept by a draw of
+ * its own keeps the distribution, this keeps the text; how often a certain proposal is accepted is the same, its
+ * probability.) What it was wrong about is cut off the cache again.
  *
- * How many tokens are proposed follows what came of it (drafts_learn): twice as many where all were right, else as many as were; where
- * none was, nothing is proposed for a while, which doubles, so that a text that nobody foresees costs little more than without. */
+ * How many tokens are proposed follows what came of it (drafts_learn): twice as many where all were right, else as
+ * many as were; where none was, nothing is proposed for a while, which doubles, so that a text that nobody foresees
+ * costs little more than without. */
 #ifndef MOEC_GENERATE_DRAFTS_H
 #define MOEC_GENERATE_DRAFTS_H
 
@@ -35,8 +37,8 @@ typedef struct draft_text {
 } draft_text;
 
 typedef struct drafts drafts;
-/* For up to `sequences` texts of up to `capacity` tokens. vocab: ids below it may be drawn. *out is NULL where nobody proposes,
- * which all that follow take. */
+/* For up to `sequences` texts of up to `capacity` tokens. vocab: ids below it may be drawn. *out is NULL where nobody
+ * proposes, which all that follow take. */
 status drafts_create(drafts **out, const draft_source *from, int vocab, int64_t sequences, int64_t capacity);
 void drafts_free(drafts *d);
 /* Another text begins there. */

@@ -10,8 +10,8 @@
  *     also from a callback scheduler_stop(s, finish); scheduler_destroy(s);
  * Callbacks must not block: all texts wait for them. What they are given is valid for the time of the call.
  *
- * The same request with the same seed gives the same text, alone or beside others, whoever proposes. Other passes on the model may run in
- * other threads at the same time (embeddings, a secretary's question). */
+ * The same request with the same seed gives the same text, alone or beside others, whoever proposes. Other passes on
+ * the model may run in other threads at the same time (embeddings, a secretary's question). */
 #ifndef MOEC_GENERATE_SCHEDULER_H
 #define MOEC_GENERATE_SCHEDULER_H
 
@@ -25,8 +25,9 @@ typedef struct scheduler_options {
     int64_t chunk;        /* tokens of prompts in one step, at most, at least 16; 0: 256 */
     int64_t chunk_beside; /* the same where other texts are written, who wait for it; 0: 64 */
     bool no_reuse;        /* prompts are read from their beginning even where a slot has it already */
-    /* Who proposes how texts go on (drafts.h), up to DRAFT_MOST + 1 rows a pass with the newest tokens of all: a text alone has most
-     * of it, and where so many are written that a pass is no cheaper for a row more, nothing is proposed. */
+    /* Who proposes how texts go on (drafts.h), up to DRAFT_MOST + 1 rows a pass with the newest tokens of all: a text
+     * alone has most of it, and where so many are written that a pass is no cheaper for a row more, nothing is
+     * proposed. */
     draft_source drafts;
 } scheduler_options;
 
@@ -105,8 +106,8 @@ typedef struct scheduler_statistics {
 } scheduler_statistics;
 void scheduler_read(scheduler *s, scheduler_statistics *out);
 
-/* How many (token, choice) pairs went to each expert, prompts' tokens too, since the start or the last reset; what was proposed and
- * not drawn does not count. */
+/* How many (token, choice) pairs went to each expert, prompts' tokens too, since the start or the last reset; what was
+ * proposed and not drawn does not count. */
 typedef struct scheduler_traffic {
     int64_t tokens; /* that were read */
     int layers, experts;

@@ -168,9 +168,9 @@ typedef struct decode_span {
 } decode_span;
 /* Append to each span's sequence its tokens, ids [Σ count], all in one pass: products take the rows of all spans together,
  * attention each sequence's own. logits: host [Σ logits, V], span by span. What a row gets does not depend on the other
- * spans as far as the kernels see to it: those of packed codes do, and those of dense weights with AVX-512; of attention, a span
- * of up to 4 tokens and a longer one may differ in the last bits, unless both are read one_by_one. On failure the sequences are as
- * before. */
+ * spans as far as the kernels see to it: those of packed codes do, and those of dense weights with AVX-512; of attention,
+ * a span of up to 4 tokens and a longer one may differ in the last bits, unless both are read one_by_one. On failure the
+ * sequences are as before. */
 status pass_decode_spans(pass *p, kv_cache *c, const decode_span *spans, int64_t span_count, const int32_t *ids,
                          float *logits);
 /* The same for all sequences of the cache, ids [B, count], and the last tokens' logits, host [B, V]. */
