@@ -14,9 +14,8 @@
 
 #include "nn/pass.h"
 
-enum {
-    DRAFT_MOST = 15
-}; /* tokens at a time: with the newest one a pass over 16 rows, which products of codes are made for */
+/* Tokens at a time: with the newest one a pass over 16 rows, which products of codes are made for. */
+enum { DRAFT_MOST = 15 };
 
 /* Who proposes. All 0: nobody. */
 typedef struct draft_source {
