@@ -132,20 +132,20 @@ static void free_answers(answers *a) {
     free(a);
 }
 
-/* Products of floats with AVX2 alone sum a row by itself in another order than beside others. */
-static bool rows_are_equal(void) {
-    return strcmp(kernels_isa(), "avx2") != 0;
+/* Products of floats with AVX2 alone sum a row by itself in another order than beside others; those of codes do not. */
+static bool rows_are_equal(const model *m) {
+    return model_use_packs(m->use) || strcmp(kernels_isa(), "avx2") != 0;
 }
 
-static void assert_log_probs(const float *a, const float *b, int count) {
+static void assert_log_probs(const float *a, const float *b, int count, bool exact) {
     for (int i = 0; i < count; i++)
-        if (rows_are_equal())
+        if (exact)
             assert_memory_equal(&a[i], &b[i], sizeof *a);
         else
             assert_float_equal(a[i], b[i], 1e-3);
 }
 
-static void assert_same_answers(const answers *a, const answers *b) {
+static void assert_same_answers(const answers *a, const answers *b, bool exact) {
     for (int i = 0; i < REQUESTS; i++) {
         const asked *x = &a->all[i], *y = &b->all[i];
         assert_int_equal(x->ends, 1);
@@ -159,8 +159,8 @@ static void assert_same_answers(const answers *a, const answers *b) {
         assert_int_equal(x->entries, y->entries);
         assert_memory_equal(x->most, y->most, sizeof y->most);
         assert_memory_equal(x->used, y->used, sizeof y->used);
-        assert_log_probs(x->log_probs, y->log_probs, y->tokens);
-        assert_log_probs(x->top, y->top, 2);
+        assert_log_probs(x->log_probs, y->log_probs, y->tokens, exact);
+        assert_log_probs(x->top, y->top, 2, exact);
     }
     assert_int_equal(a->figures.completion_tokens, b->figures.completion_tokens);
     assert_int_equal(a->traffic.tokens, b->traffic.tokens);
@@ -182,7 +182,7 @@ static void texts_are_the_same(const fixture *f, model *m) {
             answers *a =
                 answer_all(m, f->t, &q, (scheduler_options){.slots = slots[j], .drafts = sources[i], .chunk = 24});
             const draft_figures *n = &a->figures.drafts;
-            assert_same_answers(a, plain);
+            assert_same_answers(a, plain, rows_are_equal(m));
             assert_true(n->proposed > 0 && n->accepted <= n->proposed);
             if (i < 2) assert_true(n->accepted > 20); /* what was proposed was also of use, */
             if (i == 2) assert_true(n->accepted < n->proposed / 2);
