@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/line_reader.h"
 #include "cli/run_form.h"
+#include "cli/speculate.h"
 #include "nn/expert_names.h"
 #include "store/open.h"
 #include "text/text_buffer.h"
@@ -39,6 +40,8 @@ static const char help[] =
     "  --seed N            the same seed gives the same answers (1)\n"
     "  --live, --ema       of a run: the live weights, the averaged ones, whatever the training found\n"
     "  --run-bits B, --run-inputs N   what it is run from, as for moec generate (stored, 16)\n"
+    "  --speculate S       lookup or MODEL: several tokens are read in one pass where they can be foreseen, as for\n"
+    "                      moec generate; answers are the same (off)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "of a mixture:\n"
     "  --experts N         experts a token goes to (as it was trained)\n"
@@ -60,6 +63,7 @@ enum { USUAL_MOST_CONTEXT = 8192 };
 typedef struct request {
     const char *path, *which;
     run_form form;
+    speculation guess;
     const kernels *k;
     long long context; /* 0: the usual */
     const char *values[CHAT_SETTINGS];
@@ -68,6 +72,7 @@ typedef struct request {
 static status parse(int argc, char **argv, request *q) {
     *q = (request){0};
     TRY(run_form_parse(&argc, argv, &q->form));
+    speculate_parse(&argc, argv, &q->guess);
     TRY(cli_weights(&argc, argv, &q->which));
     TRY(cli_integer("--context", cli_option(&argc, argv, "--context"), 2, 1 << 24, &q->context));
     chat_take_options(&argc, argv, q->values);
@@ -87,17 +92,16 @@ typedef struct answer {
 static bool take_text(void *context, const char *text, size_t bytes) {
     answer *a = context;
     text_append(&a->text, text, bytes);
-    if (chat_routing_print(a->c->routing, text, bytes)) return true;
+    if (chat_routing_print(a->c->routing, conversation_rows_behind(a->c->talk), text, bytes)) return true;
     a->error = errno;
     return false;
 }
 
-static void say_turn(const conversation_turn *t, status outcome) {
-    fprintf(stderr, "[%" PRId64 " of %" PRId64 " tokens read in %.2f s, %" PRId64 " new ones at %.1f a second%s]\n",
-            t->read, t->tokens, t->read_seconds, t->new_tokens, t->seconds > 0 ? (double)t->new_tokens / t->seconds : 0,
-            outcome == STATUS_INTERRUPTED ? "; stopped"
-            : t->full                     ? "; the context is full"
-                                          : "");
+static void say_turn(const chat *c, const conversation_turn *t, status outcome) {
+    fprintf(stderr, "[%" PRId64 " of %" PRId64 " tokens read in %.2f s, %" PRId64 " new ones at %.1f a second", t->read,
+            t->tokens, t->read_seconds, t->new_tokens, t->seconds > 0 ? (double)t->new_tokens / t->seconds : 0);
+    speculate_print(c->guess, t->drafts, stderr);
+    fputs(outcome == STATUS_INTERRUPTED ? "; stopped]\n" : t->full ? "; the context is full]\n" : "]\n", stderr);
 }
 
 /* The model's answer to the messages that there are. Without one, for whatever reason, the question goes too. */
@@ -111,12 +115,12 @@ static status answer_messages(chat *c) {
         s = conversation_answer(c->talk, ids, (int64_t)count, &c->set.s, c->set.tokens, take_text, &a, &turn);
     free(ids);
     const bool said = s == STATUS_OK || (s == STATUS_INTERRUPTED && a.text.bytes > 0);
-    if (said && !a.error && !chat_routing_print(NULL, "\n", 1)) a.error = errno;
+    if (said && !a.error && !chat_routing_print(NULL, 0, "\n", 1)) a.error = errno;
     if (a.error) s = fail("stdout: cannot write: %s", strerror(a.error));
     if (said && !a.error) {
         chat_add_message(c, "assistant", xstrdup(a.text.text ? a.text.text : ""));
         chat_routing_shares(c->routing);
-        say_turn(&turn, s);
+        say_turn(c, &turn, s);
     } else {
         chat_drop_messages(c, c->count - 1, 1);
         if (s == STATUS_INTERRUPTED) fputs("[stopped before there was an answer; the message is dropped]\n", stderr);
@@ -192,12 +196,15 @@ static void greet(const chat *c) {
     fprintf(stderr, "a context of %" PRId64 " tokens. /help tells the commands, Ctrl-D ends.\n", c->context);
 }
 
-static status begin(chat *c, const request *q, int trained) {
+static status begin(chat *c, request *q, int trained) {
     const int64_t usual = trained < USUAL_MOST_CONTEXT ? trained : USUAL_MOST_CONTEXT;
     c->context = q->context > 0 ? q->context : usual;
     c->format = chat_format_create(tokenizer_chat_template(c->tok));
     TRY(pass_create(&c->p, c->m));
     TRY(conversation_open(&c->talk, c->p, c->tok, c->context));
+    c->guess = &q->guess;
+    TRY(speculate_open(&q->guess, &q->form, c->tok));
+    TRY(conversation_speculate(c->talk, &q->guess.source));
     if (model_config_has_moe(&c->m->config)) c->routing = chat_routing_create(c->p);
     c->set.top_k = c->m->config.moe.top_k;
     if (chat_format_family(c->format) == CHAT_NONE)
@@ -206,7 +213,7 @@ static status begin(chat *c, const request *q, int trained) {
     return chat_set_options(c, q->values, true);
 }
 
-static status talk(chat *c, const request *q, int trained) {
+static status talk(chat *c, request *q, int trained) {
     TRY(begin(c, q, trained));
     line_reader *r = line_reader_open("chat-history");
     if (line_reader_is_terminal(r)) {
@@ -241,6 +248,7 @@ static status run(int argc, char **argv) {
     if (s == STATUS_OK) s = open_model(q.path, q.k, q.which, q.form.use, &c.m, &c.tok, &trained);
     if (s == STATUS_OK) s = talk(&c, &q, trained);
     close_chat(&c);
+    speculate_close(&q.guess);
     return s;
 }
 

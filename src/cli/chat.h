@@ -21,6 +21,7 @@ typedef struct chat {
     pass *p;
     chat_format *format;
     conversation *talk;
+    const struct speculation *guess;
     int64_t context;
     chat_settings set;
     chat_routing *routing;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "generate/drafts.h"
 #include "nn/expert_names.h"
 #include <errno.h>
 #include <stdio.h>
@@ -9,12 +10,14 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { ROWS = 1 + DRAFT_MOST };
+
 struct chat_routing {
     pass *p;
     int layer;                   /* that is shown; ROUTING_… */
     int first_layer, first_pass; /* where the path's first router is: a new token begins; −1: not known yet */
-    double *gates;               /* [E] of the last token that was read, over the layers that count */
-    int64_t *tokens;             /* [E] of the answer, whose strongest expert it was */
+    double *gates;   /* [ROWS, E] of the last tokens that were read, the last one first, over the layers that count */
+    int64_t *tokens; /* [E] of the answer, whose strongest expert it was */
 };
 
 static int experts_of(const chat_routing *r) {
@@ -25,16 +28,20 @@ static void observe(void *context, int layer, int pass, const moe_choice *choice
     chat_routing *r = context;
     if (r->first_layer < 0) r->first_layer = layer, r->first_pass = pass;
     if (layer == r->first_layer && pass == r->first_pass)
-        memset(r->gates, 0, (size_t)choice->experts * sizeof *r->gates);
+        memset(r->gates, 0, ROWS * (size_t)choice->experts * sizeof *r->gates);
     if (r->layer >= 0 && r->layer != layer) return;
-    const int64_t last = (choice->tokens - 1) * choice->k;
-    for (int i = 0; i < choice->k; i++) r->gates[choice->chosen[last + i]] += choice->gates[last + i];
+    for (int64_t row = 0; row < ROWS && row < choice->tokens; row++) {
+        const int64_t at = (choice->tokens - 1 - row) * choice->k;
+        for (int i = 0; i < choice->k; i++)
+            if (choice->chosen[at + i] >= 0) /* fewer may be allowed than are asked */
+                r->gates[row * choice->experts + choice->chosen[at + i]] += choice->gates[at + i];
+    }
 }
 
 chat_routing *chat_routing_create(pass *p) {
     chat_routing *r = xcalloc(1, sizeof *r);
     *r = (chat_routing){.p = p, .layer = ROUTING_OFF, .first_layer = -1};
-    r->gates = xcalloc((size_t)experts_of(r), sizeof *r->gates);
+    r->gates = xcalloc(ROWS * (size_t)experts_of(r), sizeof *r->gates);
     r->tokens = xcalloc((size_t)experts_of(r), sizeof *r->tokens);
     pass_watch_routing(p, observe, r);
     return r;
@@ -55,10 +62,11 @@ int chat_routing_shown(const chat_routing *r) {
     return r ? r->layer : ROUTING_OFF;
 }
 
-static int strongest(const chat_routing *r) {
+static int strongest(const chat_routing *r, int64_t row) {
+    const double *gates = r->gates + row * experts_of(r);
     int best = 0;
     for (int e = 1; e < experts_of(r); e++)
-        if (r->gates[e] > r->gates[best]) best = e;
+        if (gates[e] > gates[best]) best = e;
     return best;
 }
 
@@ -74,12 +82,13 @@ static void end_color(FILE *out) {
     fputs("\033[0m", out);
 }
 
-bool chat_routing_print(chat_routing *r, const char *text, size_t bytes) {
+bool chat_routing_print(chat_routing *r, int64_t rows_behind, const char *text, size_t bytes) {
     const bool shown = chat_routing_shown(r) != ROUTING_OFF;
     const bool colored = shown && color_enabled(STDOUT_FILENO);
+    const int expert = shown ? strongest(r, rows_behind) : 0;
     errno = 0;
-    if (shown) r->tokens[strongest(r)]++;
-    if (colored) begin_color(stdout, strongest(r));
+    if (shown) r->tokens[expert]++;
+    if (colored) begin_color(stdout, expert);
     const bool written = fwrite(text, 1, bytes, stdout) == bytes;
     if (colored) end_color(stdout);
     return written && fflush(stdout) == 0;

@@ -14,8 +14,9 @@ enum { ROUTING_OFF = -2, ROUTING_ALL_LAYERS = -1 };
 void chat_routing_show(chat_routing *r, int layer); /* or one of these */
 int chat_routing_shown(const chat_routing *r);
 
-/* A piece of the answer on stdout, which keeps its colour; false: it could not be written (errno). r NULL: plainly. */
-bool chat_routing_print(chat_routing *r, const char *text, size_t bytes);
+/* A piece of the answer on stdout, which keeps its colour; false: it could not be written (errno). r NULL: plainly.
+ * rows_behind: tokens that the last pass read behind the one that made its logits (conversation.h). */
+bool chat_routing_print(chat_routing *r, int64_t rows_behind, const char *text, size_t bytes);
 /* On stderr, where routing is shown: which colour is whose; how the answer's tokens shared out, from which the next answer counts anew. */
 void chat_routing_legend(const chat_routing *r);
 void chat_routing_shares(chat_routing *r);

@@ -5,6 +5,7 @@
 #include "cli/prompt.h"
 #include "cli/run_form.h"
 #include "cli/secretary.h"
+#include "cli/speculate.h"
 #include "nn/expert_names.h"
 #include "store/open.h"
 #include "text/chat.h"
@@ -65,6 +66,11 @@ static const char help[] =
     "keys, "
     "values and\n"
     "                      the head keep 16 (16)\n"
+    "  --speculate S       lookup: where the text says again what it said before, that is proposed, and several "
+    "tokens are\n"
+    "                      read in one pass; MODEL: a smaller model of the same tokenizer proposes. The text is the "
+    "same,\n"
+    "                      the line of the speed says how many of the proposed tokens were drawn (off)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (by default f32 where matrices are run as codes, else bf16 where the "
     "CPU has\n"
     "                      it)\n"
@@ -74,11 +80,13 @@ static const char help[] =
     "  moec generate runs/demo --prompt-file README.md --context 256 --no-echo -n 3\n"
     "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n"
     "  moec generate runs/demo \"for (int i = 0;\" --secretary\n"
-    "  moec generate SmolLM2-135M.gguf \"In the beginning\" --run-bits 8\n";
+    "  moec generate SmolLM2-135M.gguf \"In the beginning\" --run-bits 8\n"
+    "  moec generate SmolLM2-135M-Instruct.gguf --chat --prompt-file change-this-code.txt --speculate lookup\n";
 
 typedef struct request {
     const kernels *k;
     run_form form;
+    speculation guess;
     sampler s;
     long long tokens, texts, context;
     bool echo;
@@ -115,6 +123,7 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
 static status parse(int *argc, char **argv, request *q) {
     *q = (request){.tokens = 256, .texts = 1};
     TRY(run_form_parse(argc, argv, &q->form));
+    speculate_parse(argc, argv, &q->guess);
     TRY(cli_weights(argc, argv, &q->which));
     TRY(parse_sampler(argc, argv, &q->s));
     TRY(expert_wish_parse(argc, argv, &q->experts));
@@ -158,13 +167,14 @@ static void note_context(const prompt_report *r, int64_t context, int64_t traine
                 r->read, trained, trained);
 }
 
-static void print_speed(const prompt_report *r, const generate_result *g, int64_t trained) {
+static void print_speed(const request *q, const prompt_report *r, const generate_result *g, int64_t trained) {
     int64_t beyond = r->read < trained ? r->read + g->new_tokens - trained : 0;
     fprintf(stderr, "%" PRId64 " prompt tokens in %.2f s, %" PRId64 " new tokens at %.1f tokens/s", r->read, r->seconds,
             g->new_tokens, g->seconds > 0 ? (double)g->new_tokens / g->seconds : 0);
     if (beyond > 0)
         fprintf(stderr, ", the last %" PRId64 " beyond the %" PRId64 " tokens of a sequence in training", beyond,
                 trained);
+    speculate_print(&q->guess, g->drafts, stderr);
     fputc('\n', stderr);
 }
 
@@ -179,7 +189,7 @@ static status print_one(const request *q, generation *g, const prompt *p, sample
         outcome = generation_continue(g, &s, print_text, &error, &result);
     if (!error) print_text(&error, "\n", 1);
     if (error) return fail("stdout: cannot write: %s", strerror(error));
-    if (outcome == STATUS_OK) print_speed(&report, &result, trained);
+    if (outcome == STATUS_OK) print_speed(q, &report, &result, trained);
     return outcome;
 }
 
@@ -206,7 +216,8 @@ static status print_texts(const request *q, pass *p, const tokenizer *tok, const
     TRY(open_generation(q, p, tok, text, &g));
     prompt_report report = generation_prompt(g);
     note_context(&report, q->context, trained);
-    status s = generation_read(g);
+    status s = generation_speculate(g, &q->guess.source);
+    if (s == STATUS_OK) s = generation_read(g);
     for (long long i = 0; i < q->texts && s == STATUS_OK; i++) {
         sampler one = q->s;
         one.seed += (uint64_t)i;
@@ -256,16 +267,18 @@ static status open_asked(const request *q, const prompt *text, model **m, tokeni
     return s;
 }
 
-static status run_model(const request *q, const prompt *text) {
+static status run_model(request *q, const prompt *text) {
     model *m;
     tokenizer *tok;
     pass *p = NULL;
     int trained;
     TRY(open_asked(q, text, &m, &tok, &trained));
     interrupt_catch();
-    status s = pass_create(&p, m);
+    status s = speculate_open(&q->guess, &q->form, tok);
+    if (s == STATUS_OK) s = pass_create(&p, m);
     if (s == STATUS_OK) s = print_texts(q, p, tok, text, trained);
     pass_destroy(p);
+    speculate_close(&q->guess);
     model_destroy(m);
     tokenizer_close(tok);
     return s;

@@ -4,6 +4,7 @@
 #include "base/progress.h"
 #include "cli/cli.h"
 #include "cli/run_form.h"
+#include "cli/speculate.h"
 #include "serve/server.h"
 #include "store/open.h"
 #include <errno.h>
@@ -52,6 +53,10 @@ static const char help[] =
     "  --log FILE          a line of JSON for each request, without its texts\n"
     "  --live, --ema       of a run: the live weights, the averaged ones, whatever the training found\n"
     "  --run-bits B, --run-inputs N   what it is run from, as for moec generate (stored, 16)\n"
+    "  --speculate S       lookup or MODEL: several tokens of a text are read in one pass where they can be foreseen, "
+    "as "
+    "for\n"
+    "                      moec generate; answers are the same, /metrics counts what was proposed and drawn (off)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "\n"
     "Ctrl-C or SIGTERM ends it when the answers that are under way are out; a second one cuts them.\n"
@@ -64,6 +69,7 @@ enum { MOST_CONTEXT_BY_DEFAULT = 4096, DEFAULT_PORT = 8080, DEFAULT_CHOICES = 16
 
 typedef struct request {
     run_form form;
+    speculation guess;
     const kernels *k;
     const char *path, *which, *host, *key_file, *name;
     long long port, context;
@@ -101,6 +107,7 @@ static status parse_sizes(int *argc, char **argv, request *q) {
 static status parse(int argc, char **argv, request *q) {
     *q = (request){.port = DEFAULT_PORT};
     TRY(run_form_parse(&argc, argv, &q->form));
+    speculate_parse(&argc, argv, &q->guess);
     TRY(cli_weights(&argc, argv, &q->which));
     q->host = cli_option(&argc, argv, "--host");
     q->key_file = cli_option(&argc, argv, "--api-key-file");
@@ -207,7 +214,10 @@ static status open_and_serve(request *q, listener *l, const api_keys *keys) {
     status s = open_model(saved ? saved->path : q->path, q->k, q->which, q->form.use, &m, &tok, &trained);
     checkpoint_close(saved);
     TRY(s);
-    s = serve_model(q, l, keys, m, tok, trained);
+    s = speculate_open(&q->guess, &q->form, tok);
+    q->served.drafts = q->guess.source;
+    if (s == STATUS_OK) s = serve_model(q, l, keys, m, tok, trained);
+    speculate_close(&q->guess);
     model_destroy(m);
     tokenizer_close(tok);
     return s;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "generate/ahead.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,7 +14,8 @@ struct conversation {
     int vocab; /* ids below it are drawn: those that the model and the tokenizer both have */
     int64_t context;
     kv_cache *cache; /* of one sequence: what was said so far */
-    float *logits;   /* [the model's vocabulary]: of its last token */
+    ahead *ahead;    /* of the answer */
+    float *logits;   /* [the model's vocabulary]: of the question's last token */
 };
 
 status conversation_open(conversation **out, pass *p, const tokenizer *tok, int64_t context) {
@@ -21,7 +23,8 @@ status conversation_open(conversation **out, pass *p, const tokenizer *tok, int6
     conversation *c = xcalloc(1, sizeof *c);
     *c = (conversation){.p = p, .tok = tok, .vocab = pieces < vocab ? pieces : vocab, .context = context};
     c->logits = xmalloc((size_t)vocab * sizeof *c->logits);
-    const status s = kv_cache_create(&c->cache, pass_model(p), 1, context);
+    status s = kv_cache_create(&c->cache, pass_model(p), 1, context);
+    if (s == STATUS_OK) s = ahead_create(&c->ahead, p, c->cache, c->vocab, &(draft_source){0});
     if (s == STATUS_OK)
         *out = c;
     else
@@ -31,9 +34,18 @@ status conversation_open(conversation **out, pass *p, const tokenizer *tok, int6
 
 void conversation_close(conversation *c) {
     if (!c) return;
+    ahead_free(c->ahead);
     kv_cache_destroy(c->cache);
     free(c->logits);
     free(c);
+}
+
+status conversation_speculate(conversation *c, const draft_source *from) {
+    ahead *new;
+    TRY(ahead_create(&new, c->p, c->cache, c->vocab, from));
+    ahead_free(c->ahead);
+    c->ahead = new;
+    return STATUS_OK;
 }
 
 void conversation_forget(conversation *c) {
@@ -86,18 +98,20 @@ static bool show(detokenizer *d, int32_t id, generate_sink sink, void *context) 
 static status say(conversation *c, detokenizer *d, const sampler *s, int64_t most, generate_sink sink, void *context,
                   conversation_turn *turn) {
     rng r = rng_seed(s->seed);
+    float *logits = c->logits;
     bool go_on = true;
     while (go_on && turn->new_tokens < most) {
         if (interrupt_requested()) return STATUS_INTERRUPTED;
-        if (!logits_are_finite(c->logits, c->vocab))
-            return fail("the model's logits at token %lld are not finite", (long long)held(c));
-        const int32_t next = sample(s, c->logits, c->vocab, &r);
+        if (!logits_are_finite(logits, c->vocab))
+            return fail("the model's logits behind token %lld of the answer are not finite",
+                        (long long)turn->new_tokens);
+        const int32_t next = sample(s, logits, c->vocab, &r);
         if (tokenizer_is_end(c->tok, next)) return STATUS_OK;
         turn->new_tokens++;
         go_on = show(d, next, sink, context);
-        TRY(read_on(c, &next, 1));
+        TRY(ahead_read(c->ahead, next, go_on ? most - turn->new_tokens : 0, &logits));
     }
-    turn->full = go_on && held(c) == c->context;
+    turn->full = go_on && turn->tokens + turn->new_tokens == c->context;
     return STATUS_OK;
 }
 
@@ -109,7 +123,10 @@ static status say_behind(conversation *c, const sampler *s, int64_t most, genera
         size_t bytes;
         detokenizer_feed(&d, said[i], &bytes);
     }
+    ahead_begin(c->ahead);
     const status outcome = say(c, &d, s, most, sink, context, turn);
+    ahead_settle(c->ahead);
+    turn->drafts = ahead_figures(c->ahead);
     detokenizer_free(&d);
     return outcome;
 }
@@ -129,4 +146,8 @@ status conversation_answer(conversation *c, const int32_t *ids, int64_t count, c
     outcome = say_behind(c, s, max_tokens < room ? max_tokens : room, sink, context, turn);
     turn->seconds = clock_seconds() - read;
     return outcome;
+}
+
+int64_t conversation_rows_behind(const conversation *c) {
+    return ahead_rows_behind(c->ahead);
 }

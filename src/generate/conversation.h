@@ -12,6 +12,8 @@ typedef struct conversation conversation;
  * is asked for now; the system gives it as they come. */
 status conversation_open(conversation **out, pass *p, const tokenizer *tok, int64_t context);
 void conversation_close(conversation *c); /* NULL is fine */
+/* From now on answers are read ahead (drafts.h): they are the same, and come in fewer passes where they can be foreseen. */
+status conversation_speculate(conversation *c, const draft_source *from);
 /* The next turn reads everything again: what tokens left behind was computed by other experts than those that there are now. */
 void conversation_forget(conversation *c);
 
@@ -21,6 +23,7 @@ typedef struct conversation_turn {
     int64_t new_tokens; /* of the answer */
     double seconds;
     bool full; /* the answer ended because the context is */
+    draft_figures drafts;
 } conversation_turn;
 
 /* What the model says behind ids [count ≥ 1], up to max_tokens or to the first of the tokenizer's end tokens; the same sampler gives
@@ -28,5 +31,7 @@ typedef struct conversation_turn {
  * comes of it. */
 status conversation_answer(conversation *c, const int32_t *ids, int64_t count, const sampler *s, int64_t max_tokens,
                            generate_sink sink, void *context, conversation_turn *turn);
+/* While the sink is called: tokens that the newest pass read behind the one that made the logits of what is shown. */
+int64_t conversation_rows_behind(const conversation *c);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "generate/ahead.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,8 @@ struct generation {
     bool read;            /* by the model */
     json_masks *masks;    /* made when a sampler first asks for them */
     kv_cache *cache;      /* its first prompt.read tokens are the prompt's */
-    float *logits;        /* [2 × the model's vocabulary]: of the last token; of the prompt's last one */
+    ahead *ahead;         /* of the text behind it */
+    float *logits; /* [2 × the model's vocabulary], of the prompt's last token: as they are changed, and as they were */
 };
 
 /* ---- the prompt ---- */
@@ -71,7 +73,16 @@ static status prepare(generation *g, const int32_t *ids, int64_t count, bool beg
     g->vocab = pieces < vocab ? pieces : vocab;
     take_prompt(g, ids, count, begins, context);
     g->logits = xmalloc(2 * (size_t)vocab * sizeof *g->logits);
-    return kv_cache_create(&g->cache, m, 1, g->prompt.read + g->max_tokens);
+    TRY(kv_cache_create(&g->cache, m, 1, g->prompt.read + g->max_tokens));
+    return ahead_create(&g->ahead, g->p, g->cache, g->vocab, &(draft_source){0});
+}
+
+status generation_speculate(generation *g, const draft_source *from) {
+    ahead *new;
+    TRY(ahead_create(&new, g->p, g->cache, g->vocab, from));
+    ahead_free(g->ahead);
+    g->ahead = new;
+    return STATUS_OK;
 }
 
 status generation_open_ids(generation **out, pass *p, const tokenizer *tok, const int32_t *ids, size_t count,
@@ -102,6 +113,7 @@ status generation_open(generation **out, pass *p, const tokenizer *tok, const ch
 
 void generation_close(generation *g) {
     if (!g) return;
+    ahead_free(g->ahead);
     kv_cache_destroy(g->cache);
     json_masks_free(g->masks);
     free(g->logits);
@@ -119,15 +131,18 @@ prompt_report generation_prompt(const generation *g) {
 static void go_back(generation *g) {
     size_t vocab = (size_t)pass_model(g->p)->config.vocab_size;
     kv_cache_cut(g->cache, 0, g->prompt.read);
+    ahead_begin(g->ahead);
     memcpy(g->logits, g->logits + vocab, vocab * sizeof *g->logits);
 }
 
 static status continue_text(generation *g, writing *w, generate_sink sink, void *context, generate_result *result) {
     written next = {0};
+    float *logits = g->logits;
     bool go_on = true;
     while (go_on && !next.ended && !interrupt_requested()) {
-        if (next.drew) TRY(pass_decode(g->p, g->cache, &next.event.id, 1, g->logits));
-        TRY(writing_next(w, g->logits, &next));
+        const int64_t more = g->max_tokens - writing_tokens(w) - 1; /* the last one is not read */
+        if (next.drew) TRY(ahead_read(g->ahead, next.event.id, more, &logits));
+        TRY(writing_next(w, logits, &next));
         result->new_tokens = writing_tokens(w);
         if (next.drew && next.event.bytes > 0) go_on = sink(context, next.event.text, next.event.bytes);
     }
@@ -146,6 +161,8 @@ status generation_continue(generation *g, const sampler *s, generate_sink sink, 
     writing *w = writing_create(g->tok, g->masks, g->vocab, &options, g->ids, (size_t)g->prompt.read);
     status outcome = g->max_tokens > 0 ? continue_text(g, w, sink, context, result) : STATUS_OK;
     writing_free(w);
+    ahead_settle(g->ahead);
+    result->drafts = ahead_figures(g->ahead);
     result->seconds = clock_seconds() - started;
     return outcome;
 }

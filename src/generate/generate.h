@@ -3,8 +3,8 @@
 #ifndef MOEC_GENERATE_GENERATE_H
 #define MOEC_GENERATE_GENERATE_H
 
+#include "generate/drafts.h"
 #include "generate/writing.h"
-#include "nn/pass.h"
 
 typedef struct prompt_options {
     int64_t context;    /* > 0: of a longer prompt only its last tokens, so many with BOS; 0: all */
@@ -21,6 +21,8 @@ status generation_open(generation **out, pass *p, const tokenizer *tok, const ch
 status generation_open_ids(generation **out, pass *p, const tokenizer *tok, const int32_t *ids, size_t count,
                            const prompt_options *o, int64_t max_tokens);
 void generation_close(generation *g); /* NULL is fine */
+/* From now on texts are read ahead (drafts.h): they are the same, and come in fewer passes where they can be foreseen. */
+status generation_speculate(generation *g, const draft_source *from);
 
 typedef struct prompt_report {
     int64_t tokens, read; /* of the whole prompt; of what the model is shown; BOS among them */
@@ -36,6 +38,7 @@ typedef bool (*generate_sink)(void *context, const char *text, size_t bytes);
 typedef struct generate_result {
     int64_t new_tokens;
     double seconds;
+    draft_figures drafts;
 } generate_result;
 /* A text behind the prompt, up to max_tokens or to the first of the tokenizer's end tokens. The same sampler gives the same
  * text each time. */

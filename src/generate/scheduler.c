@@ -45,9 +45,9 @@ void scheduler_cancel(scheduler *s, ticket t) {
 
 /* ---- the thread ---- */
 
-/* Takes those that are cancelled out of the queue, into a list of their own. Under the lock. */
-static job *take_cancelled(scheduler *s) {
-    job *taken = NULL, **at = &s->first, *last = NULL;
+/* Takes those that are cancelled out of the queue, into the list of those that end. Under the lock. */
+static void take_cancelled(scheduler *s) {
+    job **at = &s->first, *last = NULL;
     while (*at) {
         job *j = *at;
         if (!j->cancelled && !s->cut) {
@@ -56,12 +56,11 @@ static job *take_cancelled(scheduler *s) {
             continue;
         }
         *at = j->next;
-        j->next = taken;
-        taken = j;
+        j->next = s->taken;
+        s->taken = j;
         s->waiting--;
     }
     s->last = last;
-    return taken;
 }
 
 /* The oldest requests to the slots that are idle. Under the lock. */
@@ -81,15 +80,16 @@ static void fill_slots(scheduler *s) {
     }
 }
 
-static void end_list(scheduler *s, job *j, end_reason reason, const char *error) {
-    while (j) {
-        job *next = j->next;
+/* Each is out of the list before it is told, so that whoever runs out of memory there leaves the others in it. */
+static void end_taken(scheduler *s, end_reason reason, const char *error) {
+    while (s->taken) {
+        job *j = s->taken;
+        s->taken = j->next;
         job_end(s, j, NULL, reason, error, NULL);
-        j = next;
     }
 }
 
-static bool is_cancelled(scheduler *s, const slot *one) {
+bool slot_is_cancelled(scheduler *s, const slot *one) {
     pthread_mutex_lock(&s->lock);
     const bool cancelled = one->j && (one->j->cancelled || s->cut);
     pthread_mutex_unlock(&s->lock);
@@ -100,11 +100,11 @@ static bool is_cancelled(scheduler *s, const slot *one) {
 static bool take_jobs(scheduler *s) {
     pthread_mutex_lock(&s->lock);
     while (!s->first && s->figures.running == 0 && !s->closed) pthread_cond_wait(&s->work, &s->lock);
-    job *cancelled = take_cancelled(s);
+    take_cancelled(s);
     pthread_mutex_unlock(&s->lock);
-    end_list(s, cancelled, END_CANCELLED, NULL);
+    end_taken(s, END_CANCELLED, NULL);
     for (int i = 0; i < s->o.slots; i++)
-        if (is_cancelled(s, &s->slots[i])) slot_end(s, &s->slots[i], END_CANCELLED, NULL, NULL);
+        if (slot_is_cancelled(s, &s->slots[i])) slot_end(s, &s->slots[i], END_CANCELLED, NULL, NULL);
     pthread_mutex_lock(&s->lock);
     if (!s->cut) fill_slots(s);
     const bool go_on = !s->closed || s->first || s->figures.running > 0;
@@ -120,18 +120,22 @@ static status run_steps(void *context) {
 }
 
 /* Memory ran out in the middle of something: nothing of it is used again. */
-static void end_all(scheduler *s, const char *error) {
+static status end_all(void *context) {
+    scheduler *s = context;
     pthread_mutex_lock(&s->lock);
     s->closed = s->cut = true;
-    job *waiting = take_cancelled(s);
+    take_cancelled(s);
     pthread_mutex_unlock(&s->lock);
-    end_list(s, waiting, END_ERROR, error);
+    end_taken(s, END_ERROR, error_message());
     for (int i = 0; i < s->o.slots; i++)
-        if (s->slots[i].j) slot_end(s, &s->slots[i], END_ERROR, error, NULL);
+        if (s->slots[i].j) slot_end(s, &s->slots[i], END_ERROR, error_message(), NULL);
+    return STATUS_OK;
 }
 
+/* Where telling of an end needs memory, too, the others are told all the same: each time there is one less. */
 static void *run_thread(void *context) {
-    if (memory_guarded(run_steps, context) != STATUS_OK) end_all(context, error_message());
+    if (memory_guarded(run_steps, context) != STATUS_OK)
+        while (memory_guarded(end_all, context) != STATUS_OK) continue;
     return NULL;
 }
 
@@ -158,15 +162,17 @@ static status take_options(scheduler *s, const scheduler_options *o) {
 static status create(scheduler *s, const scheduler_options *o) {
     TRY(take_options(s, o));
     const int64_t chunk = s->o.chunk > s->o.chunk_beside ? s->o.chunk : s->o.chunk_beside;
-    const size_t slots = (size_t)s->o.slots, vocab = (size_t)s->m->config.vocab_size;
+    const size_t slots = (size_t)s->o.slots, rows = slots + DRAFT_MOST, vocab = (size_t)s->m->config.vocab_size;
     const int pieces = tokenizer_vocab_size(s->tok);
     s->vocab = pieces < s->m->config.vocab_size ? pieces : s->m->config.vocab_size;
     s->slots = xcalloc(slots, sizeof *s->slots);
     s->step.spans = xcalloc(slots, sizeof *s->step.spans);
     s->step.starts = xcalloc(slots + 1, sizeof *s->step.starts);
-    s->step.ids = xcalloc(slots + (size_t)chunk, sizeof *s->step.ids);
-    s->logits = xmalloc(slots * vocab * sizeof *s->logits);
+    s->step.texts = xcalloc(slots, sizeof *s->step.texts);
+    s->step.ids = xcalloc(rows + (size_t)chunk, sizeof *s->step.ids);
+    s->logits = xmalloc(rows * vocab * sizeof *s->logits);
     s->masks = json_masks_create(s->tok, s->vocab);
+    TRY(drafts_create(&s->drafts, &s->o.drafts, s->vocab, s->o.slots, s->o.context));
     TRY(figures_create(s));
     TRY(pass_create(&s->p, s->m));
     if (s->path_routed > 0) pass_watch_routing(s->p, figures_see_routing, s);
@@ -176,13 +182,16 @@ static status create(scheduler *s, const scheduler_options *o) {
 /* All but the lock. */
 static void release(scheduler *s) {
     for (int i = 0; s->slots && i < s->o.slots; i++) control_free(s->slots[i].control);
+    job_free(s->telling);
     figures_free(s);
     kv_cache_destroy(s->cache);
     pass_destroy(s->p);
     json_masks_free(s->masks);
+    drafts_free(s->drafts);
     free(s->slots);
     free(s->step.spans);
     free(s->step.starts);
+    free(s->step.texts);
     free(s->step.ids);
     free(s->logits);
 }

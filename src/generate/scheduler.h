@@ -10,13 +10,13 @@
  *     also from a callback scheduler_stop(s, finish); scheduler_destroy(s);
  * Callbacks must not block: all texts wait for them. What they are given is valid for the time of the call.
  *
- * The same request with the same seed gives the same text, alone or beside others. Other passes on the model may run in
- * other threads at the same time (embeddings, a secretary's question). */
+ * The same request with the same seed gives the same text, alone or beside others, whoever proposes. Other passes on
+ * the model may run in other threads at the same time (embeddings, a secretary's question). */
 #ifndef MOEC_GENERATE_SCHEDULER_H
 #define MOEC_GENERATE_SCHEDULER_H
 
+#include "generate/drafts.h"
 #include "generate/writing.h"
-#include "nn/pass.h"
 
 typedef struct scheduler_options {
     int slots;            /* texts that run at a time; 0: 8 */
@@ -25,6 +25,10 @@ typedef struct scheduler_options {
     int64_t chunk;        /* tokens of prompts in one step, at most, at least 16; 0: 256 */
     int64_t chunk_beside; /* the same where other texts are written, who wait for it; 0: 64 */
     bool no_reuse;        /* prompts are read from their beginning even where a slot has it already */
+    /* Who proposes how texts go on (drafts.h), up to DRAFT_MOST + 1 rows a pass with the newest tokens of all: a text
+     * alone has most of it, and where so many are written that a pass is no cheaper for a row more, nothing is
+     * proposed. */
+    draft_source drafts;
 } scheduler_options;
 
 typedef struct scheduler scheduler;
@@ -95,13 +99,15 @@ typedef struct scheduler_statistics {
     int64_t prompt_tokens, cached_tokens,
         completion_tokens; /* of what has begun; prompt_tokens: all, with the cached ones */
     int64_t prefix_hits;   /* requests of which some tokens were cached */
+    draft_figures drafts;  /* of completion_tokens accepted were proposed before */
     int64_t steps;
     double busy_seconds; /* in passes */
     latency_histogram first_token, between_tokens;
 } scheduler_statistics;
 void scheduler_read(scheduler *s, scheduler_statistics *out);
 
-/* How many (token, choice) pairs went to each expert, prompts' tokens too, since the start or the last reset. */
+/* How many (token, choice) pairs went to each expert, prompts' tokens too, since the start or the last reset; what was
+ * proposed and not drawn does not count. */
 typedef struct scheduler_traffic {
     int64_t tokens; /* that were read */
     int layers, experts;

@@ -37,7 +37,8 @@ static size_t traffic_cells(const scheduler *s) {
 
 status figures_create(scheduler *s) {
     find_routers(s);
-    const size_t routes = (size_t)s->path_routed, pairs = routes * (size_t)s->traffic.experts;
+    const size_t rows = s->drafts ? 1 + DRAFT_MOST : 1;
+    const size_t routes = rows * (size_t)s->path_routed, pairs = routes * (size_t)s->traffic.experts;
     s->traffic.counts = xcalloc(traffic_cells(s) + 1, sizeof *s->traffic.counts);
     s->step_counts = xcalloc(traffic_cells(s) + 1, sizeof *s->step_counts);
     s->figures = (scheduler_statistics){.slots = s->o.slots, .queue = s->o.queue};
@@ -61,10 +62,12 @@ void figures_free(scheduler *s) {
 
 /* ---- what a pass shows ---- */
 
-/* The choice of row n becomes the slot's next route. */
-static void keep_route(const scheduler *s, slot *one, int layer, int pass, const moe_choice *c, int64_t n) {
-    const size_t at = (size_t)(one->route_count * s->traffic.experts);
-    token_route *r = &one->routes[one->route_count++];
+/* The choice of row n becomes the next route of the slot's row. */
+static void keep_route(const scheduler *s, slot *one, int64_t row, int layer, int pass, const moe_choice *c,
+                       int64_t n) {
+    const int64_t place = row * s->path_routed + one->route_count;
+    const size_t at = (size_t)(place * s->traffic.experts);
+    token_route *r = &one->routes[place];
     *r = (token_route){.layer = layer, .pass = pass, .experts = one->experts + at, .gates = one->gates + at};
     for (int j = 0; j < c->k; j++) {
         if (c->chosen[n * c->k + j] < 0) continue;
@@ -73,24 +76,44 @@ static void keep_route(const scheduler *s, slot *one, int layer, int pass, const
     }
 }
 
+static void count_choices(scheduler *s, int layer, const moe_choice *choice, int64_t from, int64_t to) {
+    int64_t *counts = s->step_counts + s->route_layers[layer] * s->traffic.experts;
+    for (int64_t i = from * choice->k; i < to * choice->k; i++)
+        if (choice->chosen[i] >= 0) counts[choice->chosen[i]]++;
+}
+
 void figures_see_routing(void *context, int layer, int pass, const moe_choice *choice) {
     scheduler *s = context;
-    int64_t *counts = s->step_counts + s->route_layers[layer] * s->traffic.experts;
-    for (int64_t i = 0; i < choice->tokens * choice->k; i++)
-        if (choice->chosen[i] >= 0) counts[choice->chosen[i]]++;
     for (int64_t i = 0; i < s->step.count; i++) {
         slot *one = &s->slots[s->step.spans[i].sequence];
-        if (s->step.spans[i].logits > 0 && one->j->r.routing)
-            keep_route(s, one, layer, pass, choice, s->step.starts[i + 1] - 1);
+        const int64_t end = s->step.starts[i + 1], logits = s->step.spans[i].logits, first = end - logits;
+        /* what is proposed counts when it is drawn */
+        count_choices(s, layer, choice, s->step.starts[i], logits > 0 ? first + 1 : end);
+        for (int64_t row = 0; row < logits; row++)
+            if (row > 0 || one->j->r.routing) keep_route(s, one, row, layer, pass, choice, first + row);
+        one->route_count += logits > 0;
     }
 }
 
 void figures_add_step(scheduler *s, double seconds) {
     for (size_t i = 0; i < traffic_cells(s); i++) s->traffic.counts[i] += s->step_counts[i];
     memset(s->step_counts, 0, traffic_cells(s) * sizeof *s->step_counts);
-    s->traffic.tokens += s->step.starts[s->step.count];
+    s->traffic.tokens += s->step.starts[s->step.count] - s->step.proposed;
+    s->figures.drafts.proposed += s->step.proposed;
     s->figures.steps++;
     s->figures.busy_seconds += seconds;
+}
+
+void figures_add_proposed(scheduler *s, const slot *one, int row) {
+    const token_route *routes = one->routes + (ptrdiff_t)row * s->path_routed;
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < one->route_count; i++) {
+        int64_t *counts = s->traffic.counts + s->route_layers[routes[i].layer] * s->traffic.experts;
+        for (int j = 0; j < routes[i].count; j++) counts[routes[i].experts[j]]++;
+    }
+    s->traffic.tokens++;
+    s->figures.drafts.accepted++;
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- who asks ---- */

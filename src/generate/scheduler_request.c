@@ -132,6 +132,7 @@ job *job_create(const scheduler *s, const text_request *r) {
 }
 
 void job_free(job *j) {
+    if (!j) return;
     free((void *)j->r.prompt);
     free((void *)j->r.how.stop_tokens);
     free((void *)j->r.how.sampler.biases);

@@ -41,19 +41,22 @@ typedef struct slot {
     int32_t next;
     uint64_t used; /* when it last ended, to take the one that is idle for longest */
     uint64_t turn; /* the order in which jobs were taken */
-    /* of the pass that made the newest logits, where the job asks for routing */
-    token_route *routes; /* [routed entries of the path] */
-    int route_count;
-    int32_t *experts; /* [routed entries, E] */
+    /* of the newest pass, row by row of its logits: of the first one where the job asks for routing */
+    token_route *routes; /* [rows, routed entries of the path]; rows: 1 + DRAFT_MOST, 1 where nobody proposes */
+    int route_count;     /* of a row */
+    int32_t *experts;    /* [rows, routed entries, E] */
     float *gates;
 } slot;
 
 /* What one pass is over. */
 typedef struct step {
-    decode_span *spans;    /* [slots] */
-    int64_t *starts;       /* [slots + 1]: their first rows */
-    int64_t count, logits; /* of spans; of rows of logits */
-    int32_t *ids;          /* [slots + chunk] */
+    decode_span *spans; /* [slots] */
+    int64_t *starts;    /* [slots + 1]: their first rows */
+    int64_t count;      /* of spans */
+    int32_t *ids;       /* [slots + DRAFT_MOST + chunk] */
+    draft_text *texts;  /* [slots]: the first text_count spans are of texts that are written, */
+    int64_t text_count;
+    int64_t proposed; /* of whom so many rows are proposed in all */
 } step;
 
 struct scheduler {
@@ -77,11 +80,14 @@ struct scheduler {
     pass *p;
     kv_cache *cache;
     json_masks *masks;
+    drafts *drafts; /* NULL: nobody proposes */
     slot *slots;
+    job *taken;   /* out of the queue, to be told that they end */
+    job *telling; /* the one that is being told */
     int running;
     uint64_t turns;
     step step;
-    float *logits;                      /* [slots, vocabulary] */
+    float *logits;                      /* [slots + DRAFT_MOST, vocabulary] */
     int64_t *step_counts;               /* [layers, E]: the traffic of this step */
     int path_routed;                    /* entries of the path with routers */
     int route_layers[MODEL_MAX_LAYERS]; /* [layers of the model]: its row in traffic; −1: no router */
@@ -92,7 +98,7 @@ struct scheduler {
 /* Whether it can be meant, and fits. */
 status request_check(const scheduler *s, const text_request *r);
 job *job_create(const scheduler *s, const text_request *r);
-void job_free(job *j);
+void job_free(job *j); /* NULL is fine */
 /* Two controls that let the same experts be chosen as often are equal; NULL: as the model has it. */
 bool control_equal(const scheduler *s, const expert_control *a, const expert_control *b);
 expert_control *control_copy(const scheduler *s, const expert_control *c);
@@ -115,6 +121,8 @@ void step_run(scheduler *s);
 /* A job is over, which had this slot or none (NULL). error: with END_ERROR; last: with which it ended; else NULL. */
 void job_end(scheduler *s, job *j, const slot *one, end_reason reason, const char *error, const written *last);
 void slot_end(scheduler *s, slot *one, end_reason reason, const char *error, const written *last);
+/* Its job is to end (scheduler.c). */
+bool slot_is_cancelled(scheduler *s, const slot *one);
 
 /* ---- figures (scheduler_figures.c) ---- */
 
@@ -124,6 +132,8 @@ void figures_free(scheduler *s);
 void figures_see_routing(void *context, int layer, int pass, const moe_choice *choice);
 /* Under the lock: what a step counted, with its seconds. */
 void figures_add_step(scheduler *s, double seconds);
+/* A token that was proposed is one of the text, and is read: row is its place in the slot's newest pass, from 1. */
+void figures_add_proposed(scheduler *s, const slot *one, int row);
 void latency_add(latency_histogram *h, double seconds);
 
 #endif

@@ -6,16 +6,57 @@
 
 /* ---- what it is over ---- */
 
-static void add_span(scheduler *s, int index, const int32_t *ids, int64_t count, bool logits) {
-    step *a = &s->step;
-    const slot *one = &s->slots[index];
-    a->spans[a->count] =
-        (decode_span){.sequence = index, .count = count, .logits = logits ? 1 : 0, .experts = one->control};
-    for (int64_t i = 0; i < count; i++) a->ids[a->starts[a->count] + i] = ids[i];
-    a->starts[a->count + 1] = a->starts[a->count] + count;
+static void add_span(step *a, const int32_t *ids, decode_span span) {
+    a->spans[a->count] = span;
+    for (int64_t i = 0; i < span.count; i++) a->ids[a->starts[a->count] + i] = ids[i];
+    a->starts[a->count + 1] = a->starts[a->count] + span.count;
     a->count++;
-    a->logits += logits;
 }
+
+/* ---- texts that are written ---- */
+
+static void find_texts(scheduler *s) {
+    step *a = &s->step;
+    a->text_count = a->proposed = 0;
+    for (int i = 0; i < s->o.slots; i++)
+        if (s->slots[i].phase == SLOT_WRITES)
+            a->texts[a->text_count++] = (draft_text){.sequence = i,
+                                                     .read = kv_cache_tokens(s->cache, i),
+                                                     .count = kv_cache_length(s->cache, i),
+                                                     .tokens = {s->slots[i].next}};
+}
+
+/* Each may go on with as many tokens as the others and as it has room for; its last one is not read. */
+static void find_room(scheduler *s) {
+    step *a = &s->step;
+    const int64_t rows = 1 + DRAFT_MOST, share = a->text_count > 0 ? rows / a->text_count - 1 : 0;
+    for (int64_t i = 0; i < a->text_count; i++) {
+        const slot *one = &s->slots[a->texts[i].sequence];
+        const int64_t left = one->j->r.how.max_tokens - writing_tokens(one->w) - 1, most = left < share ? left : share;
+        a->texts[i].most = most > 0 ? (int)most : 0;
+    }
+}
+
+static void gather_texts(scheduler *s) {
+    step *a = &s->step;
+    find_texts(s);
+    find_room(s);
+    /* Without proposals texts go on all the same, so where they fail (memory) nobody need hear of it. */
+    if (drafts_propose(s->drafts, a->texts, a->text_count) != STATUS_OK)
+        for (int64_t i = 0; i < a->text_count; i++) a->texts[i].proposed = 0;
+    for (int64_t i = 0; i < a->text_count; i++) {
+        const draft_text *t = &a->texts[i];
+        add_span(a, t->tokens,
+                 (decode_span){.sequence = t->sequence,
+                               .count = 1 + t->proposed,
+                               .logits = 1 + t->proposed,
+                               .one_by_one = true,
+                               .experts = s->slots[t->sequence].control});
+        a->proposed += t->proposed;
+    }
+}
+
+/* ---- prompts that are read ---- */
 
 /* How many of the `left` tokens of a prompt are read where there is room for so many; see FEW_TOKENS. */
 static int64_t piece_of(int64_t left, int64_t room) {
@@ -39,6 +80,7 @@ static void begin(scheduler *s, int index) {
     slot *one = &s->slots[index];
     const job *j = one->j;
     if (!slot_begin(s, index)) return;
+    drafts_begin(s->drafts, index);
     one->w = writing_create(s->tok, s->masks, s->vocab, &j->r.how, j->r.prompt, j->r.prompt_count);
     pthread_mutex_lock(&s->lock);
     s->figures.prompt_tokens += (int64_t)j->r.prompt_count;
@@ -57,26 +99,24 @@ static void gather_prompts(scheduler *s, int64_t room) {
         const int64_t at = kv_cache_length(s->cache, i), left = (int64_t)one->j->r.prompt_count - at;
         const int64_t count = piece_of(left, room);
         if (count == 0) return; /* in order: a shorter prompt behind it does not overtake */
-        add_span(s, i, one->j->r.prompt + at, count, count == left);
+        add_span(
+            &s->step, one->j->r.prompt + at,
+            (decode_span){.sequence = i, .count = count, .logits = count == left ? 1 : 0, .experts = one->control});
         room -= count;
     }
 }
 
 bool step_gather(scheduler *s) {
-    bool writes = false;
-    s->step.count = s->step.logits = s->step.starts[0] = 0;
-    for (int i = 0; i < s->o.slots; i++)
-        if (s->slots[i].phase == SLOT_WRITES) {
-            add_span(s, i, &s->slots[i].next, 1, true);
-            writes = true;
-        }
-    gather_prompts(s, writes ? s->o.chunk_beside : s->o.chunk);
+    s->step.count = s->step.starts[0] = 0;
+    gather_texts(s);
+    gather_prompts(s, s->step.text_count > 0 ? s->o.chunk_beside : s->o.chunk);
     return s->step.count > 0;
 }
 
 /* ---- what follows ---- */
 
-static void tell_token(scheduler *s, slot *one, token_event *event) {
+/* row: of the pass's logits of this slot, that the token was drawn from. */
+static void tell_token(scheduler *s, slot *one, int row, token_event *event) {
     job *j = one->j;
     const double now = clock_seconds();
     pthread_mutex_lock(&s->lock);
@@ -88,8 +128,8 @@ static void tell_token(scheduler *s, slot *one, token_event *event) {
     pthread_mutex_unlock(&s->lock);
     if (j->first == 0) j->first = now;
     j->last = now;
-    event->route_count = one->route_count;
-    event->routes = one->routes;
+    event->route_count = j->r.routing ? one->route_count : 0;
+    event->routes = one->routes + (ptrdiff_t)row * s->path_routed;
     if (j->r.on_token) j->r.on_token(j->r.context, event);
 }
 
@@ -109,7 +149,10 @@ void job_end(scheduler *s, job *j, const slot *one, end_reason reason, const cha
     pthread_mutex_lock(&s->lock); /* before whoever waits for the end looks at the figures */
     s->figures.ended[reason]++;
     pthread_mutex_unlock(&s->lock);
+    job_free(s->telling); /* one that ran out of memory while it was told */
+    s->telling = j;
     if (j->r.on_end) j->r.on_end(j->r.context, &end);
+    s->telling = NULL;
     job_free(j);
 }
 
@@ -127,17 +170,29 @@ void slot_end(scheduler *s, slot *one, end_reason reason, const char *error, con
     one->cached = one->route_count = 0;
 }
 
-/* From the logits to the next token. */
-static void advance(scheduler *s, slot *one, float *logits) {
+/* From the logits of a row to the next token; false: the text is over. */
+static bool advance(scheduler *s, slot *one, int row, float *logits) {
     written next;
     if (writing_next(one->w, logits, &next) != STATUS_OK) {
         slot_end(s, one, END_ERROR, error_message(), NULL);
-        return;
+        return false;
     }
-    if (next.drew) tell_token(s, one, &next.event);
+    if (next.drew) tell_token(s, one, row, &next.event);
     one->next = next.event.id;
     one->phase = SLOT_WRITES;
     if (next.ended) slot_end(s, one, next.reason, NULL, &next);
+    return !next.ended;
+}
+
+/* The same for as many rows as what was drawn is what was proposed. */
+static void advance_text(scheduler *s, const draft_text *t, float *logits) {
+    slot *one = &s->slots[t->sequence];
+    int row = 0;
+    while (advance(s, one, row, logits + (int64_t)row * s->m->config.vocab_size) && row < t->proposed &&
+           one->next == t->tokens[1 + row] && !slot_is_cancelled(s, one))
+        figures_add_proposed(s, one, ++row);
+    kv_cache_cut(s->cache, t->sequence, t->count + 1 + row);
+    drafts_learn(s->drafts, t, row);
 }
 
 /* The pass failed: what it was over is over, and nothing of it is kept. */
@@ -165,11 +220,13 @@ void step_run(scheduler *s) {
         return;
     }
     float *logits = s->logits;
-    for (int64_t i = 0; i < a->count; i++) {
+    for (int64_t i = 0; i < a->count; logits += a->spans[i++].logits * s->m->config.vocab_size) {
         slot *one = &s->slots[a->spans[i].sequence];
-        if (one->phase == SLOT_READS && a->spans[i].count > FEW_TOKENS) one->prompt_rows += a->spans[i].count;
-        if (a->spans[i].logits == 0) continue;
-        advance(s, one, logits);
-        logits += s->m->config.vocab_size;
+        if (i < a->text_count) {
+            advance_text(s, &a->texts[i], logits);
+            continue;
+        }
+        if (a->spans[i].count > FEW_TOKENS) one->prompt_rows += a->spans[i].count;
+        if (a->spans[i].logits > 0) (void)advance(s, one, 0, logits);
     }
 }

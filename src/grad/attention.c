@@ -32,20 +32,29 @@ static void append(tape *t, const layout *l, void *cache, const void *added, int
     }
 }
 
-/* Attention to what is in the cache. Returns false when memory is out. */
-static bool attend_cache(tape *t, var *y, const var *q, const attention_cache *cache, const layout *l,
-                         const attention_shape *shape) {
-    attention_span *spans = tape_host_alloc(t, (size_t)l->batch * sizeof *spans);
-    for (int64_t b = 0; spans && b < l->batch; b++) {
-        const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start;
-        spans[b] = (attention_span){.row = start,
-                                    .queries = rows,
+/* The new tokens of a sequence are one span, or each is. */
+static int64_t spans_of(const layout *l, int64_t b) {
+    const bool apart = l->past->one_by_one && l->past->one_by_one[b];
+    return apart ? layout_start(l, b + 1) - layout_start(l, b) : 1;
+}
+
+static void put_spans(attention_span *spans, int64_t count, const layout *l, int64_t b) {
+    const int64_t start = layout_start(l, b), each = (layout_start(l, b + 1) - start) / count;
+    for (int64_t i = 0; i < count; i++)
+        spans[i] = (attention_span){.row = start + i,
+                                    .queries = each,
                                     .kv_row = l->past->sequences[b] * l->past->capacity,
-                                    .keys = l->past->lengths[b] + rows};
-    }
-    if (spans)
-        tape_kernels(t)->attention_spans(y->value.data, q->value.data, cache->k, cache->v, spans, l->batch, shape);
-    return spans != NULL;
+                                    .keys = l->past->lengths[b] + i + each};
+}
+
+/* Attention to what is in the cache. */
+static void attend_cache(tape *t, var *y, const var *q, const attention_cache *cache, const layout *l,
+                         const attention_shape *shape) {
+    int64_t count = 0, put = 0;
+    for (int64_t b = 0; b < l->batch; b++) count += spans_of(l, b);
+    attention_span *spans = tape_host_alloc(t, (size_t)count * sizeof *spans);
+    for (int64_t b = 0; b < l->batch; put += spans_of(l, b++)) put_spans(spans + put, spans_of(l, b), l, b);
+    tape_kernels(t)->attention_spans(y->value.data, q->value.data, cache->k, cache->v, spans, count, shape);
 }
 
 var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads,
@@ -65,7 +74,8 @@ var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, i
     if (y && cache) {
         append(t, l, cache->k, k->value.data, kv_cols);
         append(t, l, cache->v, v->value.data, kv_cols);
-        return attend_cache(t, y, q, cache, l, &shape) ? y : NULL;
+        attend_cache(t, y, q, cache, l, &shape);
+        return y;
     }
     float *lse = tape_recording(t) ? tape_alloc(t, (size_t)(N * heads) * sizeof(float)) : NULL;
     if (!y || (tape_recording(t) && !lse)) return NULL;

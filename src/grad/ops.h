@@ -15,6 +15,8 @@ typedef struct layout_past {
     int64_t capacity;
     const int64_t *sequences; /* host [B]: which one of the caches' each is */
     const int64_t *lengths;   /* host [B]: its tokens that are there; no op changes it */
+    const bool
+        *one_by_one; /* host [B]: its tokens attend as if each came in a pass of its own, to the last bit; NULL: none */
 } layout_past;
 
 /* Where the tokens of a pass stand; shared by the ops that look at neighbours. */

@@ -9,9 +9,18 @@
 enum { CHUNK_BYTES = 1 << 16 };
 typedef struct chunk {
     struct chunk *next;
-    size_t used;
-    _Alignas(16) uint8_t bytes[CHUNK_BYTES];
+    size_t used, capacity;
+    _Alignas(16) uint8_t bytes[];
 } chunk;
+
+/* With room for so many, in front of `next`. */
+static chunk *chunk_create(size_t bytes, chunk *next) {
+    const size_t capacity = bytes > CHUNK_BYTES ? bytes : CHUNK_BYTES;
+    chunk *c = xcalloc(1, sizeof *c + capacity);
+    c->next = next;
+    c->capacity = capacity;
+    return c;
+}
 
 typedef struct record {
     tape_backward_fn backward;
@@ -40,7 +49,7 @@ status tape_create(tape **out, const kernels *k) {
     tape *t = xcalloc(1, sizeof *t);
     t->k = k;
     t->memory = pool_create(k);
-    t->chunks = t->current = xcalloc(1, sizeof(chunk));
+    t->chunks = t->current = chunk_create(0, NULL);
     *out = t;
     return STATUS_OK;
 }
@@ -114,9 +123,10 @@ void tape_fail(tape *t, status s) {
 
 void *tape_host_alloc(tape *t, size_t bytes) {
     bytes = (bytes + 15) & ~(size_t)15;
-    if (t->current->used + bytes > CHUNK_BYTES) {
-        if (!t->current->next) t->current->next = xcalloc(1, sizeof(chunk));
-        t->current = t->current->next;
+    if (t->current->used + bytes > t->current->capacity) {
+        chunk *next = t->current->next;
+        if (!next || bytes > next->capacity) next = t->current->next = chunk_create(bytes, next);
+        t->current = next;
     }
     void *pointer = t->current->bytes + t->current->used;
     t->current->used += bytes;

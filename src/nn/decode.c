@@ -127,6 +127,7 @@ int64_t kv_cache_token_bytes(const kv_cache *c) {
 typedef struct span_input {
     int64_t *starts, *sequences, *lengths; /* [spans + 1], [spans], [spans] */
     const expert_control **experts;        /* [spans] */
+    bool *one_by_one;                      /* [spans] */
     layout_past past;
     int64_t longest, wanted; /* tokens of a span; rows of logits */
     bool even;               /* all spans have as many tokens */
@@ -137,6 +138,7 @@ static void take_spans(span_input *in, const kv_cache *c, const decode_span *spa
     in->sequences = in->starts + count + 1;
     in->lengths = in->sequences + count;
     in->experts = xmalloc((size_t)count * sizeof *in->experts);
+    in->one_by_one = xmalloc((size_t)count * sizeof *in->one_by_one);
     in->starts[0] = 0;
     in->even = true;
     for (int64_t i = 0; i < count; i++) {
@@ -144,16 +146,19 @@ static void take_spans(span_input *in, const kv_cache *c, const decode_span *spa
         in->sequences[i] = spans[i].sequence;
         in->lengths[i] = c->lengths[spans[i].sequence];
         in->experts[i] = spans[i].experts;
+        in->one_by_one[i] = spans[i].one_by_one;
         in->longest = spans[i].count > in->longest ? spans[i].count : in->longest;
         in->wanted += spans[i].logits;
         in->even = in->even && spans[i].count == spans[0].count;
     }
-    in->past = (layout_past){.capacity = c->capacity, .sequences = in->sequences, .lengths = in->lengths};
+    in->past = (layout_past){
+        .capacity = c->capacity, .sequences = in->sequences, .lengths = in->lengths, .one_by_one = in->one_by_one};
 }
 
 static void free_spans(span_input *in) {
     free(in->starts);
     free(in->experts);
+    free(in->one_by_one);
 }
 
 static status check_room(const kv_cache *c, const decode_span *spans, int64_t count) {

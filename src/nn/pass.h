@@ -163,12 +163,14 @@ int64_t kv_cache_token_bytes(const kv_cache *c); /* of one token of one sequence
 typedef struct decode_span {
     int64_t sequence, count;       /* ≥ 1; a sequence occurs once */
     int64_t logits;                /* of so many of its last tokens the logits are wanted, up to count; 0: none */
+    bool one_by_one;               /* they attend as if each came in a pass of its own */
     const expert_control *experts; /* NULL: as the model has it */
 } decode_span;
 /* Append to each span's sequence its tokens, ids [Σ count], all in one pass: products take the rows of all spans together,
  * attention each sequence's own. logits: host [Σ logits, V], span by span. What a row gets does not depend on the other
- * spans as far as the kernels see to it: those of dense weights do (with AVX-512); of attention, a span of up to 4 tokens
- * and a longer one may differ in the last bits. On failure the sequences are as before. */
+ * spans as far as the kernels see to it: those of packed codes do, and those of dense weights with AVX-512; of attention,
+ * a span of up to 4 tokens and a longer one may differ in the last bits, unless both are read one_by_one. On failure the
+ * sequences are as before. */
 status pass_decode_spans(pass *p, kv_cache *c, const decode_span *spans, int64_t span_count, const int32_t *ids,
                          float *logits);
 /* The same for all sequences of the cache, ids [B, count], and the last tokens' logits, host [B, V]. */

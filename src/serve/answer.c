@@ -14,6 +14,9 @@ typedef struct choice {
     int index;
     ticket number;
     bool ended;
+    /* of the scheduler's thread, once it runs */
+    said *spare; /* its end, where there is no memory for another */
+    bool failed; /* there was none for a token */
 } choice;
 
 typedef struct answer_prompt {
@@ -51,14 +54,26 @@ static void say(choice *c, said *x) {
     pthread_mutex_unlock(&a->lock); /* behind its last end the answer may be gone */
 }
 
+/* A token that cannot be said ends this text, and no other's. */
 static void on_token(void *context, const token_event *event) {
     choice *c = context;
-    say(c, said_token(c->index, event));
+    said *x = c->failed ? NULL : said_token(c->index, event);
+    if (x)
+        say(c, x);
+    else
+        scheduler_cancel(c->a->s->scheduler, c->number);
+    c->failed = !x;
 }
 
 static void on_end(void *context, const text_end *end) {
     choice *c = context;
-    say(c, said_end(c->index, end));
+    said *x = c->failed ? NULL : said_end(c->index, end);
+    if (!x) {
+        x = c->spare;
+        c->spare = NULL;
+        said_fill_spare(x, end);
+    }
+    say(c, x);
 }
 
 /* ---- submitting ---- */
@@ -162,7 +177,8 @@ status answer_start(answer **out, served *s, const completion_request *r, api_er
     pthread_cond_init(&a->changed, &monotonic);
     pthread_condattr_destroy(&monotonic);
     pthread_mutex_init(&a->lock, NULL);
-    for (int i = 0; i < a->count; i++) a->choices[i] = (choice){.a = a, .index = i, .ended = true};
+    for (int i = 0; i < a->count; i++)
+        a->choices[i] = (choice){.a = a, .index = i, .ended = true, .spare = said_spare(i)};
     status outcome = read_prompts(a, e);
     if (outcome == STATUS_OK) outcome = choose_experts(a, e);
     if (outcome == STATUS_OK) outcome = submit(a, e);
@@ -197,6 +213,7 @@ void answer_free(answer *a) {
         free(a->prompts[i].allowed);
         free(a->prompts[i].secretary.probabilities);
     }
+    for (int i = 0; i < a->count; i++) free(a->choices[i].spare);
     pthread_cond_destroy(&a->changed);
     pthread_mutex_destroy(&a->lock);
     free(a->prompts);

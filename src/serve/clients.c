@@ -22,7 +22,8 @@ bool client_has_left(void *context) {
 
 static void add(server *s, struct MHD_Connection *connection, void **context) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    client *c = xcalloc(1, sizeof *c);
+    client *c = memory_allows() ? malloc(sizeof *c) : NULL;
+    if (!c) return; /* nobody guards this thread here; its requests are refused */
     *c = (client){.server = s, .socket = info ? info->connect_fd : -1, .since = clock_seconds()};
     pthread_mutex_lock(&s->clients.lock);
     c->next = s->clients.first;

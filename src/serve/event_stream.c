@@ -15,7 +15,8 @@ struct event_stream {
     answer_writer *w;
     char *text; /* of the event that is being sent */
     size_t bytes, sent;
-    bool said_usage, said_done, failed;
+    said *heard; /* what an event is being made of */
+    bool said_usage, said_done, failed, given_up;
 };
 
 /* ---- whole ---- */
@@ -79,19 +80,26 @@ void reply_stream(call *c, completion_request *r, answer *a) {
 void event_stream_free(event_stream *s) {
     if (!s) return;
     free_parts(s->r, s->a, s->w);
+    free(s->heard);
     free(s->text);
     free(s);
 }
 
-static void set_event(event_stream *s, cJSON *json) {
-    char *line = cJSON_PrintUnformatted(json);
-    cJSON_Delete(json);
-    if (!line) memory_out(0);
+/* Takes text over. */
+static void put_event(event_stream *s, char *text) {
     free(s->text);
-    s->text = xasprintf("data: %s\n\n", line);
-    s->bytes = strlen(s->text);
+    s->text = text;
+    s->bytes = strlen(text);
     s->sent = 0;
+}
+
+static void set_event(event_stream *s, cJSON *json) {
+    char *line = cJSON_PrintUnformatted(json), *text = NULL;
+    cJSON_Delete(json);
+    if (!line || !memory_allows() || asprintf(&text, "data: %s\n\n", line) < 0) text = NULL;
     free(line);
+    if (!text) memory_out(0);
+    put_event(s, text);
 }
 
 /* Behind the last chunk: an error, or the usage, where it was asked for, and that it is over. False: all was said. */
@@ -106,10 +114,7 @@ static bool next_last_event(event_stream *s) {
         set_event(s, answer_usage_chunk(s->w));
     } else {
         s->said_done = true;
-        free(s->text);
-        s->text = xstrdup("data: [DONE]\n\n");
-        s->bytes = strlen(s->text);
-        s->sent = 0;
+        put_event(s, xstrdup("data: [DONE]\n\n"));
     }
     return true;
 }
@@ -130,11 +135,13 @@ static bool fill(event_stream *s, bool *left) {
     *left = false;
     while (s->sent == s->bytes) {
         bool over;
-        said *x = answer_next(s->a, LOOK_SECONDS, &over);
-        if (x) set_chunk(s, x);
-        free(x);
+        s->heard = answer_next(s->a, LOOK_SECONDS, &over);
+        const bool any = s->heard;
+        if (any) set_chunk(s, s->heard);
+        free(s->heard);
+        s->heard = NULL;
         if (over && !next_last_event(s)) return false;
-        if (!x && !over && s->c->client_left(s->c->client)) {
+        if (!any && !over && s->c->client_left(s->c->client)) {
             *left = true;
             return false;
         }
@@ -142,7 +149,7 @@ static bool fill(event_stream *s, bool *left) {
     return true;
 }
 
-int64_t event_stream_read(event_stream *s, char *text, size_t bytes) {
+static int64_t read_some(event_stream *s, char *text, size_t bytes) {
     bool left;
     if (!fill(s, &left)) {
         if (left) s->c->tally.worst = END_CANCELLED;
@@ -152,4 +159,35 @@ int64_t event_stream_read(event_stream *s, char *text, size_t bytes) {
     memcpy(text, s->text + s->sent, count);
     s->sent += count;
     return (int64_t)count;
+}
+
+typedef struct reading {
+    event_stream *s;
+    char *text;
+    size_t bytes;
+    int64_t count;
+} reading;
+
+static status read_guarded(void *context) {
+    reading *r = context;
+    r->count = read_some(r->s, r->text, r->bytes);
+    return STATUS_OK;
+}
+
+/* No event is half sent where one was being made, so a last one can say why there are no more. */
+static int64_t give_up(event_stream *s, char *text, size_t bytes) {
+    static const char last[] =
+        "data: {\"error\":{\"message\":\"out of memory\",\"type\":\"server_error\",\"param\":null,"
+        "\"code\":null}}\n\n";
+    s->given_up = true;
+    s->c->tally.worst = END_ERROR;
+    if (bytes < sizeof last - 1) return -1;
+    memcpy(text, last, sizeof last - 1);
+    return sizeof last - 1;
+}
+
+int64_t event_stream_read(event_stream *s, char *text, size_t bytes) {
+    reading r = {.s = s, .text = text, .bytes = bytes};
+    if (s->given_up) return 0;
+    return memory_guarded(read_guarded, &r) == STATUS_OK ? r.count : give_up(s, text, bytes);
 }

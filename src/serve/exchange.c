@@ -230,22 +230,46 @@ static exchange *begin(server *s, struct MHD_Connection *connection, const char 
     return x;
 }
 
-enum MHD_Result exchange_handle(void *context, struct MHD_Connection *connection, const char *path, const char *method,
-                                const char *version, const char *upload, size_t *upload_bytes, void **mine) {
-    exchange *x = *mine;
-    (void)version;
+/* What libmicrohttpd has come with. */
+typedef struct arrival {
+    server *s;
+    struct MHD_Connection *connection;
+    const char *path, *method, *upload;
+    size_t *upload_bytes;
+    exchange **mine; /* NULL in it: a request begins */
+    enum MHD_Result result;
+} arrival;
+
+static enum MHD_Result take_arrival(arrival *a) {
+    exchange *x = *a->mine;
     if (!x) {
-        *mine = x = begin(context, connection, method);
-        check(x, method, path);
+        *a->mine = x = begin(a->s, a->connection, a->method);
+        check(x, a->method, a->path);
         /* A body that is larger than the answer is worth is not waited for. */
         return x->refusal.http == HTTP_TOO_LARGE ? answer_it(x) : MHD_YES;
     }
-    if (*upload_bytes > 0) {
-        take(x, upload, *upload_bytes);
-        *upload_bytes = 0;
+    if (*a->upload_bytes > 0) {
+        take(x, a->upload, *a->upload_bytes);
+        *a->upload_bytes = 0;
         return MHD_YES;
     }
     return answer_it(x);
+}
+
+static status take_guarded(void *context) {
+    arrival *a = context;
+    a->result = take_arrival(a);
+    return STATUS_OK;
+}
+
+/* Where there is no memory even for an error, the connection is closed, and no more than that. */
+enum MHD_Result exchange_handle(void *context, struct MHD_Connection *connection, const char *path, const char *method,
+                                const char *version, const char *upload, size_t *upload_bytes, void **mine) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    arrival a = {context, connection, path, method, upload, upload_bytes, (exchange **)mine, MHD_NO};
+    (void)version;
+    if (!info || !info->socket_context) return MHD_NO; /* clients.c had no memory for it */
+    return memory_guarded(take_guarded, &a) == STATUS_OK ? a.result : MHD_NO;
 }
 
 static void client_text(struct MHD_Connection *connection, char text[INET6_ADDRSTRLEN]) {

@@ -123,6 +123,9 @@ static void put_scheduler(FILE *out, const scheduler_statistics *s) {
     one(out, "moec_cached_tokens_total", "counter", "Tokens of prompts that a slot had already.",
         (double)s->cached_tokens);
     one(out, "moec_completion_tokens_total", "counter", "Tokens that were drawn.", (double)s->completion_tokens);
+    one(out, "moec_proposed_tokens_total", "counter", "Tokens that were read because somebody proposed them.",
+        (double)s->drafts.proposed);
+    one(out, "moec_accepted_tokens_total", "counter", "Of these, those that were drawn.", (double)s->drafts.accepted);
     one(out, "moec_steps_total", "counter", "Passes of the model.", (double)s->steps);
     one(out, "moec_busy_seconds_total", "counter", "Time in passes.", s->busy_seconds);
     put_histogram(out, "moec_first_token_seconds", "Time from a request to its first token.", &s->first_token);

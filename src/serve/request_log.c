@@ -68,7 +68,8 @@ static char *line_of(const char *client, const char *method, const char *route, 
     if (c->param[0]) cJSON_AddStringToObject(json, "param", c->param);
     if (c->error_code && c->error_code[0]) cJSON_AddStringToObject(json, "code", c->error_code);
     if (c->tally.prompt_tokens > 0) add_texts(json, c);
-    char *text = cJSON_PrintUnformatted(json), *line = text ? xasprintf("%s\n", text) : NULL;
+    char *text = cJSON_PrintUnformatted(json), *line = NULL;
+    if (text && asprintf(&line, "%s\n", text) < 0) line = NULL; /* nobody guards this thread here */
     cJSON_free(text);
     cJSON_Delete(json);
     return line;

@@ -8,12 +8,13 @@
 #include <stdatomic.h>
 
 typedef struct served_options {
-    const char *name;   /* of the model, for clients */
-    int64_t context;    /* tokens of a text with its prompt */
-    int64_t max_tokens; /* of an answer; 0: the context's */
-    int choices;        /* texts of one request */
-    int slots, queue;   /* as the scheduler's; 0: its own */
-    int waiting;        /* embeddings and secretary's questions that wait; 0: 64 */
+    const char *name;    /* of the model, for clients */
+    int64_t context;     /* tokens of a text with its prompt */
+    int64_t max_tokens;  /* of an answer; 0: the context's */
+    int choices;         /* texts of one request */
+    int slots, queue;    /* as the scheduler's; 0: its own */
+    draft_source drafts; /* as the scheduler's */
+    int waiting;         /* embeddings and secretary's questions that wait; 0: 64 */
 } served_options;
 
 typedef struct served {

@@ -16,6 +16,17 @@ for key in prefill_tokens_per_second first_token_seconds decode_tokens_per_secon
     says out "\"$key\":"
 done
 grep -q bandwidth "$work/out" && complain "a bandwidth that was not asked for: $(cat "$work/out")"
+grep -q proposed "$work/out" && complain "nobody proposes: $(cat "$work/out")"
+cat "$work"/text/* | head -200 >"$work/prompts"
+expect 0 bench run "$work/run/model.moec" --batch 1,3,20 --prompt 24 --tokens 40 --bandwidth 0 --text "$work/prompts" --speculate lookup
+says out '| proposed | of them drawn |'
+expect 0 bench run "$work/run/model.moec" --batch 2 --prompt 24 --tokens 40 --bandwidth 0 --speculate "$work/run/model.moec"
+says out '| proposed | of them drawn |'
+expect 0 bench run "$work/run/model.moec" --batch 2 --prompt 24 --tokens 40 --bandwidth 0 --text "$work/prompts" --speculate lookup --json
+grep -Eq '"accepted_tokens":[[:space:]]*[1-9]' "$work/out" || complain "nothing was foreseen: $(cat "$work/out")"
+echo short >"$work/short"
+expect 1 bench run "$work/run/model.moec" --text "$work/short"
+says err "$work/short: expected at least 128 tokens, a prompt's, found"
 for wrong in 0 1, 1,,2 x 5000 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17; do
     expect 2 bench run "$work/run/model.moec" --batch $wrong
     says err '--batch: expected'

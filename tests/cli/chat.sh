@@ -96,6 +96,18 @@ same three out 'an expert off and on again'
 chat '/experts 2\nmy sister sees\n/help\n'
 says err '(now 2 of 2)'
 
+# ---- read ahead: the same answers, of the same experts, and of each turn only what is new is read ----
+chat '7 7 7 7\n7654 7655\n/retry\nmy sister\n' --routing --tokens 30
+sed -n 's/^tokens by expert/&/p; s/^\(\[[0-9]* of [0-9]*\).*/\1/p' "$work/err" >"$work/turns"
+cp "$work/out" "$work/plain"
+for who in lookup "$work/named"; do
+    chat '7 7 7 7\n7654 7655\n/retry\nmy sister\n' --routing --tokens 30 --speculate "$who"
+    same plain out "--speculate $who"
+    says err ' proposed tokens drawn]'
+    sed -n 's/^tokens by expert/&/p; s/^\(\[[0-9]* of [0-9]*\).*/\1/p' "$work/err" >"$work/ahead"
+    same turns ahead "experts and turns of --speculate $who"
+done
+
 # ---- a conversation longer than its context ----
 chat 'my sister sees\nmy sister sees\nmy sister sees\nmy sister sees\n' --context 40
 says err 'has outgrown the context of 40 tokens'

@@ -75,6 +75,28 @@ says err '--run-inputs: expected 16 or 8, found `4`'
 expect 2 generate "$model" word --run-bits exact --run-inputs 16
 says err '--run-inputs: expected --run-bits stored, 8 or 4 beside it, found exact'
 
+# ---- read ahead: the same texts, whoever proposes, and what came of it is said ----
+for how in '--temperature 0' '--temperature 1 --seed 5' '--temperature 0.7 --repetition-penalty 1.2 --presence-penalty 0.3' \
+    '--object --temperature 1'; do
+    expect 0 generate "$model" 'the cat sees a dog. the cat' --tokens 60 -n 2 $how
+    kept plain
+    lacks err proposed
+    for who in off lookup "$model" "$work/run"; do
+        expect 0 generate "$model" 'the cat sees a dog. the cat' --tokens 60 -n 2 $how --speculate "$who"
+        same plain "--speculate $who, $how"
+        [ "$who" = off ] || says err ' proposed tokens drawn'
+    done
+done
+expect 0 generate "$model" 'the cat sees a dog' --tokens 60 --temperature 0 --speculate lookup # it says one letter again and again
+grep -Eq ', [1-9][0-9]* of [0-9]+ proposed tokens drawn$' "$work/err" || complain "nothing was foreseen: $(cat "$work/err")"
+expect 1 generate "$model" word --speculate "$work/none"
+says err "$work/none: no such file or folder"
+expect 0 data "$work/other" --domain "text=$work/text" --vocab 300 --heldout 0.1
+expect 0 train configs/test-tiny.yaml data="$work/other" run="$work/stranger" vocab_size=300 batch=2 seq=32 eval_stride=32 \
+    steps=1 checkpoint_every=0 dtype=f32
+expect 2 generate "$model" word --speculate "$work/stranger"
+says err "--speculate $work/stranger: expected the tokenizer of the model that is run (320 tokens), found another (300)"
+
 # ---- several texts: each that of its seed ----
 expect 0 generate "$model" 'the cat' --tokens 9 -n 3 --seed 7
 kept three

@@ -72,7 +72,7 @@ heads() { grep -qi -e "$1" "$work/head" || complain "the head lacks \"$1\": $(ca
 
 # ---- what needs no model ----
 start "$work/hf" --name tiny --context 256 --slots 4 --queue 16 --log "$work/log" --routing-state "$work/routing.json" \
-    --request-seconds 2 --idle-seconds 2 --connections 40
+    --speculate lookup --request-seconds 2 --idle-seconds 2 --connections 40
 get 200 /health
 says out '{"status":"ok"}'
 get 200 /
@@ -133,6 +133,8 @@ get 200 /metrics
 says out 'moec_requests_total{route="/v1/completions",status="200"} 3'
 says out 'moec_expert_tokens_total{layer="1",expert="numbers"} '
 says out 'moec_first_token_seconds_count '
+says out 'moec_proposed_tokens_total '
+says out 'moec_accepted_tokens_total '
 
 # ---- the counts of experts outlive the server ----
 get 200 /v1/routing

@@ -281,6 +281,55 @@ static void stopping_cuts_or_finishes(void **state) {
     }
 }
 
+/* Memory runs out while one of several cancelled requests is told of its end, and again for the next: all are told, once. */
+typedef struct forgetful {
+    asked a;
+    int *told;
+} forgetful;
+
+static void end_without_memory(void *context, const text_end *end) {
+    forgetful *f = context;
+    const int before = (*f->told)++;
+    asked_end(&f->a, end);
+    memory_fail_after(0);
+    if (before < 2) free(xmalloc(16));
+    memory_fail_after(-1);
+}
+
+static void nobody_is_forgotten_where_memory_is_out(void **state) {
+    enum { REQUESTS = 5 };
+    const fixture *f = *state;
+    prompt_ids p = prompt_of("abc");
+    scheduler *s = start(f, (scheduler_options){.slots = 1, .queue = REQUESTS});
+    sem_t hold, began;
+    int told = 0;
+    sem_init(&hold, 0, 0);
+    sem_init(&began, 0, 0);
+    forgetful *a = xcalloc(REQUESTS, sizeof *a);
+    for (int i = 0; i < REQUESTS; i++) {
+        a[i] = (forgetful){.told = &told, .a = {.s = s}};
+        if (i == 0) a[i].a.hold = &hold, a[i].a.began = &began;
+        sem_init(&a[i].a.done, 0, 0);
+        const text_request r = {.prompt = p.ids,
+                                .prompt_count = p.count,
+                                .how = {.ignore_end = true},
+                                .on_token = asked_token,
+                                .on_end = end_without_memory,
+                                .context = &a[i]};
+        assert_int_equal(scheduler_submit(s, &r, &a[i].a.t), SUBMIT_ACCEPTED);
+        if (i == 0) sem_wait(&began);
+    }
+    for (int i = 1; i < REQUESTS; i++) scheduler_cancel(s, a[i].a.t);
+    sem_post(&hold);
+    for (int i = 0; i < REQUESTS; i++) asked_wait(&a[i].a);
+    scheduler_destroy(s);
+    for (int i = 0; i < REQUESTS; i++) assert_int_equal(a[i].a.ends, 1);
+    assert_int_equal(told, REQUESTS);
+    assert_int_equal(a[0].a.end.reason, END_ERROR); /* it was being written */
+    assert_non_null(strstr(a[0].a.error, "out of memory"));
+    free(a);
+}
+
 static void nonsense_is_refused(void **state) {
     const fixture *f = *state;
     scheduler *s = start(f, (scheduler_options){.context = 40}), *none;
@@ -539,6 +588,7 @@ int main(void) {
         cmocka_unit_test(a_cancelled_text_ends),
         cmocka_unit_test(a_full_queue_says_so),
         cmocka_unit_test(stopping_cuts_or_finishes),
+        cmocka_unit_test(nobody_is_forgotten_where_memory_is_out),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(a_model_of_nonsense_is_an_error_of_the_text),
         cmocka_unit_test(a_shared_prompt_is_read_once),

@@ -137,6 +137,58 @@ static void a_sequence_does_not_feel_the_others(void **state) {
     }
 }
 
+/* Tokens that are read together, one by one, get to the last bit what each gets in a pass of its own; together they do not. */
+static void tokens_one_by_one_are_as_in_passes_of_their_own(void **state) {
+    enum { PROMPT = 9, COUNT = 30 };
+    int passes[1 + COUNT] = {PROMPT};
+    (void)state;
+    for (int i = 1; i <= COUNT; i++) passes[i] = 1;
+    for (int t = 0; t < 2; t++) {
+        if (t && !kernels_for(DTYPE_BF16)) continue;
+        fixture f = open_model(t ? DTYPE_BF16 : DTYPE_F32);
+        int32_t ids[PROMPT + COUNT];
+        float *one = xmalloc(sizeof(float) * (PROMPT + COUNT) * VOCAB), *all = xmalloc(sizeof(float) * COUNT * VOCAB);
+        make_ids(ids, PROMPT + COUNT, 12);
+        alone(&f, ids, passes, 1 + COUNT, NULL, one);
+        for (int count = 1; count <= COUNT; count += count < 7 ? 1 : 23) {
+            const decode_span prompt = {.sequence = 2, .count = PROMPT};
+            const decode_span rest = {.sequence = 2, .count = count, .logits = count, .one_by_one = true};
+            kv_cache_cut(f.cache, 2, 0);
+            assert_ok(pass_decode_spans(f.p, f.cache, &prompt, 1, ids, NULL));
+            assert_ok(pass_decode_spans(f.p, f.cache, &rest, 1, ids + PROMPT, all));
+            assert_logits(all, one + PROMPT * VOCAB, count * VOCAB);
+        }
+        free(one);
+        free(all);
+        close_model(&f);
+    }
+}
+
+/* More sequences than the memory for an op's records has at once. */
+static void thousands_of_sequences_are_one_pass(void **state) {
+    enum { MANY = 2500 };
+    (void)state;
+    fixture f = open_model(DTYPE_F32);
+    kv_cache *cache;
+    decode_span *spans = xcalloc(MANY, sizeof *spans);
+    int32_t *ids = xmalloc(MANY * sizeof *ids);
+    float *all = xmalloc(sizeof(float) * MANY * VOCAB), one[VOCAB];
+    const int single = 1;
+    assert_ok(kv_cache_create(&cache, f.m, MANY, 1));
+    make_ids(ids, MANY, 13);
+    for (int i = 0; i < MANY; i++) spans[i] = (decode_span){.sequence = i, .count = 1, .logits = 1};
+    assert_ok(pass_decode_spans(f.p, cache, spans, MANY, ids, all));
+    for (int i = 0; i < MANY; i += MANY - 1) {
+        alone(&f, ids + i, &single, 1, NULL, one);
+        assert_logits(all + i * VOCAB, one, VOCAB);
+    }
+    kv_cache_destroy(cache);
+    free(spans);
+    free(ids);
+    free(all);
+    close_model(&f);
+}
+
 static void only_the_wanted_logits_are_made(void **state) {
     (void)state;
     fixture f = open_model(DTYPE_F32);
@@ -304,6 +356,8 @@ static void each_sequence_has_its_own_control(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sequence_does_not_feel_the_others),
+        cmocka_unit_test(tokens_one_by_one_are_as_in_passes_of_their_own),
+        cmocka_unit_test(thousands_of_sequences_are_one_pass),
         cmocka_unit_test(only_the_wanted_logits_are_made),
         cmocka_unit_test(caches_are_cut_and_copied),
         cmocka_unit_test(a_control_changes_the_routing),

@@ -1,6 +1,8 @@
 /* moec serve with many clients at once, with those that leave, are slow or too many, and as it stops. */
 #include "spoken.h"
 
+#include "serve/routes.h"
+
 /* An untrained model says anything; without its end tokens it says as much as it is asked for. */
 #define ENDLESS "\"logit_bias\": {\"0\": -100, \"1\": -100}, \"seed\": 7"
 
@@ -115,6 +117,40 @@ static void wait_for(const spoken *s, int running, int waiting) {
         usleep(1000);
         scheduler_read(s->served->scheduler, &figures);
     } while (figures.running != running || figures.waiting != waiting);
+}
+
+static bool nobody_left(void *client) {
+    (void)client;
+    return false;
+}
+
+/* A text is written; while it is sent, there is no memory for an event. */
+static void test_memory_runs_out_in_a_stream(void **state) {
+    static const char body[] = "{\"prompt\": \"abc\", \"max_tokens\": 5, \"stream\": true, " ENDLESS "}";
+    spoken s = spoken_start(&(served_options){0}, &(server_options){0});
+    const atomic_bool no = false;
+    const call_house house = {.s = s.served, .stopping = &no, .cut = &no};
+    call c = {.house = &house, .client_left = nobody_left, .body = xstrdup(body), .body_bytes = sizeof body - 1};
+    char text[16384];
+    (void)state;
+    route_completions(&c);
+    wait_until_quiet(&s);
+    assert_int_equal(c.http, 200);
+    assert_true(event_stream_read(c.stream, text, sizeof text) > 0);
+    assert_memory_equal(text, "data: {\"id\"", 11);
+    memory_fail_after(0);
+    const int64_t last = event_stream_read(c.stream, text, sizeof text);
+    memory_fail_after(-1);
+    assert_in_range(last, 1, sizeof text - 1);
+    text[last] = '\0';
+    assert_says(text, "data: {\"error\":{\"message\":\"out of memory\"");
+    assert_int_equal(event_stream_read(c.stream, text, sizeof text), 0);
+    assert_int_equal(c.tally.worst, END_ERROR);
+    call_free(&c);
+    char *answer = ask_post(s.port, "/v1/completions", body);
+    assert_says(answer, "data: [DONE]");
+    free(answer);
+    spoken_stop(&s);
 }
 
 /* The text that runs goes on; the one that waits goes with its client, and so does the running one at last. */
@@ -235,13 +271,10 @@ static void test_cutting_says_so(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_streams_say_the_same),
-        cmocka_unit_test(test_embeddings),
-        cmocka_unit_test(test_many_clients),
-        cmocka_unit_test(test_clients_leave),
-        cmocka_unit_test(test_slow_bodies),
-        cmocka_unit_test(test_long_answers_come),
-        cmocka_unit_test(test_draining_loses_nothing),
+        cmocka_unit_test(test_streams_say_the_same), cmocka_unit_test(test_embeddings),
+        cmocka_unit_test(test_many_clients),         cmocka_unit_test(test_memory_runs_out_in_a_stream),
+        cmocka_unit_test(test_clients_leave),        cmocka_unit_test(test_slow_bodies),
+        cmocka_unit_test(test_long_answers_come),    cmocka_unit_test(test_draining_loses_nothing),
         cmocka_unit_test(test_cutting_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
