@@ -250,8 +250,9 @@ static status share_values(const optimizer *o) {
     int count = 0;
     for (int i = 0; i < m->param_count; i++)
         if (m->params[i]->grad)
-            parts[count++] =
-                (comm_part){o->states.items[i].owner, m->params[i]->value.data, tensor_bytes(&m->params[i]->value)};
+            parts[count++] = (comm_part){.owner = o->states.items[i].owner,
+                                         .data = m->params[i]->value.data,
+                                         .bytes = tensor_bytes(&m->params[i]->value)};
     const status s = comm_share(o->ranks, parts, count);
     free(parts);
     return s;
