@@ -38,6 +38,11 @@ for layout in 2:2 4:2; do
     same "$work/sparse" "$work/sparse-$layout"
 done
 
+# ---- begins with another model's weights, of which the experts stay as they are ----
+train 0 1 run="$work/begun" steps=20 init="$work/sparse" dtype=f32 events=[] freeze=[experts]
+train 0 2 run="$work/begun-2:2" steps=20 init="$work/sparse" dtype=f32 events=[] freeze=[experts] expert_ranks=2
+same "$work/begun" "$work/begun-2:2"
+
 # ---- goes on in another layout, from before and from behind the upcycle ----
 final=20
 kept="steps=20 dtype=f32 checkpoint_every=5 keep_checkpoints=9"
