@@ -121,45 +121,57 @@ static void run_op(tape *t, const study *s, part *p, int rank) {
     k->download(f->router, p->router->grad, sizeof f->router);
 }
 
-static void run_rank(comm *c, void *context) {
-    study *s = context;
-    const kernels *k = kernels_for(s->c->act);
-    const comm_group g = {c, s->expert_ranks};
-    const int wide = s->c->f == ACTIVATION_SWIGLU ? 2 * HIDDEN : HIDDEN, X = g.count,
-              position = comm_group_position(&g);
-    mlp experts[E];
+/* The op as a rank of the group has it. */
+static part make_part(const kernels *k, const moe_case *c, const comm_group *g, mlp experts[E]) {
+    const int wide = c->f == ACTIVATION_SWIGLU ? 2 * HIDDEN : HIDDEN, X = g->count;
+    const float far[E] = {0, 0, 5, 0};
     part p = {.router = make(k, "router", 0, E, D, true, 0), .experts = experts};
     for (int e = 0; e < E; e++) {
-        const bool here = e / (E / X) == position;
+        const bool here = e / (E / X) == comm_group_position(g);
         experts[e] = (mlp){.fc = {.weight = make(k, "fc", e, wide, D, here, X - 1)},
                            .proj = {.weight = make(k, "proj", e, D, HIDDEN, here, X - 1)},
-                           .f = s->c->f};
+                           .f = c->f};
     }
-    const float far[E] = {0, 0, 5, 0};
     p.bias = param_create("bias", 1, (int64_t[]){E});
     p.bias->value.data = device_floats(k, E);
     k->upload(p.bias->value.data, far, sizeof far);
     p.args = (moe_args){.experts = E,
-                        .top_k = s->c->top_k,
-                        .gate = s->c->gate,
+                        .top_k = c->top_k,
+                        .gate = c->gate,
                         .aux_weight = 0.1f,
-                        .bias = s->c->skewed ? p.bias : NULL,
-                        .ranks = X > 1 ? &g : NULL};
+                        .bias = c->skewed ? p.bias : NULL,
+                        .ranks = X > 1 ? g : NULL};
+    return p;
+}
+
+static void destroy_part(const kernels *k, part *p) {
+    for (int e = 0; e < E; e++) {
+        destroy(k, p->experts[e].fc.weight);
+        destroy(k, p->experts[e].proj.weight);
+    }
+    destroy(k, p->router);
+    destroy(k, p->bias);
+}
+
+static void run_rank(comm *c, void *context) {
+    study *s = context;
+    const kernels *k = kernels_for(s->c->act);
+    const comm_group g = {c, s->expert_ranks};
+    mlp experts[E];
+    part p = make_part(k, s->c, &g, experts);
     tape *t;
     need(tape_create(&t, k) == STATUS_OK);
     run_op(t, s, &p, c->rank);
     for (int e = 0; e < E; e++) {
-        for (int place = 0; place < X && experts[e].fc.weight->grad; place++) {
+        const param *fc = experts[e].fc.weight, *proj = experts[e].proj.weight;
+        for (int place = 0; place < g.count && fc->grad; place++) {
             found *f = &s->found[comm_group_rank(&g, place)];
-            k->download(f->fc[e], param_grad_of(experts[e].fc.weight, place), (size_t)wide * D * sizeof(float));
-            k->download(f->proj[e], param_grad_of(experts[e].proj.weight, place), sizeof f->proj[e]);
+            k->download(f->fc[e], param_grad_of(fc, place), tensor_bytes(&fc->value));
+            k->download(f->proj[e], param_grad_of(proj, place), tensor_bytes(&proj->value));
         }
-        destroy(k, experts[e].fc.weight);
-        destroy(k, experts[e].proj.weight);
     }
     tape_destroy(t);
-    destroy(k, p.router);
-    destroy(k, p.bias);
+    destroy_part(k, &p);
 }
 
 /* ---- all of them ---- */
@@ -214,11 +226,51 @@ static void all_tokens_to_one_expert(void **state) {
     check_all((moe_case){.top_k = 1, .gate = GATE_PROBABILITY, .f = ACTIVATION_SWIGLU, .skewed = true});
 }
 
+/* ---- messages that do not come ---- */
+
+static int exchanges_left;
+
+/* Of one rank of two whose other one is silent from the n-th exchange on; before, it has no tokens. */
+static status fall_silent(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives) {
+    (void)c;
+    (void)send;
+    (void)sends;
+    if (exchanges_left-- == 0) return fail("rank 1: not heard from");
+    for (int i = 0; i < receives; i++) memset(receive[i].data, 0, receive[i].bytes);
+    return STATUS_OK;
+}
+
+/* Counts, rows, what became of them; and in backward twice more. */
+static void a_silent_rank_is_a_failure(void **state) {
+    (void)state;
+    const moe_case all = {.act = DTYPE_F32, .top_k = 1, .tokens = 9, .gate = GATE_PROBABILITY, .f = ACTIVATION_SWIGLU};
+    const kernels *k = kernels_for(DTYPE_F32);
+    comm c = {.rank = 0, .ranks = 2, .exchange = fall_silent};
+    const comm_group g = {&c, 2};
+    mlp experts[E];
+    part p = make_part(k, &all, &g, experts);
+    tape *t;
+    assert_ok(tape_create(&t, k));
+    for (int after = 0; after <= 5; after++) {
+        exchanges_left = after;
+        tape_reset(t, true);
+        var *x = leaf(t, "x", 0, all.tokens), *y = run_part(t, &p, &x);
+        assert_true((y != NULL) == (after >= 3));
+        if (y) {
+            k->zero(tape_grad(t, y).data, act_bytes(t, all.tokens * D));
+            tape_backward(t);
+        }
+        assert_int_equal(tape_status(t), after < 5 ? STATUS_FAILED : STATUS_OK);
+        if (after < 5) assert_string_equal(error_message(), "rank 1: not heard from");
+    }
+    tape_destroy(t);
+    destroy_part(k, &p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_expert_a_token),
-        cmocka_unit_test(two_experts_a_token),
-        cmocka_unit_test(run_again_in_backward),
+        cmocka_unit_test(a_silent_rank_is_a_failure), cmocka_unit_test(one_expert_a_token),
+        cmocka_unit_test(two_experts_a_token),        cmocka_unit_test(run_again_in_backward),
         cmocka_unit_test(all_tokens_to_one_expert),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
