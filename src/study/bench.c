@@ -148,9 +148,9 @@ static status one_step(bench_state *s, const bench_options *options, int step, d
     model_zero_grad(s->m);
     TRY(pass_train(s->p, &s->b, 1));
     *forward_backward = clock_seconds() - started;
+    started = clock_seconds();
     TRY(gradients_begin(&s->sum, s->ranks, s->o, s->m, 1));
     TRY(gradients_add(&s->sum, s->m, 0, 1));
-    started = clock_seconds();
     TRY(optimizer_step(s->o, step, 1, &grad_norm));
     pass_read(s->p);
     if (s->e) TRY(average_update(s->e, step, 1)); /* as at the end of a training, when every kind is kept */
