@@ -27,7 +27,9 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the config's)\n"
     "  --json           one JSON object\n"
     "\n"
-    "Under mpirun or srun each rank takes a micro-batch, and what a step sends and how long it waits is shown too.\n"
+    "Under mpirun or srun each rank takes a micro-batch, and what a step sends and how long it waits is shown too; "
+    "with\n"
+    "expert_ranks=N, by itself, what goes to the ranks that have the tokens' experts and back.\n"
     "\n"
     "run:\n"
     "Times a model that is run, with random tokens or a text's: how fast prompts are read and texts written, for "
@@ -93,6 +95,11 @@ static void print_report(const bench_report *r, const char *kernels_name) {
         printf("  %d ranks              %9.1f ms a step sending and waiting (%.1f %%), %.1f MB sent by each\n",
                r->ranks, 1e3 * r->waited_seconds, 100 * r->waited_seconds / (r->mean_seconds),
                (double)r->sent_bytes / 1e6);
+    if (r->expert_ranks > 1)
+        printf("  experts on %d ranks   %9.1f ms of these sending tokens and waiting for them (%.1f %%), %.1f MB sent "
+               "by each\n",
+               r->expert_ranks, 1e3 * r->traded_seconds, 100 * r->traded_seconds / r->mean_seconds,
+               (double)r->traded_bytes / 1e6);
     printf("  peak memory          %9.0f MB\n", (double)r->peak_rss_bytes / 1e6);
     printf("  creating the model   %9.2f s\n", r->setup_seconds);
     print_ops(r);
@@ -114,6 +121,9 @@ static void print_json(const bench_report *r) {
     cJSON_AddNumberToObject(root, "ranks", r->ranks);
     cJSON_AddNumberToObject(root, "waited_seconds", r->waited_seconds);
     cJSON_AddNumberToObject(root, "sent_bytes", (double)r->sent_bytes);
+    cJSON_AddNumberToObject(root, "expert_ranks", r->expert_ranks);
+    cJSON_AddNumberToObject(root, "traded_seconds", r->traded_seconds);
+    cJSON_AddNumberToObject(root, "traded_bytes", (double)r->traded_bytes);
     cJSON_AddStringToObject(root, "isa", kernels_isa());
     for (kernel_id id = 0; id < KERNELS; id++)
         if (r->ops.entries[id].calls) cJSON_AddNumberToObject(ops, kernel_name(id), r->ops.entries[id].seconds);

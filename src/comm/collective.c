@@ -28,14 +28,18 @@ status comm_gather(comm *c, const void *mine, void *all, size_t bytes) {
     return s;
 }
 
+static bool has_room(const comm_part *p, int rank) {
+    return p->every <= 1 || rank % p->every == p->owner % p->every;
+}
+
 status comm_share(comm *c, const comm_part *parts, int count) {
     message_list out = {0}, in = {0};
     if (c->ranks == 1) return STATUS_OK;
     for (int i = 0; i < count; i++) {
         const comm_part *p = &parts[i];
-        if (p->owner != c->rank) message_list_add(&in, p->owner, p->data, p->bytes);
+        if (p->owner != c->rank && has_room(p, c->rank)) message_list_add(&in, p->owner, p->data, p->bytes);
         for (int r = 0; r < c->ranks && p->owner == c->rank; r++)
-            if (r != c->rank) message_list_add(&out, r, p->data, p->bytes);
+            if (r != c->rank && has_room(p, r)) message_list_add(&out, r, p->data, p->bytes);
     }
     const status s = c->exchange(c, out.items, out.count, in.items, in.count);
     free(out.items);

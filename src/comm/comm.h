@@ -40,7 +40,9 @@ struct comm {
     void (*end)(comm *c, status s); /* the whole job, with this exit status; does not return. NULL: there is no other */
     double waited;                  /* seconds, so far */
     int64_t sent;                   /* bytes, so far */
-    bool agreed;                    /* that the failure under way is all ranks' */
+    double traded_seconds;          /* of these in groups (group.h) */
+    int64_t traded;
+    bool agreed; /* that the failure under way is all ranks' */
 };
 
 /* The ranks that this process is one of; opened by the first call, the same from then on. */
@@ -67,13 +69,14 @@ status comm_alike(comm *c, status mine);
 status comm_gather(comm *c, const void *mine, void *all, size_t bytes);
 status comm_broadcast(comm *c, int root, void *data, size_t bytes);
 
-/* Data that one rank has, and that all ranks have room for. */
+/* Data that one rank has, and that others have room for. */
 typedef struct comm_part {
     int owner;
     void *data;
     size_t bytes;
+    int every; /* those others: 0 and 1: all ranks; n: each n-th, counted from the owner on, both ways */
 } comm_part;
-/* Every rank gets every part. */
+/* Every rank gets every part that it has room for; of the others it has bytes and owner alone. */
 status comm_share(comm *c, const comm_part *parts, int count);
 
 #endif

@@ -44,16 +44,29 @@ static void add_own(reducer *r, piece p) {
     r->own[r->own_count++] = p;
 }
 
-/* The messages of a piece: to its owner, or from everyone to this rank. */
+/* The rank that has what a rank's micro-batch made: itself, where no groups are. */
+static int holder_of(const comm_stretch *s, int rank) {
+    return s->group > 1 ? rank - rank % s->group + s->owner % s->group : rank;
+}
+
+/* Where this rank has it. */
+static float *made_by(const comm_stretch *s, int rank) {
+    const int place = s->group > 1 ? rank % s->group : 0;
+    return place == 0 ? s->data : s->more + (place - 1) * s->count;
+}
+
+/* The messages of a piece, micro-batch by micro-batch: to its owner, or from those who have them to this rank. */
 static void send_piece(reducer *r, piece p, int64_t at) {
     const size_t bytes = (size_t)p.count * sizeof(float);
-    if (p.of->owner != r->c->rank) {
-        message_list_add(&r->out, p.of->owner, p.of->data + p.from, bytes);
-        return;
+    const bool is_own = p.of->owner == r->c->rank;
+    if (is_own) add_own(r, p);
+    for (int rank = 0; rank < r->c->ranks; rank++) {
+        const int holder = holder_of(p.of, rank);
+        if (is_own && holder != r->c->rank)
+            message_list_add(&r->in, holder, r->received + rank * r->bucket + at, bytes);
+        if (!is_own && holder == r->c->rank)
+            message_list_add(&r->out, p.of->owner, made_by(p.of, rank) + p.from, bytes);
     }
-    add_own(r, p);
-    for (int rank = 0; rank < r->c->ranks; rank++)
-        if (rank != r->c->rank) message_list_add(&r->in, rank, r->received + rank * r->bucket + at, bytes);
 }
 
 /* The next pieces of an owner's stretches, up to a bucket. */
@@ -71,13 +84,14 @@ static void fill_bucket(reducer *r, int owner) {
     }
 }
 
-/* sum (+)= the ranks' pieces, in their order. */
+/* sum (+)= the micro-batches' pieces, in their order. */
 static void add_piece(const reducer *r, piece p, int64_t at) {
     const size_t bytes = (size_t)p.count * sizeof(float);
     float *data = p.of->data + p.from;
     float *scratch = r->received + r->c->rank * r->bucket + at, *sum = p.of->sum ? p.of->sum + p.from : scratch;
     for (int rank = 0; rank < r->c->ranks; rank++) {
-        const float *theirs = rank == r->c->rank ? data : r->received + rank * r->bucket + at;
+        const float *theirs =
+            holder_of(p.of, rank) == r->c->rank ? made_by(p.of, rank) + p.from : r->received + rank * r->bucket + at;
         if (rank == 0 && is_first(r))
             r->k->copy(sum, theirs, bytes);
         else

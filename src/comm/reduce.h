@@ -15,6 +15,10 @@ typedef struct comm_stretch {
     float *data; /* [count] this round's; of the owner in the last round: the sum */
     int64_t count;
     float *sum; /* of the owner: [count] the sum of the rounds so far; not needed where there is one round */
+    /* > 1: in a group of so many ranks that follow each other (group.h) the one at the owner's position has the gradients of all of them:
+     * those of the group's first rank in `data`, of the next ones in more [group − 1][count]. The others have neither. */
+    int group;
+    float *more;
 } comm_stretch;
 
 /* One round. Buffers of at most REDUCE_BYTES are taken on the way. */

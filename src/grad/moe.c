@@ -1,10 +1,10 @@
 /* A mixture of experts. Tokens are grouped by expert, so that each expert multiplies only its own rows, forward and
- * backward; how many rows an expert has stays on the device. Where every token goes to every expert (soft gates;
- * straight-through ones in training, whose router learns from all outputs) the groups are the tokens themselves, and
- * nothing is gathered. */
+ * backward; how many rows an expert has stays on the device, where no other rank has to know it. Where every token goes to every
+ * expert (soft gates; straight-through ones in training, whose router learns from all outputs) the groups are the tokens
+ * themselves, and nothing is gathered. */
+#include "grad/expert_trade.h"
 #include "grad/mlp.h"
 
-#include "base/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,20 +13,14 @@ static int64_t group_align(int64_t pairs) {
     return pairs < 64 ? 1 : 16;
 }
 
-/* What all experts' products of one kind need, as arrays by expert. */
-typedef struct expert_weights {
-    const weight **fc, **proj; /* [E] */
-} expert_weights;
-
 typedef struct moe_op {
     var *x, *y;
     param *router;
     const mlp *experts; /* [E], the caller's */
     moe_args args;
-    expert_weights weights;
     bool all;               /* every token to every expert */
     int k;                  /* experts a token goes to */
-    int64_t most_rows;      /* of all groups together, at most */
+    int64_t most_rows;      /* of the own tokens' groups together, at most */
     float *logits, *probs;  /* [N, E]; logits only where something needs them */
     float *taught;          /* [N, E]: what the router said before labels overruled it; else it is probs */
     float *scores;          /* [N, E]: what experts are compared by where there are a mask and a bias */
@@ -35,7 +29,9 @@ typedef struct moe_op {
     int32_t *source;        /* [most_rows] */
     int32_t *pairs, *first; /* [E]: how often an expert was chosen at all, and how often first */
     int32_t *start;         /* [E + 1]: where the groups begin */
-    void *rows, *u, *out;   /* the experts' inputs (NULL: x), hidden values, outputs */
+    void *out, *u;        /* [most_rows, d]: what the experts make of the own tokens; u: of all experts on all tokens */
+    expert_groups groups; /* what the experts here multiply: the own tokens' groups, or also those of other ranks */
+    expert_trade trade;
 } moe_op;
 
 static const int32_t *row_count(const moe_op *op) {
@@ -178,25 +174,21 @@ static void add_statistics(tape *t, const moe_op *op, int64_t N) {
 
 /* ---- the experts ---- */
 
-static bool take_weights(tape *t, moe_op *op) {
-    int64_t E = op->args.experts;
-    op->weights.fc = tape_host_alloc(t, (size_t)E * sizeof *op->weights.fc);
-    op->weights.proj = tape_host_alloc(t, (size_t)E * sizeof *op->weights.proj);
-    if (!op->weights.fc || !op->weights.proj) return false;
-    for (int64_t e = 0; e < E; e++) {
-        op->weights.fc[e] = &op->experts[e].fc.weight->matrix;
-        op->weights.proj[e] = &op->experts[e].proj.weight->matrix;
-    }
-    return true;
+static bool are_spread(const moe_op *op) {
+    return op->args.ranks && !op->all;
+}
+
+/* The experts here, and for how many micro-batches. Returns false when memory is out. */
+static bool take_experts(tape *t, moe_op *op) {
+    if (!are_spread(op)) return expert_groups_take(t, &op->groups, op->experts, op->args.experts, 1);
+    const int64_t X = op->args.ranks->count, each = op->args.experts / X;
+    return expert_groups_take(t, &op->groups, op->experts + comm_group_position(op->args.ranks) * each, each, X);
 }
 
 /* Returns false when memory is out. */
-static bool alloc_rows(tape *t, moe_op *op, int64_t d) {
-    int64_t wide = linear_out(&op->experts->fc);
-    bool keeps = tape_recording(t) || !op->all;
-    if (!op->all) op->rows = tape_alloc(t, act_bytes(t, op->most_rows * d));
+static bool alloc_all(tape *t, moe_op *op, int64_t d) {
     op->out = tape_alloc(t, act_bytes(t, op->most_rows * d));
-    if (keeps) op->u = tape_alloc(t, act_bytes(t, op->most_rows * wide));
+    if (tape_recording(t)) op->u = tape_alloc(t, act_bytes(t, op->most_rows * linear_out(&op->experts->fc)));
     return tape_status(t) == STATUS_OK;
 }
 
@@ -208,55 +200,52 @@ static void run_all(tape *t, moe_op *op, int64_t N, int64_t d) {
                     op->u ? act_at(t, op->u, e * N * wide) : NULL, op->x->value.data, N);
 }
 
-/* What the experts' products read is shown where somebody looks, which needs the groups on the host. */
-static void notify_groups(tape *t, const moe_op *op, void *rows, bool of_proj) {
-    if (!tape_is_observed(t)) return;
-    int64_t E = op->args.experts;
-    int32_t *start = xmalloc((size_t)(E + 1) * sizeof *start);
-    tape_kernels(t)->download(start, op->start, (size_t)(E + 1) * sizeof *start);
-    for (int64_t e = 0; e < E; e++) {
-        const linear *l = of_proj ? &op->experts[e].proj : &op->experts[e].fc;
-        int64_t cols = linear_in(l);
-        tape_notify(t, l->weight, act_at(t, rows, start[e] * cols), start[e + 1] - start[e], cols);
-    }
-    free(start);
-}
-
-/* The same of the gradients of what they made, dy [rows, out] from x [rows, in]. */
-static void notify_group_gradients(tape *t, const moe_op *op, void *dy, void *x, bool of_proj) {
-    if (!tape_gradients_are_observed(t)) return;
-    int64_t E = op->args.experts;
-    int32_t *start = xmalloc((size_t)(E + 1) * sizeof *start);
-    tape_kernels(t)->download(start, op->start, (size_t)(E + 1) * sizeof *start);
-    for (int64_t e = 0; e < E; e++) {
-        const linear *l = of_proj ? &op->experts[e].proj : &op->experts[e].fc;
-        tape_notify_gradient(t, &(product_gradient){.weight = l->weight,
-                                                    .dy = act_at(t, dy, start[e] * linear_out(l)),
-                                                    .x = act_at(t, x, start[e] * linear_in(l)),
-                                                    .N = start[e + 1] - start[e]});
-    }
-    free(start);
+static bool alloc_groups(tape *t, expert_groups *g, int64_t d) {
+    g->rows = tape_alloc(t, act_bytes(t, g->most_rows * d));
+    g->u = tape_alloc(t, act_bytes(t, g->most_rows * linear_out(&g->experts[0]->fc)));
+    g->out = tape_alloc(t, act_bytes(t, g->most_rows * d));
+    return tape_status(t) == STATUS_OK;
 }
 
 /* Every expert on its own rows, all in one grouped product. */
 static void run_groups(tape *t, moe_op *op, int64_t d) {
-    const kernels *k = tape_kernels(t);
-    int64_t E = op->args.experts, hidden = linear_in(&op->experts->proj);
-    void *h = tape_alloc(t, act_bytes(t, op->most_rows * hidden));
-    if (!h) return;
-    k->gather(op->rows, op->x->value.data, op->source, op->k, row_count(op), d);
-    notify_groups(t, op, op->rows, false);
-    k->grouped_linear(op->u, op->rows, op->weights.fc, op->start, E, op->most_rows);
-    k->activate(h, op->u, op->experts->f, row_count(op), op->most_rows, hidden);
-    notify_groups(t, op, h, true);
-    k->grouped_linear(op->out, h, op->weights.proj, op->start, E, op->most_rows);
-    tape_free(t, h);
+    expert_groups *g = &op->groups;
+    g->start = op->start;
+    g->most_rows = op->most_rows;
+    if (!alloc_groups(t, g, d)) return;
+    tape_kernels(t)->gather(g->rows, op->x->value.data, op->source, op->k, row_count(op), d);
+    expert_groups_forward(t, g);
+    op->out = g->out;
+}
+
+/* The same where ranks have the experts between them: the own tokens' rows go there, what becomes of them comes back. */
+static void run_spread(tape *t, moe_op *op, int64_t d) {
+    expert_groups *g = &op->groups;
+    void *own = tape_alloc(t, act_bytes(t, op->most_rows * d));
+    op->out = tape_alloc(t, act_bytes(t, op->most_rows * d));
+    if (!own || !op->out) return;
+    tape_kernels(t)->gather(own, op->x->value.data, op->source, op->k, row_count(op), d);
+    if (!expert_trade_counts(t, &op->trade, op->args.ranks, op->start, op->args.experts, g)) return;
+    if (!alloc_groups(t, g, d) || !expert_trade_there(t, &op->trade, g->rows, own, d)) return;
+    expert_groups_forward(t, g);
+    if (tape_status(t) == STATUS_OK) expert_trade_back(t, &op->trade, op->out, g->out, d);
+    tape_free(t, own);
+    tape_free(t, g->out);
+    g->out = NULL;
+}
+
+/* Forward, once tokens are grouped. */
+static void run(tape *t, moe_op *op, int64_t N, int64_t d) {
+    if (op->all && alloc_all(t, op, d)) run_all(t, op, N, d);
+    if (!op->all && !are_spread(op)) run_groups(t, op, d);
+    if (are_spread(op)) run_spread(t, op, d);
 }
 
 static void free_saved(tape *t, moe_op *op) {
     if (op->taught != op->probs) tape_free(t, op->taught);
-    void *saved[] = {op->logits, op->probs, op->scores, op->gates, op->chosen, op->slot, op->source,
-                     op->pairs,  op->first, op->start,  op->rows,  op->u,      op->out};
+    if (op->groups.start != op->start) tape_free(t, op->groups.start);
+    void *saved[] = {op->logits, op->probs, op->scores, op->gates, op->chosen,      op->slot,     op->source,
+                     op->pairs,  op->first, op->start,  op->out,   op->groups.rows, op->groups.u, op->u};
     for (size_t i = 0; i < sizeof saved / sizeof *saved; i++) tape_free(t, saved[i]);
 }
 
@@ -272,34 +261,13 @@ static void all_backward(tape *t, moe_op *op, void *drows, void *x, int64_t N, i
     }
 }
 
-/* Gradients of one kind of the experts' weights, [E]. */
-static float **weight_gradients(tape *t, const moe_op *op, bool of_proj) {
-    int64_t E = op->args.experts;
-    float **gradients = tape_host_alloc(t, (size_t)E * sizeof *gradients);
-    for (int64_t e = 0; gradients && e < E; e++)
-        gradients[e] = param_grad(of_proj ? op->experts[e].proj.weight : op->experts[e].fc.weight);
-    return gradients;
-}
-
-static void groups_backward(tape *t, moe_op *op, void *drows) {
-    const kernels *k = tape_kernels(t);
-    int64_t E = op->args.experts, hidden = linear_in(&op->experts->proj), wide = linear_out(&op->experts->fc);
-    void *h = tape_alloc(t, act_bytes(t, op->most_rows * hidden));
-    void *dh = tape_alloc(t, act_bytes(t, op->most_rows * hidden));
-    void *du = tape_alloc(t, act_bytes(t, op->most_rows * wide));
-    float **dfc = weight_gradients(t, op, false), **dproj = weight_gradients(t, op, true);
-    if (!h || !dh || !du || !dfc || !dproj) return;
-    k->activate(h, op->u, op->experts->f, row_count(op), op->most_rows, hidden);
-    notify_group_gradients(t, op, drows, h, true);
-    k->grouped_linear_backward_weight(dproj, drows, h, op->weights.proj, op->start, E, op->most_rows);
-    k->grouped_linear_backward_input(dh, drows, op->weights.proj, op->start, E, op->most_rows);
-    k->activate_backward(du, dh, op->u, op->experts->f, row_count(op), op->most_rows, hidden);
-    notify_group_gradients(t, op, du, op->rows, false);
-    k->grouped_linear_backward_weight(dfc, du, op->rows, op->weights.fc, op->start, E, op->most_rows);
-    k->grouped_linear_backward_input(drows, du, op->weights.fc, op->start, E, op->most_rows);
-    tape_free(t, h);
-    tape_free(t, dh);
-    tape_free(t, du);
+/* The same of spread experts' rows: d out goes there, d rows comes back in its place. */
+static void spread_backward(tape *t, moe_op *op, void *drows, int64_t d) {
+    void *here = tape_alloc(t, act_bytes(t, op->trade.here * d));
+    if (!here || !expert_trade_there(t, &op->trade, here, drows, d)) return;
+    expert_groups_backward(t, &op->groups, here);
+    if (tape_status(t) == STATUS_OK) expert_trade_back(t, &op->trade, drows, here, d);
+    tape_free(t, here);
 }
 
 static void moe_backward(tape *t, void *record) {
@@ -314,8 +282,10 @@ static void moe_backward(tape *t, void *record) {
                         d);
     if (op->all)
         all_backward(t, op, drows, x, N, d);
+    else if (are_spread(op))
+        spread_backward(t, op, drows, d);
     else
-        groups_backward(t, op, drows);
+        expert_groups_backward(t, &op->groups, drows);
     grad_out dx = tape_grad(t, op->x);
     if (!dx.data || tape_status(t) != STATUS_OK) return;
     k->gather_backward(dx, drows, op->slot, op->k, N, d);
@@ -339,13 +309,11 @@ var *op_moe(tape *t, var *x, param *router, const mlp *experts, const moe_args *
     const kernels *k = tape_kernels(t);
     int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
     moe_op op = {.x = x, .router = router, .experts = experts, .args = *args, .y = new_matrix(t, N, d)};
-    if (!op.y || !route(t, &op, N, d) || !take_weights(t, &op) || !alloc_rows(t, &op, d)) return NULL;
+    if (!op.y || !route(t, &op, N, d) || !take_experts(t, &op)) return NULL;
     if (args->observer && !show_choice(t, &op, N)) return NULL;
     add_statistics(t, &op, N);
-    if (op.all)
-        run_all(t, &op, N, d);
-    else
-        run_groups(t, &op, d);
+    run(t, &op, N, d);
+    if (tape_status(t) != STATUS_OK) return NULL;
     k->combine(op.y->value.data, op.out, op.gates, op.slot, op.k, N, d);
     moe_op *saved = tape_record(t, sizeof op, moe_backward, op.y);
     if (saved)

@@ -6,6 +6,7 @@
 #ifndef MOEC_GRAD_OPS_H
 #define MOEC_GRAD_OPS_H
 
+#include "comm/group.h"
 #include "grad/linear.h"
 #include "grad/rotary.h"
 
@@ -122,9 +123,13 @@ typedef struct moe_args {
         *sums; /* device [ROUTING_SUMS(E)]: what the pass did is added there (routing_statistics); NULL: not wanted */
     moe_observer observer; /* sees every choice (NULL: nobody does, and nothing is copied) */
     void *observer_context;
+    const comm_group
+        *ranks; /* that have the experts between them, E / X each, and run this op together; NULL: all are here */
 } moe_args;
 /* y = Σ over the chosen experts e of gate_e · expert_e(x). Tokens are grouped by expert and only those rows are multiplied.
- * router [E, d]; experts [E] of one shape, without biases; the array lives as long as the pass. */
+ * router [E, d]; experts [E] of one shape, without biases; the array lives as long as the pass. With `ranks` rows go to the rank that has
+ * their expert and come back, forward and backward; none is dropped: a rank may get all rows of all ranks. y, its gradients and those of
+ * each rank's micro-batch (param_grad_of) have the bits that they have without; not for gates that send every token to every expert. */
 var *op_moe(tape *t, var *x, param *router, const mlp *experts, const moe_args *args);
 /* y = σ(x0 · w) x, one gate a token; w [1, d] */
 var *op_sigmoid_gate(tape *t, var *x, var *x0, param *w);

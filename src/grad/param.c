@@ -49,6 +49,7 @@ static status set_matrix(param *p, const kernels *k, int64_t first, int64_t rows
 }
 
 status param_set_rows(param *p, const kernels *k, int64_t first, int64_t rows, const float *values) {
+    if (p->away) return STATUS_OK;
     if (!p->value.data) return set_matrix(p, k, first, rows, values);
     int64_t cols = tensor_cols(&p->value);
     float *place = (float *)p->value.data + first * cols;

@@ -12,17 +12,28 @@ typedef struct param {
     int layer, expert; /* −1 where there is none */
     tensor value;      /* float32; data is NULL for a matrix that is only run */
     float *grad;       /* float32, same shape; NULL for a frozen parameter, and where nothing is trained */
-    int64_t offset;    /* of value and grad in their arenas, in floats; −1: it has no values */
-    weight matrix;     /* what products read; rows == 0 for vectors */
+    float
+        *more_grads; /* [n][param_count]: the same of other ranks' micro-batches (nn/spread.h); NULL: none come here */
+    int64_t offset;  /* of value and grad in their arenas, in floats; −1: it has no values */
+    weight matrix;   /* what products read; rows == 0 for vectors */
     bool is_matrix;
     bool frozen;  /* has no gradient even where the model is trained */
     bool derived; /* frozen, and made again from the config: no file stores it, nothing accompanies it */
+    bool away;    /* another rank has it (nn/spread.h): no values, no gradient, no matrix; setting it does nothing */
 } param;
 
 /* Without memory for values. */
 param *param_create(const char *name, int ndim, const int64_t *shape);
 void param_destroy(param *p, const kernels *k);
 int64_t param_count(const param *p);
+/* In a model for training: here or on another rank. */
+static inline bool param_is_trained(const param *p) {
+    return p->grad || (p->away && !p->frozen);
+}
+/* The gradient of micro-batch `place` of a group of ranks, or of the only one there is (0); NULL: none is wanted. */
+static inline float *param_grad_of(const param *p, int place) {
+    return place == 0 || !p->grad ? p->grad : p->more_grads + (place - 1) * param_count(p);
+}
 
 /* After the values changed: rebuild `matrix`. quantize_levels > 0 lets products see the values on a grid of
  * 2·levels + 1 steps while the gradient goes to the master values (straight-through QAT). */

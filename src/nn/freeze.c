@@ -23,7 +23,12 @@ bool freeze_matches(const name_list *frozen, param_role role, const char *name) 
 }
 
 status model_create_frozen(model **out, const model_config *config, const kernels *k, const name_list *frozen) {
-    return model_create_with(out, config, k, MODEL_TRAIN, (model_extras){.frozen = frozen});
+    return model_create_spread(out, config, k, frozen, (comm_group){0});
+}
+
+status model_create_spread(model **out, const model_config *config, const kernels *k, const name_list *frozen,
+                           comm_group spread) {
+    return model_create_with(out, config, k, MODEL_TRAIN, (model_extras){.frozen = frozen, .spread = spread});
 }
 
 static bool means_something(const char *pattern, const model *m) {

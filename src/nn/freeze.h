@@ -11,6 +11,9 @@
 
 /* A model for training of which a part is frozen, now and in whatever its events make of it. */
 status model_create_frozen(model **out, const model_config *config, const kernels *k, const name_list *frozen);
+/* The same where ranks have its experts between them (spread.h). */
+status model_create_spread(model **out, const model_config *config, const kernels *k, const name_list *frozen,
+                           comm_group spread);
 /* A pattern that means no parameter of m, and is no component's name, is an error. */
 status freeze_check(const name_list *frozen, const model *m);
 

@@ -155,7 +155,7 @@ static const char *init_all(model *m, const init_rule *rules, uint64_t seed) {
 #pragma omp parallel for schedule(dynamic)
     for (int i = 0; i < m->param_count; i++) {
         param *p = m->params[i];
-        if (p->derived || init_param(m, p, rules[i], seed)) continue;
+        if (p->derived || p->away || init_param(m, p, rules[i], seed)) continue;
 #pragma omp critical
         failed = p->name;
     }

@@ -2,6 +2,7 @@
  * up-projection. */
 #include "base/memory.h"
 #include "nn/pass_state.h"
+#include "nn/spread.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -48,7 +49,8 @@ static moe_args args_of(pass *p, const block *b, const pass_input *in) {
                      .rows_a_mask = p->mask_rows == 1 ? input_rows(in) : in->length,
                      .sums = pass_sums(p, p->entry),
                      .observer = p->routing_observer ? show_choice : NULL,
-                     .observer_context = p};
+                     .observer_context = p,
+                     .ranks = spread_is_on(p->m) ? &p->m->spread : NULL};
     if (p->controlled.on) take_control(&args, &p->controlled, b->plan.layer);
     return args;
 }

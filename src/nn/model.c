@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "nn/parts.h"
+#include "nn/spread.h"
 #include "nn/streamed.h"
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,8 @@ status model_param_create(param **out, const model *m, const param_spec *spec) {
     p->frozen = role_is_frozen(spec->role) || freeze_matches(&m->frozen, spec->role, name);
     p->derived = role_is_derived(spec->role);
     p->is_matrix = role_is_matrix(spec->role);
-    if (p->is_matrix && !(m->layers && spec->layer >= 0)) {
+    p->away = spread_sends_away(&m->spread, &m->config, spec->expert);
+    if (p->is_matrix && !p->away && !(m->layers && spec->layer >= 0)) {
         status s = m->k->weight_create(&p->matrix, spec->shape[0], spec->shape[1]);
         if (s != STATUS_OK) {
             param_destroy(p, m->k);
@@ -59,9 +61,8 @@ static status add_all(model *m) {
 static bool is_vector(const param *p) {
     return !p->is_matrix;
 }
-static bool always(const param *p) {
-    (void)p;
-    return true;
+static bool is_here(const param *p) {
+    return !p->away;
 }
 
 /* The values that are there go along into the new arena. */
@@ -71,13 +72,13 @@ static void point_at_arenas(model *m, const arena *values, const arena *gradient
         float *place = p->offset >= 0 ? values->data + p->offset : NULL;
         if (place && p->value.data) m->k->copy(place, p->value.data, tensor_bytes(&p->value));
         p->value.data = place;
-        p->grad = gradients->data && !p->frozen ? gradients->data + p->offset : NULL;
+        p->grad = gradients->data && !p->frozen && !p->away ? gradients->data + p->offset : NULL;
     }
 }
 
 status model_place(model *m) {
     arena values, gradients = {0};
-    m->layout = arena_lay_out(m->params, m->param_count, model_use_runs(m->use) ? is_vector : always);
+    m->layout = arena_lay_out(m->params, m->param_count, model_use_runs(m->use) ? is_vector : is_here);
     TRY(arena_create(&values, m->k, m->layout.total));
     status s = m->use == MODEL_TRAIN ? arena_create(&gradients, m->k, m->layout.trained) : STATUS_OK;
     if (s != STATUS_OK) {
@@ -89,7 +90,7 @@ status model_place(model *m) {
     arena_destroy(&m->gradients);
     m->values = values;
     m->gradients = gradients;
-    return STATUS_OK;
+    return spread_place_gradients(m);
 }
 
 /* ---- life ---- */
@@ -106,6 +107,7 @@ status model_create_with(model **out, const model_config *config, const kernels 
     m->k = k;
     m->use = use;
     m->layers = extras.layers;
+    m->spread = extras.spread;
     if (extras.frozen) m->frozen = names_copy(extras.frozen);
     status s = add_all(m);
     if (s == STATUS_OK) s = model_place(m);
@@ -125,6 +127,8 @@ void model_destroy(model *m) {
     free(m->params);
     arena_destroy(&m->values);
     arena_destroy(&m->gradients);
+    arena_destroy(&m->other_gradients);
+    arena_destroy(&m->guests);
     model_unbind(m);
     names_free(&m->frozen);
     free(m);
@@ -212,6 +216,7 @@ status model_refresh_trained(model *m) {
 
 void model_zero_grad(model *m) {
     arena_zero(&m->gradients);
+    arena_zero(&m->other_gradients);
 }
 
 /* ---- settings that may change ---- */

@@ -2,6 +2,7 @@
 #ifndef MOEC_NN_MODEL_H
 #define MOEC_NN_MODEL_H
 
+#include "comm/group.h"
 #include "config/names.h"
 #include "grad/arena.h"
 #include "nn/config.h"
@@ -34,6 +35,9 @@ typedef struct model {
     int param_count;
     arena values, gradients;
     arena_layout layout;
+    comm_group spread;     /* of ranks that have its experts between them (spread.h) */
+    arena other_gradients; /* of the experts here, what the other ranks' micro-batches make */
+    arena guests;          /* values of experts that are away, while this rank has them all */
     const struct weight_source
         *layers;      /* not NULL: the matrices of blocks are there only while their layer runs (streamed.h) */
     name_list frozen; /* patterns of parameters that are not trained (freeze.h) */

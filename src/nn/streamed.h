@@ -13,6 +13,7 @@ status model_create_streamed(model **out, const weight_source *source, const ker
 typedef struct model_extras {
     const weight_source *layers; /* not NULL: where the matrices of blocks come from while their layer runs */
     const name_list *frozen;     /* may be NULL; copied */
+    comm_group spread;           /* the ranks that share its experts */
 } model_extras;
 status model_create_with(model **out, const model_config *config, const kernels *k, model_use use, model_extras extras);
 status model_enter_layer(model *m, int layer);

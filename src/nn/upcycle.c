@@ -54,7 +54,7 @@ static void fill_new(const rebuild *r, const bool *is_new, uint64_t seed, model_
         param *p = r->m->params[i];
         if (!is_new[i]) continue;
         const param *origin = origin_of(r, p);
-        if (origin) r->m->k->copy(p->value.data, origin->value.data, tensor_bytes(&origin->value));
+        if (origin && !p->away) r->m->k->copy(p->value.data, origin->value.data, tensor_bytes(&origin->value));
         if (p->role == ROLE_ROUTER) draw_router(r->m, p, seed);
         if (replaced) replaced(context, p, origin);
     }

@@ -3,6 +3,8 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "nn/freeze.h"
+#include "nn/spread.h"
 #include "study/order.h"
 #include "train/average.h"
 #include "train/gradients.h"
@@ -110,7 +112,9 @@ static status open_state(bench_state *s, const run_config *config, const kernels
     const train_config *c = &config->train;
     const double start = schedule_average_start(&config->average, &config->optimizer);
     int64_t N = c->batch * c->seq;
-    TRY(model_create(&s->m, &config->model, k, training ? MODEL_TRAIN : MODEL_VALUES));
+    const comm_group spread = {s->ranks, (int)c->expert_ranks};
+    TRY(training ? model_create_spread(&s->m, &config->model, k, NULL, spread)
+                 : model_create(&s->m, &config->model, k, MODEL_VALUES));
     TRY(model_init(s->m, c->seed));
     s->m->k = timed;
     TRY(pass_create(&s->p, s->m));
@@ -144,9 +148,9 @@ static status one_step(bench_state *s, const bench_options *options, int step, d
     model_zero_grad(s->m);
     TRY(pass_train(s->p, &s->b, 1));
     *forward_backward = clock_seconds() - started;
+    started = clock_seconds();
     TRY(gradients_begin(&s->sum, s->ranks, s->o, s->m, 1));
     TRY(gradients_add(&s->sum, s->m, 0, 1));
-    started = clock_seconds();
     TRY(optimizer_step(s->o, step, 1, &grad_norm));
     pass_read(s->p);
     if (s->e) TRY(average_update(s->e, step, 1)); /* as at the end of a training, when every kind is kept */
@@ -168,11 +172,15 @@ static status measure(bench_state *s, const bench_options *options, bench_report
     profile_clear(&report->ops);
     s->ranks->waited = 0;
     s->ranks->sent = 0;
+    s->ranks->traded_seconds = 0;
+    s->ranks->traded = 0;
     for (int i = 0; i < options->steps; i++) TRY(one_step(s, options, options->warmup + i, &steps[i], &updates[i]));
     mean_over(&report->ops, options->steps);
     report->ranks = s->ranks->ranks;
     report->waited_seconds = s->ranks->waited / options->steps;
     report->sent_bytes = s->ranks->sent / options->steps;
+    report->traded_seconds = s->ranks->traded_seconds / options->steps;
+    report->traded_bytes = s->ranks->traded / options->steps;
     for (int i = 0; i < options->steps; i++) report->mean_seconds += (steps[i] + updates[i]) / options->steps;
     report->step_seconds = median(steps, options->steps);
     report->optimizer_seconds = options->forward_only ? 0 : median(updates, options->steps);
@@ -184,13 +192,23 @@ static double step_flops(const profile *ops) {
     return profile_flops(ops) - ops->entries[KERNEL_ID_muon].flops;
 }
 
+static status check_spread(const comm *ranks, const run_config *config, const bench_options *options) {
+    const int expert_ranks = (int)config->train.expert_ranks;
+    if (options->forward_only && expert_ranks > 1)
+        return fail_usage("expert_ranks: expected 1 with --forward, which runs all experts in each rank, found %d",
+                          expert_ranks);
+    return spread_check(ranks, expert_ranks, &config->model);
+}
+
 status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report) {
     if (options->steps < 1 || options->steps > MAX_STEPS)
         return fail_usage("bench: expected 1 to %d steps, found %d", MAX_STEPS, options->steps);
     bench_state s = {.ranks = comm_alone()};
     TRY(comm_open(&s.ranks));
     TRY(comm_share_cores(s.ranks));
-    *report = (bench_report){.tokens = config->train.batch * config->train.seq * s.ranks->ranks};
+    TRY(check_spread(s.ranks, config, options));
+    *report = (bench_report){.tokens = config->train.batch * config->train.seq * s.ranks->ranks,
+                             .expert_ranks = (int)config->train.expert_ranks};
     kernels timed = profile_kernels(&report->ops, k);
     double started = clock_seconds();
     status outcome = open_state(&s, config, k, &timed, !options->forward_only);

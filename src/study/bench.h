@@ -25,7 +25,10 @@ typedef struct bench_report {
     int ranks;             /* that trained together, each with a micro-batch of its own */
     double waited_seconds; /* of a step, on average, of rank 0: sending, and waiting for the others */
     int64_t sent_bytes;    /* of a step, by rank 0 */
-    profile ops;           /* of one step (mean over the counted ones), forward + backward and optimiser */
+    int expert_ranks;      /* that had the experts between them */
+    double traded_seconds; /* of these seconds and bytes what was on account of that */
+    int64_t traded_bytes;
+    profile ops; /* of one step (mean over the counted ones), forward + backward and optimiser */
 } bench_report;
 
 /* Random tokens; k is the table to measure. For all ranks, where a launcher started several. */

@@ -1,5 +1,6 @@
 #include "train/average.h"
 #include "base/memory.h"
+#include "nn/spread.h"
 #include "store/tensor_file.h"
 #include "train/states.h"
 #include <math.h>
@@ -18,6 +19,7 @@ struct average {
     int64_t every;
     bool begun;
     param_states states; /* array[0]: the average; steps: under SWA, the checkpoints in it. Empty before the start */
+    arena guests;        /* of rank 0 between gathering and saving: those of experts that are away */
 };
 
 /* What is derived from a seed never changes. */
@@ -31,6 +33,7 @@ static float *array_of(const average *a, const param_state *state) {
 }
 
 static void copy_value(const average *a, const param_state *state) {
+    if (!param_state_is_here(&a->states, state)) return;
     a->m->k->copy(array_of(a, state), state->p->value.data, tensor_bytes(&state->p->value));
 }
 
@@ -68,6 +71,7 @@ status average_create(average **out, const average_config *config, double start,
 void average_destroy(average *a) {
     if (!a) return;
     param_states_free(&a->states);
+    arena_destroy(&a->guests);
     free(a);
 }
 
@@ -79,7 +83,7 @@ bool average_begun(const average *a) {
 static void take_checkpoint(const average *a, param_state *state) {
     if (state->steps++ == 0)
         copy_value(a, state);
-    else
+    else if (param_state_is_here(&a->states, state))
         a->m->k->lerp(array_of(a, state), state->p->value.data, 1 / (float)state->steps, param_count(state->p));
 }
 
@@ -134,16 +138,33 @@ static bool is_count(const char *tensor) {
     return strncmp(tensor, COUNT_PREFIX, strlen(COUNT_PREFIX)) == 0;
 }
 
+static float *own_array(const void *average, int i) {
+    const struct average *a = average;
+    return array_of(a, &a->states.items[i]);
+}
+
+status average_gather(average *a) {
+    if (!average_begun(a)) return STATUS_OK;
+    TRY(settle(a));
+    arena_destroy(&a->guests);
+    return spread_gather(a->m, 0, own_array, a, &a->guests);
+}
+
 status average_save(average *a, const char *path, uint64_t *crc) {
     TRY(settle(a));
     tensor_file f = {0};
+    int64_t guest = 0;
     for (int i = 0; i < a->states.count; i++) {
         const param_state *state = &a->states.items[i];
         if (!state->arrays) continue;
-        tensor_file_add(&f, a->m->k, "", state->p, array_of(a, state), DTYPE_F32);
+        const bool here = param_state_is_here(&a->states, state);
+        tensor_file_add(&f, a->m->k, "", state->p, here ? array_of(a, state) : a->guests.data + guest, DTYPE_F32);
+        if (!here) guest += param_count(state->p);
         if (a->kind == AVERAGE_SWA) tensor_file_add_int(&f, COUNT_PREFIX, state->p, (int32_t)state->steps);
     }
-    return tensor_file_write(&f, path, crc);
+    const status s = tensor_file_write(&f, path, crc);
+    arena_destroy(&a->guests);
+    return s;
 }
 
 static status check_kind(const average *a, const safetensors *file) {
@@ -155,7 +176,8 @@ static status check_kind(const average *a, const safetensors *file) {
 }
 
 static status load_state(const average *a, const safetensors *file, param_state *state) {
-    TRY(tensor_file_read(file, a->m->k, "", state->p, array_of(a, state), DTYPE_F32));
+    if (param_state_is_here(&a->states, state))
+        TRY(tensor_file_read(file, a->m->k, "", state->p, array_of(a, state), DTYPE_F32));
     if (a->kind != AVERAGE_SWA) return STATUS_OK;
     int32_t steps;
     TRY(tensor_file_read_int(file, COUNT_PREFIX, state->p, &steps));

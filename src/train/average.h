@@ -25,6 +25,8 @@ void average_replaced(void *average, const param *new_param, const param *old_pa
 /* Swap the model's values with the average (and back by calling again); refreshes the products. */
 status average_swap(average *a, model *m);
 
+/* For all ranks before rank 0 saves: it gets those of experts that it does not have, until average_save has written them. a may be NULL. */
+status average_gather(average *a);
 /* The averages under the parameters' names; under SWA "average_steps.NAME" too, the checkpoints that went into each.
  * Loading a file of the other kind is an error. */
 status average_save(average *a, const char *path, uint64_t *crc);

@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "eval/bpb.h"
+#include "nn/spread.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -31,13 +32,23 @@ static status score_kept(pass *p, loader *data, const tokenizer *tok, bpb_score 
     }
 }
 
-status choose_weights(pass *p, average *e, loader *data, const tokenizer *tok, weights_choice *choice) {
+/* By rank 0, for all of them. */
+static status score_by_one(comm *ranks, pass *p, loader *data, const tokenizer *tok, bpb_score *score) {
+    model *m = pass_model(p);
+    TRY(spread_collect(m, 0, true));
+    const status scored = ranks->rank == 0 ? score_kept(p, data, tok, score) : STATUS_OK;
+    spread_release(m);
+    TRY(comm_agree(ranks, scored));
+    return comm_broadcast(ranks, 0, score, sizeof *score);
+}
+
+status choose_weights(comm *ranks, pass *p, average *e, loader *data, const tokenizer *tok, weights_choice *choice) {
     bpb_score live, averaged;
     *choice = (weights_choice){0};
-    TRY(score_kept(p, data, tok, &live));
+    TRY(score_by_one(ranks, p, data, tok, &live));
     if (live.bytes == 0 || !isfinite(live.nll)) return STATUS_OK;
     TRY(average_swap(e, pass_model(p)));
-    status s = score_kept(p, data, tok, &averaged);
+    status s = score_by_one(ranks, p, data, tok, &averaged);
     status back = average_swap(e, pass_model(p));
     if (s != STATUS_OK || back != STATUS_OK) return s != STATUS_OK ? s : back;
     if (!isfinite(averaged.nll)) return STATUS_OK;

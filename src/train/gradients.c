@@ -19,7 +19,7 @@ static int64_t place_of(const param *p) {
 static int64_t owned_floats(const optimizer *o, const model *m, int rank) {
     int64_t count = 0;
     for (int i = 0; i < m->param_count; i++)
-        if (m->params[i]->grad && optimizer_owner(o, i) == rank) count += place_of(m->params[i]);
+        if (param_is_trained(m->params[i]) && optimizer_owner(o, i) == rank) count += place_of(m->params[i]);
     return count;
 }
 
@@ -44,9 +44,13 @@ status gradients_begin(gradients *g, comm *ranks, optimizer *o, model *m, int64_
     int64_t at = 0;
     for (int i = 0; i < m->param_count; i++) {
         const param *p = m->params[i];
-        if (!p->grad) continue;
+        if (!param_is_trained(p)) continue;
         comm_stretch *s = &g->stretches[g->stretch_count++];
-        *s = (comm_stretch){.owner = optimizer_owner(o, i), .data = p->grad, .count = param_count(p)};
+        *s = (comm_stretch){.owner = optimizer_owner(o, i),
+                            .data = p->grad,
+                            .count = param_count(p),
+                            .group = p->expert >= 0 ? m->spread.count : 1,
+                            .more = p->more_grads};
         if (s->owner != ranks->rank || !g->sum) continue;
         s->sum = g->sum + at;
         at += place_of(p);

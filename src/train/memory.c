@@ -20,10 +20,11 @@ static void add(void *context, const param_spec *spec) {
     char name[PARAM_NAME_BYTES];
     const int64_t count = param_spec_count(spec);
     const bool averaged = s->c->average.kind != AVERAGE_NONE && !role_is_derived(spec->role);
+    const int64_t here = role_has_expert(spec->role) ? count / s->c->train.expert_ranks : count;
     param_spec_name(spec, name);
-    s->m->values += count * (int64_t)sizeof(float);
-    if (role_is_matrix(spec->role)) s->m->products += count * s->act_bytes;
-    if (averaged) s->m->average += count * (int64_t)sizeof(float);
+    s->m->values += here * (int64_t)sizeof(float);
+    if (role_is_matrix(spec->role)) s->m->products += here * s->act_bytes;
+    if (averaged) s->m->average += here * (int64_t)sizeof(float);
     if (role_is_frozen(spec->role) || freeze_matches(&s->c->train.freeze, spec->role, name)) return;
     const optimizer_config *o = &s->c->optimizer;
     const int64_t state_bytes = o->state_dtype == STATES_BF16 ? 2 : 4;

@@ -7,11 +7,12 @@
 
 /* Bytes. The model is that of the end, after all events. */
 typedef struct train_memory {
-    int64_t values, gradients;
-    int64_t products; /* the form of matrices that products read */
-    int64_t states;   /* the optimisers' running means; of one rank's share, on average */
-    int64_t sums;     /* of the gradients of several micro-batches, the same */
-    int local_ranks;  /* that need as much of this machine each */
+    int64_t values;    /* of experts those that are here (nn/spread.h), as below */
+    int64_t gradients; /* of experts as many as without expert_ranks: of the other ranks' micro-batches too */
+    int64_t products;  /* the form of matrices that products read */
+    int64_t states;    /* the optimisers' running means; of one rank's share, on average */
+    int64_t sums;      /* of the gradients of several micro-batches, the same */
+    int local_ranks;   /* that need as much of this machine each */
     int64_t average;
     /* An estimate: what the tape holds at the beginning of a backward pass, from measured sizes of blocks (tests/train/test_memory_need
      * compares it with the tape's). */

@@ -72,7 +72,7 @@ param_group optimizer_group_of(param_role role) {
 }
 
 param_group optimizer_group(const param *p) {
-    return p->grad ? optimizer_group_of((param_role)p->role) : GROUP_FROZEN;
+    return param_is_trained(p) ? optimizer_group_of((param_role)p->role) : GROUP_FROZEN;
 }
 
 const char *param_group_name(param_group g) {
@@ -191,7 +191,7 @@ static status find_norm(const optimizer *o) {
         if (m->params[i]->grad && is_own(o, i)) own[i] = read_squares(o, m->params[i]->grad, param_count(m->params[i]));
     const status s = comm_gather(o->ranks, own, all, each * sizeof *own);
     for (int i = 0; i < m->param_count; i++)
-        if (m->params[i]->grad) total += all[(size_t)o->states.items[i].owner * each + (size_t)i];
+        if (param_is_trained(m->params[i])) total += all[(size_t)o->states.items[i].owner * each + (size_t)i];
     m->k->upload(o->squares, &total, sizeof total);
     free(own);
     free(all);
@@ -243,15 +243,19 @@ static void update_adam(const optimizer *o, param *p, const param_state *state, 
                   p->grad, o->clip, param_count(p), &args);
 }
 
-/* Everyone's new values to everyone. */
+/* Everyone's new values to everyone; an expert's to the ranks that have it too. */
 static status share_values(const optimizer *o) {
     const model *m = o->m;
     comm_part *parts = xcalloc((size_t)m->param_count + 1, sizeof *parts);
     int count = 0;
-    for (int i = 0; i < m->param_count; i++)
-        if (m->params[i]->grad)
-            parts[count++] =
-                (comm_part){o->states.items[i].owner, m->params[i]->value.data, tensor_bytes(&m->params[i]->value)};
+    for (int i = 0; i < m->param_count; i++) {
+        const param *p = m->params[i];
+        if (param_is_trained(p))
+            parts[count++] = (comm_part){.owner = o->states.items[i].owner,
+                                         .data = p->value.data,
+                                         .bytes = tensor_bytes(&p->value),
+                                         .every = p->expert >= 0 ? m->spread.count : 1};
+    }
     const status s = comm_share(o->ranks, parts, count);
     free(parts);
     return s;

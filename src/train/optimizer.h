@@ -20,7 +20,7 @@ typedef enum param_group {
     GROUP_ROUTER,
     GROUP_FROZEN
 } param_group;
-param_group optimizer_group(const param *p);     /* GROUP_FROZEN where it has no gradient */
+param_group optimizer_group(const param *p);     /* GROUP_FROZEN where it is not trained */
 param_group optimizer_group_of(param_role role); /* where it has one */
 const char *param_group_name(param_group g);
 /* How many running means a parameter of the group has: Muon's momentum, or Adam's mean and mean of squares. */

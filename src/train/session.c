@@ -1,6 +1,8 @@
 #include "train/session.h"
 #include "base/memory.h"
 #include "nn/freeze.h"
+#include "nn/plan.h"
+#include "nn/spread.h"
 #include "store/checkpoint_folder.h"
 #include "store/open.h"
 #include "train/choice.h"
@@ -103,8 +105,9 @@ static status init_model(session *s) {
 }
 
 static status create_model(session *s, const model_config *config) {
-    const name_list *frozen = &s->config.train.freeze;
-    TRY(model_create_frozen(&s->m, config, s->k, frozen));
+    const train_config *c = &s->config.train;
+    const name_list *frozen = &c->freeze;
+    TRY(model_create_spread(&s->m, config, s->k, frozen, (comm_group){s->ranks, (int)c->expert_ranks}));
     return freeze_check(frozen, s->m);
 }
 
@@ -248,6 +251,8 @@ static status write_header(session *s) {
     cJSON_AddStringToObject(record, "isa", kernels_isa());
     cJSON_AddNumberToObject(record, "threads", kernels_threads());
     if (s->ranks->ranks > 1) cJSON_AddNumberToObject(record, "ranks", s->ranks->ranks);
+    if (s->config.train.expert_ranks > 1)
+        cJSON_AddNumberToObject(record, "expert_ranks", (double)s->config.train.expert_ranks);
     cJSON_AddStringToObject(record, "dtype", dtype_name(s->k->act));
     if (s->state.step) cJSON_AddItemToObject(record, "changes", run_changes_json(&s->changes));
     if (!s->state.step) header_data(record, s);
@@ -274,8 +279,10 @@ static status write_config(const session *s) {
 
 static void say_start(const session *s) {
     const run_config *c = &s->config;
-    char ranks[64] = "";
-    if (s->ranks->ranks > 1) snprintf(ranks, sizeof ranks, "%d ranks (%s), each ", s->ranks->ranks, s->ranks->name);
+    char ranks[128] = "", experts[48] = "";
+    if (c->train.expert_ranks > 1) snprintf(experts, sizeof experts, "experts on %" PRId64 ", ", c->train.expert_ranks);
+    if (s->ranks->ranks > 1)
+        snprintf(ranks, sizeof ranks, "%d ranks (%s), %seach ", s->ranks->ranks, s->ranks->name, experts);
     session_say(s, "%s: %.2f M parameters, %" PRId64 " tokens a step, %.1f M tokens of text, %s, %s, %s%d threads%s",
                 c->train.run, (double)model_param_total(s->m) / 1e6,
                 c->train.batch * c->train.seq * c->train.accumulate, (double)loader_tokens(s->data) / 1e6,
@@ -313,9 +320,16 @@ bool session_interrupted(const session *s) {
     return s->interrupted || (s->ranks->ranks == 1 && interrupt_requested());
 }
 
+/* That the model that events will have made of it can be had by expert_ranks. */
+static status check_spread(const session *s) {
+    const model_config m = model_after_events(&s->config.events, &s->config.model);
+    return spread_check(s->ranks, (int)s->config.train.expert_ranks, &m);
+}
+
 /* What needs no folder of the run. */
 static status open_sources(session *s) {
     TRY(gradients_check(s->ranks, s->config.train.accumulate));
+    TRY(check_spread(s));
     TRY(comm_share_cores(s->ranks));
     TRY(device_open(s->config.train.device, s->config.train.dtype, &s->k));
     TRY(open_vocabulary(s));
@@ -422,7 +436,11 @@ status session_save(session *s) {
     if (s->saved_step == s->state.step && !s->unsaved) return STATUS_OK;
     double started = clock_seconds();
     TRY(optimizer_gather(s->o));
-    TRY(comm_agree(s->ranks, write_checkpoint(s)));
+    TRY(average_gather(s->e));
+    TRY(spread_collect(s->m, 0, false));
+    const status written = comm_agree(s->ranks, write_checkpoint(s));
+    spread_release(s->m);
+    TRY(written);
     s->saved_step = s->state.step;
     s->unsaved = false;
     s->saved_at = clock_seconds();
@@ -436,9 +454,7 @@ bool session_choice_owed(const session *s) {
 
 status session_choose(session *s) {
     if (!session_choice_owed(s)) return STATUS_OK;
-    status chosen = STATUS_OK;
-    if (session_leads(s)) chosen = choose_weights(s->p, s->e, s->data, s->tok, &s->choice);
-    TRY(session_follow(s, chosen, &s->choice, sizeof s->choice));
+    TRY(choose_weights(s->ranks, s->p, s->e, s->data, s->tok, &s->choice));
     const weights_choice *c = &s->choice;
     if (c->tokens == 0) return STATUS_OK;
     s->unsaved = true;
@@ -449,26 +465,33 @@ status session_choose(session *s) {
     return STATUS_OK;
 }
 
-static status look_alone(session *s, bool averaged, double *bits, cJSON **domains) {
+static status look_alone(session *s, double *bits, cJSON **domains) {
     const train_config *c = &s->config.train;
     const scored_text *h = &s->held_out;
     const bpb_options options = {
         .seq = c->seq, .stride = c->seq, .batch = c->batch, .tokens = c->val_tokens, .seed = h->seed};
     bpb_result found = {0};
-    if (averaged) TRY(average_swap(s->e, s->m));
     status result = bpb_evaluate(s->p, s->tok, &h->s, scored_text_documents(h), &options, &found);
     if (result == STATUS_OK) {
         *bits = bpb(&found.total);
         *domains = bpb_by_domain(&found, bpb);
     }
     bpb_result_free(&found);
-    if (!averaged) return result;
-    status back = average_swap(s->e, s->m);
-    return result == STATUS_OK ? back : result;
+    return result;
+}
+
+/* By rank 0, who then has all experts, for all of them. */
+static status look_by_one(session *s, double *bits, cJSON **domains) {
+    TRY(spread_collect(s->m, 0, true));
+    const status looked = session_leads(s) ? look_alone(s, bits, domains) : STATUS_OK;
+    spread_release(s->m);
+    return session_follow(s, looked, bits, sizeof *bits);
 }
 
 status session_look(session *s, bool averaged, double *bits, cJSON **domains) {
     *domains = NULL;
-    const status looked = session_leads(s) ? look_alone(s, averaged, bits, domains) : STATUS_OK;
-    return session_follow(s, looked, bits, sizeof *bits);
+    if (averaged) TRY(average_swap(s->e, s->m));
+    const status looked = look_by_one(s, bits, domains);
+    const status back = averaged ? average_swap(s->e, s->m) : STATUS_OK;
+    return looked == STATUS_OK ? back : looked;
 }

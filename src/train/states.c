@@ -15,7 +15,7 @@ static param_state *find(const param_states *s, const param *p) {
 }
 
 bool param_state_is_here(const param_states *s, const param_state *state) {
-    return state->arrays > 0 && (!s->ranks || state->owner == s->ranks->rank);
+    return state->arrays > 0 && (s->ranks ? state->owner == s->ranks->rank : !state->p->away);
 }
 
 static bool is_settled(const param_states *s) {
@@ -43,6 +43,7 @@ static void place_like_value(param_state *state, int64_t end[PARAM_STATE_ARRAYS]
     const int64_t count = param_count(state->p);
     state->offset[0] = state->p->offset;
     state->offset[1] = end[1];
+    if (state->p->away) return;
     if (state->arrays > 0 && state->p->offset + count > end[0]) end[0] = state->p->offset + count;
     if (state->arrays > 1) end[1] += count;
 }
@@ -80,6 +81,8 @@ static void move_array(moves *m, param_states *next, const param_state *to, cons
     const bool was_here = param_state_is_here(s, from), is_here = param_state_is_here(next, to);
     if (was_here && is_here)
         s->m->k->copy(param_state_array(next, to, array), param_state_array(s, from, array), bytes);
+    else if (!s->ranks) /* what goes away here is taken along where it is */
+        return;
     else if (was_here)
         m->out[m->outs++] = (comm_message){to->owner, param_state_array(s, from, array), bytes};
     else if (is_here)

@@ -5,7 +5,8 @@
  * saves all of them. The second one, which fewer have, lies in an arena of its own.
  *
  * Or each parameter's arrays belong to one rank (`assign`), which alone has them, one behind the other. Then every rank has the
- * same list of states, and settling is for all ranks: what an event gives another owner moves there. */
+ * same list of states, and settling is for all ranks: what an event gives another owner moves there. Without owners the arrays of an
+ * expert are on the ranks that have it (nn/spread.h), the list is the same on all. */
 #ifndef MOEC_TRAIN_STATES_H
 #define MOEC_TRAIN_STATES_H
 
@@ -29,7 +30,7 @@ typedef struct param_states {
     /* How many arrays a parameter needs; 0 for what is in no arena. */
     int (*arrays_of)(const void *context, const param *p);
     const void *context;
-    comm *ranks; /* NULL: this rank has everything */
+    comm *ranks; /* NULL: this rank has everything of the parameters that are here */
     /* owner[i]: the rank that is to have those of parameter i; the same on all ranks. Only with `ranks`. */
     void (*assign)(const void *context, const model *m, int ranks, int *owner);
     param_state *items; /* in the model's order after param_states_settle */

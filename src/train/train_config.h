@@ -6,13 +6,14 @@
 #include "config/section.h"
 
 typedef struct train_config {
-    char *run;          /* folder of the run: checkpoints, log.jsonl, config.yaml */
-    char *init;         /* a model whose weights it begins with (init.h); NULL: random ones */
-    int64_t batch;      /* sequences a micro-batch */
-    int64_t seq;        /* tokens a sequence */
-    int64_t accumulate; /* micro-batches a step */
-    int64_t steps;      /* the schedule's length, 0: max_seconds alone decides */
-    double max_seconds; /* > 0: of training; where steps come later, schedules run on the clock and end here */
+    char *run;            /* folder of the run: checkpoints, log.jsonl, config.yaml */
+    char *init;           /* a model whose weights it begins with (init.h); NULL: random ones */
+    int64_t batch;        /* sequences a micro-batch */
+    int64_t seq;          /* tokens a sequence */
+    int64_t accumulate;   /* micro-batches a step */
+    int64_t expert_ranks; /* ranks that have the experts between them (nn/spread.h); 1: each has all */
+    int64_t steps;        /* the schedule's length, 0: max_seconds alone decides */
+    double max_seconds;   /* > 0: of training; where steps come later, schedules run on the clock and end here */
     uint64_t seed;
     bool shuffle;
     name_list freeze;          /* components, or patterns of names, that are not trained (nn/freeze.h) */

@@ -7,22 +7,6 @@
 write_text "$work/text" 40
 expect 0 data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
 
-# same FOLDER FOLDER: the two runs' newest checkpoints have the same tensors, and their logs the same numbers
-same() {
-    for file in model ema optimizer; do
-        cmp "$1/checkpoints/step-00000020/$file.safetensors" "$2/checkpoints/step-00000020/$file.safetensors" ||
-            complain "$file.safetensors of $1 and $2 differ"
-    done
-    losses "$1" >"$work/first"
-    losses "$2" >"$work/second"
-    cmp "$work/first" "$work/second" || complain "the logs of $1 and $2 differ: $(diff "$work/first" "$work/second" | head -4)"
-    [ -s "$work/first" ] || complain "no losses in $1"
-}
-# What a step found, without what the clock says of it.
-losses() {
-    grep '"record":"step"' "$1/log.jsonl" | sed 's/"seconds":[^,]*,//; s/"time":[^,}]*//; s/"tokens_per_second":[^,}]*//'
-}
-
 # ---- the same bits: an upcycle, a loop and late QAT, an average, looks at held-out text ----
 for type in f32 $(bf16_where_there_is); do
     for n in 1 2 4; do train 0 $n run="$work/$type-$n" steps=20 dtype="$type"; done

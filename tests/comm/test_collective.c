@@ -7,7 +7,7 @@
 typedef struct found {
     int gathered[MOST_RANKS][MOST_RANKS];
     double broadcast[MOST_RANKS];
-    char parts[MOST_RANKS][3][8];
+    char parts[MOST_RANKS][4][8];
     status agreed[MOST_RANKS];
     char message[MOST_RANKS][200];
     bool knows[MOST_RANKS];
@@ -21,11 +21,14 @@ static void gather_and_share(comm *c, void *context) {
     comm_gather(c, &own, f->gathered[c->rank], sizeof own);
     comm_broadcast(c, 1, &value, sizeof value);
     f->broadcast[c->rank] = value;
-    const comm_part parts[] = {
-        {2, f->parts[c->rank][0], 8}, {0, f->parts[c->rank][1], 0}, {0, f->parts[c->rank][2], 8}};
+    const comm_part parts[] = {{2, f->parts[c->rank][0], 8, 0},
+                               {0, f->parts[c->rank][1], 0, 0},
+                               {0, f->parts[c->rank][2], 8, 1},
+                               {2, c->rank % 2 == 0 ? f->parts[c->rank][3] : NULL, 8, 2}}; /* even ones have room */
     if (c->rank == 2) strcpy(f->parts[2][0], "two");
     if (c->rank == 0) strcpy(f->parts[0][2], "zero");
-    comm_share(c, parts, 3);
+    if (c->rank == 2) strcpy(f->parts[2][3], "even");
+    comm_share(c, parts, 4);
 }
 
 static void everyone_gets_everything(void **state) {
@@ -38,6 +41,7 @@ static void everyone_gets_everything(void **state) {
             assert_true(f.broadcast[r] == 2.5);
             assert_string_equal(f.parts[r][0], "two");
             assert_string_equal(f.parts[r][2], "zero");
+            assert_string_equal(f.parts[r][3], r % 2 == 0 ? "even" : "");
         }
     }
 }

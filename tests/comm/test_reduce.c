@@ -8,11 +8,15 @@
 /* Stretches of one step's gradients, one of them larger than what is sent at once. */
 enum { STRETCHES = 5, MICRO_BATCHES = 8 };
 static const int64_t counts[STRETCHES] = {3, 1500000, 0, 70001, 16};
+/* Ranks, and of them in a group. */
+enum { RUNS = 7 };
+static const int layouts[RUNS][2] = {{1, 1}, {2, 1}, {4, 1}, {8, 1}, {2, 2}, {4, 2}, {8, 8}};
 
 typedef struct step {
     const kernels *k;
     float *made[MICRO_BATCHES][STRETCHES]; /* what each micro-batch has */
     float *sum[STRETCHES];                 /* the owners' */
+    int group;                             /* of ranks, of which one has every other stretch for all */
 } step;
 
 static float *normal(uint64_t seed, int64_t count) {
@@ -22,24 +26,46 @@ static float *normal(uint64_t seed, int64_t count) {
     return x;
 }
 
+static float *room(int64_t count) {
+    return xcalloc((size_t)count + 1, sizeof(float));
+}
+
+/* A stretch as rank c has it. */
+static comm_stretch stretch_of(const comm *c, const step *s, int i, bool several) {
+    const int group = i % 2 == 1 ? s->group : 1, owner = (3 * i + 1) % c->ranks;
+    const bool held = c->rank % group == owner % group;
+    return (comm_stretch){.owner = owner,
+                          .data = held ? room(counts[i]) : NULL,
+                          .count = counts[i],
+                          .sum = several && owner == c->rank ? room(counts[i]) : NULL,
+                          .group = group,
+                          .more = held && group > 1 ? room(counts[i] * (group - 1)) : NULL};
+}
+
+/* The gradients of one round, where they are held. */
+static void make(const comm *c, const step *s, const comm_stretch *stretch, int i, int64_t round) {
+    const size_t bytes = (size_t)counts[i] * sizeof(float);
+    const int first = stretch->group > 1 ? c->rank - c->rank % stretch->group : c->rank;
+    if (!stretch->data) return;
+    memcpy(stretch->data, s->made[round * c->ranks + first][i], bytes);
+    for (int place = 1; place < stretch->group; place++)
+        memcpy(stretch->more + (place - 1) * counts[i], s->made[round * c->ranks + first + place][i], bytes);
+}
+
 static void reduce(comm *c, void *context) {
     step *s = context;
     comm_stretch stretches[STRETCHES];
     const int64_t rounds = MICRO_BATCHES / c->ranks;
-    for (int i = 0; i < STRETCHES; i++)
-        stretches[i] = (comm_stretch){.owner = (3 * i + 1) % c->ranks,
-                                      .data = xcalloc((size_t)counts[i] + 1, sizeof(float)),
-                                      .count = counts[i],
-                                      .sum = rounds > 1 ? xcalloc((size_t)counts[i] + 1, sizeof(float)) : NULL};
+    for (int i = 0; i < STRETCHES; i++) stretches[i] = stretch_of(c, s, i, rounds > 1);
     for (int64_t round = 0; round < rounds; round++) {
-        for (int i = 0; i < STRETCHES; i++)
-            memcpy(stretches[i].data, s->made[round * c->ranks + c->rank][i], (size_t)counts[i] * sizeof(float));
+        for (int i = 0; i < STRETCHES; i++) make(c, s, &stretches[i], i, round);
         if (comm_reduce(c, s->k, stretches, STRETCHES, round, rounds) != STATUS_OK) abort();
     }
     for (int i = 0; i < STRETCHES; i++) {
         if (stretches[i].owner == c->rank) memcpy(s->sum[i], stretches[i].data, (size_t)counts[i] * sizeof(float));
         free(stretches[i].data);
         free(stretches[i].sum);
+        free(stretches[i].more);
     }
 }
 
@@ -56,7 +82,9 @@ static void sums_do_not_depend_on_ranks(void **state) {
             for (int b = 1; b < MICRO_BATCHES; b++) expected[i][j] += s.made[b][i][j];
         }
     }
-    for (int ranks = 1; ranks <= MOST_RANKS; ranks *= 2) {
+    for (int run = 0; run < RUNS; run++) {
+        const int ranks = layouts[run][0];
+        s.group = layouts[run][1];
         for (int i = 0; i < STRETCHES; i++) memset(s.sum[i], 0xff, (size_t)counts[i] * sizeof(float));
         run_ranks(ranks, reduce, &s);
         for (int i = 0; i < STRETCHES; i++)

@@ -1,6 +1,7 @@
 /* Which rank has which parameter's means: evenly by bytes, and the same answer wherever it is asked. */
 #include "test.h"
 
+#include "nn/freeze.h"
 #include "nn/plan.h"
 #include "train/config.h"
 #include "train/shares.h"
@@ -47,7 +48,35 @@ static void shares_are_even(void **state) {
     run_config_free(&c);
 }
 
+/* An expert that is not on all ranks goes to one that has it; the shares stay even. */
+static void experts_go_where_they_live(void **state) {
+    (void)state;
+    run_config c = run_config_default();
+    assert_ok(run_config_load(&c, "configs/upcycle-9l.yaml", NULL, 0));
+    const model_config config = model_after_events(&c.events, &c.model);
+    comm four = {.rank = 3, .ranks = 4};
+    const comm_group spread = {&four, 2};
+    model *m;
+    assert_ok(model_create_spread(&m, &config, kernels_for(DTYPE_F32), NULL, spread));
+    int *owner = xcalloc((size_t)m->param_count, sizeof *owner), experts = 0;
+    double share[2];
+    shares_assign(&c.optimizer, m, 4, owner);
+    for (int i = 0; i < m->param_count; i++) {
+        const param *p = m->params[i];
+        if (p->expert < 0) continue;
+        assert_int_equal(owner[i] % 2, p->expert / (config.moe.experts / 2));
+        experts++;
+    }
+    assert_int_equal(experts, 2 * 2 * 2); /* of two layers, two matrices each */
+    find_shares(m, &c.optimizer, owner, 4, share);
+    print_message("4 ranks, experts on 2: at most %.3f of the means\n", share[0]);
+    assert_true(share[0] <= (share[1] > 0.30 ? share[1] : 0.30));
+    free(owner);
+    model_destroy(m);
+    run_config_free(&c);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(shares_are_even)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(shares_are_even), cmocka_unit_test(experts_go_where_they_live)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

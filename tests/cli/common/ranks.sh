@@ -30,3 +30,19 @@ train() {
     [ "$found" -eq "$wanted" ] || complain "$many ranks, train $*: exit $found, expected $wanted: $(cat "$work/err")"
 }
 bf16_where_there_is() { if "$moec" --version | grep -q 'bf16\|amx'; then echo bf16; fi; }
+
+# same FOLDER FOLDER: the two runs' checkpoints of step 20 or $final have the same tensors, and their logs the same numbers
+same() {
+    for file in model ema optimizer; do
+        cmp "$1/checkpoints/step-000000${final:-20}/$file.safetensors" "$2/checkpoints/step-000000${final:-20}/$file.safetensors" ||
+            complain "$file.safetensors of $1 and $2 differ"
+    done
+    losses "$1" >"$work/first"
+    losses "$2" >"$work/second"
+    cmp "$work/first" "$work/second" || complain "the logs of $1 and $2 differ: $(diff "$work/first" "$work/second" | head -4)"
+    [ -s "$work/first" ] || complain "no losses in $1"
+}
+# What a step found, without what the clock says of it.
+losses() {
+    grep '"record":"step"' "$1/log.jsonl" | sed 's/"seconds":[^,]*,//; s/"time":[^,}]*//; s/"tokens_per_second":[^,}]*//'
+}
