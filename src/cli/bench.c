@@ -1,3 +1,4 @@
+#include "cli/bench_machine.h"
 #include "cli/bench_run.h"
 #include "cli/cli.h"
 
@@ -8,11 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char usage[] = "moec bench train CONFIG [key=value ...] [options], or moec bench run MODEL [options]";
+static const char usage[] =
+    "moec bench train CONFIG [key=value ...] [options], moec bench run MODEL [options], or moec bench machine";
 
 static const char help[] =
     "usage: moec bench train CONFIG [key=value ...] [options]\n"
     "       moec bench run MODEL [options]\n"
+    "       moec bench machine [options]\n"
     "\n"
     "train:\n"
     "Times forward + backward and the optimiser's step on the config's shapes, with random tokens, and breaks the "
@@ -51,9 +54,19 @@ static const char help[] =
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "  --json           one JSON object\n"
     "\n"
+    "machine:\n"
+    "Measures what `moec simulate` needs to know of a machine: products, memory, and under mpirun or srun messages "
+    "between\n"
+    "two ranks.\n"
+    "\n"
+    "  --bandwidth N    MiB of the array whose reading is timed, of each rank (512)\n"
+    "  -o FILE          a file for moec simulate; give it a name and a source there\n"
+    "  --device D, --dtype T   cpu; bf16 or f32 (by default the fastest)\n"
+    "\n"
     "examples:\n"
     "  moec bench train configs/demo.yaml --after-events --steps 3\n"
-    "  moec bench run runs/demo/model.moec --batch 1,16 --prompt 512\n";
+    "  moec bench run runs/demo/model.moec --batch 1,16 --prompt 512\n"
+    "  moec bench machine --bandwidth 64 -o machine.yaml\n";
 
 static const profile *sorted; /* qsort's comparison has no context */
 
@@ -136,6 +149,7 @@ static void print_json(const bench_report *r) {
 
 static status run(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "run") == 0) return bench_run_command(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "machine") == 0) return bench_machine_command(argc, argv);
     long long steps = 5;
     bool json = cli_flag(&argc, argv, "--json"), after = cli_flag(&argc, argv, "--after-events");
     bool forward = cli_flag(&argc, argv, "--forward");
@@ -147,7 +161,7 @@ static status run(int argc, char **argv) {
         return fail_usage("bench: expected what to time first: moec bench train %s", argv[1]);
     TRY(cli_rest(argc, argv, 2, 1 << 10, usage));
     if (strcmp(argv[1], "train") != 0)
-        return fail_usage("bench: expected train or run, found %s; usage: %s", argv[1], usage);
+        return fail_usage("bench: expected train, run or machine, found %s; usage: %s", argv[1], usage);
     TRY(kind_expect("bench", argv[2], argc > 3 ? argv[3] : NULL, KIND_PRESET,
                     "a preset (a YAML file as those in configs/)"));
     run_config config = run_config_default();

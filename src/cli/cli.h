@@ -18,7 +18,8 @@ typedef struct command {
 
 extern const command command_data, command_train, command_pack, command_eval, command_generate, command_inspect,
     command_verify, command_bench, command_sweep, command_upcycle, command_export, command_tokenize, command_fetch,
-    command_probe, command_teach, command_compare, command_route, command_chat, command_serve, command_study;
+    command_probe, command_teach, command_compare, command_route, command_chat, command_serve, command_study,
+    command_simulate;
 
 status cli_run(const command *c, int argc, char **argv);
 

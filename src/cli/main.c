@@ -15,7 +15,8 @@ static const command *const commands[] = {&command_data,     &command_train,    
                                           &command_generate, &command_chat,     &command_serve, &command_inspect,
                                           &command_verify,   &command_bench,    &command_sweep, &command_upcycle,
                                           &command_export,   &command_tokenize, &command_fetch, &command_probe,
-                                          &command_teach,    &command_compare,  &command_route, &command_study};
+                                          &command_teach,    &command_compare,  &command_route, &command_study,
+                                          &command_simulate};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_overview(FILE *out) {

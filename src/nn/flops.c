@@ -23,16 +23,25 @@ static double attention_products(const attention_plan *p, int64_t d, int64_t T) 
     return (double)d * (double)(2 * p->q_width + 2 * p->kv_width) + 2 * (double)p->q_width * ((double)T + 1) / 2;
 }
 
-/* Floating-point operations (2 a multiply-add) of one token's forward pass, averaged over a sequence of T tokens. */
-double model_forward_flops(const model_config *c, int64_t T) {
-    int64_t d = c->model_dim;
-    double total = (double)d * c->vocab_size;
-    if (c->stem.bigram_buckets > 0) total += (double)d * c->stem.bigram_dim;
-    if (c->stem.trigram_buckets > 0) total += (double)d * c->stem.trigram_dim;
-    forward_path path = model_path(c);
-    for (int i = 0; i < path.length; i++) {
-        layer_plan p = model_plan(c, path.layer[i]);
-        total += attention_products(&p.attention, d, T) + layer_products(&p.mlp, d);
-    }
+layer_flops model_layer_flops(const model_config *c, int layer, int64_t T) {
+    const layer_plan p = model_plan(c, layer);
+    return (layer_flops){.attention = 2 * attention_products(&p.attention, c->model_dim, T),
+                         .mlp = 2 * layer_products(&p.mlp, c->model_dim)};
+}
+
+double model_ends_flops(const model_config *c) {
+    double total = (double)c->model_dim * c->vocab_size;
+    if (c->stem.bigram_buckets > 0) total += (double)c->model_dim * c->stem.bigram_dim;
+    if (c->stem.trigram_buckets > 0) total += (double)c->model_dim * c->stem.trigram_dim;
     return 2 * total;
+}
+
+double model_forward_flops(const model_config *c, int64_t T) {
+    double total = model_ends_flops(c);
+    const forward_path path = model_path(c);
+    for (int i = 0; i < path.length; i++) {
+        const layer_flops f = model_layer_flops(c, path.layer[i], T);
+        total += f.attention + f.mlp;
+    }
+    return total;
 }

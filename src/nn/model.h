@@ -80,5 +80,11 @@ int64_t model_expert_bytes(const model *m);
 double model_token_bytes(const model *m);
 /* Multiply-adds · 2 of one forward pass per token at context T, from the shapes (attention counted causal). */
 double model_forward_flops(const model_config *c, int64_t T);
+/* The same of one run of one layer, with its router; and of what lies before and behind the layers (hash projections, head). */
+typedef struct layer_flops {
+    double attention, mlp;
+} layer_flops;
+layer_flops model_layer_flops(const model_config *c, int layer, int64_t T);
+double model_ends_flops(const model_config *c);
 
 #endif

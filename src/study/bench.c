@@ -54,7 +54,7 @@ static status fill_random(const kernels *k, void *array, int64_t count) {
 }
 
 /* Best of a few runs: what the machine can do for this product. */
-static status product_seconds(const kernels *k, const profile_product *p, double *seconds) {
+status bench_product_seconds(const kernels *k, const profile_product *p, double *seconds) {
     product_arrays a = {0};
     size_t act = dtype_bytes(k->act);
     TRY(k->weight_create(&a.w, p->rows, p->cols));
@@ -85,7 +85,7 @@ static status product_rate(const kernels *k, const profile *ops, double *gflops)
     for (int i = 0; i < ops->product_count; i++) {
         const profile_product *p = &ops->products[i];
         if (p->N == 0) continue;
-        TRY(product_seconds(k, p, &one));
+        TRY(bench_product_seconds(k, p, &one));
         seconds += one * (double)p->calls;
         flops += 2 * (double)p->rows * (double)p->cols * (double)p->N * (double)p->calls;
     }

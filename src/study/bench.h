@@ -33,5 +33,7 @@ typedef struct bench_report {
 
 /* Random tokens; k is the table to measure. For all ranks, where a launcher started several. */
 status bench_train(const run_config *config, const kernels *k, const bench_options *options, bench_report *report);
+/* Of one product by itself, the fastest of a few runs; a grouped one takes no time here. */
+status bench_product_seconds(const kernels *k, const profile_product *p, double *seconds);
 
 #endif

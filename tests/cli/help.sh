@@ -5,11 +5,11 @@ one_line() { [ "$(wc -l <"$work/err")" -eq 1 ] || complain "not one line: $(cat 
 
 for form in "" --help -h help; do
     expect 0 $form
-    for name in data train pack eval generate inspect verify bench sweep compare fetch probe teach route chat serve study; do says out "  $name "; done
+    for name in data train pack eval generate inspect verify bench sweep compare fetch probe teach route chat serve study simulate; do says out "  $name "; done
     says out "example: moec "
     [ -s "$work/err" ] && complain "moec $form wrote to stderr"
 done
-for name in data train pack eval generate inspect verify bench sweep compare fetch probe teach route chat serve study; do
+for name in data train pack eval generate inspect verify bench sweep compare fetch probe teach route chat serve study simulate; do
     expect 0 "$name" --help
     says out "moec $name"
     grep -q '^example' "$work/out" || complain "$name --help has no example"
