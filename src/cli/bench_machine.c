@@ -24,8 +24,9 @@ static void print_messages(const char *between, const message_times *t) {
 
 static void print_bench(const machine_bench *b) {
     const machine *m = &b->found;
-    printf("%s\n  products  %8.1f GFLOP/s\n  memory    %8.1f GB/s read\n  a kernel  %8.1f us before it does anything\n",
-           m->name, m->products / 1e9, m->memory_rate / 1e9, 1e6 * m->kernel_seconds);
+    printf("%s\n  products  %8.1f GFLOP/s\n  updates   %8.1f GFLOP/s in Newton-Schulz\n  memory    %8.1f GB/s read\n  "
+           "a kernel  %8.1f us before it does anything\n",
+           m->name, m->products / 1e9, m->updates / 1e9, m->memory_rate / 1e9, 1e6 * m->kernel_seconds);
     print_messages("two ranks of one machine", &b->inside);
     print_messages("two machines", &b->between);
 }

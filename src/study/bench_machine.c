@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "base/random.h"
 #include "comm/comm.h"
 #include "study/bandwidth.h"
 #include "study/bench.h"
@@ -12,6 +13,14 @@
 enum { SIDE = 512, ROWS = 512, TIMES = 12, MANY = 64, TINY = 64, TINY_TIMES = 200 };
 
 /* ---- a rank by itself ---- */
+
+static void fill(const kernels *k, float *array, int64_t count) {
+    float *values = xmalloc((size_t)count * sizeof *values);
+    rng r = rng_seed(1);
+    rng_normal(&r, values, (size_t)count, 1);
+    k->upload(array, values, (size_t)count * sizeof *values);
+    free(values);
+}
 
 /* A training's products: forward, and both of backward. */
 static status product_rate(const kernels *k, double *rate) {
@@ -27,6 +36,41 @@ static status product_rate(const kernels *k, double *rate) {
         seconds += best;
     }
     *rate = 3 * 2.0 * SIDE * SIDE * ROWS / seconds;
+    return STATUS_OK;
+}
+
+/* Newton–Schulz of one matrix, counted as step_work.h counts it. */
+static status update_rate(const kernels *k, double *rate) {
+    enum { STEPS = 5, WIDE = 4 * SIDE };
+    const double t = SIDE, w = WIDE;
+    const muon_args args = {.lr = 0.01f, .momentum = 0.9f, .newton_schulz_steps = STEPS, .nesterov = true};
+    const size_t bytes = (size_t)SIDE * WIDE * sizeof(float);
+    float *arrays, *clip;
+    double best = 0;
+    TRY(k->alloc((void **)&arrays, 3 * bytes));
+    TRY(k->alloc((void **)&clip, sizeof *clip));
+    fill(k, arrays, 3 * (int64_t)SIDE * WIDE);
+    const float one = 1;
+    k->upload(clip, &one, sizeof one);
+    for (int i = 0; i < TIMES; i++) {
+        const double started = clock_seconds();
+        k->muon(arrays, arrays + SIDE * WIDE, arrays + 2 * SIDE * WIDE, clip, SIDE, WIDE, &args);
+        const double taken = clock_seconds() - started;
+        if (i == 0 || taken < best) best = taken;
+    }
+    *rate = STEPS * 2 * (2 * t * t * w + t * t * t) / best;
+    k->release(arrays);
+    k->release(clip);
+    return STATUS_OK;
+}
+
+static status memory_rate(int64_t bytes, double *rate) {
+    double one;
+    *rate = 0;
+    for (int i = 0; i < TIMES; i++) {
+        TRY(bandwidth_measure(kernels_threads(), bytes, &one));
+        if (one > *rate) *rate = one;
+    }
     return STATUS_OK;
 }
 
@@ -124,7 +168,9 @@ status bench_machine(const kernels *k, int64_t memory_bytes, machine_bench *out)
     out->ranks = c->ranks;
     TRY(comm_agree(c, product_rate(k, &m->products)));
     TRY(sum_of_node(c, &m->products));
-    TRY(comm_agree(c, bandwidth_measure(kernels_threads(), memory_bytes, &m->memory_rate)));
+    TRY(comm_agree(c, update_rate(k, &m->updates)));
+    TRY(sum_of_node(c, &m->updates));
+    TRY(comm_agree(c, memory_rate(memory_bytes, &m->memory_rate)));
     TRY(sum_of_node(c, &m->memory_rate));
     TRY(comm_agree(c, kernel_seconds(k, &m->kernel_seconds)));
     TRY(comm_agree(c, time_messages(c, c->local_ranks > 1 ? 1 : 0, &out->inside)));

@@ -40,6 +40,7 @@ static const config_field machine_fields[] = {
     KEY(node_ranks, FIELD_INT, 1, 4096),
     KEY(shared, FIELD_BOOL, 0, 0),
     KEY(product_efficiency, FIELD_DOUBLE, 1e-3, 1),
+    KEY(updates, FIELD_DOUBLE, 0, 1e24),
     KEY(units, FIELD_INT, 1, 1 << 20),
     KEY(tile, FIELD_INT, 1, 1 << 16),
     KEY(memory_efficiency, FIELD_DOUBLE, 1e-3, 1),
@@ -119,6 +120,7 @@ static void write_text(FILE *out, const machine *m) {
     }
     fprintf(out, "\nnode_ranks: %d\nshared: %s\n", m->node_ranks, m->shared ? "true" : "false");
     fprintf(out, "products: %.4g\nproduct_efficiency: %g\n", m->products, m->product_efficiency);
+    fprintf(out, "updates: %.4g\n", m->updates);
     fprintf(out, "units: %d\ntile: %d\n", m->units, m->tile);
     fprintf(out, "memory_rate: %.4g\nmemory_efficiency: %g\nmemory: %.4g\n", m->memory_rate, m->memory_efficiency,
             m->memory);
@@ -156,6 +158,12 @@ static double fill(const machine *m, double rows, double cols) {
 double machine_product_seconds(const machine *m, int local, double flops, double rows, double cols) {
     if (flops <= 0) return 0;
     return flops / (m->products * share(m, local) * m->product_efficiency * fill(m, rows, cols));
+}
+
+double machine_update_seconds(const machine *m, int local, double flops, double rows, double cols) {
+    machine u = *m;
+    if (m->updates > 0) u.products = m->updates;
+    return machine_product_seconds(&u, local, flops, rows, cols);
 }
 
 double machine_memory_seconds(const machine *m, int local, double bytes) {

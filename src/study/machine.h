@@ -34,6 +34,7 @@ typedef struct machine {
     int node_ranks;
     bool shared;
     double products, product_efficiency;
+    double updates;  /* the same in Newton–Schulz, whose products are symmetric or rounder; 0: as products */
     int units, tile; /* 1 unit: a product of any size fills it */
     double memory_rate, memory_efficiency;
     double memory;         /* bytes that a rank, or a shared node, has; 0: not known */
@@ -53,6 +54,7 @@ void machine_free(machine *m);
 
 /* Seconds of computing by one of `local` ranks on a node. */
 double machine_product_seconds(const machine *m, int local, double flops, double rows, double cols);
+double machine_update_seconds(const machine *m, int local, double flops, double rows, double cols);
 double machine_memory_seconds(const machine *m, int local, double bytes);
 double machine_kernel_seconds(const machine *m, double kernels);
 /* Seconds that a message holds its ports. */

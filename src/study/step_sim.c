@@ -144,7 +144,7 @@ static void update(step *s, bool shared) {
                 seconds[r] += machine_memory_seconds(s->m, s->c->local, moved / s->o->ranks);
         else
             seconds[s->owner[i]] += machine_memory_seconds(s->m, s->c->local, moved) +
-                                    machine_product_seconds(s->m, s->c->local, p->update_flops, side, side);
+                                    machine_update_seconds(s->m, s->c->local, p->update_flops, side, side);
     }
     for (int r = 0; r < s->o->ranks; r++) compute(s, r, seconds[r], s->update);
     free(seconds);
