@@ -35,6 +35,12 @@ static void format_duration(char *text, size_t bytes, double seconds) {
         snprintf(text, bytes, "%ldh%02ldm", s / 3600, s / 60 % 60);
 }
 
+static bool quiet;
+
+void progress_keep_quiet(void) {
+    quiet = true;
+}
+
 progress progress_start(const char *what) {
     double now = clock_seconds();
     return (progress){.what = what, .started = now, .last_shown = now, .terminal = isatty(STDERR_FILENO)};
@@ -43,7 +49,7 @@ progress progress_start(const char *what) {
 void progress_show(progress *p, double fraction, const char *detail) {
     double now = clock_seconds();
     double pause = p->terminal ? SECONDS_BETWEEN_LINES_ON_A_TERMINAL : SECONDS_BETWEEN_LINES_ELSEWHERE;
-    if (now - p->last_shown < pause) return;
+    if (quiet || now - p->last_shown < pause) return;
     p->last_shown = now;
     double elapsed = now - p->started;
     char elapsed_text[32], left_text[32] = "?";
@@ -56,6 +62,7 @@ void progress_show(progress *p, double fraction, const char *detail) {
 
 void progress_end(progress *p, const char *detail) {
     char elapsed_text[32];
+    if (quiet) return;
     format_duration(elapsed_text, sizeof elapsed_text, clock_seconds() - p->started);
     fprintf(stderr, "%s%s done  %s  %s\n", p->terminal ? "\r\033[K" : "", p->what, detail ? detail : "", elapsed_text);
 }

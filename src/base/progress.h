@@ -18,6 +18,7 @@ progress progress_start(const char *what);
 void progress_show(progress *p, double fraction, const char *detail);
 void progress_end(progress *p, const char *detail); /* the last line stays */
 void progress_clear(progress *p);                   /* or goes from the terminal */
+void progress_keep_quiet(void);                     /* from now on this process shows none: another one does */
 
 double clock_seconds(void); /* monotonic */
 double time_of_day(void);   /* seconds since 1970 */

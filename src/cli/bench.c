@@ -183,4 +183,5 @@ static status run(int argc, char **argv) {
 const command command_bench = {.name = "bench",
                                .summary = "time a training step on real shapes, or a model that is run",
                                .help = help,
-                               .run = run};
+                               .run = run,
+                               .takes_ranks = true};

@@ -14,6 +14,7 @@ typedef struct command {
     status (*run)(int argc, char **argv); /* argv[0] is the command's name */
     int takes;                            /* kinds (kinds.h) that the first argument may be of; 0: anything */
     const char *takes_noun;               /* the same in words */
+    bool takes_ranks;                     /* several processes that a launcher started work on it together */
 } command;
 
 extern const command command_data, command_train, command_pack, command_eval, command_generate, command_inspect,

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/eval_chunks.h"
 #include "cli/eval_run.h"
+#include "cli/ranks.h"
 #include "store/open.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,6 +44,10 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
+    "Under `mpirun -n N moec eval ...` or srun the windows are shared out among the ranks, and the figures are those "
+    "of one\n"
+    "process, bit for bit.\n"
+    "\n"
     "examples:\n"
     "  moec eval runs/demo\n"
     "  moec eval runs/demo/model.moec --text README.md --text CHANGELOG.md\n"
@@ -61,6 +66,7 @@ typedef struct request {
     bool chunks; /* llama.cpp's protocol */
     model_use use;
     eval_run run;
+    comm *ranks; /* rank 0 says and writes what was found */
 } request;
 
 /* One kind of weights that is scored. */
@@ -148,14 +154,32 @@ static status open_probe(const request *q, const model *m, const tokenizer *tok,
 }
 
 /* The text is opened with the first model. */
+static status prepare(const request *q, const subject *s, pass *p, const tokenizer *tok, int context,
+                      bpb_options *options, scored_text *text, eval_table *t) {
+    TRY(eval_run_windows(&q->run, q->path, context, q->seq, q->stride, options));
+    if (s->probed) TRY(open_probe(q, pass_model(p), tok, s->name, t));
+    return text->s.path ? STATUS_OK : open_text(q, tok, pass_model(p), text, t);
+}
+
+static uint64_t shard_number(const shard *s) {
+    uint64_t number = (uint64_t)s->count;
+    for (int64_t i = 0; i < s->count; i++) {
+        const int32_t id = shard_token(s, i);
+        number = crc64(number, &id, sizeof id);
+    }
+    return number;
+}
+
 static status score_opened(const request *q, const subject *s, pass *p, const tokenizer *tok, int context,
                            scored_text *text, eval_table *t) {
     const bool blend = s->blend_name && q->blend > 0;
     bpb_result result;
-    bpb_options options = {.tokens = q->tokens, .blend_lambda = blend ? q->blend : 0, .shown = s->name};
-    TRY(eval_run_windows(&q->run, q->path, context, q->seq, q->stride, &options));
-    if (s->probed) TRY(open_probe(q, pass_model(p), tok, s->name, t));
-    if (!text->s.path) TRY(open_text(q, tok, pass_model(p), text, t));
+    bpb_options options = {.tokens = q->tokens,
+                           .blend_lambda = blend ? q->blend : 0,
+                           .shown = q->ranks->rank == 0 ? s->name : NULL,
+                           .ranks = q->ranks};
+    TRY(comm_agree(q->ranks, prepare(q, s, p, tok, context, &options, text, t)));
+    TRY(cli_ranks_same(q->ranks, "text", shard_number(&text->s)));
     options.seed = text->seed;
     options.probe = s->probed ? t->probe : NULL;
     status outcome = bpb_evaluate(p, tok, &text->s, scored_text_documents(text), &options, &result);
@@ -175,9 +199,11 @@ static status score(const request *q, const subject *s, scored_text *text, eval_
     pass *p = NULL;
     tokenizer *tok;
     int context = 0;
-    TRY(open_model(s->path, q->k, s->which, q->use, &m, &tok, &context));
+    TRY(cli_ranks_same_model(q->ranks, s->path, s->which));
+    TRY(comm_agree(q->ranks, open_model(s->path, q->k, s->which, q->use, &m, &tok, &context)));
     status outcome = eval_set_top_k(m, s->path, q->top_k);
     if (outcome == STATUS_OK) outcome = pass_create(&p, m);
+    outcome = comm_agree(q->ranks, outcome);
     if (outcome == STATUS_OK) outcome = score_opened(q, s, p, tok, context, text, t);
     pass_destroy(p);
     model_destroy(m);
@@ -240,7 +266,8 @@ static status score_chunks(const request *q) {
                                          .top_k = q->top_k,
                                          .length = q->seq,
                                          .tokens = q->tokens,
-                                         .json = q->json});
+                                         .json = q->json,
+                                         .ranks = q->ranks});
 }
 
 /* What lies on the disk now; without a trace the rest is on stdout only. */
@@ -253,15 +280,22 @@ static void say_results(const request *q, bool summary) {
     free(file);
 }
 
-static status evaluate(request *q, scored_text *text, eval_table *t) {
+/* Which run it is, and that what is asked for is there. */
+static status find_run(request *q) {
     status found = eval_run_find(&q->run, q->path);
     const bool text_is_given = q->data || q->file_count; /* what an artifact's run has is not asked for then */
     if (found != STATUS_OK && (open_is_saved(q->path) || !text_is_given)) return found;
     if (!open_is_saved(q->path) && strcmp(q->which, "chosen") != 0)
         return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", q->path,
                           q->which);
+    return STATUS_OK;
+}
+
+static status evaluate(request *q, scored_text *text, eval_table *t) {
+    TRY(comm_agree(q->ranks, find_run(q)));
     const bool run = q->run.folder && open_is_saved(q->path), everything = run && strcmp(q->which, "chosen") == 0;
-    TRY(everything ? score_run(q, text, t) : score_one(q, text, t));
+    TRY(comm_agree(q->ranks, everything ? score_run(q, text, t) : score_one(q, text, t)));
+    if (q->ranks->rank > 0) return STATUS_OK;
     TRY(eval_table_add_xz(t));
     TRY(note_choice(q, t));
     q->json ? eval_table_print_json(t) : eval_table_print(t);
@@ -276,7 +310,11 @@ static status run(int argc, char **argv) {
     request q = {.blend = 0.03};
     scored_text text = {0};
     eval_table t = {0};
-    status s = parse(&argc, argv, &q);
+    TRY(cli_ranks(argc, argv, &q.ranks));
+    status s = comm_agree(q.ranks, parse(&argc, argv, &q));
+    if (s == STATUS_OK && q.trace && q.ranks->ranks > 1)
+        s = comm_alike(q.ranks,
+                       fail_usage("--trace: is written by one process, and a launcher started %d", q.ranks->ranks));
     interrupt_catch();
     if (s == STATUS_OK) s = q.chunks ? score_chunks(&q) : evaluate(&q, &text, &t);
     scored_text_close(&text);
@@ -291,4 +329,5 @@ const command command_eval = {.name = "eval",
                               .help = help,
                               .run = run,
                               .takes = KINDS_OF_MODEL,
-                              .takes_noun = NOUN_OF_MODEL};
+                              .takes_noun = NOUN_OF_MODEL,
+                              .takes_ranks = true};

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/ranks.h"
 #include "eval/chunks.h"
 #include "store/open.h"
 #include <stdio.h>
@@ -37,20 +38,23 @@ static status score(const chunks_request *q, model *m, const tokenizer *tok) {
     const chunk_options options = {.length = q->length ? q->length : LLAMA_CPP_LENGTH,
                                    .batch = q->length > 1024 ? 1 : 4,
                                    .tokens = q->tokens,
-                                   .show = true};
+                                   .show = q->ranks->rank == 0,
+                                   .ranks = q->ranks};
     chunk_score found;
     uint8_t *text;
     size_t bytes;
     pass *p;
-    TRY(file_read(q->text, FILE_ANY_SIZE, &text, &bytes));
-    status s = eval_set_top_k(m, q->path, q->top_k);
-    if (s == STATUS_OK) s = pass_create(&p, m);
+    TRY(comm_agree(q->ranks, file_read(q->text, FILE_ANY_SIZE, &text, &bytes)));
+    status s = cli_ranks_same(q->ranks, "text", crc64(0, text, bytes));
+    if (s == STATUS_OK) s = comm_agree(q->ranks, eval_set_top_k(m, q->path, q->top_k));
+    if (s == STATUS_OK) s = comm_agree(q->ranks, pass_create(&p, m));
     if (s == STATUS_OK) {
         s = fail_in(chunks_score(p, tok, (const char *)text, bytes, &options, &found), "%s", q->text);
         pass_destroy(p);
     }
     free(text);
-    TRY(s);
+    TRY(comm_agree(q->ranks, s));
+    if (q->ranks->rank > 0) return STATUS_OK;
     if (q->json)
         print_json(q, &found, options.length);
     else
@@ -65,7 +69,8 @@ static status score(const chunks_request *q, model *m, const tokenizer *tok) {
 status eval_chunks(const chunks_request *q) {
     model *m;
     tokenizer *tok;
-    TRY(open_model(q->path, q->k, q->which, q->use, &m, &tok, NULL));
+    TRY(cli_ranks_same_model(q->ranks, q->path, q->which));
+    TRY(comm_agree(q->ranks, open_model(q->path, q->k, q->which, q->use, &m, &tok, NULL)));
     const status s = score(q, m, tok);
     model_destroy(m);
     tokenizer_close(tok);

@@ -2,6 +2,7 @@
 #ifndef MOEC_CLI_EVAL_CHUNKS_H
 #define MOEC_CLI_EVAL_CHUNKS_H
 
+#include "comm/comm.h"
 #include "nn/model.h"
 
 typedef struct chunks_request {
@@ -13,6 +14,7 @@ typedef struct chunks_request {
     int64_t length;   /* of a chunk; 0: llama.cpp's 512 */
     int64_t tokens;   /* scored at most; 0: all */
     bool json;
+    comm *ranks; /* rank 0 says what was found */
 } chunks_request;
 
 status eval_chunks(const chunks_request *q);

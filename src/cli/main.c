@@ -11,12 +11,11 @@
 #include <string.h>
 #include <unistd.h>
 
-static const command *const commands[] = {&command_data,     &command_train,    &command_pack,  &command_eval,
-                                          &command_generate, &command_chat,     &command_serve, &command_inspect,
-                                          &command_verify,   &command_bench,    &command_sweep, &command_upcycle,
-                                          &command_export,   &command_tokenize, &command_fetch, &command_probe,
-                                          &command_teach,    &command_compare,  &command_route, &command_study,
-                                          &command_simulate};
+static const command *const commands[] = {
+    &command_data,   &command_train,    &command_pack,    &command_eval,  &command_generate, &command_chat,
+    &command_serve,  &command_inspect,  &command_verify,  &command_bench, &command_sweep,    &command_upcycle,
+    &command_export, &command_tokenize, &command_fetch,   &command_probe, &command_teach,    &command_compare,
+    &command_route,  &command_study,    &command_simulate};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static void print_overview(FILE *out) {
@@ -59,9 +58,11 @@ static status run_command(const command *c, int argc, char **argv) {
             fputs(c->help, stdout);
             return STATUS_OK;
         }
-    if (comm_launched() > 1 && c != &command_train && c != &command_bench)
-        return fail_usage("%s: works in one process, and a launcher started %d; moec train and moec bench take ranks",
-                          c->name, comm_launched());
+    if (comm_launched() > 1 && !c->takes_ranks)
+        return fail_usage(
+            "%s: works in one process, and a launcher started %d; train, bench, eval, pack, teach and sweep "
+            "take ranks",
+            c->name, comm_launched());
     TRY(kernels_check());
     return cli_run(c, argc, argv);
 }

@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/pack_print.h"
 #include "cli/packable.h"
+#include "cli/ranks.h"
 #include "store/open.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -55,6 +56,10 @@ static const char help[] =
     "  --embed-step X     the same of embeddings and head (0)\n"
     "  --round            plain rounding instead of GPTQ\n"
     "\n"
+    "Under `mpirun -n N moec pack ...` or srun the ranks share out the matrices that are quantised and coded at "
+    "several rates\n"
+    "(--bits, --budget, --recipe); each calibrates for itself, and the file is that of one process.\n"
+    "\n"
     "example: moec pack runs/demo --budget 4000000\n";
 
 typedef struct request {
@@ -63,6 +68,7 @@ typedef struct request {
     char *output;
     const char *which; /* weights: "chosen", "live", "ema" */
     const kernels *k;
+    comm *ranks; /* rank 0 writes, and says what became of it */
     pack_options options;
     char *candidates; /* OUTPUT.candidates */
     bool verbose;
@@ -194,7 +200,7 @@ static status pack(request *q, model *m, const tokenizer *tok) {
     }
     free(weights);
     pack_report_free(&report);
-    if (s == STATUS_OK) cli_results("%s", q->output);
+    if (s == STATUS_OK && q->ranks->rank == 0) cli_results("%s", q->output);
     return s;
 }
 
@@ -210,10 +216,20 @@ static status run(int argc, char **argv) {
     request q = {.run = run_config_default()};
     model *m;
     tokenizer *tok;
+    TRY(cli_ranks(argc, argv, &q.ranks));
     interrupt_catch();
     status s = parse(&argc, argv, &q);
-    if (s == STATUS_OK) s = check_output(q.output);
-    if (s == STATUS_OK) s = open_model(q.path, q.k, q.which, MODEL_VALUES, &m, &tok, &q.options.context_tokens);
+    if (s == STATUS_OK && q.ranks->ranks > 1 && !q.options.allocation.on)
+        s = fail_usage(
+            "pack: uniform grids are packed by one process, and a launcher started %d: expected --bits, --budget, "
+            "--recipe or --quantizer",
+            q.ranks->ranks);
+    if (s == STATUS_OK && q.ranks->rank == 0) s = check_output(q.output);
+    s = comm_agree(q.ranks, s);
+    q.options.allocation.ranks = q.ranks;
+    if (s == STATUS_OK) s = cli_ranks_same_model(q.ranks, q.path, q.which);
+    if (s == STATUS_OK)
+        s = comm_agree(q.ranks, open_model(q.path, q.k, q.which, MODEL_VALUES, &m, &tok, &q.options.context_tokens));
     if (s == STATUS_OK) {
         s = pack(&q, m, tok);
         model_destroy(m);
@@ -228,4 +244,5 @@ const command command_pack = {.name = "pack",
                               .help = help,
                               .run = run,
                               .takes = KINDS_OF_MODEL & ~KIND_ARTIFACT,
-                              .takes_noun = "a run folder, a checkpoint, a Hugging Face folder or a GGUF file"};
+                              .takes_noun = "a run folder, a checkpoint, a Hugging Face folder or a GGUF file",
+                              .takes_ranks = true};

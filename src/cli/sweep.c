@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/cli.h"
+#include "cli/ranks.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,9 @@ static const char help[] =
     "command\n"
     "does what is left.\n"
     "\n"
+    "Under `mpirun -n N moec sweep ...` or srun each rank takes every N-th of the runs that are to be made, by "
+    "itself.\n"
+    "\n"
     "  --out DIR    (runs/sweeps/NAME for NAME.yaml)\n"
     "  --list       only show the runs, their parameters and how far they are\n"
     "  --report     only write the table and the plots anew\n"
@@ -70,7 +74,17 @@ static void say_results(const char *out) {
     free(plots);
 }
 
+static status show(const sweep *s, const char *out, bool list, bool report) {
+    if (list) return sweep_list(s, out);
+    if (report) TRY(sweep_report(s, out));
+    TRY(print_table(out));
+    say_results(out);
+    return STATUS_OK;
+}
+
 static status run(int argc, char **argv) {
+    comm *ranks;
+    TRY(cli_ranks(argc, argv, &ranks));
     const char *folder = cli_option(&argc, argv, "--out");
     bool list = cli_flag(&argc, argv, "--list"), report = cli_flag(&argc, argv, "--report");
     if (list && report) return fail_usage("--list and --report exclude each other");
@@ -80,10 +94,9 @@ static status run(int argc, char **argv) {
     TRY(cli_rest(argc, argv, 1, 1, "moec sweep FILE [--out DIR] [--list | --report]"));
     char *out = folder ? xstrdup(folder) : default_out(argv[1]);
     sweep s;
-    status result = sweep_load(&s, argv[1]);
-    if (result == STATUS_OK) result = list ? sweep_list(&s, out) : report ? sweep_report(&s, out) : sweep_run(&s, out);
-    if (result == STATUS_OK && !list) result = print_table(out);
-    if (result == STATUS_OK && !list) say_results(out);
+    status result = comm_agree(ranks, sweep_load(&s, argv[1]));
+    if (result == STATUS_OK && !list && !report) result = sweep_run(&s, out, ranks);
+    if (result == STATUS_OK && ranks->rank == 0) result = show(&s, out, list, report);
     sweep_free(&s);
     free(out);
     return result;
@@ -94,4 +107,5 @@ const command command_sweep = {.name = "sweep",
                                .help = help,
                                .run = run,
                                .takes = KIND_PRESET,
-                               .takes_noun = "a sweep (a YAML file as those in configs/sweeps)"};
+                               .takes_noun = "a sweep (a YAML file as those in configs/sweeps)",
+                               .takes_ranks = true};

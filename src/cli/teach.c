@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "cli/cli.h"
+#include "cli/ranks.h"
 #include "cli/teach_endpoint.h"
 #include "formats/pretrained.h"
 #include "store/open.h"
@@ -37,6 +38,10 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
+    "Under `mpirun -n N moec teach ...` or srun the ranks run the batches in turn and rank 0 writes: the same bytes as "
+    "one\n"
+    "process.\n"
+    "\n"
     "example: moec teach runs/demo --data data/demo -o teachers/demo --top 20\n"
     "\n" TEACH_ENDPOINT_HELP;
 
@@ -47,6 +52,7 @@ typedef struct request {
     long long top, seq, stride, batch;
     bool held_out, json;
     const kernels *k;
+    comm *ranks; /* rank 0 writes, and says what was done */
 } request;
 
 /* What was done with all parts of the text. */
@@ -135,6 +141,8 @@ static void add(totals *t, const teaching_result *r) {
 
 static status teach_part(const request *q, pass *p, const shard_set *text, teaching_options *o, totals *t) {
     teaching_result r;
+    o->ranks = q->ranks;
+    if (q->ranks->rank > 0) o->shown = NULL;
     const status s = teach_shards(p, text, q->out, o, &r);
     t->shards += text->count;
     add(t, &r);
@@ -142,6 +150,18 @@ static status teach_part(const request *q, pass *p, const shard_set *text, teach
         (void)fail("interrupted: %s has %lld of %lld tokens; the same command goes on", q->out, (long long)r.there,
                    (long long)r.tokens);
     return s;
+}
+
+static uint64_t tokens_number(const shard_set *text) {
+    enum { PIECE = 4096 };
+    int32_t ids[PIECE];
+    uint64_t number = 0;
+    for (int64_t at = 0, all = shard_set_tokens(text); at < all; at += PIECE) {
+        const int64_t count = all - at < PIECE ? all - at : PIECE;
+        shard_set_read(text, at, count, ids);
+        number = crc64(number, ids, (size_t)count * sizeof *ids);
+    }
+    return number;
 }
 
 /* Both parts are opened before the first of them takes its hours. */
@@ -152,6 +172,8 @@ static status teach_parts(const request *q, pass *p, teaching_options *o, totals
     status s = STATUS_OK;
     for (int i = 0; i < parts && s == STATUS_OK; i++)
         s = shard_set_open(&text[i], q->data, (shard_part)i, pass_model(p)->config.vocab_size);
+    s = comm_agree(q->ranks, s);
+    for (int i = 0; i < parts && s == STATUS_OK; i++) s = cli_ranks_same(q->ranks, "text", tokens_number(&text[i]));
     for (int i = 0; i < parts && s == STATUS_OK; i++) {
         o->shown = names[i];
         s = teach_part(q, p, &text[i], o, t);
@@ -164,8 +186,8 @@ static status teach_all(const request *q, pass *p, const tokenizer *tok, int con
                         totals *t) {
     teaching_options o = {.facts = *facts};
     o.facts.k = (int)q->top;
-    TRY(check_tokenizer(q, tok, &o));
-    TRY(choose_windows(q, context, &o));
+    TRY(comm_agree(q->ranks, check_tokenizer(q, tok, &o)));
+    TRY(comm_agree(q->ranks, choose_windows(q, context, &o)));
     t->facts = o.facts;
     t->batch = o.batch;
     return teach_parts(q, p, &o, t);
@@ -177,9 +199,10 @@ static status teach_opened(const request *q, const char *path, totals *t) {
     pass *p = NULL;
     tokenizer *tok;
     int context = 0;
-    TRY(identify(q, path, &facts));
-    TRY(open_model(path, q->k, q->which, MODEL_RUN, &m, &tok, &context));
-    status s = pass_create(&p, m);
+    TRY(comm_agree(q->ranks, identify(q, path, &facts)));
+    TRY(cli_ranks_same(q->ranks, "model", facts.teacher));
+    TRY(comm_agree(q->ranks, open_model(path, q->k, q->which, MODEL_RUN, &m, &tok, &context)));
+    status s = comm_agree(q->ranks, pass_create(&p, m));
     if (s == STATUS_OK) s = teach_all(q, p, tok, context, &facts, t);
     pass_destroy(p);
     model_destroy(m);
@@ -244,16 +267,20 @@ static bool is_of_endpoint(int argc, char **argv) {
 }
 
 static status run(int argc, char **argv) {
+    if (is_of_endpoint(argc, argv) && comm_launched() > 1)
+        return fail_usage("teach --endpoint: works in one process, and a launcher started %d", comm_launched());
     if (is_of_endpoint(argc, argv)) return teach_endpoint(argc, argv);
     request q = {.top = 20};
     totals t = {0};
     checkpoint *saved;
-    TRY(parse(&argc, argv, &q));
+    TRY(cli_ranks(argc, argv, &q.ranks));
+    TRY(comm_agree(q.ranks, parse(&argc, argv, &q)));
     interrupt_catch();
-    TRY(cli_hold(&saved, q.path, q.which));
+    TRY(comm_agree(q.ranks, cli_hold(&saved, q.path, q.which)));
     const status s = teach_opened(&q, saved ? saved->path : q.path, &t);
     checkpoint_close(saved);
     TRY(s);
+    if (q.ranks->rank > 0) return STATUS_OK;
     q.json ? print_json(&q, &t) : print_table(&q, &t);
     cli_results("%s", q.out);
     return STATUS_OK;
@@ -264,4 +291,5 @@ const command command_teach = {.name = "teach",
                                .help = help,
                                .run = run,
                                .takes = KINDS_OF_MODEL,
-                               .takes_noun = NOUN_OF_MODEL};
+                               .takes_noun = NOUN_OF_MODEL,
+                               .takes_ranks = true};

@@ -117,4 +117,5 @@ const command command_train = {.name = "train",
                                .help = help,
                                .run = run,
                                .takes = KIND_PRESET | KIND_RUN,
-                               .takes_noun = "a preset (a YAML file as those in configs/)"};
+                               .takes_noun = "a preset (a YAML file as those in configs/)",
+                               .takes_ranks = true};

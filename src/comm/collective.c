@@ -67,6 +67,10 @@ status comm_alike(comm *c, status mine) {
 /* What every rank found is a few bytes; the message, which is long, goes only where one is needed. */
 status comm_agree(comm *c, status mine) {
     if (c->ranks == 1) return mine;
+    if (c->lost) { /* the others wait for nobody either: no second time-out behind the first */
+        c->agreed = false;
+        return mine != STATUS_OK ? mine : STATUS_FAILED;
+    }
     outcome lowest = {.s = mine};
     status *all = xcalloc((size_t)c->ranks, sizeof *all);
     const status gathered = comm_gather(c, &mine, all, sizeof mine);

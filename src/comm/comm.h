@@ -43,12 +43,16 @@ struct comm {
     double traded_seconds;          /* of these in groups (group.h) */
     int64_t traded;
     bool agreed; /* that the failure under way is all ranks' */
+    bool lost;   /* a rank was not heard from, or a message failed: nobody is asked for anything any more */
 };
 
 /* The ranks that this process is one of; opened by the first call, the same from then on. */
 status comm_open(comm **out);
 int comm_launched(void); /* how many a launcher says that it started; 1 without one */
 comm *comm_alone(void);  /* rank 0 of 1, whoever started the process */
+/* From now on comm_open finds one rank: what this process does next is its own part of something, and its ranks know nothing of it. Who
+ * has them from before still has them. false: no longer. */
+void comm_work_alone(bool alone);
 /* Whether this process is the one that says how it ended: rank 0 where all ranks know it, the rank itself where it failed alone. */
 bool comm_speaks(status s);
 /* Puts "rank N" in front of the message of a failure that is this rank's alone; returns s. */

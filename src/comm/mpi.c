@@ -102,6 +102,7 @@ static status wait_for(const comm *c, requests *r) {
 static status exchange(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives) {
     const double started = clock_seconds();
     requests r = {0};
+    if (c->lost) return STATUS_FAILED; /* whoever said why */
     for (int i = 0; i < receives; i++) post(&r, &receive[i], false);
     for (int i = 0; i < sends; i++) post(&r, &send[i], true);
     const status s = r.count > 0 ? wait_for(c, &r) : STATUS_OK;
@@ -109,6 +110,7 @@ static status exchange(comm *c, const comm_message *send, int sends, const comm_
     free(r.items);
     free(r.ranks);
     c->waited += clock_seconds() - started;
+    c->lost = s != STATUS_OK;
     return s;
 }
 

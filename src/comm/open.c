@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 static comm opened;
-static bool is_open;
+static bool is_open, works_alone;
 
 /* ---- what the environment says ---- */
 
@@ -65,10 +65,14 @@ static status open_launched(comm *c, const launch *l) {
 #endif
 }
 
+void comm_work_alone(bool alone) {
+    works_alone = alone;
+}
+
 status comm_open(comm **out) {
     const launch l = launch_found();
-    *out = l.by ? &opened : comm_alone();
-    if (!l.by || is_open) return STATUS_OK;
+    *out = l.by && !works_alone ? &opened : comm_alone();
+    if (!l.by || works_alone || is_open) return STATUS_OK;
     double timeout;
     TRY(read_timeout(&timeout));
     TRY(open_launched(&opened, &l));

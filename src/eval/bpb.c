@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 double bpb(const bpb_score *s) {
     return s->bytes > 0 ? s->nll / M_LN2 / (double)s->bytes : 0;
@@ -45,9 +46,11 @@ typedef struct evaluation {
     int64_t span, scored; /* which of the sample's spans is scored, and the last token that was */
     int64_t length;       /* of every window */
     int64_t document;     /* the one that the next target is in */
-    window *windows;      /* [batch] */
+    comm *ranks;
+    window *windows; /* [ranks][batch]: of a round, a batch for each rank */
+    int64_t *counts; /* [ranks] of those */
     int32_t *ids, *targets, *first;
-    float *nll;
+    float *nll;         /* [ranks][batch, length] */
     int64_t *positions; /* [batch, length] of inputs whose target is scored, else −1; NULL without a probe */
 } evaluation;
 
@@ -67,27 +70,45 @@ static bool next_window(evaluation *e, window *w) {
 }
 
 /* Tell the probe which rows of this pass count. */
-static void announce(evaluation *e, int64_t count) {
+static void announce(evaluation *e, const window *windows, int64_t count) {
     for (int64_t i = 0; i < count; i++)
         for (int64_t t = 0; t < e->length; t++) {
-            int64_t position = e->windows[i].start + t;
-            const bool scored = position + 1 > e->windows[i].scored && position + 1 <= e->windows[i].end;
+            int64_t position = windows[i].start + t;
+            const bool scored = position + 1 > windows[i].scored && position + 1 <= windows[i].end;
             e->positions[i * e->length + t] = scored ? position : -1;
         }
     routing_probe_expect(e->options->probe, e->ids, e->positions, count * e->length);
 }
 
-static status run_batch(evaluation *e, int64_t count) {
+/* This rank's own batch of the round; the last round may have none for it. */
+static status run_batch(evaluation *e) {
+    const int64_t count = e->counts[e->ranks->rank];
+    const window *windows = e->windows + e->ranks->rank * e->options->batch;
     int bos = tokenizer_bos(e->tok);
+    if (interrupt_requested()) return STATUS_INTERRUPTED;
+    if (count == 0) return STATUS_OK;
     for (int64_t i = 0; i < count; i++) {
         int32_t *ids = e->ids + i * e->length;
-        shard_read(e->s, e->windows[i].start, e->length, ids);
-        shard_read(e->s, e->windows[i].start + 1, e->length, e->targets + i * e->length);
+        shard_read(e->s, windows[i].start, e->length, ids);
+        shard_read(e->s, windows[i].start + 1, e->length, e->targets + i * e->length);
         document_starts(ids, e->length, bos, e->first + i * e->length);
     }
     batch b = {.batch = count, .length = e->length, .input_ids = e->ids, .target_ids = e->targets, .first = e->first};
-    if (e->positions) announce(e, count);
-    return pass_evaluate(e->p, &b, e->nll);
+    if (e->positions) announce(e, windows, count);
+    return pass_evaluate(e->p, &b, e->nll + e->ranks->rank * e->options->batch * e->length);
+}
+
+/* Everyone's losses to everyone: sums are then formed in the order of the text, whoever made what. */
+static status run_round(evaluation *e) {
+    const int64_t each = e->options->batch * e->length;
+    TRY(comm_agree(e->ranks, run_batch(e)));
+    if (e->options->probe) TRY(routing_probe_meet(e->options->probe, e->ranks));
+    if (e->ranks->ranks == 1) return STATUS_OK;
+    float *own = xmalloc((size_t)each * sizeof *own);
+    memcpy(own, e->nll + e->ranks->rank * each, (size_t)each * sizeof *own);
+    const status s = comm_gather(e->ranks, own, e->nll, (size_t)each * sizeof *own);
+    free(own);
+    return s;
 }
 
 /* Where the score of the target at `position` belongs besides the total; NULL without documents. */
@@ -122,16 +143,32 @@ static status score_window(evaluation *e, const window *w, const float *nll) {
     return STATUS_OK;
 }
 
+/* A batch for each rank, in their order; false: nothing is left. */
+static bool next_round(evaluation *e) {
+    for (int r = 0; r < e->ranks->ranks; r++) {
+        e->counts[r] = 0;
+        while (e->counts[r] < e->options->batch && next_window(e, &e->windows[r * e->options->batch + e->counts[r]]))
+            e->counts[r]++;
+    }
+    return e->counts[0] > 0;
+}
+
+static status score_round(evaluation *e) {
+    for (int r = 0; r < e->ranks->ranks; r++)
+        for (int64_t i = 0; i < e->counts[r]; i++) {
+            const int64_t place = r * e->options->batch + i;
+            const status s = score_window(e, &e->windows[place], e->nll + place * e->length);
+            if (s != STATUS_OK) return comm_alike(e->ranks, s);
+        }
+    return STATUS_OK;
+}
+
 static status evaluate(evaluation *e) {
     const bpb_score *total = &e->result->total;
     progress p = progress_start("evaluate");
-    for (;;) {
-        if (interrupt_requested()) return STATUS_INTERRUPTED;
-        int64_t count = 0;
-        while (count < e->options->batch && next_window(e, &e->windows[count])) count++;
-        if (count == 0) break;
-        TRY(run_batch(e, count));
-        for (int64_t i = 0; i < count; i++) TRY(score_window(e, &e->windows[i], e->nll + i * e->length));
+    while (next_round(e)) {
+        TRY(run_round(e));
+        TRY(score_round(e));
         if (!e->options->shown) continue;
         char detail[128];
         snprintf(detail, sizeof detail, "%s  %.4f bits/byte", e->options->shown, bpb(total));
@@ -157,14 +194,16 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
     *result = (bpb_result){0};
     TRY(check(s, options));
     evaluation e = {.p = p, .tok = tok, .s = s, .documents = documents, .options = options, .result = result};
+    e.ranks = options->ranks ? options->ranks : comm_alone();
     e.sample = options->sample ? *options->sample : sample_take(s->count, documents, options->tokens, options->seed);
     e.length = options->seq < s->count - 1 ? options->seq : s->count - 1;
-    size_t N = (size_t)(options->batch * e.length);
-    e.windows = xmalloc((size_t)options->batch * sizeof *e.windows);
+    size_t N = (size_t)(options->batch * e.length), ranks = (size_t)e.ranks->ranks;
+    e.windows = xmalloc(ranks * (size_t)options->batch * sizeof *e.windows);
+    e.counts = xcalloc(ranks, sizeof *e.counts);
     e.ids = xmalloc(3 * N * sizeof(int32_t));
     e.targets = e.ids + N;
     e.first = e.targets + N;
-    e.nll = xmalloc(N * sizeof(float));
+    e.nll = xcalloc(ranks * N, sizeof(float));
     if (options->probe) {
         e.positions = xmalloc(N * sizeof *e.positions);
         routing_probe_attach(options->probe, p);
@@ -180,6 +219,7 @@ status bpb_evaluate(pass *p, const tokenizer *tok, const shard *s, const documen
     bigram_blend_destroy(e.blend);
     if (!options->sample) sample_free(&e.sample);
     free(e.windows);
+    free(e.counts);
     free(e.ids);
     free(e.nll);
     if (options->probe) routing_probe_attach(options->probe, NULL);

@@ -3,6 +3,7 @@
 #ifndef MOEC_EVAL_BPB_H
 #define MOEC_EVAL_BPB_H
 
+#include "comm/comm.h"
 #include "eval/routing.h"
 #include "eval/sample.h"
 #include "nn/pass.h"
@@ -28,6 +29,9 @@ typedef struct bpb_options {
     const token_sample *sample; /* exactly these tokens, whatever `tokens` and `seed` say; NULL: as those say */
     bpb_listener listener;      /* gets every scored token, in order; NULL: nobody */
     void *listener_context;
+    comm *
+        ranks; /* who score together: each of them has the same text and an equal model, and gets the whole result, with the
+                    bits of one process; NULL: this process alone. A probe must trace nothing then, and know no documents */
 } bpb_options;
 
 typedef struct bpb_score {

@@ -14,7 +14,8 @@ typedef struct scoring {
     int64_t count;
     int32_t bos;               /* < 0: chunks begin as the text has them */
     int32_t *inputs, *targets; /* [batch, length] */
-    float *nll;
+    float *nll;                /* [ranks][batch, length] */
+    comm *ranks;
     chunk_score *score;
 } scoring;
 
@@ -71,16 +72,43 @@ static int64_t chunks_of(const scoring *c) {
     return asked < all ? asked : all;
 }
 
+/* Of the batch that begins with `chunk`. */
+static int64_t count_from(const scoring *c, int64_t chunk) {
+    const int64_t left = chunks_of(c) - chunk;
+    return left < 0 ? 0 : left < c->options->batch ? left : c->options->batch;
+}
+
+static status run_own(scoring *c, int64_t chunk) {
+    const int64_t count = count_from(c, chunk), length = c->options->length;
+    const batch b = {.batch = count, .length = length, .input_ids = c->inputs, .target_ids = c->targets};
+    if (interrupt_requested()) return STATUS_INTERRUPTED;
+    if (count == 0) return STATUS_OK;
+    fill(c, chunk, count);
+    return pass_evaluate(c->p, &b, c->nll + c->ranks->rank * c->options->batch * length);
+}
+
+/* A batch for each rank from `chunk` on; everyone has everyone's losses then. */
+static status run_round(scoring *c, int64_t chunk) {
+    const size_t each = (size_t)(c->options->batch * c->options->length);
+    TRY(comm_agree(c->ranks, run_own(c, chunk + c->ranks->rank * c->options->batch)));
+    if (c->ranks->ranks == 1) return STATUS_OK;
+    float *own = xmalloc(each * sizeof *own);
+    memcpy(own, c->nll + (size_t)c->ranks->rank * each, each * sizeof *own);
+    const status s = comm_gather(c->ranks, own, c->nll, each * sizeof *own);
+    free(own);
+    return s;
+}
+
 static status run_chunks(scoring *c) {
-    const int64_t length = c->options->length, all = chunks_of(c);
+    const int64_t length = c->options->length, all = chunks_of(c), round = c->ranks->ranks * c->options->batch;
     progress shown = progress_start("evaluate");
-    for (int64_t chunk = 0; chunk < all; chunk += c->options->batch) {
-        if (interrupt_requested()) return STATUS_INTERRUPTED;
-        const int64_t count = all - chunk < c->options->batch ? all - chunk : c->options->batch;
-        const batch b = {.batch = count, .length = length, .input_ids = c->inputs, .target_ids = c->targets};
-        fill(c, chunk, count);
-        TRY(pass_evaluate(c->p, &b, c->nll));
-        for (int64_t i = 0; i < count; i++) TRY(add(c, c->nll + i * length));
+    for (int64_t chunk = 0; chunk < all; chunk += round) {
+        TRY(run_round(c, chunk));
+        const int64_t count = all - chunk < round ? all - chunk : round;
+        for (int64_t i = 0; i < count; i++) {
+            const status s = add(c, c->nll + i * length);
+            if (s != STATUS_OK) return comm_alike(c->ranks, s);
+        }
         char detail[64];
         snprintf(detail, sizeof detail, "perplexity %.4f", chunks_perplexity(c->score));
         if (c->options->show) progress_show(&shown, (double)(chunk + count) / (double)all, detail);
@@ -93,6 +121,7 @@ status chunks_score(pass *p, const tokenizer *tok, const char *text, size_t byte
                     chunk_score *score) {
     const size_t size = (size_t)(options->length * options->batch);
     scoring c = {.p = p, .options = options, .bos = tokenizer_adds_bos(tok) ? tokenizer_bos(tok) : -1, .score = score};
+    c.ranks = options->ranks ? options->ranks : comm_alone();
     *score = (chunk_score){0};
     if (options->length < 3)
         return fail_usage("expected chunks of at least 3 tokens, of which one is scored, found %lld",
@@ -100,7 +129,7 @@ status chunks_score(pass *p, const tokenizer *tok, const char *text, size_t byte
     TRY(read_ids(&c, tok, text, bytes));
     c.inputs = xmalloc(2 * size * sizeof *c.inputs);
     c.targets = c.inputs + size;
-    c.nll = xmalloc(size * sizeof *c.nll);
+    c.nll = xcalloc((size_t)c.ranks->ranks * size, sizeof *c.nll);
     status s = STATUS_OK;
     if (c.count < 2 * options->length)
         s = fail_usage("expected a text of at least two chunks, %lld tokens, found %lld",

@@ -5,6 +5,7 @@
 #ifndef MOEC_EVAL_CHUNKS_H
 #define MOEC_EVAL_CHUNKS_H
 
+#include "comm/comm.h"
 #include "nn/pass.h"
 #include "text/tokenizer.h"
 
@@ -13,6 +14,7 @@ typedef struct chunk_options {
     int64_t batch;  /* chunks a pass */
     int64_t tokens; /* stop after so many scored ones, at a chunk's end; 0: all */
     bool show;      /* progress on stderr */
+    comm *ranks;    /* as in bpb.h; NULL: this process alone */
 } chunk_options;
 
 typedef struct chunk_score {

@@ -24,6 +24,7 @@ struct routing_probe {
     const int64_t *positions;
     int64_t expected;
     routing_row *rows;
+    routing_row *before; /* as rows were at the last meeting of ranks; NULL: there was none */
     int count;
     token_routing token; /* the one that is looked at */
 
@@ -61,6 +62,8 @@ void routing_probe_destroy(routing_probe *p) {
     routing_probe_attach(p, NULL);
     if (p->traces) file_abandon(&p->file);
     for (int i = 0; i < p->count; i++) row_free(&p->rows[i]);
+    for (int i = 0; i < p->count && p->before; i++) row_free(&p->before[i]);
+    free(p->before);
     row_free(&p->mean.row);
     free(p->mean.gates);
     free(p->mean.probs);
@@ -143,7 +146,6 @@ static double entropy(const double *probs, int experts) {
 /* document < 0: nothing is kept by document. */
 static void count(routing_row *row, const token_routing *t, int64_t document) {
     row->tokens++;
-    row->entropy += entropy(t->probs, row->experts);
     if (document >= 0) document_routing_add(&row->by_document, document, t);
 }
 
@@ -199,6 +201,7 @@ static void add_to_mean(routing_probe *p, int64_t n) {
 static void finish_mean(routing_probe *p) {
     routing_mean *m = &p->mean;
     const int experts = m->row.experts;
+    double sum = 0;
     for (int64_t n = 0; n < p->expected && m->routers > 0; n++) {
         if (p->document_of[n] < 0) continue;
         for (int e = 0; e < experts; e++) {
@@ -207,8 +210,10 @@ static void finish_mean(routing_probe *p) {
         }
         p->token.first = likeliest_expert(p->token.probs, experts);
         m->row.taken[p->token.first]++;
+        sum += entropy(p->token.probs, experts);
         count(&m->row, &p->token, p->document_of[n]);
     }
+    m->row.entropy += sum;
     m->routers = 0;
 }
 
@@ -223,20 +228,88 @@ static void observe(void *context, int layer, int pass, const moe_choice *c) {
         p->token.probs = xmalloc((size_t)c->experts * sizeof *p->token.probs);
     }
     if (p->table && p->mean.routers++ == 0) begin_mean(p, c->experts);
+    double sum = 0;
     for (int64_t n = 0; n < c->tokens; n++) {
         if (p->positions[n] < 0) continue;
         token_routing_read(&p->token, c, n);
+        sum += entropy(p->token.probs, c->experts);
         count(row, &p->token, p->table ? p->document_of[n] : -1);
         count_taken(row, c, &p->token, n);
         if (p->table) add_to_mean(p, n);
         if (p->traces) trace(p, row, c, n);
     }
+    row->entropy += sum;
+    row->fresh = sum;
 }
 
 void routing_probe_attach(routing_probe *p, pass *watched) {
     if (p->watched) pass_watch_routing(p->watched, NULL, NULL);
     p->watched = watched;
     if (watched) pass_watch_routing(watched, observe, p);
+}
+
+/* ---- ranks ---- */
+
+/* What one rank's pass through one router found. */
+typedef struct found_row {
+    int64_t tokens;
+    double entropy;
+    int64_t taken[MODEL_MAX_EXPERTS];
+} found_row;
+
+/* Rank 0 has a pass whenever anybody has one, so it knows every router. */
+static status learn_rows(routing_probe *p, comm *ranks) {
+    int count = p->count;
+    TRY(comm_broadcast(ranks, 0, &count, sizeof count));
+    int *about = xcalloc((size_t)(3 * count) + 1, sizeof *about);
+    for (int i = 0; i < count && ranks->rank == 0; i++) {
+        about[3 * i] = p->rows[i].layer;
+        about[3 * i + 1] = p->rows[i].pass;
+        about[3 * i + 2] = p->rows[i].experts;
+    }
+    const status s = comm_broadcast(ranks, 0, about, (size_t)(3 * count) * sizeof *about);
+    for (int i = 0; i < count && s == STATUS_OK; i++) row_of(p, about[3 * i], about[3 * i + 1], about[3 * i + 2]);
+    if (!p->before) p->before = xcalloc((size_t)count + 1, sizeof *p->before);
+    for (int i = 0; i < count && !p->before[i].taken; i++)
+        p->before[i] = new_row(p->rows[i].layer, p->rows[i].pass, p->rows[i].experts);
+    free(about);
+    return s;
+}
+
+/* The row goes back to what it was at the last meeting, and on by what each rank found since, in their order. */
+static void add_found(routing_row *row, routing_row *before, const found_row *all, int ranks, int stride) {
+    row->tokens = before->tokens;
+    row->entropy = before->entropy;
+    memcpy(row->taken, before->taken, (size_t)row->experts * sizeof *row->taken);
+    for (int r = 0; r < ranks; r++) {
+        const found_row *f = &all[(ptrdiff_t)r * stride];
+        row->tokens += f->tokens;
+        row->entropy += f->entropy;
+        for (int e = 0; e < row->experts; e++) row->taken[e] += f->taken[e];
+    }
+    before->tokens = row->tokens;
+    before->entropy = row->entropy;
+    memcpy(before->taken, row->taken, (size_t)row->experts * sizeof *row->taken);
+}
+
+status routing_probe_meet(routing_probe *p, comm *ranks) {
+    if (ranks->ranks == 1) return STATUS_OK;
+    TRY(learn_rows(p, ranks));
+    if (p->count == 0) return STATUS_OK;
+    const size_t own_bytes = (size_t)p->count * sizeof(found_row);
+    found_row *own = xcalloc((size_t)p->count, sizeof *own), *all = xcalloc((size_t)ranks->ranks, own_bytes);
+    for (int i = 0; i < p->count; i++) {
+        own[i].tokens = p->rows[i].tokens - p->before[i].tokens;
+        own[i].entropy = p->rows[i].fresh;
+        for (int e = 0; e < p->rows[i].experts; e++) own[i].taken[e] = p->rows[i].taken[e] - p->before[i].taken[e];
+        p->rows[i].fresh = 0;
+    }
+    const status s = comm_gather(ranks, own, all, own_bytes);
+    for (int i = 0; i < p->count && s == STATUS_OK; i++)
+        add_found(&p->rows[i], &p->before[i], &all[i], ranks->ranks, p->count);
+    free(own);
+    free(all);
+    return s;
 }
 
 /* ---- what was found ---- */

@@ -3,6 +3,7 @@
 #ifndef MOEC_EVAL_ROUTING_H
 #define MOEC_EVAL_ROUTING_H
 
+#include "comm/comm.h"
 #include "eval/document_routing.h"
 #include "nn/pass.h"
 #include "text/documents.h"
@@ -14,7 +15,8 @@ typedef struct routing_row {
     int64_t tokens;
     int experts;    /* E */
     int64_t *taken; /* [E] tokens that went to the expert; soft gates: that prefer it */
-    double entropy; /* Σ over tokens of the router's entropy, nats */
+    double entropy; /* Σ over tokens of the router's entropy, nats: of passes, which sum their own tokens first */
+    double fresh;   /* the same of the last pass alone */
     document_routing
         by_document; /* of the documents that routing_probe_documents lists; empty without a table of them */
 } routing_row;
@@ -37,6 +39,9 @@ void routing_probe_destroy(routing_probe *p);
 void routing_probe_attach(routing_probe *p, pass *watched);
 /* The rows that it runs next: ids and their positions in the text, < 0 for rows that are only context. They are not copied. */
 void routing_probe_expect(routing_probe *p, const int32_t *ids, const int64_t *positions, int64_t rows);
+/* For all ranks, each behind a pass of its own or none: everyone's rows are then those of all, as if their passes had run one after another.
+ * Only of probes that trace nothing and know no documents; one rank has nothing to do. */
+status routing_probe_meet(routing_probe *p, comm *ranks);
 status routing_probe_finish(routing_probe *p);
 /* In path order; *count 0: the model has no routers. */
 const routing_row *routing_probe_rows(const routing_probe *p, int *count);

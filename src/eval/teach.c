@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Window w: inputs are tokens start … start + length − 1, targets one later; those from `first` to `end` are new. */
 typedef struct window {
@@ -21,9 +22,12 @@ typedef struct teaching {
     teacher_writer **writers; /* [shards] */
     int64_t length;           /* of every window */
     int64_t windows;
-    int64_t held;                 /* which batch the arrays have; −1: none */
-    int32_t *input, *first, *ids; /* [batch, length] twice, [batch, length, k] */
-    float *log_probs, *rest;      /* [batch, length, k], [batch, length] */
+    comm *ranks;
+    bool agreed;             /* all ranks know that it ends */
+    int64_t held;            /* which batch the arrays begin with, of as many as there are ranks; −1: none */
+    int32_t *input, *first;  /* [batch, length] of the own batch */
+    int32_t *ids;            /* [ranks][batch, length, k] */
+    float *log_probs, *rest; /* [ranks][batch, length, k], [ranks][batch, length] */
     progress progress;
     int64_t there_before; /* records, when this began */
     double began;
@@ -44,24 +48,79 @@ static window window_at(const teaching *t, int64_t w) {
 
 static int64_t windows_in(const teaching *t, int64_t batch) {
     const int64_t left = t->windows - batch * t->options->batch;
-    return left < t->options->batch ? left : t->options->batch;
+    return left < 0 ? 0 : left < t->options->batch ? left : t->options->batch;
 }
 
 /* ---- running ---- */
 
-static status run_batch(teaching *t, int64_t number) {
-    if (t->held == number) return STATUS_OK;
-    const int64_t count = windows_in(t, number), T = t->length;
-    t->held = -1;
+static size_t numbers_of_batch(const teaching *t) {
+    return (size_t)(t->options->batch * (t->length > 0 ? t->length : 1));
+}
+
+/* The own batch of the round that begins with batch `number`. */
+static status run_own(teaching *t, int64_t number) {
+    const int rank = t->ranks->rank;
+    const int64_t own = number + rank, count = windows_in(t, own), T = t->length;
+    const size_t at = (size_t)rank * numbers_of_batch(t), k = (size_t)t->options->facts.k;
+    if (interrupt_requested()) return STATUS_INTERRUPTED;
+    if (count == 0) return STATUS_OK;
     for (int64_t i = 0; i < count; i++) {
         int32_t *ids = t->input + i * T;
-        shard_set_read(t->text, window_at(t, number * t->options->batch + i).start, T, ids);
+        shard_set_read(t->text, window_at(t, own * t->options->batch + i).start, T, ids);
         document_starts(ids, T, t->options->bos, t->first + i * T);
     }
     const batch b = {.batch = count, .length = T, .input_ids = t->input, .first = t->first};
-    TRY(pass_top_log_probs(t->p, &b, t->options->facts.k, t->ids, t->log_probs, t->rest));
+    return pass_top_log_probs(t->p, &b, (int)k, t->ids + at * k, t->log_probs + at * k, t->rest + at);
+}
+
+/* Everyone's part of an array to everyone. */
+static status gather(const teaching *t, void *array, size_t bytes) {
+    char *own = xmalloc(bytes);
+    memcpy(own, (char *)array + (size_t)t->ranks->rank * bytes, bytes);
+    const status s = comm_gather(t->ranks, own, array, bytes);
+    free(own);
+    return s;
+}
+
+static status run_round(teaching *t, int64_t number) {
+    const size_t N = numbers_of_batch(t), k = (size_t)t->options->facts.k;
+    const status s = comm_agree(t->ranks, run_own(t, number));
+    t->agreed = s != STATUS_OK;
+    TRY(s);
+    if (t->ranks->ranks == 1) return STATUS_OK;
+    TRY(gather(t, t->ids, N * k * sizeof *t->ids));
+    TRY(gather(t, t->log_probs, N * k * sizeof *t->log_probs));
+    return gather(t, t->rest, N * sizeof *t->rest);
+}
+
+/* Rank 0 says which round is next; those that are held are enough for the batches of one. */
+static status run_batch(teaching *t, int64_t number) {
+    if (t->held >= 0 && number >= t->held && number < t->held + t->ranks->ranks) return STATUS_OK;
+    t->held = -1;
+    TRY(comm_broadcast(t->ranks, 0, &number, sizeof number));
+    TRY(run_round(t, number));
     t->held = number;
     return STATUS_OK;
+}
+
+enum { NO_MORE = -1 };
+
+/* What all other ranks do. */
+static status follow(teaching *t) {
+    for (;;) {
+        int64_t number = 0;
+        TRY(comm_broadcast(t->ranks, 0, &number, sizeof number));
+        if (number == NO_MORE) return STATUS_OK;
+        TRY(run_round(t, number));
+    }
+}
+
+/* However rank 0's work ended: the others hear of it. */
+static status dismiss(teaching *t, status s) {
+    int64_t number = NO_MORE;
+    if (t->agreed) return s;
+    const status told = comm_broadcast(t->ranks, 0, &number, sizeof number);
+    return s != STATUS_OK ? s : told;
 }
 
 static void count_record(teaching *t, int32_t token, const int32_t *ids, float rest) {
@@ -168,12 +227,12 @@ static status close_writers(teaching *t, status s) {
 }
 
 static void take_arrays(teaching *t) {
-    const size_t N = (size_t)(t->options->batch * (t->length > 0 ? t->length : 1)), k = (size_t)t->options->facts.k;
+    const size_t N = numbers_of_batch(t), k = (size_t)t->options->facts.k, all = (size_t)t->ranks->ranks * N;
     t->input = xmalloc(N * sizeof *t->input);
     t->first = xmalloc(N * sizeof *t->first);
-    t->ids = xmalloc(N * k * sizeof *t->ids);
-    t->log_probs = xcalloc(N * k, sizeof *t->log_probs);
-    t->rest = xmalloc(N * sizeof *t->rest);
+    t->ids = xcalloc(all * k, sizeof *t->ids);
+    t->log_probs = xcalloc(all * k, sizeof *t->log_probs);
+    t->rest = xcalloc(all, sizeof *t->rest);
 }
 
 static void free_arrays(teaching *t) {
@@ -189,12 +248,25 @@ static status teach_locked(teaching *t, const char *folder) {
     status s = open_writers(t, folder);
     t->progress = progress_start("teach");
     t->began = clock_seconds();
-    if (s == STATUS_OK) take_arrays(t);
     if (s == STATUS_OK) s = teach_all(t);
     s = close_writers(t, s);
     t->result->seconds = clock_seconds() - t->began;
     if (t->options->shown && t->result->taught > 0)
         s == STATUS_OK ? progress_end(&t->progress, t->options->shown) : progress_clear(&t->progress);
+    return s;
+}
+
+/* Who writes holds the lock. */
+static status lead(teaching *t, const char *folder) {
+    lock held;
+    TRY(folder_create(folder));
+    char *lock_path = path_join(folder, "lock");
+    status s = lock_take(&held, lock_path, "moec teach");
+    if (s == STATUS_OK) {
+        s = teach_locked(t, folder);
+        lock_release(&held);
+    }
+    free(lock_path);
     return s;
 }
 
@@ -204,20 +276,15 @@ status teach_shards(pass *p, const shard_set *text, const char *folder, const te
     teaching_options o = *options;
     o.facts.vocab_size = pass_model(p)->config.vocab_size;
     TRY(check(text, &o));
-    TRY(folder_create(folder));
     teaching t = {.p = p, .text = text, .options = &o, .result = result, .held = -1};
+    t.ranks = o.ranks ? o.ranks : comm_alone();
     const int64_t last = result->tokens - 1;
     t.length = o.facts.seq < last ? o.facts.seq : last;
     t.windows = window_of(&t, last) + 1;
     t.writers = xcalloc((size_t)text->count, sizeof *t.writers);
-    char *lock_path = path_join(folder, "lock");
-    lock held;
-    status s = lock_take(&held, lock_path, "moec teach");
-    if (s == STATUS_OK) {
-        s = teach_locked(&t, folder);
-        lock_release(&held);
-    }
-    free(lock_path);
+    take_arrays(&t);
+    status s = t.ranks->rank == 0 ? dismiss(&t, lead(&t, folder)) : follow(&t);
+    s = comm_agree(t.ranks, s);
     free_arrays(&t);
     return s;
 }

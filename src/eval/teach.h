@@ -3,6 +3,7 @@
 #ifndef MOEC_EVAL_TEACH_H
 #define MOEC_EVAL_TEACH_H
 
+#include "comm/comm.h"
 #include "nn/pass.h"
 #include "text/shard_set.h"
 #include "text/teacher_cache.h"
@@ -13,6 +14,7 @@ typedef struct teaching_options {
     int64_t batch; /* windows a pass; rounding in a pass may depend on it */
     int bos;       /* of the text; < 0: no documents are known */
     const char *shown; /* what the progress line says; NULL: none is shown */
+    comm *ranks; /* who run the batches, in turn: rank 0 alone writes, and has the result. NULL: this process alone */
 } teaching_options;
 
 typedef struct teaching_result {

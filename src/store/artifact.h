@@ -3,6 +3,7 @@
 #ifndef MOEC_STORE_ARTIFACT_H
 #define MOEC_STORE_ARTIFACT_H
 
+#include "comm/comm.h"
 #include "nn/budget.h"
 #include "nn/model.h"
 #include "quant/hessians.h"
@@ -23,6 +24,9 @@ typedef struct pack_allocation {
     const char *candidates;             /* path of what was measured (candidate_file.h); NULL: nothing is kept */
     uint64_t calibration;               /* what stands for the calibration's text in the candidates' keys */
     const sensitivities *sensitivities; /* NULL: an error counts by itself, whatever it does to the loss */
+    comm *
+        ranks; /* who measure candidates, each rank some matrices, from an equal model and calibration; rank 0 alone goes on from there and
+                    writes, and only its report is filled. NULL: this process alone */
 } pack_allocation;
 
 typedef struct pack_options {

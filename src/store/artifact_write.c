@@ -237,7 +237,8 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
         s = fail("%s: expected at most %lld bytes (the budget), found %lld; --budget %lld shares so many out among all "
                  "tensors",
                  path, (long long)budget, (long long)report->artifact_bytes, (long long)budget);
-    if (s == STATUS_OK) s = write_file(path, &file);
+    const bool leads = !options->allocation.ranks || options->allocation.ranks->rank == 0;
+    if (s == STATUS_OK && leads) s = write_file(path, &file);
     free(file.bytes);
     pack_report_free(&unused);
     return s;

@@ -28,6 +28,10 @@ typedef struct allocator {
     double elements; /* weights of all grids */
 } allocator;
 
+static comm *ranks_of(const allocator *a) {
+    return a->options.allocation.ranks ? a->options.allocation.ranks : comm_alone();
+}
+
 /* ---- candidates ---- */
 
 static status weights_key(const model *m, uint64_t *key) {
@@ -54,46 +58,94 @@ static uint64_t tensor_key(const allocator *a, uint64_t weights, int index) {
     return crc64(0, text, (size_t)length);
 }
 
-/* The rates of one tensor that are not known yet; its weights and Hessian are asked for only where there are any. */
-static status measure_tensor(allocator *a, candidate_file *known, uint64_t key, int index) {
+/* One tensor at all rates. */
+typedef struct rate_table {
+    bool known[CANDIDATES_MOST];
+    candidate at[CANDIDATES_MOST];
+} rate_table;
+
+static void look_up(const candidate_file *known, uint64_t key, rate_table *t) {
+    for (int i = 0; i < candidate_rate_count; i++)
+        t->known[i] = candidate_file_find(known, key, candidate_rates[i], &t->at[i]);
+}
+
+/* The rates that are not known yet; the weights and their Hessian are asked for only where there are any. file NULL: others keep them. */
+static status measure_tensor(allocator *a, candidate_file *file, uint64_t key, int index, rate_table *table) {
     const tensor_plan *t = &a->plan.tensors[index];
     packed_matrix matrix;
     bool open = false;
     status s = STATUS_OK;
     for (int i = 0; i < candidate_rate_count && s == STATUS_OK; i++) {
-        candidate c;
-        if (!candidate_file_find(known, key, candidate_rates[i], &c)) {
-            if (interrupt_requested()) s = STATUS_INTERRUPTED;
-            if (s == STATUS_OK && !open) {
-                s = packed_matrix_open(&matrix, &a->plan, a->m->params[index], a->m->k, a->h);
-                open = s == STATUS_OK;
-            }
-            if (s == STATUS_OK)
-                s = candidate_measure(&c, t->quantizer, &matrix.problem, candidate_rates[i], packed_matrix_bytes);
-            if (s == STATUS_OK) s = candidate_file_add(known, key, &c);
+        if (table->known[i]) continue;
+        if (interrupt_requested()) s = STATUS_INTERRUPTED;
+        if (s == STATUS_OK && !open) {
+            s = packed_matrix_open(&matrix, &a->plan, a->m->params[index], a->m->k, a->h);
+            open = s == STATUS_OK;
         }
-        if (s == STATUS_OK) curve_add(&a->curves[index], c);
+        if (s == STATUS_OK)
+            s = candidate_measure(&table->at[i], t->quantizer, &matrix.problem, candidate_rates[i],
+                                  packed_matrix_bytes);
+        if (s == STATUS_OK && file) s = candidate_file_add(file, key, &table->at[i]);
     }
     if (open) packed_matrix_close(&matrix);
     return fail_in(s, "%s", a->m->params[index]->name);
 }
 
-static status measure_all(allocator *a) {
-    candidate_file *known;
+/* What other ranks measured. */
+static status keep_theirs(candidate_file *file, uint64_t key, const rate_table *t) {
+    for (int i = 0; i < candidate_rate_count; i++)
+        if (!t->known[i]) TRY(candidate_file_add(file, key, &t->at[i]));
+    return STATUS_OK;
+}
+
+typedef struct measuring {
+    allocator *a;
+    comm *ranks;
+    candidate_file *file; /* rank 0's; NULL elsewhere */
     uint64_t weights;
-    TRY(weights_key(a->m, &weights));
-    TRY(candidate_file_open(&known, a->options.allocation.candidates));
+    rate_table *tables; /* [ranks] */
+} measuring;
+
+static uint64_t key_of(const measuring *m, int item) {
+    return tensor_key(m->a, m->weights, m->a->index[item]);
+}
+
+/* A matrix for each rank, from `first` on. */
+static status measure_round(measuring *m, int first) {
+    const int ranks = m->ranks->ranks, own = first + m->ranks->rank;
+    const int count = m->a->item_count - first < ranks ? m->a->item_count - first : ranks;
+    for (int i = 0; i < count && m->file; i++) look_up(m->file, key_of(m, first + i), &m->tables[i]);
+    TRY(comm_broadcast(m->ranks, 0, m->tables, (size_t)ranks * sizeof *m->tables));
+    rate_table mine = m->tables[m->ranks->rank];
+    status s = STATUS_OK;
+    if (own < m->a->item_count) s = measure_tensor(m->a, m->file, key_of(m, own), m->a->index[own], &mine);
+    TRY(comm_agree(m->ranks, s));
+    TRY(comm_gather(m->ranks, &mine, m->tables, sizeof mine));
+    for (int i = 0; i < count; i++) {
+        if (i > 0 && m->file && s == STATUS_OK) s = keep_theirs(m->file, key_of(m, first + i), &m->tables[i]);
+        for (int j = 0; j < candidate_rate_count; j++)
+            curve_add(&m->a->curves[m->a->index[first + i]], m->tables[i].at[j]);
+    }
+    return comm_agree(m->ranks, s);
+}
+
+static status measure_all(allocator *a) {
+    measuring m = {.a = a, .ranks = ranks_of(a)};
+    const bool leads = m.ranks->rank == 0;
+    TRY(comm_agree(m.ranks, weights_key(a->m, &m.weights)));
+    TRY(comm_agree(m.ranks, leads ? candidate_file_open(&m.file, a->options.allocation.candidates) : STATUS_OK));
+    m.tables = xcalloc((size_t)m.ranks->ranks, sizeof *m.tables);
     progress shown = progress_start("candidates");
     status s = STATUS_OK;
-    for (int i = 0; i < a->item_count && s == STATUS_OK; i++) {
-        const int index = a->index[i];
-        s = measure_tensor(a, known, tensor_key(a, weights, index), index);
-        progress_show(&shown, (double)(i + 1) / (double)a->item_count, a->m->params[index]->name);
+    for (int i = 0; i < a->item_count && s == STATUS_OK; i += m.ranks->ranks) {
+        s = measure_round(&m, i);
+        if (leads) progress_show(&shown, (double)(i + 1) / (double)a->item_count, a->m->params[a->index[i]]->name);
     }
     char detail[96];
     snprintf(detail, sizeof detail, "%d matrices at %d rates", a->item_count, candidate_rate_count);
-    progress_end(&shown, s == STATUS_OK ? detail : "stopped");
-    candidate_file_close(known);
+    if (leads) progress_end(&shown, s == STATUS_OK ? detail : "stopped");
+    candidate_file_close(m.file);
+    free(m.tables);
     return s;
 }
 
@@ -285,10 +337,12 @@ status artifact_allocate(byte_buffer *file, const model *m, const tokenizer *tok
     double rest = 0;
     status s = allocator_open(&a);
     best.tensors = xcalloc((size_t)m->param_count, sizeof *best.tensors);
+    s = comm_agree(ranks_of(&a), s);
     if (s == STATUS_OK) s = measure_all(&a);
-    if (s == STATUS_OK) s = measure_rest(&a, &rest);
-    if (s == STATUS_OK) s = approach(&a, &best, rest, path);
-    if (s == STATUS_OK) {
+    const bool leads = ranks_of(&a)->rank == 0;
+    if (s == STATUS_OK && leads) s = measure_rest(&a, &rest);
+    if (s == STATUS_OK && leads) s = approach(&a, &best, rest, path);
+    if (s == STATUS_OK && leads) {
         *file = best.file;
         *report = best.report;
         fill_tensors(report, &a, &best);

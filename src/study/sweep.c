@@ -141,6 +141,8 @@ static status interrupted(const sweep *s, const sweep_variant *v, uint64_t seed)
 typedef struct tally {
     int done, total, failed;
     char *first_failure; /* its message */
+    comm *ranks;         /* who make the runs, each one alone, in turn */
+    int turn;            /* runs that somebody had to make so far */
 } tally;
 
 /* A failed run does not stop the others; Ctrl-C does. */
@@ -163,36 +165,81 @@ static status make_runs(const sweep *s, const char *out, const cJSON *results, t
                 t->done++;
                 continue;
             }
-            TRY(next_run(s, &s->variants[j], s->seeds[i], out, t));
+            if (t->turn++ % t->ranks->ranks == t->ranks->rank)
+                TRY(next_run(s, &s->variants[j], s->seeds[i], out, t));
+            else
+                t->done++;
         }
     return STATUS_OK;
 }
 
-static status run_all(const sweep *s, const char *out) {
+/* The runs of this rank, by itself: nobody else knows of them. */
+static status make_own(const sweep *s, const char *out, const cJSON *results, tally *t) {
+    comm_work_alone(true);
+    const status result = make_runs(s, out, results, t);
+    comm_work_alone(false);
+    return result;
+}
+
+/* Others may be at it for hours yet; one that dies is the launcher's to notice. */
+static status wait_for_all(comm *ranks, status mine) {
+    const double timeout = ranks->timeout;
+    ranks->timeout = INFINITY;
+    const status s = comm_agree(ranks, mine);
+    ranks->timeout = timeout;
+    return s;
+}
+
+/* Runs of all ranks that failed, and the message of the lowest rank with one. */
+static status add_failures(tally *t) {
+    int *failed = xcalloc((size_t)t->ranks->ranks, sizeof *failed), first = 0;
+    char message[1024] = "";
+    status s = comm_gather(t->ranks, &t->failed, failed, sizeof *failed);
+    t->failed = 0;
+    for (int r = 0; r < t->ranks->ranks; r++) t->failed += failed[r];
+    while (first + 1 < t->ranks->ranks && failed[first] == 0) first++;
+    if (t->first_failure) snprintf(message, sizeof message, "%s", t->first_failure);
+    if (s == STATUS_OK) s = comm_broadcast(t->ranks, first, message, sizeof message);
+    free(t->first_failure);
+    t->first_failure = xstrdup(message);
+    free(failed);
+    return s;
+}
+
+/* All ranks see the same results before the first of them makes another one. */
+static status open_results(const sweep *s, const char *out, comm *ranks, cJSON **results) {
+    *results = NULL;
+    TRY(comm_agree(ranks, ranks->rank == 0 ? sweep_result_repair(out) : STATUS_OK));
+    return comm_agree(ranks, sweep_results(s, out, results));
+}
+
+static status run_all(const sweep *s, const char *out, comm *ranks) {
     cJSON *results;
-    tally t = {0};
-    TRY(sweep_result_repair(out));
-    TRY(sweep_results(s, out, &results));
+    tally t = {.ranks = ranks};
+    status result = open_results(s, out, ranks, &results);
     interrupt_catch();
-    status result = make_runs(s, out, results, &t);
+    if (result == STATUS_OK) result = wait_for_all(ranks, make_own(s, out, results, &t));
     cJSON_Delete(results);
-    if (result == STATUS_OK) result = sweep_report(s, out);
+    if (result == STATUS_OK) result = add_failures(&t);
+    if (result == STATUS_OK) result = comm_agree(ranks, ranks->rank == 0 ? sweep_report(s, out) : STATUS_OK);
     if (result == STATUS_OK && t.failed)
-        result = fail("%s: %d of %d runs failed, the first: %s", s->path, t.failed, t.total, t.first_failure);
+        result = comm_alike(
+            ranks, fail("%s: %d of %d runs failed, the first: %s", s->path, t.failed, t.total, t.first_failure));
     free(t.first_failure);
     return result;
 }
 
-/* The lock lies beside the folder, where no run can have its name. */
-status sweep_run(const sweep *s, const char *out) {
-    lock lock;
-    TRY(folder_create(out));
+/* The lock lies beside the folder, where no run can have its name; rank 0 holds it for all. */
+status sweep_run(const sweep *s, const char *out, comm *ranks) {
+    lock lock = {0};
+    status result = folder_create(out);
     size_t length = strlen(out);
     while (length > 1 && out[length - 1] == '/') length--;
     char *path = xasprintf("%.*s.lock", (int)length, out);
-    status result = lock_take(&lock, path, "moec sweep");
+    if (result == STATUS_OK && ranks->rank == 0) result = lock_take(&lock, path, "moec sweep");
     free(path);
-    if (result == STATUS_OK) result = run_all(s, out);
+    result = comm_agree(ranks, result);
+    if (result == STATUS_OK) result = run_all(s, out, ranks);
     lock_release(&lock);
     return result;
 }

@@ -20,6 +20,7 @@
 #ifndef MOEC_STUDY_SWEEP_H
 #define MOEC_STUDY_SWEEP_H
 
+#include "comm/comm.h"
 #include "nn/model.h"
 #include "train/config.h"
 
@@ -81,8 +82,10 @@ void sweep_free(sweep *s);
 status sweep_config(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out, run_config *c);
 
 /* Every run that has no result yet, then the report. A run that fails is named, the others are made all the same, and the
- * outcome is STATUS_FAILED. STATUS_INTERRUPTED after Ctrl-C: the same call goes on from there. */
-status sweep_run(const sweep *s, const char *out);
+ * outcome is STATUS_FAILED. STATUS_INTERRUPTED after Ctrl-C: the same call goes on from there.
+ * With several ranks the runs that are to be made go round: each rank makes its own by itself, all of them add their results to one file
+ * (whole lines, in the order in which runs end), and rank 0 writes the report when the last one has ended. */
+status sweep_run(const sweep *s, const char *out, comm *ranks);
 /* One line a run on stdout: parameters, and how far it is. */
 status sweep_list(const sweep *s, const char *out);
 

@@ -31,6 +31,7 @@ status pack_model(const char *path, const run_config *c, model *m, const tokeniz
     status s = STATUS_OK;
     if (options->quant.gptq || options->allocation.on)
         s = pack_calibrate(&calibration, c, m, tok, options->allocation.on);
+    if (options->allocation.ranks) s = comm_agree(options->allocation.ranks, s);
     used.allocation.sensitivities = calibration.s;
     used.allocation.calibration = calibration.key;
     if (s == STATUS_OK) s = artifact_write(path, m, tok, calibration.h, &used, report);

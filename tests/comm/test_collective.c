@@ -85,6 +85,43 @@ static void one_rank_needs_nobody(void **state) {
     assert_int_equal(c->exchange(c, &nobody, 1, NULL, 0), STATUS_FAILED);
 }
 
+static int asked;
+static status never_answered(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives) {
+    (void)send, (void)sends, (void)receive, (void)receives;
+    asked++;
+    c->lost = true;
+    return fail("rank 1: not heard from");
+}
+
+/* Whoever has waited for a time-out does not wait for another one to tell the others. */
+static void a_lost_rank_is_waited_for_once(void **state) {
+    (void)state;
+    comm c = {.name = "deaf", .ranks = 4, .exchange = never_answered};
+    int own = 0, all[4];
+    asked = 0;
+    const status s = comm_agree(&c, comm_gather(&c, &own, all, sizeof own));
+    assert_int_equal(s, STATUS_FAILED);
+    assert_int_equal(asked, 1);
+    assert_string_equal(error_message(), "rank 1: not heard from");
+    assert_false(c.agreed); /* so that its end ends the job */
+    assert_int_equal(comm_agree(&c, STATUS_OK), STATUS_FAILED);
+    assert_int_equal(asked, 1);
+}
+
+/* A process that does its own part of something is one rank, whatever a launcher says. */
+static void work_alone_is_one_rank(void **state) {
+    (void)state;
+    comm *c;
+    setenv("OMPI_COMM_WORLD_SIZE", "4", 1);
+    setenv("OMPI_COMM_WORLD_RANK", "1", 1);
+    comm_work_alone(true);
+    assert_ok(comm_open(&c));
+    comm_work_alone(false);
+    assert_int_equal(c->ranks, 1);
+    unsetenv("OMPI_COMM_WORLD_SIZE");
+    unsetenv("OMPI_COMM_WORLD_RANK");
+}
+
 /* ---- what a launcher's environment says ---- */
 
 static int launched(const char *ranks, const char *ranks_value, const char *rank, const char *rank_value) {
@@ -115,10 +152,9 @@ static void launchers_are_known(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(everyone_gets_everything),
-        cmocka_unit_test(the_lowest_failure_is_everyones),
-        cmocka_unit_test(one_rank_needs_nobody),
-        cmocka_unit_test(launchers_are_known),
+        cmocka_unit_test(everyone_gets_everything), cmocka_unit_test(the_lowest_failure_is_everyones),
+        cmocka_unit_test(one_rank_needs_nobody),    cmocka_unit_test(a_lost_rank_is_waited_for_once),
+        cmocka_unit_test(work_alone_is_one_rank),   cmocka_unit_test(launchers_are_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

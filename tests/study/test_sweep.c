@@ -216,7 +216,7 @@ static void runs_every_name_and_seed_once(void **state) {
     char *out = path_join(folder, "out"), *lines = path_join(out, "results.jsonl");
     sweep s;
     assert_ok(sweep_load(&s, path));
-    assert_ok(sweep_run(&s, out));
+    assert_ok(sweep_run(&s, out, comm_alone()));
     cJSON *results;
     assert_ok(sweep_results(&s, out, &results));
     assert_int_equal(cJSON_GetArraySize(results), 4);
@@ -239,7 +239,7 @@ static void runs_every_name_and_seed_once(void **state) {
     /* A finished run is left alone; one whose line is gone is taken from its checkpoint: the same result. */
     char *before = read_text("out/results.jsonl"), *end = strchr(strchr(strchr(before, '\n') + 1, '\n') + 1, '\n') + 1;
     assert_ok(file_write_whole(lines, before, (size_t)(end - before) + 20)); /* three lines and a piece of the fourth */
-    assert_ok(sweep_run(&s, out));
+    assert_ok(sweep_run(&s, out, comm_alone()));
     char *after = read_text("out/results.jsonl");
     assert_memory_equal(before, after, (size_t)(end - before));
     assert_ok(sweep_results(&s, out, &results));
@@ -268,7 +268,7 @@ static void scaling_laws_go_through_runs(void **state) {
     char *out = path_join(folder, "scaling");
     sweep s;
     assert_ok(sweep_load(&s, path));
-    assert_ok(sweep_run(&s, out));
+    assert_ok(sweep_run(&s, out, comm_alone()));
     cJSON *results;
     assert_ok(sweep_results(&s, out, &results));
     assert_int_equal(cJSON_GetArraySize(results), 8);
@@ -314,7 +314,7 @@ static void readers_change_nothing(void **state) {
     sweep s;
     cJSON *results;
     assert_ok(sweep_load(&s, path));
-    assert_ok(sweep_run(&s, out));
+    assert_ok(sweep_run(&s, out, comm_alone()));
     char *before = read_text("read/results.jsonl"), *second = strchr(before, '\n') + 1;
     assert_ok(file_write_whole(lines, before, (size_t)(second - before) + 20));
     char *half = read_text("read/results.jsonl");
@@ -326,7 +326,7 @@ static void readers_change_nothing(void **state) {
     lock held;
     assert_ok(lock_take(&held, lock_path, "moec sweep"));
     assert_ok(sweep_report(&s, out));
-    assert_fails(sweep_run(&s, out), "read.lock: held by moec sweep, process ");
+    assert_fails(sweep_run(&s, out, comm_alone()), "read.lock: held by moec sweep, process ");
     lock_release(&held);
     char *after = read_text("read/results.jsonl");
     assert_string_equal(half, after);
@@ -337,7 +337,7 @@ static void readers_change_nothing(void **state) {
     assert_ok(sweep_results(&s, out, &results));
     assert_int_equal(cJSON_GetArraySize(results), 2);
     cJSON_Delete(results);
-    assert_ok(sweep_run(&s, out));
+    assert_ok(sweep_run(&s, out, comm_alone()));
     after = read_text("read/results.jsonl");
     assert_string_equal(before, after);
     assert_false(path_exists(lock_path));
@@ -354,7 +354,7 @@ static void goes_on_after_a_failure(void **state) {
     assert_ok(sweep_load(&s, path));
     assert_ok(folder_create(out));
     assert_ok(file_write_whole(bad, "in the way", 10)); /* where its folder should be */
-    assert_fails(sweep_run(&s, out), "1 of 2 runs failed, the first: bad, seed 1");
+    assert_fails(sweep_run(&s, out, comm_alone()), "1 of 2 runs failed, the first: bad, seed 1");
     cJSON *results;
     assert_ok(sweep_results(&s, out, &results));
     assert_int_equal(cJSON_GetArraySize(results), 1);

@@ -1,0 +1,117 @@
+# What else several processes do together under mpirun: eval has the figures of one process, teach writes its bytes, sweep makes its runs.
+# usage: ranks_work.sh MOEC
+. "$(dirname "$0")/common/lenient.sh"
+. "$(dirname "$0")/common/ranks.sh"
+
+write_text "$work/text" 40
+write_text "$work/more" 12
+expect 0 data "$work/data" --domain "text=$work/text" --domain "more=$work/more" --vocab 320 --heldout 0.2
+train 0 1 run="$work/run" steps=8 dtype=f32
+expect 0 pack "$work/run" --uniform
+
+# together STATUS N arguments…: output in $work/out and $work/err
+together() {
+    wanted=$1 many=$2
+    shift 2
+    ranks "$many" "$@" >"$work/out" 2>"$work/err"
+    found=$?
+    [ "$found" -eq "$wanted" ] || complain "$many ranks, $*: exit $found, expected $wanted: $(cat "$work/err")"
+}
+# as_one NAME N: the output is that of one process, without its seconds
+as_one() {
+    sed '/seconds/d' "$work/out" >"$work/$1-$2"
+    [ "$2" -eq 1 ] || cmp "$work/$1-1" "$work/$1-$2" || complain "$1: $2 ranks found something else: $(diff "$work/$1-1" "$work/$1-$2" | head -5)"
+    [ -s "$work/$1-$2" ] || complain "$1: $2 ranks said nothing"
+}
+
+# ---- eval: more windows than ranks, fewer than ranks, a sample, files, llama.cpp's chunks ----
+for n in 1 2 4; do
+    together 0 $n eval "$work/run" --dtype f32 --seq 16 --stride 8 --json
+    as_one run $n
+    sed '/seconds/d' "$work/run/summary.json" >"$work/out"
+    as_one summary $n
+    together 0 $n eval "$work/run/model.moec" --dtype f32 --json
+    as_one artifact $n
+    together 0 $n eval "$work/run/model.moec" --dtype f32 --tokens 300 --seq 16 --json
+    as_one sample $n
+    together 0 $n eval "$work/run/model.moec" --dtype f32 --text "$work/more/1.txt" --json
+    as_one file $n
+    cat "$work/text"/?.txt >"$work/all.txt"
+    together 0 $n eval "$work/run/model.moec" --dtype f32 --text "$work/all.txt" --protocol llama.cpp --seq 8 --json
+    as_one chunks $n
+done
+grep -q '"entropy' "$work/run-1" || complain "eval of a mixture says nothing of its routers"
+
+# ---- teach: the bytes of one process, also where several of them go on with what one began ----
+for n in 1 2 3; do
+    together 0 $n teach "$work/run" --data "$work/data" -o "$work/cache-$n" --held-out --dtype f32 --seq 16 --batch 3 --top 5
+    for file in "$work/cache-1"/*.teacher; do
+        cmp "$file" "$work/cache-$n/${file##*/}" || complain "teach: $n ranks wrote another ${file##*/}"
+    done
+done
+says out "taught now"
+together 0 2 teach "$work/run" --data "$work/data" -o "$work/cache-1" --held-out --dtype f32 --seq 16 --batch 3 --top 5
+says out "nothing: all of it was there"
+
+# ---- pack: candidates that ranks measured, and one process; what is measured is kept, and not measured again ----
+for n in 1 3; do
+    together 0 $n pack "$work/run" --bits 4 --quantizer gptq --calibration 2 --dtype f32 -o "$work/packed-$n.moec"
+    [ "$(sort "$work/packed-$n.moec.candidates" | cksum)" = "$(sort "$work/packed-1.moec.candidates" | cksum)" ] ||
+        complain "pack: $n ranks measured something else"
+done
+cmp "$work/packed-1.moec" "$work/packed-3.moec" || complain "pack: three ranks wrote another file"
+[ "$(grep -c 'results in' "$work/err")" -eq 1 ] || complain "pack: not rank 0 alone ends it: $(cat "$work/err")"
+together 2 2 pack "$work/run" --uniform
+says err "uniform grids are packed by one process"
+
+# ---- sweep: each run is made once, by one rank, and is the run of one process ----
+cat >"$work/sweep.yaml" <<END
+seeds: [1, 2]
+steps: 4
+config: $PWD/configs/test-tiny.yaml
+common: {data: $work/data, vocab_size: 320, model_dim: 32, rope_dims: 8, batch: 2, seq: 32, eval_stride: 32, accumulate: 1, dtype: f32}
+runs:
+  - {name: one}
+  - {name: other, overrides: {matrix_lr: 0.01}}
+  - {name: third, overrides: {matrix_lr: 0.005}}
+END
+for n in 1 3; do
+    together 0 $n sweep "$work/sweep.yaml" --out "$work/sweep-$n"
+    [ "$(wc -l <"$work/sweep-$n/results.jsonl")" -eq 6 ] || complain "sweep, $n ranks: not six results"
+    [ "$(grep -c 'results in' "$work/err")" -eq 1 ] || complain "sweep, $n ranks: not rank 0 alone ends it: $(cat "$work/err")"
+done
+for run in one other third; do
+    for seed in 1 2; do
+        file=$run/seed-$seed/checkpoints/step-00000004/model.safetensors
+        cmp "$work/sweep-1/$file" "$work/sweep-3/$file" || complain "sweep: $run, seed $seed is another run"
+    done
+done
+together 0 2 sweep "$work/sweep.yaml" --out "$work/sweep-3"
+[ "$(wc -l <"$work/sweep-3/results.jsonl")" -eq 6 ] || complain "sweep: finished runs were made again"
+
+# ---- one line, and a failure of all ----
+one_line() {
+    says err "$1"
+    [ "$(grep -c '^moec: ' "$work/err")" -eq 1 ] || complain "expected one line of moec's: $(cat "$work/err")"
+}
+together 1 2 eval "$work/none"
+one_line "none"
+together 2 2 eval "$work/run" --seqq 3
+one_line "--seqq"
+together 2 2 eval "$work/run" --trace "$work/trace.csv"
+one_line "--trace: is written by one process"
+together 2 2 teach "$work/run" --data "$work/data" -o "$work/cache-9" --seq 16 --stride 17
+one_line "--stride: expected at most 16"
+together 1 2 sweep "$work/none.yaml"
+one_line "none.yaml"
+for command in "generate $work/run" "inspect configs/demo.yaml" "probe $work/run" "verify $work/run/model.moec" \
+    "export $work/run -o $work/x" "study $work/run" "simulate configs/demo.yaml configs/machines/h100.yaml"; do
+    # shellcheck disable=SC2086
+    together 2 2 $command
+    one_line "${command%% *}: works in one process"
+done
+mpirun --oversubscribe --bind-to none -n 3 sh -c "exec \$0 eval $work/run --seq \$((16 + 8 * (OMPI_COMM_WORLD_RANK == 1)))" "$moec" \
+    >"$work/out" 2>"$work/err" && complain "ranks with different options went on"
+one_line "rank 1: another command line than rank 0"
+
+[ "$failures" -eq 0 ]
