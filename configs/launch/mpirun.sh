@@ -7,7 +7,7 @@
 #
 # A rank is one process with threads: one for each machine, or for each socket. --bind-to none: else mpirun gives a rank one core.
 # MOEC_RANK_CORES=N keeps the ranks of a machine to N cores each. Ctrl-C: moec finishes the step and saves, and mpirun waits for
-# that for ten minutes (by default it kills after a second).
+# that for ten minutes (by default it kills after a second). A machine that is gone is noticed after some 90 seconds.
 set -eu
 [ $# -ge 2 ] || { sed -n '4,6s/^# //p' "$0" >&2; exit 2; }
 ranks=$1
@@ -19,5 +19,6 @@ for name in MOEC_RANK_CORES MOEC_RANK_TIMEOUT MOEC_ISA OMP_NUM_THREADS; do
     [ -z "$value" ] || pass="$pass -x $name"
 done
 # shellcheck disable=SC2086
-exec mpirun -n "$ranks" --bind-to none --mca odls_base_sigkill_timeout 600 ${MOEC_HOSTS:+--host "$MOEC_HOSTS"} $pass \
+exec mpirun -n "$ranks" --bind-to none --mca odls_base_sigkill_timeout 600 --mca oob_tcp_keepalive_time 60 \
+    --mca oob_tcp_keepalive_intvl 10 --mca oob_tcp_keepalive_probes 3 ${MOEC_HOSTS:+--host "$MOEC_HOSTS"} $pass \
     "$moec" train "$@"
