@@ -10,9 +10,8 @@ enum { MESSAGE_SIZES = 8 };
 typedef struct message_times {
     bool found;                                          /* there are two such ranks */
     double bytes[MESSAGE_SIZES], seconds[MESSAGE_SIZES]; /* there and back, halved: the fastest of several */
-    machine_link
-        link; /* overhead: of one more small message at the same time; latency: the rest of a small one's seconds; rate: of
-                          the largest message */
+    /* overhead: of one more small message at the same time; latency: the rest of a small one's seconds; rate: the best of the longest */
+    machine_link link;
 } message_times;
 
 typedef struct machine_bench {

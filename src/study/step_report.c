@@ -31,9 +31,15 @@ static double speed(const step_result *r) {
     return r->tokens / r->seconds;
 }
 
+/* As many times the one rank: of a node that is shared one rank has all. */
+static double ideal(const step_study *s, int ranks) {
+    const int local = ranks < s->machine->node_ranks ? ranks : s->machine->node_ranks;
+    return s->machine->shared ? (double)ranks / local : ranks;
+}
+
 double step_study_efficiency(const step_study *s, int index, step_method method) {
     const step_result *r = &s->results[index][method];
-    return r->possible ? speed(r) / s->ranks[index] / speed(&s->alone) : NAN;
+    return r->possible ? speed(r) / ideal(s, s->ranks[index]) / speed(&s->alone) : NAN;
 }
 
 /* ---- the table ---- */

@@ -20,7 +20,7 @@ typedef struct step_study {
 } step_study;
 
 status step_study_run(step_study *s);
-/* Tokens a second, divided by as many times those of one rank. */
+/* Tokens a second, divided by as many times those of one rank; where ranks share a node, of one rank for each node. */
 double step_study_efficiency(const step_study *s, int index, step_method method);
 void step_study_print(const step_study *s, FILE *out);
 cJSON *step_study_json(const step_study *s);

@@ -4,7 +4,8 @@
 . "$(dirname "$0")/common/ranks.sh"
 
 write_text "$work/text" 40
-write_text "$work/more" 12
+mkdir "$work/more"
+for file in "$work/text"/1?.txt; do sed 's/birds/fish/g; s/likes/dislikes/g' "$file" >"$work/more/${file##*/}"; done
 expect 0 data "$work/data" --domain "text=$work/text" --domain "more=$work/more" --vocab 320 --heldout 0.2
 train 0 1 run="$work/run" steps=8 dtype=f32
 expect 0 pack "$work/run" --uniform
@@ -34,7 +35,7 @@ for n in 1 2 4; do
     as_one artifact $n
     together 0 $n eval "$work/run/model.moec" --dtype f32 --tokens 300 --seq 16 --json
     as_one sample $n
-    together 0 $n eval "$work/run/model.moec" --dtype f32 --text "$work/more/1.txt" --json
+    together 0 $n eval "$work/run/model.moec" --dtype f32 --text "$work/more/11.txt" --json
     as_one file $n
     cat "$work/text"/?.txt >"$work/all.txt"
     together 0 $n eval "$work/run/model.moec" --dtype f32 --text "$work/all.txt" --protocol llama.cpp --seq 8 --json

@@ -195,6 +195,29 @@ static void formulas_stand_for_messages(void **state) {
     machine_free(&m);
 }
 
+/* Of ranks that share a node, one for each node is what there is to reach; of others each of them. */
+static void ideals_know_who_shares(void **state) {
+    (void)state;
+    static const char free_messages[] =
+        "name: x\nproducts: 1e9\nmemory_rate: 1e18\nnode_ranks: 4\ninside: {rate: 1e18}\n";
+    run_config c = small(0);
+    step_work w = step_work_of(&c, true);
+    machine m = parsed(free_messages);
+    for (int shared = 0; shared < 2; shared++) {
+        step_study s = {.config = "x", .machine = &m, .work = &w, .ranks = {1, 4, 8}, .count = 3};
+        s.options = (step_options){.imbalance = 1, .messages = 1e6};
+        m.shared = shared;
+        assert_ok(step_study_run(&s));
+        for (int i = 0; i < s.count; i++) {
+            const double found = step_study_efficiency(&s, i, STEP_SHARDED);
+            assert_true(found > 0.5 && found <= 1 + 1e-9);
+        }
+    }
+    machine_free(&m);
+    step_work_free(&w);
+    run_config_free(&c);
+}
+
 static void what_cannot_be_is_said(void **state) {
     (void)state;
     machine m = parsed(text);
@@ -219,6 +242,7 @@ int main(void) {
         cmocka_unit_test(a_step_is_its_operations),
         cmocka_unit_test(bytes_are_those_that_are_sent),
         cmocka_unit_test(formulas_stand_for_messages),
+        cmocka_unit_test(ideals_know_who_shares),
         cmocka_unit_test(what_cannot_be_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
