@@ -74,29 +74,43 @@ static void say_results(const char *out) {
     free(plots);
 }
 
-static status show(const sweep *s, const char *out, bool list, bool report) {
-    if (list) return sweep_list(s, out);
-    if (report) TRY(sweep_report(s, out));
+typedef struct request {
+    const char *path, *out; /* out NULL: as default_out says */
+    bool list, report;
+} request;
+
+static status parse(int argc, char **argv, request *q) {
+    q->out = cli_option(&argc, argv, "--out");
+    q->list = cli_flag(&argc, argv, "--list");
+    q->report = cli_flag(&argc, argv, "--report");
+    if (q->list && q->report) return fail_usage("--list and --report exclude each other");
+    if (argc > 2 && strchr(argv[2], '='))
+        return fail_usage("sweep: expected only FILE, found `%s` too; keys for every run stand there under common:",
+                          argv[2]);
+    TRY(cli_rest(argc, argv, 1, 1, "moec sweep FILE [--out DIR] [--list | --report]"));
+    q->path = argv[1];
+    return STATUS_OK;
+}
+
+/* What there is then, or was asked for instead. */
+static status show(const sweep *s, const char *out, const request *q) {
+    if (q->list) return sweep_list(s, out);
+    if (q->report) TRY(sweep_report(s, out));
     TRY(print_table(out));
     say_results(out);
     return STATUS_OK;
 }
 
 static status run(int argc, char **argv) {
+    request q = {0};
     comm *ranks;
-    TRY(cli_ranks(argc, argv, &ranks));
-    const char *folder = cli_option(&argc, argv, "--out");
-    bool list = cli_flag(&argc, argv, "--list"), report = cli_flag(&argc, argv, "--report");
-    if (list && report) return fail_usage("--list and --report exclude each other");
-    if (argc > 2 && strchr(argv[2], '='))
-        return fail_usage("sweep: expected only FILE, found `%s` too; keys for every run stand there under common:",
-                          argv[2]);
-    TRY(cli_rest(argc, argv, 1, 1, "moec sweep FILE [--out DIR] [--list | --report]"));
-    char *out = folder ? xstrdup(folder) : default_out(argv[1]);
     sweep s;
-    status result = comm_agree(ranks, sweep_load(&s, argv[1]));
-    if (result == STATUS_OK && !list && !report) result = sweep_run(&s, out, ranks);
-    if (result == STATUS_OK && ranks->rank == 0) result = show(&s, out, list, report);
+    TRY(cli_ranks(argc, argv, &ranks));
+    TRY(comm_agree(ranks, parse(argc, argv, &q)));
+    char *out = q.out ? xstrdup(q.out) : default_out(q.path);
+    status result = comm_agree(ranks, sweep_load(&s, q.path));
+    if (result == STATUS_OK && !q.list && !q.report) result = sweep_run(&s, out, ranks);
+    if (result == STATUS_OK && ranks->rank == 0) result = show(&s, out, &q);
     sweep_free(&s);
     free(out);
     return result;
