@@ -27,7 +27,7 @@ static int by_falling_value(const void *a, const void *b) {
 }
 
 /* Mean of the diagonal over the columns that were seen; < 0 where H is not a Hessian. */
-static double mean_diagonal(const float *hessian, int64_t cols) {
+static double mean_of_seen(const float *hessian, int64_t cols) {
     double sum = 0;
     int64_t seen = 0;
     for (int64_t c = 0; c < cols; c++) {
@@ -78,7 +78,7 @@ static bool factorise(inverse_factor *p, const float *hessian, double *a) {
 
 status inverse_factor_create(inverse_factor *p, const float *hessian, int64_t cols, double damp, bool by_importance) {
     *p = (inverse_factor){.cols = cols};
-    const double mean = mean_diagonal(hessian, cols);
+    const double mean = mean_of_seen(hessian, cols);
     if (mean < 0) return fail("expected a Hessian with a finite diagonal ≥ 0, found something else");
     p->order = xmalloc((size_t)cols * sizeof *p->order);
     p->importance = xmalloc((size_t)cols * sizeof *p->importance);

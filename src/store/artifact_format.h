@@ -174,10 +174,8 @@ void packed_tensors_free(packed_tensors *p);
 
 /* Its line of the directory; name and shape are p's. group 0: a row. */
 void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t);
-/* A matrix into its sections and the directory, as tensor p of so many bits. t: its rows are paths of it; NULL: of none. Scales have to
- * be bfloat16. An expert is coded given the first one of its layer and role where that pays. Takes q over; *code_bytes is
+/* A matrix into its sections and the directory, as tensor p. Scales have to be bfloat16. An expert is coded given the first one of its layer and role where that pays. Takes q over; *code_bytes is
  * what its codes take. */
-status packed_add_grid(packed_tensors *out, const param *p, quantized *q, const trellis *t, int bits,
-                       size_t *code_bytes);
+status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t *code_bytes);
 
 #endif

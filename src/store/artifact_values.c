@@ -94,7 +94,7 @@ static status read_codes(quantized *q, const quantized *twin, const value_reader
     if (t->coding == CODING_PLAIN) return read_plain(q, codes, v, t);
     TRY(check_density(q, v, t));
     status s = t->coding == CODING_RANGE ? weights_decode_v1(q, codes, t->code_bytes)
-                                         : weights_decode(q, trellis_of(t->trellis), twin, codes, t->code_bytes);
+                                         : weights_decode(q, twin, codes, t->code_bytes);
     return fail_in(s, "%s: tensor %s", v->where, t->name);
 }
 

@@ -80,15 +80,20 @@ static bool base_fits(const packed_tensors *out, const param *p, const quantized
            out->base.q.rows == q->rows && out->base.q.cols == q->cols && out->base.q.group == q->group;
 }
 
-status packed_add_grid(packed_tensors *out, const param *p, quantized *q, const trellis *t, int bits,
-                       size_t *code_bytes) {
+static int grid_bits(const quantized *q) {
+    int bits = 2;
+    while ((1 << (bits - 1)) - 1 < q->levels) bits++;
+    return bits;
+}
+
+status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t *code_bytes) {
     uint8_t *codes;
     size_t count;
     const bool fits = base_fits(out, p, q);
-    tensor_entry entry = {.coding = CODING_BINARY, .bits = bits, .trellis = t ? t->states : 0, .twin = -1};
+    tensor_entry entry = {.coding = CODING_BINARY, .bits = grid_bits(q), .trellis = q->trellis, .twin = -1};
     entry.input_scales = q->input_scale != NULL;
     entry.group = q->group == q->cols ? 0 : q->group;
-    status s = weights_encode(q, t, fits ? &out->base.q : NULL, &codes, &count);
+    status s = weights_encode(q, fits ? &out->base.q : NULL, &codes, &count);
     if (s == STATUS_OK) {
         if (weights_need_twin(codes, count)) entry.twin = out->base.tensor;
         add_codes(out, &entry, q, codes, count);

@@ -85,6 +85,6 @@ double packed_scale_bytes(const quantized *q) {
 double packed_matrix_bytes(const quantized *q) {
     uint8_t *codes;
     size_t count = (size_t)(q->rows * q->cols);
-    if (weights_encode(q, trellis_of(q->trellis), NULL, &codes, &count) == STATUS_OK) free(codes);
+    if (weights_encode(q, NULL, &codes, &count) == STATUS_OK) free(codes);
     return fmin((double)count, (double)(q->rows * q->cols)) + packed_scale_bytes(q);
 }

@@ -52,12 +52,6 @@ static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t cou
 
 /* ---- grids ---- */
 
-static int grid_bits(const quantized *q) {
-    int bits = 2;
-    while ((1 << (bits - 1)) - 1 < q->levels) bits++;
-    return bits;
-}
-
 typedef struct grid_error {
     double of_error, of_weights; /* tr(ΔW H ΔWᵀ), tr(W H Wᵀ) */
     bool has_hessian;
@@ -126,7 +120,7 @@ static status add_grid(packed_tensors *out, const param *p, quantized *q, const 
         sum->weight += error->of_weights;
     }
     report->entropy_bits += weights_entropy(q);
-    TRY(packed_add_grid(out, p, q, trellis_of(q->trellis), grid_bits(q), code_bytes));
+    TRY(packed_add_grid(out, p, q, code_bytes));
     c->bytes += (int64_t)*code_bytes;
     share->scales += (int64_t)(out->scale_count - scales);
     return STATUS_OK;

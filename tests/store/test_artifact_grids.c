@@ -82,7 +82,7 @@ static quantized noise(uint64_t seed, int bits) {
     return q;
 }
 
-static void add(grids *g, int at, int role, int expert, const trellis *t, int bits, const quantized *q) {
+static void add(grids *g, int at, int role, int expert, const quantized *q) {
     static param params[GRIDS];
     static const int64_t shape[] = {ROWS, COLS};
     param *p = &params[at];
@@ -94,7 +94,7 @@ static void add(grids *g, int at, int role, int expert, const trellis *t, int bi
     g->q[at] = copy_of(q);
     quantized given = copy_of(q);
     size_t bytes;
-    assert_ok(packed_add_grid(&g->packed, p, &given, t, bits, &bytes));
+    assert_ok(packed_add_grid(&g->packed, p, &given, &bytes));
 }
 
 /* 0, 1, 2: experts on a trellis with scales of columns, 1 a copy of 0 that moved a little, 2 a stranger. 3: a matrix in groups.
@@ -103,31 +103,33 @@ static grids make(void) {
     grids g = {0};
     const trellis *t = trellis_of(8);
     quantized q = noise(1, 8);
+    q.trellis = t->states;
     buffer_add_number(&g.packed.directory, GRIDS, 4);
     q.input_scale = xmalloc(COLS * sizeof(float));
     for (int i = 0; i < COLS; i++) q.input_scale[i] = scale_round(1 + 0.1f * (float)(i % 5));
     for (int i = 0; i < ROWS; i++) trellis_points(t, q.q + i * COLS, COLS, q.q + i * COLS);
-    add(&g, 0, ROLE_EXPERT_FC, 0, t, 8, &q);
+    add(&g, 0, ROLE_EXPERT_FC, 0, &q);
     memset(q.q + 3 * COLS + COLS / 2, 0, COLS / 2);
     q.scale[5] *= 2;
-    add(&g, 1, ROLE_EXPERT_FC, 1, t, 8, &q);
+    add(&g, 1, ROLE_EXPERT_FC, 1, &q);
     quantized other = noise(2, 8);
+    other.trellis = t->states;
     for (int i = 0; i < ROWS; i++) trellis_points(t, other.q + i * COLS, COLS, other.q + i * COLS);
-    add(&g, 2, ROLE_EXPERT_FC, 2, t, 8, &other);
+    add(&g, 2, ROLE_EXPERT_FC, 2, &other);
     quantized_free(&other);
     quantized grouped = noise(3, 4);
     grouped.group = COLS / 3;
     grouped.scale = xrealloc(grouped.scale, 3 * ROWS * sizeof(float));
     for (int i = 0; i < 3 * ROWS; i++) grouped.scale[i] = i / 3 == 4 ? 0 : scale_round(0.02f + 0.001f * (float)i);
     memset(grouped.q + 4 * COLS, 0, COLS);
-    add(&g, 3, ROLE_C_Q, -1, NULL, 4, &grouped);
+    add(&g, 3, ROLE_C_Q, -1, &grouped);
     memset(grouped.q, 0, ROWS * COLS);
     grouped.q[77] = 1;
-    add(&g, 4, ROLE_C_K, -1, NULL, 4, &grouped);
+    add(&g, 4, ROLE_C_K, -1, &grouped);
     quantized_free(&grouped);
     quantized pair = noise(4, 6);
-    add(&g, 5, ROLE_EXPERT_PROJ, 0, NULL, 6, &pair);
-    add(&g, 6, ROLE_EXPERT_PROJ, 1, NULL, 6, &pair);
+    add(&g, 5, ROLE_EXPERT_PROJ, 0, &pair);
+    add(&g, 6, ROLE_EXPERT_PROJ, 1, &pair);
     quantized_free(&pair), quantized_free(&q);
     g.file = file_of(&g.packed);
     return g;
@@ -238,7 +240,7 @@ static void scales_have_to_be_bfloat16(void **state) {
     quantized q = noise(1, 4);
     size_t bytes;
     q.scale[3] = 0.1f;
-    assert_fails(packed_add_grid(&packed, &p, &q, NULL, 4, &bytes), "scale 3: expected a bfloat16, found 0.1");
+    assert_fails(packed_add_grid(&packed, &p, &q, &bytes), "scale 3: expected a bfloat16, found 0.1");
     packed_tensors_free(&packed);
 }
 
