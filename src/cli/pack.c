@@ -6,6 +6,7 @@
 #include "cli/pack_print.h"
 #include "cli/packable.h"
 #include "store/open.h"
+#include "train/tune.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,10 @@ static const char help[] =
     "  --recipe FILE      YAML rules that say of some tensors how they are packed: [{component: embedding, bits: 6},\n"
     "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]\n"
     "  --quantizer Q      round, gptq, rate or trellis: what `moec study --curve` compares (trellis)\n"
+    "  --tune MINUTES     then train what takes no bytes beside the codes (scales, norms, gains, gates) against the "
+    "float\n"
+    "                     model's probabilities on the run's text, and keep it where it is better on rows kept apart\n"
+    "  --tune-steps N     the same for at most N steps of the run's batch: the same file every time\n"
     "  --verbose          a line for each tensor instead of each component\n"
     "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
     "                     embeddings are spared (the run's prune_fraction, 0)\n"
@@ -65,6 +70,7 @@ typedef struct request {
     const kernels *k;
     pack_options options;
     char *candidates; /* OUTPUT.candidates */
+    tune_options tune;
     bool verbose;
     run_config run; /* of the checkpoint; options of the command line are written over it */
 } request;
@@ -88,7 +94,8 @@ static char *default_output(const char *checkpoint) {
 static status check_request(const request *q, bool output) {
     if (!q->saved && !output)
         return fail_usage("pack: %s lies in no run: expected -o FILE, where the artifact goes, found none", q->path);
-    const bool calibrates = q->options.quant.gptq || q->options.allocation.on;
+    const bool tunes = q->tune.minutes > 0 || q->tune.steps > 0;
+    const bool calibrates = q->options.quant.gptq || q->options.allocation.on || tunes;
     if (calibrates && !q->run.data.path)
         return fail_usage(
             "pack: %s is of no run whose data it could calibrate with: expected --data FOLDER (`moec data FOLDER "
@@ -157,6 +164,7 @@ static status parse(int *argc, char **argv, request *q) {
     const char *output = cli_option(argc, argv, "-o"), *prune = cli_option(argc, argv, "--prune");
     const char *calibration = cli_option(argc, argv, "--calibration"), *data = cli_option(argc, argv, "--data");
     const way_options way = read_way(argc, argv);
+    const char *minutes = cli_option(argc, argv, "--tune"), *steps = cli_option(argc, argv, "--tune-steps");
     q->verbose = cli_flag(argc, argv, "--verbose");
     TRY(cli_weights(argc, argv, &q->which));
     TRY(cli_device(argc, argv, NULL, &q->k));
@@ -172,6 +180,11 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(cli_integer("--calibration", calibration, 1, 1 << 20, &batches));
     TRY(cli_number("--prune", prune, 0, 0.99, &q->options.quant.prune_fraction));
     q->run.pack.calibration_batches = batches;
+    long long tune_steps = 0;
+    TRY(cli_number("--tune", minutes, 0, 1e5, &q->tune.minutes));
+    TRY(cli_integer("--tune-steps", steps, 0, 1 << 30, &tune_steps));
+    q->tune.steps = tune_steps;
+    q->options.allocation.spare = q->tune.minutes > 0 || tune_steps > 0;
     if (data) {
         free(q->run.data.path);
         q->run.data.path = xstrdup(data);
@@ -184,6 +197,18 @@ static status parse(int *argc, char **argv, request *q) {
     return STATUS_OK;
 }
 
+static status tune(request *q, model *m, const tokenizer *tok) {
+    pass *teacher;
+    tune_report report;
+    if (q->tune.minutes == 0 && q->tune.steps == 0) return STATUS_OK;
+    q->tune.most_bytes = q->options.budget_bytes;
+    TRY(pass_create(&teacher, m));
+    const status s = tune_artifact(q->output, teacher, tok, &q->run, &q->tune, &report);
+    pass_destroy(teacher);
+    if (s == STATUS_OK || s == STATUS_INTERRUPTED) pack_print_tuning(&report);
+    return s;
+}
+
 static status pack(request *q, model *m, const tokenizer *tok) {
     pack_report report;
     status s = fail_in(pack_model(q->output, &q->run, m, tok, &q->options, &report), "%s", q->path);
@@ -194,6 +219,7 @@ static status pack(request *q, model *m, const tokenizer *tok) {
     }
     free(weights);
     pack_report_free(&report);
+    if (s == STATUS_OK) s = tune(q, m, tok);
     if (s == STATUS_OK) cli_results("%s", q->output);
     return s;
 }

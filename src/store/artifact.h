@@ -21,6 +21,7 @@ typedef struct pack_allocation {
     quantizer quantizer;                /* of what no rule of the recipe names */
     const char *recipe_path;            /* pack_recipe.h; NULL: none */
     const char *candidates;             /* path of what was measured (candidate_file.h); NULL: nothing is kept */
+    bool spare;                         /* leave a bit a row, which tuning adds to the scales (train/tune.h) */
     uint64_t calibration;               /* what stands for the calibration's text in the candidates' keys */
     const sensitivities *sensitivities; /* NULL: an error counts by itself, whatever it does to the loss */
 } pack_allocation;

@@ -163,6 +163,12 @@ status pack_tensors(packed_tensors *out, const model *m, hessians *h, const pack
 /* The whole file, and what became of it. */
 status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
                       pack_report *report);
+/* What is in a file beside tensors. */
+typedef struct artifact_texts {
+    const void *config, *tokenizer; /* the tokenizer filtered (score_filter.h) */
+    size_t config_bytes, tokenizer_bytes;
+} artifact_texts;
+status artifact_assemble(byte_buffer *file, const packed_tensors *t, const artifact_texts *texts);
 /* Shares bytes out and builds: the file is at most as large as options.allocation.bits and options.budget_bytes ask for, and within half a
  * percent of it unless every tensor has its finest grid. Where even the coarsest grids are larger: a failure that says how small it
  * can be. */
@@ -174,6 +180,8 @@ void packed_tensors_free(packed_tensors *p);
 
 /* Its line of the directory; name and shape are p's. group 0: a row. */
 void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t);
+/* Values that are no grid into theirs, as float16 where that holds them. */
+tensor_coding packed_add_floats(packed_tensors *out, const param *p, const float *x);
 /* A matrix into its sections and the directory, as tensor p. Scales have to be bfloat16. An expert is coded given the first one of its layer and role where that pays. Takes q over; *code_bytes is
  * what its codes take. */
 status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t *code_bytes);

@@ -26,6 +26,7 @@ typedef struct allocator {
     int *index;              /* [item_count] of an item's tensor */
     int item_count;
     double elements; /* weights of all grids */
+    double spare;    /* bytes that stay free */
 } allocator;
 
 /* ---- candidates ---- */
@@ -124,6 +125,8 @@ static status allocator_open(allocator *a) {
     for (int i = 0; i < a->plan.count; i++)
         if (pack_plan_is_grid(&a->plan, a->m, i)) a->index[a->item_count++] = i;
     a->elements = (double)pack_plan_grid_elements(&a->plan, a->m);
+    for (int i = 0; i < a->item_count && o->spare; i++)
+        a->spare += (double)tensor_rows(&a->m->params[a->index[i]]->value) / 8;
     return STATUS_OK;
 }
 
@@ -200,11 +203,11 @@ static status measure_rest(allocator *a, double *rest) {
 static double target_of(const allocator *a, double rest) {
     const double bits = a->options.allocation.bits, budget = (double)a->options.budget_bytes;
     const double by_bits = bits > 0 ? bits / 8 * a->elements : INFINITY;
-    return budget > 0 ? fmin(by_bits, budget - rest) : by_bits;
+    return (budget > 0 ? fmin(by_bits, budget - rest) : by_bits) - a->spare;
 }
 
 static status too_small(const allocator *a, const char *path, double rest) {
-    const double least = allocation_least_bytes(a->items, a->item_count);
+    const double least = allocation_least_bytes(a->items, a->item_count) + a->spare;
     if (a->options.allocation.bits > 0 && a->options.allocation.bits / 8 * a->elements < least)
         return fail("%s: expected at least %.3f bits a weight, which the coarsest grids need here, found %g", path,
                     8 * least / a->elements, a->options.allocation.bits);

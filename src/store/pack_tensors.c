@@ -38,7 +38,7 @@ static bool fits_half(const float *x, int64_t count) {
     return worst <= 0x1p-11 * sqrt(squares / (double)count);
 }
 
-static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t count) {
+static tensor_coding add_values(packed_tensors *out, const float *x, int64_t count) {
     if (!fits_half(x, count)) {
         out->floats = xrealloc(out->floats, (out->float_count + (size_t)count) * sizeof(float));
         memcpy(out->floats + out->float_count, x, (size_t)count * sizeof(float));
@@ -48,6 +48,12 @@ static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t cou
     out->halves = xrealloc(out->halves, (out->half_count + (size_t)count) * sizeof(uint16_t));
     for (int64_t i = 0; i < count; i++) out->halves[out->half_count++] = half_from_float(x[i]);
     return CODING_FLOAT16;
+}
+
+tensor_coding packed_add_floats(packed_tensors *out, const param *p, const float *x) {
+    const tensor_coding coding = add_values(out, x, param_count(p));
+    packed_add_entry(out, p, &(tensor_entry){.coding = coding, .twin = -1});
+    return coding;
 }
 
 /* ---- grids ---- */
@@ -93,9 +99,8 @@ static status pack_floats(packed_tensors *out, const param *p, float *w, const u
     for (int64_t i = 0; i < count && pruned; i++)
         if (pruned[i]) w[i] = 0;
     TRY(check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value)));
-    const tensor_coding coding = add_floats(out, w, count);
+    const tensor_coding coding = packed_add_floats(out, p, w);
     *(coding == CODING_FLOAT16 ? &share->halves : &share->floats) += count;
-    packed_add_entry(out, p, &(tensor_entry){.coding = coding, .twin = -1});
     return STATUS_OK;
 }
 
