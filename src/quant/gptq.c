@@ -5,6 +5,7 @@
 #include "quant/quantize.h"
 
 #include "base/memory.h"
+#include "quant/clones.h"
 #include "quant/inverse_factor.h"
 #include <math.h>
 #include <stdbool.h>
@@ -17,6 +18,7 @@ enum {
 };
 
 /* Columns first … last−1 of one row, w and pruned in act-order: q, e, and w brought up to date up to last. Returns Σ e². */
+FOR_EACH_WIDTH
 static double round_block(float *w, int8_t *q, float *e, const uint8_t *pruned, const inverse_factor *p, int64_t first,
                           int64_t last, float scale, float levels) {
     const float inverse = 1.0f / scale;

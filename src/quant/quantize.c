@@ -1,6 +1,7 @@
 #include "quant/quantize.h"
 
 #include "base/memory.h"
+#include "quant/clones.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -37,6 +38,7 @@ float scale_round(float scale) {
 }
 
 /* Σ_j importance[j] (w_j − q_j scale)², in four partial sums so that it vectorises in a fixed order. */
+FOR_EACH_WIDTH
 static double weighted_rounding_error(const float *w, const float *importance, int64_t cols, float scale,
                                       float levels) {
     const float inverse = 1.0f / scale;
