@@ -2,10 +2,11 @@
 
 #include "base/memory.h"
 #include "quant/clones.h"
-#include <lapacke.h>
+#include "quant/triangular.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { DAMP_TRIES = 5 };
 
@@ -63,13 +64,12 @@ static bool factorise(inverse_factor *p, const float *hessian, double *a) {
     const int64_t n = p->cols;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j <= i; j++) {
             const int64_t r = p->order[n - 1 - i], c = p->order[n - 1 - j];
             a[i * n + j] = r == c ? p->importance[r] : 0.5 * ((double)hessian[r * n + c] + hessian[c * n + r]);
         }
-    /* Row-major lower is what LAPACK calls upper. */
-    if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, a, (lapack_int)n) != 0) return false;
-    if (LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', (lapack_int)n, a, (lapack_int)n) != 0) return false;
+    if (!cholesky_lower(a, n)) return false;
+    invert_lower(a, n);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < n; j++) p->factor[i * n + j] = j < i ? 0 : (float)a[(n - 1 - i) * n + (n - 1 - j)];
         if (!isfinite(p->factor[i * n + i]) || p->factor[i * n + i] <= 0) return false;
@@ -100,13 +100,14 @@ status inverse_factor_create(inverse_factor *p, const float *hessian, int64_t co
 
 enum { TILE_ROWS = 4, TILE = 32 }; /* of w, which stays in registers while the columns of e pass by */
 
-/* TILE_ROWS rows, TILE columns from k on. */
+/* TILE_ROWS rows, TILE columns from k on; u [width, TILE] of these lies by itself, since rows of a power of two would push each other out of
+ * the cache. */
 ALWAYS_INLINE void make_up_tile(float *w, const float *e, const float *u, int64_t n, int64_t k, int64_t width) {
     floats16 sum[TILE_ROWS][2];
     for (int r = 0; r < TILE_ROWS; r++)
         for (int half = 0; half < 2; half++) sum[r][half] = *(const floats16 *)(w + r * n + k + 16 * half);
     for (int64_t j = 0; j < width; j++) {
-        const floats16 low = *(const floats16 *)(u + j * n + k), high = *(const floats16 *)(u + j * n + k + 16);
+        const floats16 low = *(const floats16 *)(u + j * TILE), high = *(const floats16 *)(u + j * TILE + 16);
         for (int r = 0; r < TILE_ROWS; r++) {
             const float error = e[r * FACTOR_BLOCK + j];
             sum[r][0] -= error * low;
@@ -130,8 +131,12 @@ void inverse_factor_make_up(const inverse_factor *p, float *w, const float *e, i
                             int64_t last) {
     const int64_t n = p->cols, width = last - first, tiled = rows / TILE_ROWS * TILE_ROWS;
     const float *u = p->factor + first * n;
+    float packed[FACTOR_BLOCK * TILE];
     int64_t k = last;
-    for (; k + TILE <= n; k += TILE)
-        for (int64_t r = 0; r < tiled; r += TILE_ROWS) make_up_tile(w + r * n, e + r * FACTOR_BLOCK, u, n, k, width);
+    for (; k + TILE <= n; k += TILE) {
+        for (int64_t j = 0; j < width; j++) memcpy(packed + j * TILE, u + j * n + k, TILE * sizeof *u);
+        for (int64_t r = 0; r < tiled; r += TILE_ROWS)
+            make_up_tile(w + r * n, e + r * FACTOR_BLOCK, packed, n, k, width);
+    }
     for (int64_t r = 0; r < rows; r++) make_up_row(w + r * n, e + r * FACTOR_BLOCK, u, n, r < tiled ? k : last, width);
 }
