@@ -35,12 +35,15 @@ static const char help[] =
     "asks).\n"
     "                     With --uniform: refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
     "  --recipe FILE      YAML rules that say of some tensors how they are packed: [{component: embedding, bits: 6},\n"
-    "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]\n"
+    "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]; also\n"
+    "                     group: N, asymmetric: true, rotate: true (docs/quantisation.md)\n"
     "  --quantizer Q      round, gptq, rate or trellis: what `moec study --curve` compares (trellis)\n"
     "  --tune MINUTES     then train what takes no bytes beside the codes (scales, norms, gains, gates) against the "
     "float\n"
     "                     model's probabilities on the run's text, and keep it where it is better on rows kept apart\n"
     "  --tune-steps N     the same for at most N steps of the run's batch: the same file every time\n"
+    "  --loop-scales      scales of what looped layers add to the stream may differ by pass: small vectors, which\n"
+    "                     only --tune fills with anything\n"
     "  --verbose          a line for each tensor instead of each component\n"
     "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
     "                     embeddings are spared (the run's prune_fraction, 0)\n"
@@ -71,7 +74,7 @@ typedef struct request {
     pack_options options;
     char *candidates; /* OUTPUT.candidates */
     tune_options tune;
-    bool verbose;
+    bool loop_scales, verbose;
     run_config run; /* of the checkpoint; options of the command line are written over it */
 } request;
 
@@ -166,6 +169,7 @@ static status parse(int *argc, char **argv, request *q) {
     const way_options way = read_way(argc, argv);
     const char *minutes = cli_option(argc, argv, "--tune"), *steps = cli_option(argc, argv, "--tune-steps");
     q->verbose = cli_flag(argc, argv, "--verbose");
+    q->loop_scales = cli_flag(argc, argv, "--loop-scales");
     TRY(cli_weights(argc, argv, &q->which));
     TRY(cli_device(argc, argv, NULL, &q->k));
     if (*argc > 2 && argv[2][0] != '-')
@@ -232,6 +236,15 @@ static status check_output(const char *path) {
     return STATUS_OK;
 }
 
+/* m becomes a copy of it that has them. */
+static status give_loop_scales(model **m) {
+    model *scaled;
+    TRY(fail_in(model_with_loop_scales(&scaled, *m), "--loop-scales"));
+    model_destroy(*m);
+    *m = scaled;
+    return STATUS_OK;
+}
+
 static status run(int argc, char **argv) {
     request q = {.run = run_config_default()};
     model *m;
@@ -241,7 +254,8 @@ static status run(int argc, char **argv) {
     if (s == STATUS_OK) s = check_output(q.output);
     if (s == STATUS_OK) s = open_model(q.path, q.k, q.which, MODEL_VALUES, &m, &tok, &q.options.context_tokens);
     if (s == STATUS_OK) {
-        s = pack(&q, m, tok);
+        if (q.loop_scales) s = give_loop_scales(&m);
+        if (s == STATUS_OK) s = pack(&q, m, tok);
         model_destroy(m);
         tokenizer_close(tok);
     }
