@@ -96,7 +96,7 @@ int main(int count, char **arguments) {
     for (int i = 0; i < plan.count; i++) {
         packed_matrix matrix;
         if (!pack_plan_is_grid(&plan, m, i)) continue;
-        if (packed_matrix_open(&matrix, &plan, m->params[i], m->k, cal.h) != STATUS_OK)
+        if (packed_matrix_open(&matrix, &plan, m, i, cal.h) != STATUS_OK)
             return fprintf(stderr, "%s\n", error_message()), 1;
         for (int a = 3; a < count; a++) show(m->params[i]->name, &matrix.problem, atof(arguments[a]));
         packed_matrix_close(&matrix);

@@ -24,18 +24,21 @@ static model *small_model(void) {
     return m;
 }
 
-static void check(const tensor_plan *t) {
+static void check(const tensor_plan *t, const param *p) {
     if (t->given_rate > 0 && t->given_bits > 0) abort();
     if (t->given_rate != 0 && !(t->given_rate >= RATE_LEAST && t->given_rate <= RATE_MOST)) abort();
     if (t->given_bits != 0 && !(t->given_bits >= RATE_LEAST && t->given_bits <= RATE_MOST)) abort();
     if (t->quantizer < 0 || t->quantizer >= QUANTIZERS) abort();
+    if (t->floats || !p->is_matrix) return;
+    if ((t->group || t->asymmetric) && !quantizer_has_groups(t->quantizer)) abort();
+    if (t->group && (t->group < 2 || tensor_cols(&p->value) % t->group != 0)) abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count) {
     const model *m = small_model();
     pack_plan plan = pack_plan_create(m, QUANTIZER_TRELLIS, 64);
     if (pack_recipe_apply(&plan, m, "fuzz", (const char *)bytes, count) == STATUS_OK) {
-        for (int i = 0; i < plan.count; i++) check(&plan.tensors[i]);
+        for (int i = 0; i < plan.count; i++) check(&plan.tensors[i], m->params[i]);
     } else if (!strstr(error_message(), "fuzz")) {
         abort();
     }

@@ -10,7 +10,8 @@
 #include "quant/sensitivity.h"
 #include "text/tokenizer.h"
 
-enum { ARTIFACT_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 }; /* what is written; what is read, up to that */
+/* What is read, from the oldest on. Written is 2, or 3 where a grid has offsets or rotated columns. */
+enum { ARTIFACT_VERSION = 3, ARTIFACT_USUAL_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 };
 
 struct pack_plan;
 

@@ -100,11 +100,11 @@ static status fill_sections(section *sections, const packed_tensors *t, const ar
 }
 
 /* The whole file from its sections (1 … SECTION_COUNT). */
-static void join_sections(byte_buffer *file, const section *sections) {
+static void join_sections(byte_buffer *file, const section *sections, int version) {
     uint64_t offset = HEADER_BYTES + SECTION_COUNT * SECTION_ENTRY_BYTES, end = offset;
     for (int i = 1; i <= SECTION_COUNT; i++) end += sections[i].stored.count;
     buffer_add(file, ARTIFACT_MAGIC, 4);
-    buffer_add_number(file, ARTIFACT_VERSION, 4);
+    buffer_add_number(file, (uint64_t)(version ? version : ARTIFACT_USUAL_VERSION), 4);
     buffer_add_number(file, end + CHECKSUM_BYTES, 8);
     buffer_add_number(file, SECTION_COUNT, 4);
     buffer_add_number(file, 0, 4);
@@ -128,7 +128,7 @@ status artifact_assemble(byte_buffer *file, const packed_tensors *t, const artif
     section sections[SECTION_COUNT + 1] = {0};
     const status s = fill_sections(sections, t, texts);
     file->count = 0;
-    if (s == STATUS_OK) join_sections(file, sections);
+    if (s == STATUS_OK) join_sections(file, sections, t->version);
     free_sections(sections);
     return s;
 }
@@ -182,7 +182,7 @@ status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, h
     status s = fill_sections(sections, &tensors, &texts);
     if (s == STATUS_OK) {
         file->count = 0;
-        join_sections(file, sections);
+        join_sections(file, sections, tensors.version);
         fill_report(report, sections, &tensors, shares, m, file);
         report->least_step = options->quant.least_step;
         report->embed_least_step = options->quant.embed_least_step;

@@ -47,11 +47,12 @@ static status weights_key(const model *m, uint64_t *key) {
 /* Everything that a candidate's numbers depend on. */
 static uint64_t tensor_key(const allocator *a, uint64_t weights, int index) {
     const pack_allocation *o = &a->options.allocation;
-    char text[256];
-    const int length =
-        snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d", MOEC_VERSION, a->m->params[index]->name,
-                 quantizer_name(a->plan.tensors[index].quantizer), (unsigned long long)weights,
-                 (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction, o->sensitivities != NULL);
+    const tensor_plan *t = &a->plan.tensors[index];
+    char text[320];
+    const int length = snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d %lld %d %u", MOEC_VERSION,
+                                a->m->params[index]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
+                                (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction,
+                                o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
     return crc64(0, text, (size_t)length);
 }
 
@@ -66,7 +67,7 @@ static status measure_tensor(allocator *a, candidate_file *known, uint64_t key, 
         if (!candidate_file_find(known, key, candidate_rates[i], &c)) {
             if (interrupt_requested()) s = STATUS_INTERRUPTED;
             if (s == STATUS_OK && !open) {
-                s = packed_matrix_open(&matrix, &a->plan, a->m->params[index], a->m->k, a->h);
+                s = packed_matrix_open(&matrix, &a->plan, a->m, index, a->h);
                 open = s == STATUS_OK;
             }
             if (s == STATUS_OK)

@@ -149,7 +149,7 @@ static status pack_planned(packed_tensors *out, const model *m, const param *p, 
                            pack_report *report, component_share *share, pack_component *sum) {
     tensor_plan *t = &plan->tensors[index];
     packed_matrix matrix;
-    TRY(packed_matrix_open(&matrix, plan, p, m->k, t->floats ? NULL : h));
+    TRY(packed_matrix_open(&matrix, plan, m, index, t->floats ? NULL : h));
     report->pruned += matrix.pruned_count;
     status s;
     if (t->floats) {

@@ -58,10 +58,11 @@ static void add_tensor(tune_values *v, stored_numbers *n, param *p, const bool p
         if (parts[TUNED_FLOATS]) add_stretch(v, TUNED_FLOATS, n, p, n->floats, n->count);
         return;
     }
-    /* An offset would have to follow its scale. */
+    /* An offset is in quarters of the scale, and would have to follow it; the scales of rotated columns are not of the columns that w has. */
     if (parts[TUNED_ROWS] && !n->q.offset)
         add_stretch(v, TUNED_ROWS, n, p, n->q.scale, n->q.rows * quantized_groups(&n->q));
-    if (parts[TUNED_COLUMNS] && n->q.input_scale) add_stretch(v, TUNED_COLUMNS, n, p, n->q.input_scale, n->q.cols);
+    if (parts[TUNED_COLUMNS] && n->q.input_scale && !n->q.rotation)
+        add_stretch(v, TUNED_COLUMNS, n, p, n->q.input_scale, n->q.cols);
 }
 
 static void take_arrays(tune_values *v) {
