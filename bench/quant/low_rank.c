@@ -47,8 +47,8 @@ static float *spectrum(const matrix_problem *p, const quantized *q, int64_t *cou
     }
     *count = rows < cols ? rows : cols;
     float *s = xmalloc((size_t)*count * sizeof *s), none;
-    if (LAPACKE_sgesdd(LAPACK_ROW_MAJOR, 'N', (lapack_int)rows, (lapack_int)cols, a, (lapack_int)cols, s, &none, 1,
-                       &none, 1) != 0)
+    if (LAPACKE_sgesdd(LAPACK_ROW_MAJOR, 'N', (lapack_int)rows, (lapack_int)cols, a, (lapack_int)cols, s, &none,
+                       (lapack_int)rows, &none, (lapack_int)cols) != 0)
         exit(1);
     free(e), free(a), free(l);
     return s;
