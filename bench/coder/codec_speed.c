@@ -76,12 +76,12 @@ int main(int count, char **arguments) {
         uint8_t *bytes;
         size_t bytes_count;
         const double start = seconds();
-        if (weights_encode(&m.q, NULL, has_twin ? &first.q : NULL, &bytes, &bytes_count) != STATUS_OK) return 1;
+        if (weights_encode(&m.q, has_twin ? &first.q : NULL, &bytes, &bytes_count) != STATUS_OK) return 1;
         const double middle = seconds();
         quantized back = m.q;
         back.q = xmalloc((size_t)(m.q.rows * m.q.cols));
         const double begin = seconds();
-        if (weights_decode(&back, NULL, has_twin ? &first.q : NULL, bytes, bytes_count) != STATUS_OK) return 1;
+        if (weights_decode(&back, has_twin ? &first.q : NULL, bytes, bytes_count) != STATUS_OK) return 1;
         decoding += seconds() - begin;
         encoding += middle - start;
         if (memcmp(back.q, m.q.q, (size_t)(m.q.rows * m.q.cols)) != 0) return fprintf(stderr, "differs\n"), 1;

@@ -11,8 +11,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count);
 static void mend_header(uint8_t *bytes, size_t count) {
     byte_buffer header = {0};
     buffer_add(&header, ARTIFACT_MAGIC, 4);
-    const bool oldest = count > 4 && bytes[4] == ARTIFACT_OLDEST_VERSION;
-    buffer_add_number(&header, oldest ? ARTIFACT_OLDEST_VERSION : ARTIFACT_VERSION, 4);
+    const bool known = count > 4 && bytes[4] >= ARTIFACT_OLDEST_VERSION && bytes[4] <= ARTIFACT_VERSION;
+    buffer_add_number(&header, known ? bytes[4] : ARTIFACT_VERSION, 4);
     buffer_add_number(&header, count, 8);
     if (count >= header.count) memcpy(bytes, header.bytes, header.count);
     free(header.bytes);

@@ -31,27 +31,28 @@ static quantized shaped(const uint8_t *by, int seed) {
     return q;
 }
 
-static void again(const quantized *q, const trellis *t, const quantized *twin) {
+static void again(const quantized *q, const quantized *twin) {
     uint8_t *bytes;
     size_t count;
-    if (weights_encode(q, t, twin, &bytes, &count) != STATUS_OK) abort();
+    if (weights_encode(q, twin, &bytes, &count) != STATUS_OK) abort();
     quantized back = *q;
     back.q = malloc((size_t)(q->rows * q->cols));
-    if (weights_decode(&back, t, twin, bytes, count) != STATUS_OK) abort();
+    if (weights_decode(&back, twin, bytes, count) != STATUS_OK) abort();
     if (memcmp(back.q, q->q, (size_t)(q->rows * q->cols)) != 0) abort();
     free(back.q), free(bytes);
 }
 
 static void as_weights(const uint8_t *bytes, size_t count) {
-    const trellis *t = trellis_of(2 << bytes[4] % 8);
+    const int states = 2 << bytes[4] % 8;
     quantized q = shaped(bytes, 1), twin = shaped(bytes, bytes[5]);
     for (int64_t i = 0; i < twin.rows * twin.cols; i++)
         twin.q[i] = (int8_t)((i * 37 + bytes[5]) % (2 * twin.levels + 1) - twin.levels);
+    q.trellis = trellis_of(states) ? states : 0;
     const quantized *given = bytes[3] & 4 ? &twin : NULL;
-    if (weights_decode(&q, t, given, bytes + HEADER, count - HEADER) == STATUS_OK) {
+    if (weights_decode(&q, given, bytes + HEADER, count - HEADER) == STATUS_OK) {
         for (int64_t i = 0; i < q.rows * q.cols; i++)
             if (q.q[i] < -q.levels || q.q[i] > q.levels) abort();
-        again(&q, t, given);
+        again(&q, given);
     } else if (!*error_message()) {
         abort();
     }

@@ -7,6 +7,7 @@
 #include "cli/packable.h"
 #include "cli/ranks.h"
 #include "store/open.h"
+#include "train/tune.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,16 @@ static const char help[] =
     "asks).\n"
     "                     With --uniform: refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
     "  --recipe FILE      YAML rules that say of some tensors how they are packed: [{component: embedding, bits: 6},\n"
-    "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]\n"
+    "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]; "
+    "also\n"
+    "                     group: N, asymmetric: true, rotate: true (docs/quantisation.md)\n"
     "  --quantizer Q      round, gptq, rate or trellis: what `moec study --curve` compares (trellis)\n"
+    "  --tune MINUTES     then train what takes no bytes beside the codes (scales, norms, gains, gates) against the "
+    "float\n"
+    "                     model's probabilities on the run's text, and keep it where it is better on rows kept apart\n"
+    "  --tune-steps N     the same for at most N steps of the run's batch: the same file every time\n"
+    "  --loop-scales      scales of what looped layers add to the stream may differ by pass: small vectors, which\n"
+    "                     only --tune fills with anything\n"
     "  --verbose          a line for each tensor instead of each component\n"
     "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
     "                     embeddings are spared (the run's prune_fraction, 0)\n"
@@ -71,7 +80,8 @@ typedef struct request {
     comm *ranks; /* rank 0 writes, and says what became of it */
     pack_options options;
     char *candidates; /* OUTPUT.candidates */
-    bool verbose;
+    tune_options tune;
+    bool loop_scales, verbose;
     run_config run; /* of the checkpoint; options of the command line are written over it */
 } request;
 
@@ -94,7 +104,8 @@ static char *default_output(const char *checkpoint) {
 static status check_request(const request *q, bool output) {
     if (!q->saved && !output)
         return fail_usage("pack: %s lies in no run: expected -o FILE, where the artifact goes, found none", q->path);
-    const bool calibrates = q->options.quant.gptq || q->options.allocation.on;
+    const bool tunes = q->tune.minutes > 0 || q->tune.steps > 0;
+    const bool calibrates = q->options.quant.gptq || q->options.allocation.on || tunes;
     if (calibrates && !q->run.data.path)
         return fail_usage(
             "pack: %s is of no run whose data it could calibrate with: expected --data FOLDER (`moec data FOLDER "
@@ -163,7 +174,9 @@ static status parse(int *argc, char **argv, request *q) {
     const char *output = cli_option(argc, argv, "-o"), *prune = cli_option(argc, argv, "--prune");
     const char *calibration = cli_option(argc, argv, "--calibration"), *data = cli_option(argc, argv, "--data");
     const way_options way = read_way(argc, argv);
+    const char *minutes = cli_option(argc, argv, "--tune"), *steps = cli_option(argc, argv, "--tune-steps");
     q->verbose = cli_flag(argc, argv, "--verbose");
+    q->loop_scales = cli_flag(argc, argv, "--loop-scales");
     TRY(cli_weights(argc, argv, &q->which));
     TRY(cli_device(argc, argv, NULL, &q->k));
     if (*argc > 2 && argv[2][0] != '-')
@@ -178,6 +191,11 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(cli_integer("--calibration", calibration, 1, 1 << 20, &batches));
     TRY(cli_number("--prune", prune, 0, 0.99, &q->options.quant.prune_fraction));
     q->run.pack.calibration_batches = batches;
+    long long tune_steps = 0;
+    TRY(cli_number("--tune", minutes, 0, 1e5, &q->tune.minutes));
+    TRY(cli_integer("--tune-steps", steps, 0, 1 << 30, &tune_steps));
+    q->tune.steps = tune_steps;
+    q->options.allocation.spare = q->tune.minutes > 0 || tune_steps > 0;
     if (data) {
         free(q->run.data.path);
         q->run.data.path = xstrdup(data);
@@ -190,6 +208,18 @@ static status parse(int *argc, char **argv, request *q) {
     return STATUS_OK;
 }
 
+static status tune(request *q, model *m, const tokenizer *tok) {
+    pass *teacher;
+    tune_report report;
+    if (q->tune.minutes == 0 && q->tune.steps == 0) return STATUS_OK;
+    q->tune.most_bytes = q->options.budget_bytes;
+    TRY(pass_create(&teacher, m));
+    const status s = tune_artifact(q->output, teacher, tok, &q->run, &q->tune, &report);
+    pass_destroy(teacher);
+    if (s == STATUS_OK || s == STATUS_INTERRUPTED) pack_print_tuning(&report);
+    return s;
+}
+
 static status pack(request *q, model *m, const tokenizer *tok) {
     pack_report report;
     status s = fail_in(pack_model(q->output, &q->run, m, tok, &q->options, &report), "%s", q->path);
@@ -200,6 +230,7 @@ static status pack(request *q, model *m, const tokenizer *tok) {
     }
     free(weights);
     pack_report_free(&report);
+    if (s == STATUS_OK) s = tune(q, m, tok); /* one process's: run() sees to it */
     if (s == STATUS_OK && q->ranks->rank == 0) cli_results("%s", q->output);
     return s;
 }
@@ -209,6 +240,15 @@ static status check_output(const char *path) {
     file_writer w;
     TRY(file_create(&w, path));
     file_abandon(&w);
+    return STATUS_OK;
+}
+
+/* m becomes a copy of it that has them. */
+static status give_loop_scales(model **m) {
+    model *scaled;
+    TRY(fail_in(model_with_loop_scales(&scaled, *m), "--loop-scales"));
+    model_destroy(*m);
+    *m = scaled;
     return STATUS_OK;
 }
 
@@ -224,6 +264,8 @@ static status run(int argc, char **argv) {
             "pack: uniform grids are packed by one process, and a launcher started %d: expected --bits, --budget, "
             "--recipe or --quantizer",
             q.ranks->ranks);
+    if (s == STATUS_OK && q.ranks->ranks > 1 && (q.tune.minutes > 0 || q.tune.steps > 0))
+        s = fail_usage("pack: --tune is one process's work, and a launcher started %d", q.ranks->ranks);
     if (s == STATUS_OK && q.ranks->rank == 0) s = check_output(q.output);
     s = comm_agree(q.ranks, s);
     q.options.allocation.ranks = q.ranks;
@@ -231,7 +273,8 @@ static status run(int argc, char **argv) {
     if (s == STATUS_OK)
         s = comm_agree(q.ranks, open_model(q.path, q.k, q.which, MODEL_VALUES, &m, &tok, &q.options.context_tokens));
     if (s == STATUS_OK) {
-        s = pack(&q, m, tok);
+        if (q.loop_scales) s = give_loop_scales(&m);
+        if (s == STATUS_OK) s = pack(&q, m, tok);
         model_destroy(m);
         tokenizer_close(tok);
     }

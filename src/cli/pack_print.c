@@ -135,3 +135,16 @@ void pack_print(const pack_options *o, bool verbose, const pack_report *r) {
     printf("\n  %.1f times smaller than float32; an order-0 coder would need %.3f bits a grid weight\n",
            (double)r->raw_bytes / (double)r->artifact_bytes, r->entropy_bits);
 }
+
+void pack_print_tuning(const tune_report *r) {
+    printf("  tuned: %lld steps of %lld tokens, checked on %lld others\n", (long long)r->steps, (long long)r->tokens,
+           (long long)r->check_tokens);
+    if (r->left_out) {
+        printf("  and left out: %s\n", r->left_out);
+        return;
+    }
+    printf("  divergence from the float model there: %.5f, was %.5f nats a token; cross-entropy %+.5f\n", r->kl_after,
+           r->kl_before, r->ce_after - r->ce_before);
+    printf("  artifact %47lld   %+lld bytes by tuning\n", (long long)r->bytes_after,
+           (long long)(r->bytes_after - r->bytes_before));
+}

@@ -41,8 +41,8 @@ var *op_linear(tape *t, var *x, const linear *l, int pass);
 void op_linear_several(tape *t, var *x, const linear *const *l, int count, int pass, var **y);
 /* y = x + z */
 var *op_add(tape *t, var *x, var *z);
-/* y = x + s ⊙ z; s [d], or NULL for 1 */
-var *op_scale_add(tape *t, var *x, var *z, param *s);
+/* y = x + s ⊙ z; s is row `row` of a [rows, d] parameter (0 of one of [d]), or NULL for 1 */
+var *op_scale_add(tape *t, var *x, var *z, param *s, int64_t row);
 /* y = x + s z; s a scalar */
 var *op_scalar_add(tape *t, var *x, var *z, param *s);
 /* y = scale · weight ⊙ x / √(mean(x²) + eps); weight [d], or NULL for 1 */

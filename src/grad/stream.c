@@ -4,7 +4,13 @@
 typedef struct scale_add_op {
     var *x, *z, *y;
     param *s;
+    int64_t row;
 } scale_add_op;
+
+/* The op's row of s, or of its gradient; NULL stays NULL. */
+static float *scale_row(const scale_add_op *op, float *array) {
+    return array ? array + op->row * tensor_cols(&op->y->value) : NULL;
+}
 
 /* dz = s ⊙ dy, ds += Σ dy ⊙ z; dx = dy: the array itself moves on to x. */
 static void scale_add_backward(tape *t, void *record) {
@@ -12,8 +18,9 @@ static void scale_add_backward(tape *t, void *record) {
     void *z = tape_value(t, op->z);
     grad_out dz = tape_grad(t, op->z);
     if (!z || !dz.data) return;
-    tape_kernels(t)->scale_add_backward((grad_out){0}, dz, param_grad(op->s), op->y->grad, z, param_values(op->s),
-                                        tensor_rows(&op->y->value), tensor_cols(&op->y->value));
+    tape_kernels(t)->scale_add_backward((grad_out){0}, dz, scale_row(op, param_grad(op->s)), op->y->grad, z,
+                                        scale_row(op, param_values(op->s)), tensor_rows(&op->y->value),
+                                        tensor_cols(&op->y->value));
     tape_give_grad(t, op->x, op->y->grad);
     op->y->grad = NULL;
 }
@@ -22,23 +29,23 @@ static void scale_add_forward(tape *t, void *record) {
     scale_add_op *op = record;
     void *x = tape_value(t, op->x), *z = tape_value(t, op->z);
     if (x && z)
-        tape_kernels(t)->scale_add(op->y->value.data, x, z, param_values(op->s), tensor_rows(&op->y->value),
-                                   tensor_cols(&op->y->value));
+        tape_kernels(t)->scale_add(op->y->value.data, x, z, scale_row(op, param_values(op->s)),
+                                   tensor_rows(&op->y->value), tensor_cols(&op->y->value));
 }
 
-var *op_scale_add(tape *t, var *x, var *z, param *s) {
+var *op_scale_add(tape *t, var *x, var *z, param *s, int64_t row) {
     if (!x || !z) return NULL;
     int64_t N = tensor_rows(&x->value), d = tensor_cols(&x->value);
     var *y = new_matrix(t, N, d);
     if (!y) return NULL;
-    scale_add_op op = {.x = x, .z = z, .y = y, .s = s};
+    scale_add_op op = {.x = x, .z = z, .y = y, .s = s, .row = row};
     scale_add_forward(t, &op);
     record_cheap(t, &op, sizeof op, scale_add_backward, scale_add_forward, y);
     return y;
 }
 
 var *op_add(tape *t, var *x, var *z) {
-    return op_scale_add(t, x, z, NULL);
+    return op_scale_add(t, x, z, NULL, 0);
 }
 
 typedef struct mix_op {

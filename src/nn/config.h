@@ -116,6 +116,7 @@ typedef struct loop_config {
     int first, last;  /* layers, inclusive */
     loop_skips skips;
     bool on;
+    bool scales; /* attn_scale and mlp_scale of looped layers have a row for each pass */
 } loop_config;
 
 typedef struct head_config {

@@ -56,6 +56,9 @@ static status check_loops(const model_config *c) {
         return fail_usage("looping: expected num_loops of at least 1, found 0");
     if (c->loop.extra_passes == 0 && c->loop.skips == LOOP_SKIPS_EACH_PASS)
         return needs("loop_skips: each_pass", "num_loops");
+    if (c->loop.scales && c->loop.extra_passes == 0) return needs("loop_scales: true", "num_loops");
+    if (c->loop.scales && !c->residual.attn_scale && !c->residual.mlp_scale)
+        return needs("loop_scales: true", "attn_scale or mlp_scale");
     if (c->loop.extra_passes == 0) return STATUS_OK;
     if (c->loop.last >= c->num_layers)
         return fail_usage("loop_end: expected a layer below num_layers %d, found %d", c->num_layers, c->loop.last);

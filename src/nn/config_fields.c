@@ -119,6 +119,8 @@ static const config_field fields[] = {
     FIELD(FIELD_CHOICE, "loop_skips", loop.skips, 0, 0, loop_skips_names,
           "one U-Net along the looped path, or one each pass"),
     FIELD(FIELD_BOOL, "looping", loop.on, 0, 0, NULL, "loops are on (the loop event turns them on)"),
+    FIELD(FIELD_BOOL, "loop_scales", loop.scales, 0, 0, NULL,
+          "attn_scale and mlp_scale of looped layers differ by pass"),
     FIELD(FIELD_BOOL, "tie_embeddings", head.tied, 0, 0, NULL, "the head is the embedding"),
     FIELD(FIELD_FLOAT, "logit_softcap", head.softcap, 0, 1000, NULL, "logits = c tanh(z / c); 0: none"),
     TRAINING(FIELD_FLOAT, "tied_embed_init_std", init.embed_std, 1e-6, 10, NULL,

@@ -12,9 +12,13 @@ static cJSON *layers_to_json(const bool *layers) {
     return list;
 }
 
-/* What older files do not have: no names are as good as no key. */
+/* What older files do not have: no names are as good as no key, and so is this switch where it is off. */
+static bool is_switch(const config_field *f) {
+    return f->offset == offsetof(model_config, loop.scales);
+}
+
 static bool may_be_absent(const config_field *f) {
-    return f->type == FIELD_LABELS;
+    return f->type == FIELD_LABELS || is_switch(f);
 }
 
 cJSON *model_config_to_json(const model_config *c) {
@@ -31,6 +35,7 @@ cJSON *model_config_to_json(const model_config *c) {
             if (labels->count > 0) cJSON_AddItemToObject(json, f->key, labels_to_json(labels));
             continue;
         }
+        if (is_switch(f) && !*(const bool *)source) continue;
         char *text = field_text(f, c);
         if (f->type == FIELD_BOOL)
             cJSON_AddBoolToObject(json, f->key, *(const bool *)source);

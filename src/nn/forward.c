@@ -47,10 +47,11 @@ static var *run_block(pass *p, const block *b, var *x, var *x0, const layout *l,
     int number = p->m->parts->path.pass[p->entry];
     var *x_in = block_input(p, b, x, x0, l, cache);
     var *n = norm(p, x_in, b->attn_norm, &b->plan.norm);
-    var *x_mid = op_scale_add(p->tape, x_in, attention(p, b, n, l, cache, number), b->attn_scale);
+    const int64_t row = b->plan.scale_rows > 1 ? number : 0;
+    var *x_mid = op_scale_add(p->tape, x_in, attention(p, b, n, l, cache, number), b->attn_scale, row);
     /* Parallel: the MLP reads the attention's input; both norms are the same, so it is taken once. */
     if (!b->plan.parallel) n = norm(p, x_mid, b->mlp_norm, &b->plan.norm);
-    return op_scale_add(p->tape, x_mid, pass_mlp(p, b, n, in), b->mlp_scale);
+    return op_scale_add(p->tape, x_mid, pass_mlp(p, b, n, in), b->mlp_scale, row);
 }
 
 /* ---- the whole ---- */

@@ -68,6 +68,9 @@ typedef void (*model_replaced)(void *context, const param *new_param, const para
 status model_upcycle(model *m, const bool *layers, int experts, int top_k, uint64_t seed, model_replaced replaced,
                      void *context);
 status model_set_looping(model *m, bool on);
+/* A copy that computes the same and whose looped layers have scales for each pass (loop.scales), for a model that is only looked at or packed.
+ * Refused where no layer loops, or has scales. */
+status model_with_loop_scales(model **out, const model *m);
 /* Experts a token goes to, from now on: for evaluating with another number than the training's. */
 status model_set_top_k(model *m, int top_k);
 

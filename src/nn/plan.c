@@ -113,6 +113,7 @@ layer_plan model_plan(const model_config *c, int layer) {
                         .mix = c->residual.mix,
                         .attn_scale = c->residual.attn_scale,
                         .mlp_scale = c->residual.mlp_scale,
+                        .scale_rows = c->loop.scales ? model_passes(c, layer) : 1,
                         .parallel = layer >= c->residual.parallel_start_layer,
                         .smear_width = c->residual.smear_width};
 }

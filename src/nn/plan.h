@@ -41,7 +41,8 @@ typedef struct layer_plan {
     attention_plan attention;
     mlp_plan mlp;
     bool mix, attn_scale, mlp_scale;
-    bool parallel; /* the MLP reads the attention's input */
+    int scale_rows; /* of the two scales: 1, or one for each pass of the layer */
+    bool parallel;  /* the MLP reads the attention's input */
     int smear_width;
 } layer_plan;
 layer_plan model_plan(const model_config *c, int layer);

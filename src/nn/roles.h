@@ -47,7 +47,7 @@ typedef enum param_role {
     ROLE_Q_NORM,              /* [head_dim] */
     ROLE_K_NORM,
     ROLE_Q_GAIN,     /* [heads] */
-    ROLE_ATTN_SCALE, /* [d] */
+    ROLE_ATTN_SCALE, /* [d]; [passes, d] where loops have scales */
     ROLE_MLP_NORM,   /* [d] */
     ROLE_MLP_FC,     /* [h, d] */
     ROLE_MLP_PROJ,   /* [d, h] */
@@ -65,7 +65,7 @@ typedef enum param_role {
     ROLE_ADAPTER_ROUTER, /* [chunks, d] */
     ROLE_ADAPTER_DOWN,   /* V [rank, d] */
     ROLE_ADAPTER_UP,     /* U [h, rank] */
-    ROLE_MLP_SCALE,      /* [d] */
+    ROLE_MLP_SCALE,      /* the same */
     ROLE_RESID_MIX,      /* [2, d] */
     ROLE_SMEAR_W,        /* [smear_width] */
     ROLE_SKIP_WEIGHTS,   /* [skips, d] */

@@ -89,15 +89,20 @@ static void visit_mlp(walk *w, const mlp_plan *p, int64_t d) {
     }
 }
 
+/* A scale of d channels, or one for each pass. */
+static void visit_scale(walk *w, param_role role, int rows, int64_t d) {
+    visit_spec(w, role, rows > 1 ? rows : VECTOR, d);
+}
+
 static void visit_block(walk *w) {
     int64_t d = w->config->model_dim;
     layer_plan p = model_plan(w->config, w->layer);
     if (p.norm.weight) visit_spec(w, ROLE_ATTN_NORM, VECTOR, d);
     visit_attention(w, &p.attention, d);
-    if (p.attn_scale) visit_spec(w, ROLE_ATTN_SCALE, VECTOR, d);
+    if (p.attn_scale) visit_scale(w, ROLE_ATTN_SCALE, p.scale_rows, d);
     if (p.norm.weight && !p.parallel) visit_spec(w, ROLE_MLP_NORM, VECTOR, d);
     visit_mlp(w, &p.mlp, d);
-    if (p.mlp_scale) visit_spec(w, ROLE_MLP_SCALE, VECTOR, d);
+    if (p.mlp_scale) visit_scale(w, ROLE_MLP_SCALE, p.scale_rows, d);
     if (p.mix) visit_spec(w, ROLE_RESID_MIX, 2, d);
     if (p.smear_width > 0) visit_spec(w, ROLE_SMEAR_W, VECTOR, p.smear_width);
 }

@@ -5,6 +5,7 @@
 #include "quant/quantize.h"
 
 #include "base/memory.h"
+#include "quant/clones.h"
 #include "quant/inverse_factor.h"
 #include <math.h>
 #include <stdbool.h>
@@ -12,41 +13,87 @@
 #include <string.h>
 
 enum {
-    PANEL = 16,    /* rows that a thread works on at a time */
+    PANEL = 16,    /* rows that a thread works on at a time, side by side in a vector */
     FINALISTS = 3, /* scales that are compared by GPTQ's own error */
 };
 
-/* Columns first … last−1 of one row, w and pruned in act-order: q, e, and w brought up to date up to last. Returns Σ e². */
-static double round_block(float *w, int8_t *q, float *e, const uint8_t *pruned, const inverse_factor *p, int64_t first,
-                          int64_t last, float scale, float levels) {
-    const float inverse = 1.0f / scale;
-    double sum = 0;
-    for (int64_t j = first; j < last; j++) {
-        const float *u = p->factor + j * p->cols;
-        const float nearest = pruned[j] ? 0 : grid_nearest(w[j], inverse, levels);
-        const float error = (w[j] - nearest * scale) / u[j];
-        q[j] = (int8_t)nearest;
-        e[j - first] = error;
-        sum += (double)error * error;
-        for (int64_t k = j + 1; k < last; k++) w[k] -= error * u[k];
+/* The grids of one row: scale and offset of each group. scale NULL: the row is left alone; offset NULL: 0. */
+typedef struct row_grid {
+    const float *scale, *offset;
+} row_grid;
+
+/* A block of columns of a panel, column by column; in act-order. */
+typedef struct panel_block {
+    float w[FACTOR_BLOCK][PANEL], q[FACTOR_BLOCK][PANEL], e[FACTOR_BLOCK][PANEL];
+    float scale[FACTOR_BLOCK][PANEL], offset[FACTOR_BLOCK][PANEL],
+        keep[FACTOR_BLOCK][PANEL]; /* keep: 0 of pruned weights, 1 */
+    float error[PANEL];            /* Σ e² */
+} panel_block;
+
+/* Columns first … first+width−1 of the panel: q, e, and w brought up to date. One column's rounding waits for the one before, and a vector of rows
+ * waits no longer than a row. */
+FOR_EACH_WIDTH
+static void round_block(panel_block *b, const inverse_factor *p, int64_t first, int64_t width, float levels) {
+    for (int64_t j = 0; j < width; j++) {
+        const float *u = p->factor + (first + j) * p->cols + first, inverse_u = 1 / u[j];
+        float *w = b->w[j], *q = b->q[j], *e = b->e[j];
+        for (int r = 0; r < PANEL; r++) {
+            const float scale = b->scale[j][r], offset = b->offset[j][r], inverse = scale > 0 ? 1 / scale : 0;
+            q[r] = b->keep[j][r] * grid_nearest(w[r] - offset, inverse, levels);
+            e[r] = (w[r] - (q[r] * scale + offset)) * inverse_u;
+            b->error[r] += e[r] * e[r];
+        }
+        const floats16 error = *(const floats16 *)e;
+        for (int64_t k = j + 1; k < width; k++) *(floats16 *)b->w[k] -= error * u[k];
     }
-    return sum;
 }
 
-/* One row panel with one scale a row (0: the row is left alone). w, q and pruned [PANEL, cols] in act-order, w is
- * destroyed. */
-static void round_panel(float *w, int8_t *q, const uint8_t *pruned, double *error, const float *scale, int64_t rows,
-                        const inverse_factor *p, float levels) {
+/* Where a panel's rows stand in memory: w, q and pruned [PANEL, cols] in act-order, group [cols]: of each column. */
+typedef struct panel_rows {
+    float *w;
+    int8_t *q;
+    const uint8_t *pruned;
+    const row_grid *grids;
+    const int32_t *group;
+    int64_t rows;
+} panel_rows;
+
+static void load_block(panel_block *b, const panel_rows *from, int64_t cols, int64_t first, int64_t width) {
+    memset(b, 0, sizeof *b);
+    for (int64_t r = 0; r < from->rows; r++) {
+        const row_grid grid = from->grids[r];
+        for (int64_t j = 0; j < width && grid.scale; j++) {
+            const int64_t at = r * cols + first + j, group = from->group[first + j];
+            b->w[j][r] = from->w[at];
+            b->keep[j][r] = !from->pruned[at];
+            b->scale[j][r] = grid.scale[group];
+            b->offset[j][r] = grid.offset ? grid.offset[group] : 0;
+        }
+    }
+}
+
+/* e [PANEL, FACTOR_BLOCK] for the columns behind the block. */
+static void store_block(const panel_block *b, const panel_rows *to, float *e, int64_t cols, int64_t first,
+                        int64_t width) {
+    for (int64_t r = 0; r < to->rows; r++)
+        for (int64_t j = 0; j < width; j++) {
+            to->q[r * cols + first + j] = (int8_t)b->q[j][r];
+            e[r * FACTOR_BLOCK + j] = b->e[j][r];
+        }
+}
+
+/* One row panel; w is destroyed. error [rows]: Σ e² of each. */
+static void round_panel(const panel_rows *panel, double *error, const inverse_factor *p, float levels) {
     float e[PANEL * FACTOR_BLOCK];
-    memset(error, 0, (size_t)rows * sizeof *error);
+    panel_block block;
+    memset(error, 0, (size_t)panel->rows * sizeof *error);
     for (int64_t first = 0; first < p->cols; first += FACTOR_BLOCK) {
         const int64_t last = first + FACTOR_BLOCK < p->cols ? first + FACTOR_BLOCK : p->cols;
-        memset(e, 0, sizeof e);
-        for (int64_t r = 0; r < rows; r++)
-            if (scale[r] > 0)
-                error[r] += round_block(w + r * p->cols, q + r * p->cols, e + r * FACTOR_BLOCK, pruned + r * p->cols, p,
-                                        first, last, scale[r], levels);
-        inverse_factor_make_up(p, w, e, rows, first, last);
+        load_block(&block, panel, p->cols, first, last - first);
+        round_block(&block, p, first, last - first, levels);
+        store_block(&block, panel, e, p->cols, first, last - first);
+        for (int64_t r = 0; r < panel->rows; r++) error[r] += block.error[r];
+        inverse_factor_make_up(p, panel->w, e, panel->rows, first, last);
     }
 }
 
@@ -72,41 +119,91 @@ static void panel_free(panel *p) {
     free(p->pruned);
 }
 
-/* Rows first … first+rows−1 of the matrix: try the finalists, keep each row's best. */
-static void quantize_panel(quantized *out, const float *w, int64_t first, int64_t rows, const inverse_factor *p,
-                           const grid_options *grid, panel *space) {
-    const int64_t cols = p->cols;
-    float candidates[PANEL][SCALE_CANDIDATES], scale[PANEL], *work = space->work;
+/* What is to be rounded, the same for all panels. */
+typedef struct rounding {
+    const float *w;
+    const inverse_factor *p;
+    const grid_options *grid;
+    const int32_t *group; /* [cols] of each column, in act-order */
+} rounding;
+
+static void fill_work(panel *space, const rounding *job, int64_t first, int64_t rows) {
+    const int64_t cols = job->p->cols, *order = job->p->order;
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; c < cols; c++) space->work[r * cols + c] = job->w[(first + r) * cols + order[c]];
+}
+
+static void keep_row(quantized *out, const panel *space, const rounding *job, int64_t first, int64_t r) {
+    const int64_t cols = job->p->cols;
+    for (int64_t c = 0; c < cols; c++) out->q[(first + r) * cols + job->p->order[c]] = space->q[r * cols + c];
+}
+
+static void fill_pruned(panel *space, const rounding *job, int64_t first, int64_t rows) {
+    const int64_t cols = job->p->cols, *order = job->p->order;
+    for (int64_t r = 0; r < rows && job->grid->pruned; r++)
+        for (int64_t c = 0; c < cols; c++)
+            space->pruned[r * cols + c] = job->grid->pruned[(first + r) * cols + order[c]];
+}
+
+/* Rows first … first+rows−1 on the grids that are given. */
+static void quantize_given(quantized *out, const rounding *job, int64_t first, int64_t rows, panel *space) {
+    const int64_t groups = quantized_groups(out);
+    row_grid grids[PANEL] = {0};
+    double error[PANEL];
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t at = (first + r) * groups;
+        grids[r] = (row_grid){out->scale + at, out->offset ? out->offset + at : NULL};
+    }
+    fill_pruned(space, job, first, rows);
+    fill_work(space, job, first, rows);
+    const panel_rows panel = {space->work, space->q, space->pruned, grids, job->group, rows};
+    round_panel(&panel, error, job->p, (float)out->levels);
+    for (int64_t r = 0; r < rows; r++) keep_row(out, space, job, first, r);
+}
+
+/* The same where scales are looked for: try the finalists, keep each row's best. */
+static void quantize_searched(quantized *out, const rounding *job, int64_t first, int64_t rows, panel *space) {
+    const int64_t cols = job->p->cols;
+    float candidates[PANEL][SCALE_CANDIDATES];
+    row_grid grids[PANEL] = {0};
     int count[PANEL];
     double error[PANEL], best[PANEL];
-    int8_t *q = space->q;
-    uint8_t *pruned = space->pruned;
     for (int64_t r = 0; r < rows; r++) {
-        count[r] = scale_candidates(candidates[r], w + (first + r) * cols, p->importance, first + r, cols, grid);
+        count[r] = scale_candidates(candidates[r], job->w + (first + r) * cols, job->p->importance, first + r, cols,
+                                    job->grid);
         best[r] = INFINITY;
-        for (int64_t c = 0; c < cols && grid->pruned; c++)
-            pruned[r * cols + c] = grid->pruned[(first + r) * cols + p->order[c]];
     }
-    const int finalists = grid->row_scale ? 1 : FINALISTS;
-    for (int i = 0; i < finalists; i++) {
+    fill_pruned(space, job, first, rows);
+    for (int i = 0; i < FINALISTS; i++) {
+        for (int64_t r = 0; r < rows; r++) grids[r] = (row_grid){i < count[r] ? &candidates[r][i] : NULL, NULL};
+        fill_work(space, job, first, rows);
+        const panel_rows panel = {space->work, space->q, space->pruned, grids, job->group, rows};
+        round_panel(&panel, error, job->p, (float)out->levels);
         for (int64_t r = 0; r < rows; r++) {
-            scale[r] = i < count[r] ? candidates[r][i] : 0;
-            for (int64_t c = 0; c < cols; c++) work[r * cols + c] = w[(first + r) * cols + p->order[c]];
-        }
-        round_panel(work, q, pruned, error, scale, rows, p, (float)out->levels);
-        for (int64_t r = 0; r < rows; r++) {
-            if (scale[r] == 0 || error[r] >= best[r]) continue;
+            if (!grids[r].scale || error[r] >= best[r]) continue;
             best[r] = error[r];
-            out->scale[first + r] = scale[r];
-            for (int64_t c = 0; c < cols; c++) out->q[(first + r) * cols + p->order[c]] = q[r * cols + c];
+            out->scale[first + r] = *grids[r].scale;
+            keep_row(out, space, job, first, r);
         }
     }
+}
+
+static void quantize_panel(quantized *out, const rounding *job, int64_t first, panel *space) {
+    const int64_t rows = out->rows - first < PANEL ? out->rows - first : PANEL;
+    (job->grid->row_scale ? quantize_given : quantize_searched)(out, job, first, rows, space);
+}
+
+/* malloc'ed [cols] */
+static int32_t *groups_of(const quantized *out, const inverse_factor *p) {
+    int32_t *group = xmalloc((size_t)p->cols * sizeof *group);
+    for (int64_t j = 0; j < p->cols; j++) group[j] = (int32_t)(p->order[j] / out->group);
+    return group;
 }
 
 status quantize_gptq(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,
                      const grid_options *grid, double damp) {
     inverse_factor problem = {0};
-    TRY(quantized_create(out, rows, cols, grid->bits));
+    TRY(quantized_create_for(out, rows, cols, grid));
     status s = check_finite(w, rows, cols);
     if (s == STATUS_OK) s = inverse_factor_create(&problem, hessian, cols, damp, true);
     if (s != STATUS_OK) {
@@ -114,16 +211,19 @@ status quantize_gptq(quantized *out, const float *w, const float *hessian, int64
         return s;
     }
     bool done = true;
+    int32_t *group = groups_of(out, &problem);
+    const rounding job = {.w = w, .p = &problem, .grid = grid, .group = group};
 #pragma omp parallel reduction(&& : done)
     {
         panel space = {0};
         done = panel_create(&space, cols);
 #pragma omp for schedule(dynamic)
         for (int64_t r = 0; r < rows; r += PANEL)
-            if (done) quantize_panel(out, w, r, rows - r < PANEL ? rows - r : PANEL, &problem, grid, &space);
+            if (done) quantize_panel(out, &job, r, &space);
         panel_free(&space);
     }
     inverse_factor_free(&problem);
+    free(group);
     if (!done) memory_out((size_t)(PANEL * cols) * sizeof(float));
     return STATUS_OK;
 }

@@ -1,10 +1,12 @@
 #include "quant/inverse_factor.h"
 
 #include "base/memory.h"
-#include <lapacke.h>
+#include "quant/clones.h"
+#include "quant/triangular.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { DAMP_TRIES = 5 };
 
@@ -27,7 +29,7 @@ static int by_falling_value(const void *a, const void *b) {
 }
 
 /* Mean of the diagonal over the columns that were seen; < 0 where H is not a Hessian. */
-static double mean_diagonal(const float *hessian, int64_t cols) {
+static double mean_of_seen(const float *hessian, int64_t cols) {
     double sum = 0;
     int64_t seen = 0;
     for (int64_t c = 0; c < cols; c++) {
@@ -62,13 +64,12 @@ static bool factorise(inverse_factor *p, const float *hessian, double *a) {
     const int64_t n = p->cols;
 #pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < n; i++)
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = 0; j <= i; j++) {
             const int64_t r = p->order[n - 1 - i], c = p->order[n - 1 - j];
             a[i * n + j] = r == c ? p->importance[r] : 0.5 * ((double)hessian[r * n + c] + hessian[c * n + r]);
         }
-    /* Row-major lower is what LAPACK calls upper. */
-    if (LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, a, (lapack_int)n) != 0) return false;
-    if (LAPACKE_dtrtri_work(LAPACK_COL_MAJOR, 'U', 'N', (lapack_int)n, a, (lapack_int)n) != 0) return false;
+    if (!cholesky_lower(a, n)) return false;
+    invert_lower(a, n);
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < n; j++) p->factor[i * n + j] = j < i ? 0 : (float)a[(n - 1 - i) * n + (n - 1 - j)];
         if (!isfinite(p->factor[i * n + i]) || p->factor[i * n + i] <= 0) return false;
@@ -78,7 +79,7 @@ static bool factorise(inverse_factor *p, const float *hessian, double *a) {
 
 status inverse_factor_create(inverse_factor *p, const float *hessian, int64_t cols, double damp, bool by_importance) {
     *p = (inverse_factor){.cols = cols};
-    const double mean = mean_diagonal(hessian, cols);
+    const double mean = mean_of_seen(hessian, cols);
     if (mean < 0) return fail("expected a Hessian with a finite diagonal ≥ 0, found something else");
     p->order = xmalloc((size_t)cols * sizeof *p->order);
     p->importance = xmalloc((size_t)cols * sizeof *p->importance);
@@ -95,24 +96,47 @@ status inverse_factor_create(inverse_factor *p, const float *hessian, int64_t co
     return fail("the Hessian is not positive definite, not even with damping %g", damp / 10);
 }
 
-/* Four columns of e at a time keep w in registers. */
-void inverse_factor_make_up(const inverse_factor *p, float *w, const float *e, int64_t rows, int64_t first,
-                            int64_t last) {
-    const int64_t n = p->cols;
-    for (int64_t j = first; j < last; j += 4) {
-        const int64_t width = last - j < 4 ? last - j : 4;
-        const float *u = p->factor + j * n;
-        for (int64_t r = 0; r < rows; r++) {
-            float *row = w + r * n;
-            const float *error = e + r * FACTOR_BLOCK + (j - first);
-            if (width == 4) {
-                const float e0 = error[0], e1 = error[1], e2 = error[2], e3 = error[3];
-                for (int64_t k = last; k < n; k++)
-                    row[k] -= (e0 * u[k] + e1 * u[n + k]) + (e2 * u[2 * n + k] + e3 * u[3 * n + k]);
-                continue;
-            }
-            for (int64_t i = 0; i < width; i++)
-                for (int64_t k = last; k < n; k++) row[k] -= error[i] * u[i * n + k];
+/* ---- making up ---- */
+
+enum { TILE_ROWS = 4, TILE = 32 }; /* of w, which stays in registers while the columns of e pass by */
+
+/* TILE_ROWS rows, TILE columns from k on; u [width, TILE] of these lies by itself, since rows of a power of two would push each other out of
+ * the cache. */
+ALWAYS_INLINE void make_up_tile(float *w, const float *e, const float *u, int64_t n, int64_t k, int64_t width) {
+    floats16 sum[TILE_ROWS][2];
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int half = 0; half < 2; half++) sum[r][half] = *(const floats16 *)(w + r * n + k + 16 * half);
+    for (int64_t j = 0; j < width; j++) {
+        const floats16 low = *(const floats16 *)(u + j * TILE), high = *(const floats16 *)(u + j * TILE + 16);
+        for (int r = 0; r < TILE_ROWS; r++) {
+            const float error = e[r * FACTOR_BLOCK + j];
+            sum[r][0] -= error * low;
+            sum[r][1] -= error * high;
         }
     }
+    for (int r = 0; r < TILE_ROWS; r++)
+        for (int half = 0; half < 2; half++) *(floats16 *)(w + r * n + k + 16 * half) = sum[r][half];
+}
+
+/* Whatever is left of a row. */
+ALWAYS_INLINE void make_up_row(float *w, const float *e, const float *u, int64_t n, int64_t from, int64_t width) {
+    for (int64_t j = 0; j < width; j++) {
+        const float error = e[j];
+        for (int64_t k = from; k < n; k++) w[k] -= error * u[j * n + k];
+    }
+}
+
+FOR_EACH_WIDTH
+void inverse_factor_make_up(const inverse_factor *p, float *w, const float *e, int64_t rows, int64_t first,
+                            int64_t last) {
+    const int64_t n = p->cols, width = last - first, tiled = rows / TILE_ROWS * TILE_ROWS;
+    const float *u = p->factor + first * n;
+    float packed[FACTOR_BLOCK * TILE];
+    int64_t k = last;
+    for (; k + TILE <= n; k += TILE) {
+        for (int64_t j = 0; j < width; j++) memcpy(packed + j * TILE, u + j * n + k, TILE * sizeof *u);
+        for (int64_t r = 0; r < tiled; r += TILE_ROWS)
+            make_up_tile(w + r * n, e + r * FACTOR_BLOCK, packed, n, k, width);
+    }
+    for (int64_t r = 0; r < rows; r++) make_up_row(w + r * n, e + r * FACTOR_BLOCK, u, n, r < tiled ? k : last, width);
 }

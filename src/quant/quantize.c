@@ -1,6 +1,7 @@
 #include "quant/quantize.h"
 
 #include "base/memory.h"
+#include "quant/clones.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -16,6 +17,19 @@ status quantized_create(quantized *out, int64_t rows, int64_t cols, int bits) {
     out->levels = (1 << (bits - 1)) - 1;
     out->q = xcalloc((size_t)(rows * cols), sizeof(int8_t));
     out->scale = xcalloc((size_t)rows, sizeof(float));
+    return STATUS_OK;
+}
+
+status quantized_create_for(quantized *out, int64_t rows, int64_t cols, const grid_options *grid) {
+    TRY(quantized_create(out, rows, cols, grid->bits));
+    if (!grid->row_scale) return STATUS_OK;
+    if (grid->group) out->group = grid->group;
+    const size_t bytes = (size_t)(rows * quantized_groups(out)) * sizeof(float);
+    out->scale = xrealloc(out->scale, bytes);
+    memcpy(out->scale, grid->row_scale, bytes);
+    if (!grid->row_offset) return STATUS_OK;
+    out->offset = xmalloc(bytes);
+    memcpy(out->offset, grid->row_offset, bytes);
     return STATUS_OK;
 }
 
@@ -37,6 +51,7 @@ float scale_round(float scale) {
 }
 
 /* Σ_j importance[j] (w_j − q_j scale)², in four partial sums so that it vectorises in a fixed order. */
+FOR_EACH_WIDTH
 static double weighted_rounding_error(const float *w, const float *importance, int64_t cols, float scale,
                                       float levels) {
     const float inverse = 1.0f / scale;
@@ -98,24 +113,35 @@ int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *i
     return count;
 }
 
+/* To the nearest point of a given scale, group by group. */
+static void round_given(quantized *out, const float *w, int64_t row, const uint8_t *pruned) {
+    for (int64_t c = 0; c < out->cols; c++) {
+        const int64_t at = row * out->cols + c, group = at / out->group;
+        const float scale = out->scale[group], offset = out->offset ? out->offset[group] : 0;
+        if (scale > 0 && !(pruned && pruned[at]))
+            out->q[at] = (int8_t)grid_nearest(w[at] - offset, 1.0f / scale, (float)out->levels);
+    }
+}
+
+/* Of the best scale that is found. */
+static void round_searched(quantized *out, const float *w, int64_t row, const grid_options *grid) {
+    const int64_t cols = out->cols;
+    float candidates[SCALE_CANDIDATES];
+    if (scale_candidates(candidates, w + row * cols, NULL, row, cols, grid) == 0) return;
+    out->scale[row] = candidates[0];
+    round_given(out, w, row, grid->pruned);
+}
+
 status quantize_round(quantized *out, const float *w, int64_t rows, int64_t cols, const grid_options *grid) {
-    TRY(quantized_create(out, rows, cols, grid->bits));
+    TRY(quantized_create_for(out, rows, cols, grid));
     status s = check_finite(w, rows, cols);
     if (s != STATUS_OK) {
         quantized_free(out);
         return s;
     }
 #pragma omp parallel for schedule(static)
-    for (int64_t r = 0; r < rows; r++) {
-        float candidates[SCALE_CANDIDATES];
-        if (scale_candidates(candidates, w + r * cols, NULL, r, cols, grid) == 0) continue;
-        out->scale[r] = candidates[0];
-        for (int64_t c = 0; c < cols; c++) {
-            const bool pruned = grid->pruned && grid->pruned[r * cols + c];
-            const float nearest = grid_nearest(w[r * cols + c], 1.0f / candidates[0], (float)out->levels);
-            out->q[r * cols + c] = pruned ? 0 : (int8_t)nearest;
-        }
-    }
+    for (int64_t r = 0; r < rows; r++)
+        grid->row_scale ? round_given(out, w, r, grid->pruned) : round_searched(out, w, r, grid);
     return STATUS_OK;
 }
 

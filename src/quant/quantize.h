@@ -1,4 +1,5 @@
-/* Quantisers of one matrix: per-row symmetric grids q · scale with |q| ≤ levels, levels = 2^(bits−1) − 1. Host memory. */
+/* Quantisers of one matrix on grids q · scale + offset with |q| ≤ levels, levels = 2^(bits−1) − 1: one a row, without an offset, or one for
+ * each group of a row's columns. Host memory. */
 #ifndef MOEC_QUANT_QUANTIZE_H
 #define MOEC_QUANT_QUANTIZE_H
 
@@ -15,8 +16,11 @@ typedef struct grid_options {
     /* [rows, cols], 1: this weight becomes exactly 0, whatever it is; NULL: none (prune.h). GPTQ lets the weights that are
      * left make up for it, as for any other rounding. */
     const uint8_t *pruned;
-    /* [rows] the scale of each row, whatever bits and σ would make it; 0: a row of zeros. NULL: it is looked for. */
+    /* [rows, cols / group] the scale of each row or group, whatever bits and σ would make it; 0: zeros. NULL: it is looked for, a row's. */
     const float *row_scale;
+    /* The same of what is added to a group; NULL: 0. Only with row_scale; no weight is pruned then. */
+    const float *row_offset;
+    int64_t group; /* columns that share a scale, with row_scale; 0: all */
 } grid_options;
 
 /* A scale as the artifact stores it: bfloat16 (float32's range, so no row is too small or too large for it) with the last
@@ -48,6 +52,8 @@ int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *i
 status check_finite(const float *w, int64_t rows, int64_t cols);
 /* Allocates q and scale; checks bits. */
 status quantized_create(quantized *out, int64_t rows, int64_t cols, int bits);
+/* The same for the grid's groups, with its given scales and offsets in place, if any. */
+status quantized_create_for(quantized *out, int64_t rows, int64_t cols, const grid_options *grid);
 
 /* w / scale to the nearest integer in [−levels, levels]; adding 1.5 · 2²³ makes a float32 round itself, which, unlike
  * rintf, every instruction set does on whole vectors. */

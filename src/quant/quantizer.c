@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "quant/dependent.h"
 #include "quant/quantize.h"
+#include "tensor/rotation.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,16 +120,16 @@ static float *row_scales(const matrix_problem *p, double rate, double most) {
 
 /* ---- entropy-coded uniform grids ---- */
 
-/* As few levels as hold the integers, and no scale where all of a row became 0. */
+/* As few levels as hold the integers, and no scale where all of a group became 0. */
 static void tighten(quantized *q) {
     int most = 0;
-    for (int64_t r = 0; r < q->rows; r++) {
+    for (int64_t i = 0; i < q->rows * quantized_groups(q); i++) {
         int largest = 0;
-        for (int64_t c = 0; c < q->cols; c++) {
-            const int size = abs(q->q[r * q->cols + c]);
+        for (int64_t c = 0; c < q->group; c++) {
+            const int size = abs(q->q[i * q->group + c]);
             if (size > largest) largest = size;
         }
-        if (largest == 0) q->scale[r] = 0;
+        if (largest == 0 && !(q->offset && q->offset[i] != 0)) q->scale[i] = 0;
         if (largest > most) most = largest;
     }
     int bits = 2;
@@ -136,13 +137,61 @@ static void tighten(quantized *q) {
     q->levels = (1 << (bits - 1)) - 1;
 }
 
+/* Each group as a row of its own, less its mean where grids are asymmetric. */
+typedef struct grouped {
+    matrix_problem problem;
+    float *w, *mean; /* owned; NULL: as they are */
+    double *row_weight;
+} grouped;
+
+static void grouped_open(grouped *g, const matrix_problem *p) {
+    const int64_t width = p->group ? p->group : p->cols, groups = p->cols / width, rows = p->rows * groups;
+    *g = (grouped){.problem = *p};
+    g->problem.rows = rows;
+    g->problem.cols = width;
+    if (p->row_weight && groups > 1) {
+        g->row_weight = xmalloc((size_t)rows * sizeof *g->row_weight);
+        for (int64_t i = 0; i < rows; i++) g->row_weight[i] = p->row_weight[i / groups];
+        g->problem.row_weight = g->row_weight;
+    }
+    if (!p->asymmetric) return;
+    g->w = xmalloc((size_t)(rows * width) * sizeof *g->w);
+    g->mean = xmalloc((size_t)rows * sizeof *g->mean);
+    for (int64_t i = 0; i < rows; i++) {
+        double sum = 0;
+        for (int64_t c = 0; c < width; c++) sum += p->w[i * width + c];
+        g->mean[i] = (float)(sum / (double)width);
+        for (int64_t c = 0; c < width; c++) g->w[i * width + c] = p->w[i * width + c] - g->mean[i];
+    }
+    g->problem.w = g->w;
+}
+
+static void grouped_close(grouped *g) {
+    free(g->w);
+    free(g->mean);
+    free(g->row_weight);
+}
+
+/* The means in quarters of a step, as a file holds them (quantized_offset). */
+static void round_offsets(grouped *g, const float *scale) {
+    for (int64_t i = 0; i < g->problem.rows; i++) {
+        const float quarters = scale[i] > 0 ? nearbyintf(4 * g->mean[i] / scale[i]) : 0;
+        g->mean[i] = quantized_offset(scale[i], (int)fmaxf(-QUANTIZED_MOST_ZERO, fminf(quarters, QUANTIZED_MOST_ZERO)));
+    }
+}
+
 static status on_grid(quantized *out, const matrix_problem *p, double rate, bool gptq) {
-    float *scale = row_scales(p, rate, MOST_LEVELS /* of an int8 */);
-    const grid_options grid = {.bits = 8, .pruned = p->pruned, .row_scale = scale};
+    grouped g;
+    grouped_open(&g, p);
+    float *scale = row_scales(&g.problem, rate, MOST_LEVELS /* of an int8 */);
+    if (g.mean) round_offsets(&g, scale);
+    const grid_options grid = {
+        .bits = 8, .pruned = p->pruned, .row_scale = scale, .row_offset = g.mean, .group = p->group};
     const status s = gptq && p->hessian ? quantize_gptq(out, p->w, p->hessian, p->rows, p->cols, &grid, p->damp)
                                         : quantize_round(out, p->w, p->rows, p->cols, &grid);
     if (s == STATUS_OK) tighten(out);
     free(scale);
+    grouped_close(&g);
     return s;
 }
 
@@ -200,12 +249,47 @@ static const quantizer_row table[QUANTIZERS] = {
                            by_trellis},
 };
 
+static status check_problem(quantizer q, const matrix_problem *p) {
+    if ((p->group || p->asymmetric) && !quantizer_has_groups(q))
+        return fail("expected no groups and no asymmetric grids with %s, found some", table[q].name);
+    if (p->group && (p->group < 2 || p->cols % p->group != 0))
+        return fail("expected a group that divides the %lld columns, found %lld", (long long)p->cols,
+                    (long long)p->group);
+    if ((p->rotation || p->asymmetric) && p->pruned)
+        return fail("expected nothing pruned on grids around means and in rotated columns, found some");
+    return check_finite(p->w, p->rows, p->cols);
+}
+
+/* As its inputs would be, were they rotated. */
+static status run_rotated(quantizer q, quantized *out, const matrix_problem *p, double rate) {
+    const size_t weights = (size_t)(p->rows * p->cols), squares = (size_t)(p->cols * p->cols);
+    matrix_problem rotated = *p;
+    float *w = xmalloc(weights * sizeof *w), *h = p->hessian ? xmalloc(squares * sizeof *h) : NULL;
+    memcpy(w, p->w, weights * sizeof *w);
+    for (int64_t r = 0; r < p->rows; r++) rotate_row(w + r * p->cols, p->cols, p->rotation);
+    if (h) {
+        memcpy(h, p->hessian, squares * sizeof *h);
+        rotate_hessian(h, p->cols, p->rotation);
+    }
+    rotated.w = w;
+    rotated.hessian = h;
+    const status s = table[q].run(out, &rotated, rate);
+    if (s == STATUS_OK) out->rotation = p->rotation;
+    free(w);
+    free(h);
+    return s;
+}
+
+bool quantizer_has_groups(quantizer q) {
+    return q == QUANTIZER_ROUND || q == QUANTIZER_GPTQ;
+}
+
 status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, double rate) {
     *out = (quantized){0};
     if (!(rate >= RATE_LEAST && rate <= RATE_MOST))
         return fail("expected a rate of %g to %g bits a weight, found %g", RATE_LEAST, RATE_MOST, rate);
-    TRY(check_finite(p->w, p->rows, p->cols));
-    return table[q].run(out, p, rate);
+    TRY(check_problem(q, p));
+    return p->rotation ? run_rotated(q, out, p, rate) : table[q].run(out, p, rate);
 }
 
 double matrix_error(const matrix_problem *p, const quantized *quantised) {

@@ -33,6 +33,11 @@ typedef struct matrix_problem {
         row_weight; /* [rows] ≥ 0, what the error of a row counts: the square of its output's gradient (sensitivity.h); NULL: 1 */
     const uint8_t *pruned; /* [rows, cols], 1: exactly 0 (prune.h); NULL: none */
     double damp;           /* of the Hessian's diagonal, relative to its mean */
+    int64_t group;         /* columns that share a scale: divides cols; 0: all. Of QUANTIZER_ROUND and QUANTIZER_GPTQ */
+    bool
+        asymmetric; /* a group's grid is centred on its mean, in quarters of a step. Of the same two; nothing is pruned then */
+    uint32_t
+        rotation; /* of the columns, before anything else (tensor/rotation.h), by this seed; 0: none. Nothing is pruned then */
 } matrix_problem;
 
 /* Quantises at `rate` (RATE_LEAST … RATE_MOST); out is to be freed with quantized_free. Weights that are not finite, and a Hessian that
@@ -41,6 +46,8 @@ status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, dou
 /* Σ_r row_weight[r] · (w_r − q_r) H (w_r − q_r)ᵀ; quantised NULL: of W itself. */
 double matrix_error(const matrix_problem *p, const quantized *quantised);
 
+/* Whether it has grids for groups of columns, and asymmetric ones. */
+bool quantizer_has_groups(quantizer q);
 const char *quantizer_name(quantizer q);
 const char *quantizer_meaning(quantizer q); /* one line, for help */
 /* false: there is none of this name */

@@ -132,7 +132,7 @@ static double look_up_weight(const sensitivities *s, const seen *of, int64_t row
     return 0.5 * square * ((double)of->reads[row] + 0.5) / (double)s->tokens;
 }
 
-static double mean_diagonal(const float *hessian, int64_t cols) {
+static double mean_of_diagonal(const float *hessian, int64_t cols) {
     double sum = 0;
     for (int64_t c = 0; c < cols; c++) sum += hessian[c * cols + c];
     return sum / (double)cols;
@@ -141,7 +141,7 @@ static double mean_diagonal(const float *hessian, int64_t cols) {
 /* Row v of an embedding that is the head too costs a_v |ΔW_v|² + b_v ΔW_v H ΔW_vᵀ. One matrix for all rows has to do: the mixture
  * of I and H (both of mean diagonal 1) by what all rows weigh. row_weight comes as b. */
 static void mix_uses(matrix_curvature *c, const sensitivities *s, const seen *of, int64_t rows, int64_t cols) {
-    const double diagonal = mean_diagonal(c->hessian, cols);
+    const double diagonal = mean_of_diagonal(c->hessian, cols);
     double looked_up = 0, multiplied = 0;
     for (int64_t r = 0; r < rows; r++) {
         const double a = look_up_weight(s, of, r, cols), b = c->row_weight[r] * diagonal;

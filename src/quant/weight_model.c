@@ -78,8 +78,9 @@ static int32_t *column_ratios(const quantized *twin, const quantized *q) {
     return ratios;
 }
 
-void weight_model_start(weight_model *m, const quantized *q, const trellis *t, weight_prediction prediction,
-                        const quantized *twin, uint32_t mean) {
+void weight_model_start(weight_model *m, const quantized *q, weight_prediction prediction, const quantized *twin,
+                        uint32_t mean) {
+    const trellis *t = trellis_of(q->trellis);
     *m = (weight_model){.prediction = prediction, .trellis = t, .twin = twin};
     m->levels = weight_code_levels(q->levels, t);
     m->phases = prediction == PREDICT_ZERO ? 1 : PREDICTED_PHASES;

@@ -71,9 +71,9 @@ typedef struct weight_model {
     uint16_t rate[ADAPTIVE_MOST + 1];
 } weight_model;
 
-/* Of q its shape, levels and scales are used; the twin has as many rows and columns. mean: of |k − prediction|, in 1/256 steps. */
-void weight_model_start(weight_model *m, const quantized *q, const trellis *t, weight_prediction prediction,
-                        const quantized *twin, uint32_t mean);
+/* Of q its shape, levels, trellis and scales are used; the twin has as many rows and columns. mean: of |k − prediction|, in 1/256 steps. */
+void weight_model_start(weight_model *m, const quantized *q, weight_prediction prediction, const quantized *twin,
+                        uint32_t mean);
 void weight_model_end(weight_model *m);
 void weight_model_row(weight_model *m, const quantized *q, int64_t r); /* row r begins */
 /* Whether a row's scales are all 0: it is not coded. */

@@ -59,26 +59,27 @@ static void fill(weight_rates *out, weight_model *m) {
         }
 }
 
-static bool codes_of(int8_t *codes, const quantized *q, const trellis *t, int64_t r) {
+static bool codes_of(int8_t *codes, const quantized *q, int64_t r) {
+    const trellis *t = trellis_of(q->trellis);
     if (t) return trellis_codes(t, q->q + r * q->cols, q->cols, codes);
     for (int64_t c = 0; c < q->cols; c++) codes[c] = q->q[r * q->cols + c];
     return true;
 }
 
-bool weight_rates_of(weight_rates *out, const quantized *q, const trellis *t, uint32_t *mean) {
+bool weight_rates_of(weight_rates *out, const quantized *q, uint32_t *mean) {
     uint64_t sum = 0, count = 0;
     int8_t *codes = xmalloc((size_t)(q->rows * q->cols));
     bool good = true;
     for (int64_t r = 0; r < q->rows && good; r++) {
         if (weight_row_is_zero(q, r)) continue;
-        good = codes_of(codes + r * q->cols, q, t, r);
+        good = codes_of(codes + r * q->cols, q, r);
         count += (uint64_t)q->cols;
         for (int64_t c = 0; c < q->cols && good; c++) sum += (uint64_t)abs(codes[r * q->cols + c]);
     }
     *mean = count && sum ? (uint32_t)(sum * SPREAD_ONE / count) : 1;
     if (*mean < 1) *mean = 1;
     weight_model m;
-    weight_model_start(&m, q, t, PREDICT_ZERO, NULL, *mean);
+    weight_model_start(&m, q, PREDICT_ZERO, NULL, *mean);
     out->total = 0;
     for (int64_t r = 0; r < q->rows && good; r++) {
         if (weight_row_is_zero(q, r)) continue;

@@ -12,9 +12,9 @@ typedef struct weight_rates {
     double total; /* Σ over the matrix, as its probabilities were when each integer came */
 } weight_rates;
 
-/* After the coder has seen q (points of t, NULL: integers): the probabilities that it then has, or begins with in classes that did
+/* After the coder has seen q: the probabilities that it then has, or begins with in classes that did
  * not occur. The class of a place is weight_spread_class of what was coded before (weight_spread.h: rows are walked from
- * `mean`, the mean |k| in 1/256 steps, which is returned). False where q is no path of t. */
-bool weight_rates_of(weight_rates *out, const quantized *q, const trellis *t, uint32_t *mean);
+ * `mean`, the mean |k| in 1/256 steps, which is returned). False where q is no path of its trellis. */
+bool weight_rates_of(weight_rates *out, const quantized *q, uint32_t *mean);
 
 #endif

@@ -11,7 +11,8 @@
 #include "quant/sensitivity.h"
 #include "text/tokenizer.h"
 
-enum { ARTIFACT_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 }; /* what is written; what is read, up to that */
+/* What is read, from the oldest on. Written is 2, or 3 where a grid has offsets or rotated columns. */
+enum { ARTIFACT_VERSION = 3, ARTIFACT_USUAL_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 };
 
 struct pack_plan;
 
@@ -22,6 +23,7 @@ typedef struct pack_allocation {
     quantizer quantizer;                /* of what no rule of the recipe names */
     const char *recipe_path;            /* pack_recipe.h; NULL: none */
     const char *candidates;             /* path of what was measured (candidate_file.h); NULL: nothing is kept */
+    bool spare;                         /* leave a bit a row, which tuning adds to the scales (train/tune.h) */
     uint64_t calibration;               /* what stands for the calibration's text in the candidates' keys */
     const sensitivities *sensitivities; /* NULL: an error counts by itself, whatever it does to the loss */
     comm *

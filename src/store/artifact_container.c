@@ -127,17 +127,23 @@ static status read_shape(tensor_entry *t, byte_reader *r, const char *where, uin
     return STATUS_OK;
 }
 
-/* How its columns have scales: of a grid alone. A trellis has one a row. */
-static status read_grid_shape(tensor_entry *t, const char *where, uint64_t input_scales, uint64_t group) {
+/* What its grid has; nothing else has any of it. */
+static status read_grid_shape(tensor_entry *t, const char *where, uint64_t flags, uint64_t group, uint64_t seed,
+                              int version) {
     const bool grid = entry_is_grid(t), trellis = t->coding == CODING_BINARY && trellis_of(t->trellis);
-    if ((t->trellis && !trellis) || input_scales > grid || (group && (!grid || (uint64_t)t->cols % group != 0)))
-        return fail("%s: tensor %s: found a trellis of %d states, groups of %llu columns of %lld, scales of columns "
-                    "%llu, which do "
+    const uint64_t possible = !grid ? 0 : version > 2 ? ENTRY_FLAGS - 1 : ENTRY_COLUMNS;
+    const bool lacks_seed = (flags & ENTRY_ROTATION) && seed == 0;
+    if ((t->trellis && !trellis) || (flags & ~possible) || lacks_seed ||
+        (group && (!grid || (uint64_t)t->cols % group != 0)))
+        return fail("%s: tensor %s: found a trellis of %d states, groups of %llu columns of %lld, a grid with flags "
+                    "%llu%s, which do "
                     "not exist",
                     where, t->name, t->trellis, (unsigned long long)group, (long long)t->cols,
-                    (unsigned long long)input_scales);
+                    (unsigned long long)flags, lacks_seed ? " and seed 0" : "");
     t->group = group ? (int64_t)group : t->cols;
-    t->input_scales = input_scales == 1;
+    t->input_scales = flags & ENTRY_COLUMNS;
+    t->offsets = flags & ENTRY_OFFSETS;
+    t->rotation = (uint32_t)seed;
     return STATUS_OK;
 }
 
@@ -179,10 +185,11 @@ static status read_tensor_entry(tensor_entry *t, byte_reader *r, const container
         (entry_is_grid(t) ? t->bits < 2 || t->bits > 8 : t->bits != 0))
         return fail("%s: tensor %s: found coding %d, %d bits, %d dimensions, which do not exist", where, t->name,
                     t->coding, t->bits, t->ndim);
-    const uint64_t input_scales = c->version == 1 ? 0 : reader_number(r, 1);
+    const uint64_t flags = c->version == 1 ? 0 : reader_number(r, 1);
     const uint64_t group = c->version == 1 ? 0 : reader_number(r, 4), back = c->version == 1 ? 0 : reader_number(r, 4);
+    const uint64_t seed = c->version > 2 && (flags & ENTRY_ROTATION) ? reader_number(r, 4) : 0;
     TRY(read_shape(t, r, where, (uint64_t)c->file_bytes * MAX_PER_FILE_BYTE));
-    TRY(read_grid_shape(t, where, input_scales, group));
+    TRY(read_grid_shape(t, where, flags, group, seed, c->version));
     if (back) TRY(read_twin(t, d, where, index, back));
     return read_code_bytes(t, r, where);
 }

@@ -18,7 +18,7 @@ typedef enum section_kind {
     SECTION_CONFIG = 1, /* JSON: the model's config and what else a reader wants to know */
     SECTION_TOKENIZER,  /* the SentencePiece .model, or nothing */
     SECTION_TENSORS,    /* the directory */
-    SECTION_SCALES, /* uint16: the upper halves of float32, of each grid its rows' (and groups'), then its columns' */
+    SECTION_SCALES, /* uint16: the upper halves of float32, of each grid its rows' (and groups'), the groups' offsets, its columns' */
     SECTION_HALVES, /* float16 elements; in byte planes */
     SECTION_FLOATS, /* float32 elements; in byte planes */
     SECTION_CODES,  /* the grids' integers, one stream a tensor */
@@ -30,8 +30,9 @@ const char *section_name(int kind);
 typedef enum section_coding { SECTION_PLAIN, SECTION_LZMA, SECTION_SCALE_CODED, SECTION_CODINGS } section_coding;
 
 /* u32 count, then a tensor each: u16 length of the name, the name, u8 coding, u8 bits, u8 dimensions, u8 states of its trellis,
- * since version 2 u8 has it scales of columns, u32 columns in a group, u32 how many tensors before it its twin is, and then
- * u64 a dimension, u64 bytes of codes. */
+ * since version 2 u8 what its grid has (entry_flag; up to version 2 scales of columns alone), u32 columns in a group, u32 how many tensors
+ * before it its twin is, with ENTRY_ROTATION u32 its seed, and then u64 a dimension, u64 bytes of codes. */
+enum entry_flag { ENTRY_COLUMNS = 1, ENTRY_OFFSETS = 2, ENTRY_ROTATION = 4, ENTRY_FLAGS = 8 };
 typedef enum tensor_coding {
     CODING_FLOAT32,
     CODING_FLOAT16,
@@ -47,7 +48,7 @@ enum { MAX_TENSORS = 1 << 20, MAX_NAME = 127 };
  * model that is nearly nothing else), and LZMA's largest ratio. */
 enum { MAX_PER_CODE_BYTE = 256, MAX_PER_FILE_BYTE = 256, MAX_LZMA_RATIO = 8192 };
 /* What is unpacked before a directory bounds it: the config, and a tensor's entry with name, shape and the rest. */
-enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 13 + 8 * TENSOR_MAX_DIMS + 8 };
+enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 17 + 8 * TENSOR_MAX_DIMS + 8 };
 
 /* artifact_parse, and without the checksum for fuzzing, which could not pass it. */
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
@@ -82,6 +83,8 @@ typedef struct tensor_entry {
     int coding, bits, ndim;
     int trellis;        /* its states; 0: none */
     bool input_scales;  /* columns have scales */
+    bool offsets;       /* groups have offsets */
+    uint32_t rotation;  /* seed of its columns' (tensor/rotation.h); 0: none */
     int64_t group;      /* of columns that share a scale */
     int twin;           /* the tensor it is coded given, by its place in the directory; −1: none */
     size_t scale, code; /* where its own begin in their sections */
@@ -93,7 +96,7 @@ static inline bool entry_is_grid(const tensor_entry *t) {
     return t->coding == CODING_PLAIN || t->coding == CODING_RANGE || t->coding == CODING_BINARY;
 }
 static inline size_t entry_scales(const tensor_entry *t) { /* in the section, those of columns too */
-    return (size_t)(t->rows * (t->cols / t->group) + (t->input_scales ? t->cols : 0));
+    return (size_t)((t->offsets ? 2 : 1) * t->rows * (t->cols / t->group) + (t->input_scales ? t->cols : 0));
 }
 
 typedef struct directory {
@@ -146,7 +149,8 @@ typedef struct packed_tensors {
     scale_run *runs; /* of scales */
     size_t run_count;
     int tensors;
-    struct { /* of the experts of a layer the first one, which the others are coded given */
+    int version; /* of the artifact that holds them; 0: the usual one */
+    struct {     /* of the experts of a layer the first one, which the others are coded given */
         quantized q;
         const param *p; /* NULL: none yet */
         int tensor;
@@ -163,6 +167,12 @@ status pack_tensors(packed_tensors *out, const model *m, hessians *h, const pack
 /* The whole file, and what became of it. */
 status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, const pack_options *options,
                       pack_report *report);
+/* What is in a file beside tensors. */
+typedef struct artifact_texts {
+    const void *config, *tokenizer; /* the tokenizer filtered (score_filter.h) */
+    size_t config_bytes, tokenizer_bytes;
+} artifact_texts;
+status artifact_assemble(byte_buffer *file, const packed_tensors *t, const artifact_texts *texts);
 /* Shares bytes out and builds: the file is at most as large as options.allocation.bits and options.budget_bytes ask for, and within half a
  * percent of it unless every tensor has its finest grid. Where even the coarsest grids are larger: a failure that says how small it
  * can be. */
@@ -174,10 +184,10 @@ void packed_tensors_free(packed_tensors *p);
 
 /* Its line of the directory; name and shape are p's. group 0: a row. */
 void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t);
-/* A matrix into its sections and the directory, as tensor p of so many bits. t: its rows are paths of it; NULL: of none. Scales have to
- * be bfloat16. An expert is coded given the first one of its layer and role where that pays. Takes q over; *code_bytes is
+/* Values that are no grid into theirs, as float16 where that holds them. */
+tensor_coding packed_add_floats(packed_tensors *out, const param *p, const float *x);
+/* A matrix into its sections and the directory, as tensor p. Scales have to be bfloat16. An expert is coded given the first one of its layer and role where that pays. Takes q over; *code_bytes is
  * what its codes take. */
-status packed_add_grid(packed_tensors *out, const param *p, quantized *q, const trellis *t, int bits,
-                       size_t *code_bytes);
+status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t *code_bytes);
 
 #endif

@@ -21,19 +21,25 @@ static status fill_floats(param *p, const tensor_entry *t, value_reader *v, cons
     return s;
 }
 
+/* What has to be undone first is run as floats, or as what these are rounded to. */
+static status fill_expanded(param *p, const quantized *q, const kernels *k, model_use use) {
+    float *values = xmalloc((size_t)(q->rows * q->cols) * sizeof *values);
+    quantized_expand(q, values);
+    const bool packs = model_use_packs(use) && !p->value.data;
+    const status s = packs ? packed_set_values(p, k, use, values) : param_set(p, k, values);
+    free(values);
+    return s;
+}
+
 /* A matrix without values of its own is run from its codes. */
 static status fill_grid(param *p, const tensor_entry *t, value_reader *v, const kernels *k, model_use use) {
     quantized q;
     TRY(value_read_grid(v, t, &q));
-    status s = STATUS_OK;
-    if (!p->value.data) {
+    status s;
+    if (p->value.data || q.rotation || q.offset)
+        s = fill_expanded(p, &q, k, use);
+    else
         s = model_use_packs(use) ? packed_set_codes(p, k, use, &q) : param_set_quantized(p, k, &q);
-    } else {
-        float *values = xmalloc((size_t)t->elements * sizeof *values);
-        quantized_expand(&q, values);
-        s = param_set(p, k, values);
-        free(values);
-    }
     quantized_free(&q);
     return s;
 }

@@ -18,14 +18,29 @@ static status read_planes(container *c, section_kind kind, int width, void **val
     return STATUS_OK;
 }
 
-/* The scales of grid t among all: of its rows, and of its columns. Returns how many runs that is. */
-static size_t scale_runs(scale_run out[2], const directory *d, const tensor_entry *t) {
-    const size_t rows = (size_t)(t->rows * (t->cols / t->group));
+/* Scales of rows and groups; offsets are as many. */
+static size_t row_scales(const tensor_entry *t) {
+    return (size_t)(t->rows * (t->cols / t->group));
+}
+
+/* Where those of columns begin. */
+static size_t column_scales(const tensor_entry *t) {
+    return t->scale + (t->offsets ? 2 : 1) * row_scales(t);
+}
+
+/* The scales of grid t among all: of its rows, their offsets, and of its columns. Returns how many runs that is. */
+static size_t scale_runs(scale_run out[SCALE_KINDS], const directory *d, const tensor_entry *t) {
+    const size_t rows = row_scales(t);
     const tensor_entry *twin = t->twin >= 0 ? &d->tensors[t->twin] : NULL;
-    out[0] = (scale_run){t->scale, rows, SCALES_OF_ROWS, twin != NULL, twin ? twin->scale : 0};
-    out[1] = (scale_run){t->scale + rows, (size_t)t->cols, SCALES_OF_COLUMNS, twin && twin->input_scales,
-                         twin ? twin->scale + rows : 0};
-    return t->input_scales ? 2 : 1;
+    size_t count = 0;
+    out[count++] = (scale_run){t->scale, rows, SCALES_OF_ROWS, twin != NULL, twin ? twin->scale : 0};
+    if (t->offsets)
+        out[count++] =
+            (scale_run){t->scale + rows, rows, SCALE_OFFSETS, twin && twin->offsets, twin ? twin->scale + rows : 0};
+    if (t->input_scales)
+        out[count++] = (scale_run){column_scales(t), (size_t)t->cols, SCALES_OF_COLUMNS, twin && twin->input_scales,
+                                   twin ? column_scales(twin) : 0};
+    return count;
 }
 
 static status read_scale_section(value_reader *v, container *c) {
@@ -34,7 +49,7 @@ static status read_scale_section(value_reader *v, container *c) {
     const uint8_t *bytes;
     size_t count, runs = 0;
     TRY(container_section(c, SECTION_SCALES, &bytes, &count));
-    scale_run *run = xmalloc((2 * (size_t)v->d->count + 1) * sizeof *run);
+    scale_run *run = xmalloc((SCALE_KINDS * (size_t)v->d->count + 1) * sizeof *run);
     v->scales = xmalloc(count + 1); /* 2 bytes a scale, as the directory says: bounded by its weights */
     for (int i = 0; i < v->d->count; i++)
         if (entry_is_grid(&v->d->tensors[i])) runs += scale_runs(run + runs, v->d, &v->d->tensors[i]);
@@ -72,6 +87,18 @@ static status read_scales(float *out, const uint16_t *stored, int64_t count, boo
     return STATUS_OK;
 }
 
+static status read_offsets(float *out, const float *scale, const uint16_t *stored, int64_t count, const value_reader *v,
+                           const tensor_entry *t) {
+    for (int64_t i = 0; i < count; i++) {
+        const int quarters = (int)stored[i] - OFFSET_ZERO;
+        if (abs(quarters) > QUANTIZED_MOST_ZERO)
+            return fail("%s: tensor %s: offset %lld: expected up to %d quarters of a step, found %d", v->where, t->name,
+                        (long long)i, QUANTIZED_MOST_ZERO, quarters);
+        out[i] = quantized_offset(scale[i], quarters);
+    }
+    return STATUS_OK;
+}
+
 /* Whether the file can hold the rows that have codes: those of zeros have none. */
 static status check_density(const quantized *q, const value_reader *v, const tensor_entry *t) {
     int64_t coded = 0;
@@ -94,7 +121,7 @@ static status read_codes(quantized *q, const quantized *twin, const value_reader
     if (t->coding == CODING_PLAIN) return read_plain(q, codes, v, t);
     TRY(check_density(q, v, t));
     status s = t->coding == CODING_RANGE ? weights_decode_v1(q, codes, t->code_bytes)
-                                         : weights_decode(q, trellis_of(t->trellis), twin, codes, t->code_bytes);
+                                         : weights_decode(q, twin, codes, t->code_bytes);
     return fail_in(s, "%s: tensor %s", v->where, t->name);
 }
 
@@ -115,16 +142,21 @@ void value_skip(value_reader *v, const tensor_entry *t) {
 
 /* Allocates q; its twin has been read. */
 static status read_grid(quantized *q, const quantized *twin, const value_reader *v, const tensor_entry *t) {
-    const int64_t scales = t->rows * (t->cols / t->group);
+    const int64_t scales = (int64_t)row_scales(t);
     const uint16_t *stored = v->scales + t->scale;
     TRY(quantized_create(q, t->rows, t->cols, t->bits));
     q->group = t->group;
     q->trellis = t->trellis;
+    q->rotation = t->rotation;
     q->scale = xrealloc(q->scale, (size_t)scales * sizeof *q->scale);
     status s = read_scales(q->scale, stored, scales, true, v, t);
+    if (s == STATUS_OK && t->offsets) {
+        q->offset = xmalloc((size_t)scales * sizeof *q->offset);
+        s = read_offsets(q->offset, q->scale, stored + scales, scales, v, t);
+    }
     if (s == STATUS_OK && t->input_scales) {
         q->input_scale = xmalloc((size_t)t->cols * sizeof *q->input_scale);
-        s = read_scales(q->input_scale, stored + scales, t->cols, false, v, t);
+        s = read_scales(q->input_scale, v->scales + column_scales(t), t->cols, false, v, t);
     }
     if (s == STATUS_OK) s = read_codes(q, twin, v, t);
     if (s != STATUS_OK) quantized_free(q);

@@ -76,25 +76,22 @@ static char *config_text(const model *m, const pack_options *options) {
     return text;
 }
 
-static status fill_tokenizer(section *out, const tokenizer *tok) {
+/* *count: its bytes; malloc'ed, NULL where there is none. */
+static uint8_t *tokenizer_text(const tokenizer *tok, size_t *count) {
     const void *bytes;
-    size_t count;
-    tokenizer_bytes(tok, &bytes, &count);
-    uint8_t *filtered = xmalloc(count + 1);
-    memcpy(filtered, bytes, count);
-    score_filter_apply(filtered, count);
-    status s = section_fill(out, filtered, count, true);
-    free(filtered);
-    return s;
+    *count = 0;
+    if (!tok) return NULL;
+    tokenizer_bytes(tok, &bytes, count);
+    uint8_t *filtered = xmalloc(*count + 1);
+    memcpy(filtered, bytes, *count);
+    score_filter_apply(filtered, *count);
+    return filtered;
 }
 
-static status fill_sections(section *sections, const packed_tensors *t, const model *m, const tokenizer *tok,
-                            const pack_options *options) {
-    char *config = config_text(m, options);
-    status s = section_fill(&sections[SECTION_CONFIG], config, strlen(config), true);
-    cJSON_free(config);
-    TRY(s);
-    if (tok) TRY(fill_tokenizer(&sections[SECTION_TOKENIZER], tok));
+static status fill_sections(section *sections, const packed_tensors *t, const artifact_texts *texts) {
+    TRY(section_fill(&sections[SECTION_CONFIG], texts->config, texts->config_bytes, true));
+    if (texts->tokenizer_bytes)
+        TRY(section_fill(&sections[SECTION_TOKENIZER], texts->tokenizer, texts->tokenizer_bytes, true));
     TRY(section_fill(&sections[SECTION_TENSORS], t->directory.bytes, t->directory.count, true));
     TRY(fill_scales(&sections[SECTION_SCALES], t));
     TRY(section_fill_planes(&sections[SECTION_HALVES], t->halves, t->half_count, sizeof *t->halves));
@@ -103,11 +100,11 @@ static status fill_sections(section *sections, const packed_tensors *t, const mo
 }
 
 /* The whole file from its sections (1 … SECTION_COUNT). */
-static void assemble(byte_buffer *file, const section *sections) {
+static void join_sections(byte_buffer *file, const section *sections, int version) {
     uint64_t offset = HEADER_BYTES + SECTION_COUNT * SECTION_ENTRY_BYTES, end = offset;
     for (int i = 1; i <= SECTION_COUNT; i++) end += sections[i].stored.count;
     buffer_add(file, ARTIFACT_MAGIC, 4);
-    buffer_add_number(file, ARTIFACT_VERSION, 4);
+    buffer_add_number(file, (uint64_t)(version ? version : ARTIFACT_USUAL_VERSION), 4);
     buffer_add_number(file, end + CHECKSUM_BYTES, 8);
     buffer_add_number(file, SECTION_COUNT, 4);
     buffer_add_number(file, 0, 4);
@@ -121,6 +118,19 @@ static void assemble(byte_buffer *file, const section *sections) {
     }
     for (int i = 1; i <= SECTION_COUNT; i++) buffer_add(file, sections[i].stored.bytes, sections[i].stored.count);
     buffer_add_number(file, crc64(0, file->bytes, file->count), CHECKSUM_BYTES);
+}
+
+static void free_sections(section *sections) {
+    for (int i = 1; i <= SECTION_COUNT; i++) free(sections[i].stored.bytes);
+}
+
+status artifact_assemble(byte_buffer *file, const packed_tensors *t, const artifact_texts *texts) {
+    section sections[SECTION_COUNT + 1] = {0};
+    const status s = fill_sections(sections, t, texts);
+    file->count = 0;
+    if (s == STATUS_OK) join_sections(file, sections, t->version);
+    free_sections(sections);
+    return s;
 }
 
 /* ---- the report ---- */
@@ -165,16 +175,22 @@ status artifact_build(byte_buffer *file, const model *m, const tokenizer *tok, h
     component_share shares[COMPONENTS];
     packed_tensors tensors;
     TRY(pack_tensors(&tensors, m, h, options, report, shares));
-    status s = fill_sections(sections, &tensors, m, tok, options);
+    char *config = config_text(m, options);
+    artifact_texts texts = {.config = config, .config_bytes = strlen(config)};
+    uint8_t *of_tokenizer = tokenizer_text(tok, &texts.tokenizer_bytes);
+    texts.tokenizer = of_tokenizer;
+    status s = fill_sections(sections, &tensors, &texts);
     if (s == STATUS_OK) {
         file->count = 0;
-        assemble(file, sections);
+        join_sections(file, sections, tensors.version);
         fill_report(report, sections, &tensors, shares, m, file);
         report->least_step = options->quant.least_step;
         report->embed_least_step = options->quant.embed_least_step;
         s = check_density(m, file);
     }
-    for (int i = 1; i <= SECTION_COUNT; i++) free(sections[i].stored.bytes);
+    cJSON_free(config);
+    free(of_tokenizer);
+    free_sections(sections);
     packed_tensors_free(&tensors);
     return s;
 }

@@ -26,6 +26,7 @@ typedef struct allocator {
     int *index;              /* [item_count] of an item's tensor */
     int item_count;
     double elements; /* weights of all grids */
+    double spare;    /* bytes that stay free */
 } allocator;
 
 static comm *ranks_of(const allocator *a) {
@@ -50,11 +51,12 @@ static status weights_key(const model *m, uint64_t *key) {
 /* Everything that a candidate's numbers depend on. */
 static uint64_t tensor_key(const allocator *a, uint64_t weights, int index) {
     const pack_allocation *o = &a->options.allocation;
-    char text[256];
-    const int length =
-        snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d", MOEC_VERSION, a->m->params[index]->name,
-                 quantizer_name(a->plan.tensors[index].quantizer), (unsigned long long)weights,
-                 (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction, o->sensitivities != NULL);
+    const tensor_plan *t = &a->plan.tensors[index];
+    char text[320];
+    const int length = snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d %lld %d %u", MOEC_VERSION,
+                                a->m->params[index]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
+                                (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction,
+                                o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
     return crc64(0, text, (size_t)length);
 }
 
@@ -79,7 +81,7 @@ static status measure_tensor(allocator *a, candidate_file *file, uint64_t key, i
         if (table->known[i]) continue;
         if (interrupt_requested()) s = STATUS_INTERRUPTED;
         if (s == STATUS_OK && !open) {
-            s = packed_matrix_open(&matrix, &a->plan, a->m->params[index], a->m->k, a->h);
+            s = packed_matrix_open(&matrix, &a->plan, a->m, index, a->h);
             open = s == STATUS_OK;
         }
         if (s == STATUS_OK)
@@ -176,6 +178,8 @@ static status allocator_open(allocator *a) {
     for (int i = 0; i < a->plan.count; i++)
         if (pack_plan_is_grid(&a->plan, a->m, i)) a->index[a->item_count++] = i;
     a->elements = (double)pack_plan_grid_elements(&a->plan, a->m);
+    for (int i = 0; i < a->item_count && o->spare; i++)
+        a->spare += (double)tensor_rows(&a->m->params[a->index[i]]->value) / 8;
     return STATUS_OK;
 }
 
@@ -252,11 +256,11 @@ static status measure_rest(allocator *a, double *rest) {
 static double target_of(const allocator *a, double rest) {
     const double bits = a->options.allocation.bits, budget = (double)a->options.budget_bytes;
     const double by_bits = bits > 0 ? bits / 8 * a->elements : INFINITY;
-    return budget > 0 ? fmin(by_bits, budget - rest) : by_bits;
+    return (budget > 0 ? fmin(by_bits, budget - rest) : by_bits) - a->spare;
 }
 
 static status too_small(const allocator *a, const char *path, double rest) {
-    const double least = allocation_least_bytes(a->items, a->item_count);
+    const double least = allocation_least_bytes(a->items, a->item_count) + a->spare;
     if (a->options.allocation.bits > 0 && a->options.allocation.bits / 8 * a->elements < least)
         return fail("%s: expected at least %.3f bits a weight, which the coarsest grids need here, found %g", path,
                     8 * least / a->elements, a->options.allocation.bits);

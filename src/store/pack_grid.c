@@ -2,11 +2,18 @@
 #include "base/memory.h"
 #include "store/artifact_format.h"
 #include "store/weight_codec.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+static int entry_flags(const tensor_entry *t) {
+    return (t->input_scales ? ENTRY_COLUMNS : 0) | (t->offsets ? ENTRY_OFFSETS : 0) |
+           (t->rotation ? ENTRY_ROTATION : 0);
+}
+
 void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t) {
     byte_buffer *d = &out->directory;
+    const int flags = entry_flags(t);
     const size_t length = strlen(p->name);
     buffer_add_number(d, length, 2);
     buffer_add(d, p->name, length);
@@ -14,9 +21,11 @@ void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t
     buffer_add_number(d, (uint64_t)t->bits, 1);
     buffer_add_number(d, (uint64_t)p->value.ndim, 1);
     buffer_add_number(d, (uint64_t)t->trellis, 1);
-    buffer_add_number(d, t->input_scales, 1);
+    buffer_add_number(d, (uint64_t)flags, 1);
     buffer_add_number(d, (uint64_t)t->group, 4);
     buffer_add_number(d, t->twin >= 0 ? (uint64_t)(out->tensors - t->twin) : 0, 4);
+    if (t->rotation) buffer_add_number(d, t->rotation, 4);
+    if (flags > ENTRY_COLUMNS) out->version = ARTIFACT_VERSION;
     for (int i = 0; i < p->value.ndim; i++) buffer_add_number(d, (uint64_t)p->value.shape[i], 8);
     buffer_add_number(d, t->code_bytes, 8);
     out->tensors++;
@@ -24,10 +33,26 @@ void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t
 
 /* ---- scales ---- */
 
-/* twin: the run of the same scales of the tensor that this one is coded given. */
-static status add_scales(packed_tensors *out, const float *scales, int64_t count, int kind, const scale_run *twin) {
-    scale_run run = {out->scale_count, (size_t)count, kind, twin != NULL, twin ? twin->first : 0};
+/* The run of this kind of the tensor that others are coded given; NULL: it has none. */
+static const scale_run *base_run(const packed_tensors *out, int kind) {
+    const quantized *base = &out->base.q;
+    const size_t runs = 1 + (base->offset != NULL) + (base->input_scale != NULL);
+    for (size_t i = out->base.run; i < out->base.run + runs; i++)
+        if (out->runs[i].kind == kind) return &out->runs[i];
+    return NULL;
+}
+
+static void add_run(packed_tensors *out, int64_t count, int kind, bool has_twin) {
+    const scale_run *twin = has_twin ? base_run(out, kind) : NULL;
+    const scale_run run = {out->scale_count, (size_t)count, kind, twin != NULL, twin ? twin->first : 0};
     out->scales = xrealloc(out->scales, (out->scale_count + run.count) * sizeof(uint16_t));
+    out->runs = xrealloc(out->runs, (out->run_count + 1) * sizeof *out->runs);
+    out->runs[out->run_count++] = run;
+}
+
+/* has_twin: the tensor is coded given the first one of its layer. */
+static status add_scales(packed_tensors *out, const float *scales, int64_t count, int kind, bool has_twin) {
+    add_run(out, count, kind, has_twin);
     for (int64_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, &scales[i], sizeof bits);
@@ -35,20 +60,27 @@ static status add_scales(packed_tensors *out, const float *scales, int64_t count
             return fail("scale %lld: expected a bfloat16, found %.9g", (long long)i, (double)scales[i]);
         out->scales[out->scale_count++] = (uint16_t)(bits >> 16);
     }
-    out->runs = xrealloc(out->runs, (out->run_count + 1) * sizeof *out->runs);
-    out->runs[out->run_count++] = run;
+    return STATUS_OK;
+}
+
+static status add_offsets(packed_tensors *out, const quantized *q, bool has_twin) {
+    const int64_t count = q->rows * quantized_groups(q);
+    add_run(out, count, SCALE_OFFSETS, has_twin);
+    for (int64_t i = 0; i < count; i++) {
+        const float quarters = q->scale[i] > 0 ? nearbyintf(4 * q->offset[i] / q->scale[i]) : 0;
+        if (fabsf(quarters) > QUANTIZED_MOST_ZERO || quantized_offset(q->scale[i], (int)quarters) != q->offset[i])
+            return fail("offset %lld: expected up to %d quarters of its scale %.9g, found %.9g", (long long)i,
+                        QUANTIZED_MOST_ZERO, (double)q->scale[i], (double)q->offset[i]);
+        out->scales[out->scale_count++] = (uint16_t)(OFFSET_ZERO + (int)quarters);
+    }
     return STATUS_OK;
 }
 
 static status add_all_scales(packed_tensors *out, const quantized *q, bool has_twin) {
-    const quantized *base = &out->base.q;
-    const size_t twin = out->base.run;
-    const scale_run rows = has_twin ? out->runs[twin] : (scale_run){0};
-    const bool columns_too = has_twin && base->input_scale;
-    const scale_run columns = columns_too ? out->runs[twin + 1] : (scale_run){0};
-    TRY(add_scales(out, q->scale, q->rows * quantized_groups(q), SCALES_OF_ROWS, has_twin ? &rows : NULL));
+    TRY(add_scales(out, q->scale, q->rows * quantized_groups(q), SCALES_OF_ROWS, has_twin));
+    if (q->offset) TRY(add_offsets(out, q, has_twin));
     if (!q->input_scale) return STATUS_OK;
-    return add_scales(out, q->input_scale, q->cols, SCALES_OF_COLUMNS, columns_too ? &columns : NULL);
+    return add_scales(out, q->input_scale, q->cols, SCALES_OF_COLUMNS, has_twin);
 }
 
 /* ---- codes ---- */
@@ -80,15 +112,23 @@ static bool base_fits(const packed_tensors *out, const param *p, const quantized
            out->base.q.rows == q->rows && out->base.q.cols == q->cols && out->base.q.group == q->group;
 }
 
-status packed_add_grid(packed_tensors *out, const param *p, quantized *q, const trellis *t, int bits,
-                       size_t *code_bytes) {
+static int grid_bits(const quantized *q) {
+    int bits = 2;
+    while ((1 << (bits - 1)) - 1 < q->levels) bits++;
+    return bits;
+}
+
+status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t *code_bytes) {
     uint8_t *codes;
     size_t count;
     const bool fits = base_fits(out, p, q);
-    tensor_entry entry = {.coding = CODING_BINARY, .bits = bits, .trellis = t ? t->states : 0, .twin = -1};
+    tensor_entry entry = {.coding = CODING_BINARY, .bits = grid_bits(q), .trellis = q->trellis, .twin = -1};
+    const size_t first_run = out->run_count;
     entry.input_scales = q->input_scale != NULL;
+    entry.offsets = q->offset != NULL;
+    entry.rotation = q->rotation;
     entry.group = q->group == q->cols ? 0 : q->group;
-    status s = weights_encode(q, t, fits ? &out->base.q : NULL, &codes, &count);
+    status s = weights_encode(q, fits ? &out->base.q : NULL, &codes, &count);
     if (s == STATUS_OK) {
         if (weights_need_twin(codes, count)) entry.twin = out->base.tensor;
         add_codes(out, &entry, q, codes, count);
@@ -98,7 +138,7 @@ status packed_add_grid(packed_tensors *out, const param *p, quantized *q, const 
     if (s == STATUS_OK && role_has_expert(p->role) && !fits) {
         quantized_free(&out->base.q);
         out->base.q = *q, out->base.p = p, out->base.tensor = out->tensors;
-        out->base.run = out->run_count - (q->input_scale ? 2 : 1);
+        out->base.run = first_run;
         *q = (quantized){0};
     }
     packed_add_entry(out, p, &entry);

@@ -33,9 +33,11 @@ int64_t pack_plan_grid_elements(const pack_plan *p, const model *m) {
 
 /* ---- one matrix ---- */
 
-status packed_matrix_open(packed_matrix *out, const pack_plan *p, const param *weight, const kernels *k, hessians *h) {
+status packed_matrix_open(packed_matrix *out, const pack_plan *p, const model *m, int index, hessians *h) {
+    const param *weight = m->params[index];
+    const tensor_plan *t = &p->tensors[index];
     *out = (packed_matrix){.w = xmalloc(tensor_bytes(&weight->value))};
-    status s = param_get(weight, k, out->w);
+    status s = param_get(weight, m->k, out->w);
     if (s == STATUS_OK && p->prune_fraction > 0 && prune_concerns(weight))
         out->pruned_count = prune_smallest(&out->pruned, out->w, param_count(weight), p->prune_fraction);
     if (s == STATUS_OK) s = matrix_curvature_of(&out->curvature, p->sensitivities, h, weight);
@@ -45,7 +47,10 @@ status packed_matrix_open(packed_matrix *out, const pack_plan *p, const param *w
                                     .cols = tensor_cols(&weight->value),
                                     .row_weight = out->curvature.row_weight,
                                     .pruned = out->pruned,
-                                    .damp = p->damp};
+                                    .damp = p->damp,
+                                    .group = t->group,
+                                    .asymmetric = t->asymmetric,
+                                    .rotation = t->rotation};
     if (s != STATUS_OK) packed_matrix_close(out);
     return fail_in(s, "%s", weight->name);
 }
@@ -77,14 +82,24 @@ static double scale_bytes(const float *scales, int64_t count) {
     return bits / 8;
 }
 
+/* Of their quarters, which are few. */
+static double offset_bytes(const quantized *q, int64_t groups) {
+    float *quarters = xmalloc((size_t)groups * sizeof *quarters);
+    for (int64_t i = 0; i < groups; i++) quarters[i] = q->scale[i] > 0 ? nearbyintf(4 * q->offset[i] / q->scale[i]) : 0;
+    const double bytes = scale_bytes(quarters, groups);
+    free(quarters);
+    return bytes;
+}
+
 double packed_scale_bytes(const quantized *q) {
     const double inputs = q->input_scale ? scale_bytes(q->input_scale, q->cols) : 0;
-    return scale_bytes(q->scale, q->rows * quantized_groups(q)) + inputs;
+    const int64_t groups = q->rows * quantized_groups(q);
+    return scale_bytes(q->scale, groups) + (q->offset ? offset_bytes(q, groups) : 0) + inputs;
 }
 
 double packed_matrix_bytes(const quantized *q) {
     uint8_t *codes;
     size_t count = (size_t)(q->rows * q->cols);
-    if (weights_encode(q, trellis_of(q->trellis), NULL, &codes, &count) == STATUS_OK) free(codes);
+    if (weights_encode(q, NULL, &codes, &count) == STATUS_OK) free(codes);
     return fmin((double)count, (double)(q->rows * q->cols)) + packed_scale_bytes(q);
 }

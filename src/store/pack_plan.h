@@ -13,6 +13,9 @@ typedef struct tensor_plan {
     double rate;         /* nominal rate (quantizer.h) */
     double given_rate;   /* > 0: this rate, whatever would be best */
     double given_bits;   /* > 0: about these bits a weight, all in */
+    int64_t group;       /* columns that share a scale; 0: all */
+    bool asymmetric;     /* grids with offsets */
+    uint32_t rotation;   /* of the columns, by this seed; 0: none */
     /* as it became */
     double bytes;  /* codes and scales, or floats */
     double error;  /* matrix_error: with sensitivities the loss's increase, nats a token; 0 of floats */
@@ -43,8 +46,8 @@ typedef struct packed_matrix {
     int64_t pruned_count;
     matrix_curvature curvature;
 } packed_matrix;
-/* h may be NULL. Messages name the parameter. */
-status packed_matrix_open(packed_matrix *out, const pack_plan *p, const param *weight, const kernels *k, hessians *h);
+/* Of the model's parameter `index`; h may be NULL. Messages name it. */
+status packed_matrix_open(packed_matrix *out, const pack_plan *p, const model *m, int index, hessians *h);
 void packed_matrix_close(packed_matrix *m);
 /* About the bytes of its scales, rows' and columns'. */
 double packed_scale_bytes(const quantized *q);

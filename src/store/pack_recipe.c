@@ -2,9 +2,12 @@
 
 #include "config/read.h"
 #include "nn/roles.h"
+#include "quant/prune.h"
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define ROTATION_SEED 1 /* one for all, so that experts stay each other's twins */
 
 typedef struct rule {
     /* which */
@@ -15,10 +18,25 @@ typedef struct rule {
     char *quantizer;
     double bits, rate;
     bool float16;
+    int64_t group;
+    bool asymmetric, rotate;
 } rule;
 
 #define FIELD(type, key, member, least, most, meaning) CONFIG_FIELD(rule, key, type, member, least, most, NULL, meaning)
-enum { COMPONENT_KEY, NAME_KEY, LAYERS_KEY, UP_TO_KEY, QUANTIZER_KEY, BITS_KEY, RATE_KEY, FLOAT16_KEY, KEYS };
+enum {
+    COMPONENT_KEY,
+    NAME_KEY,
+    LAYERS_KEY,
+    UP_TO_KEY,
+    QUANTIZER_KEY,
+    BITS_KEY,
+    RATE_KEY,
+    FLOAT16_KEY,
+    GROUP_KEY,
+    ASYMMETRIC_KEY,
+    ROTATE_KEY,
+    KEYS
+};
 static const config_field fields[KEYS] = {
     FIELD(FIELD_STRING, "component", component, 1, 0,
           "as `moec inspect` calls it: attention, mlp, experts, embedding …"),
@@ -29,6 +47,9 @@ static const config_field fields[KEYS] = {
     FIELD(FIELD_DOUBLE, "bits", bits, RATE_LEAST, RATE_MOST, "a weight, with scales"),
     FIELD(FIELD_DOUBLE, "rate", rate, RATE_LEAST, RATE_MOST, "the quantiser's nominal rate"),
     FIELD(FIELD_BOOL, "float16", float16, 0, 1, "as floats"),
+    FIELD(FIELD_INT64, "group", group, 2, 1e9, "columns that share a scale, with round and gptq"),
+    FIELD(FIELD_BOOL, "asymmetric", asymmetric, 0, 1, "grids around the mean of a group, with round and gptq"),
+    FIELD(FIELD_BOOL, "rotate", rotate, 0, 1, "columns by a randomised Hadamard transform, which is undone at load"),
 };
 
 static void rule_free(rule *r) {
@@ -61,18 +82,41 @@ static status check(const rule *r, const int *lines, const yaml_document *d, con
         return yaml_fail(d, item, "quantizer: expected %s, found %s", quantizer_list(), r->quantizer);
     const int ways = (lines[BITS_KEY] > 0) + (lines[RATE_KEY] > 0) + (lines[FLOAT16_KEY] > 0 && r->float16);
     if (ways > 1) return yaml_fail(d, item, "expected one of bits, rate, float16, found %d of them", ways);
-    if (ways + (lines[QUANTIZER_KEY] > 0) + (lines[FLOAT16_KEY] > 0) == 0)
-        return yaml_fail(d, item, "expected bits, rate, quantizer or float16, found none of them");
+    const bool grid = lines[GROUP_KEY] || lines[ASYMMETRIC_KEY] || lines[ROTATE_KEY];
+    if (ways + (lines[QUANTIZER_KEY] > 0) + (lines[FLOAT16_KEY] > 0) == 0 && !grid)
+        return yaml_fail(d, item,
+                         "expected bits, rate, quantizer, float16, group, asymmetric or rotate, found none of them");
     return STATUS_OK;
 }
 
 static void apply(tensor_plan *t, const rule *r, const int *lines, quantizer q) {
     if (lines[QUANTIZER_KEY]) t->quantizer = q;
     if (lines[FLOAT16_KEY]) t->floats = r->float16;
+    if (lines[GROUP_KEY]) t->group = r->group;
+    if (lines[ASYMMETRIC_KEY]) t->asymmetric = r->asymmetric;
+    if (lines[ROTATE_KEY]) t->rotation = r->rotate ? ROTATION_SEED : 0;
     if (!lines[BITS_KEY] && !lines[RATE_KEY]) return;
     t->floats = false;
     t->given_bits = r->bits;
     t->given_rate = r->rate;
+}
+
+/* What all rules together came to. */
+static status check_tensor(const pack_plan *plan, const model *m, int index, const char *path) {
+    const tensor_plan *t = &plan->tensors[index];
+    const param *p = m->params[index];
+    const int64_t cols = tensor_cols(&p->value);
+    if (t->floats || !p->is_matrix) return STATUS_OK;
+    if ((t->group || t->asymmetric) && !quantizer_has_groups(t->quantizer))
+        return fail_usage("%s: %s: expected quantizer round or gptq beside group and asymmetric, found %s", path,
+                          p->name, quantizer_name(t->quantizer));
+    if (t->group && cols % t->group != 0)
+        return fail_usage("%s: %s: expected a group that divides its %lld columns, found %lld", path, p->name,
+                          (long long)cols, (long long)t->group);
+    if ((t->rotation || t->asymmetric) && plan->prune_fraction > 0 && prune_concerns(p))
+        return fail_usage("%s: %s: expected nothing pruned beside asymmetric and rotate, found prune_fraction %g", path,
+                          p->name, plan->prune_fraction);
+    return STATUS_OK;
 }
 
 static status read_rule(pack_plan *plan, const model *m, const yaml_document *d, const yaml_node *item) {
@@ -101,6 +145,7 @@ status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, cons
     if (s == STATUS_OK)
         for (const yaml_node *item = d.root->first; item && s == STATUS_OK; item = item->next)
             s = read_rule(plan, m, &d, item);
+    for (int i = 0; i < plan->count && s == STATUS_OK; i++) s = check_tensor(plan, m, i, path);
     yaml_close(&d);
     return s;
 }

@@ -4,6 +4,8 @@
  *     - {component: experts, layers: [4, 5], bits: 5}
  *     - {name: "blocks.*.attn.c_v.weight", rate: 4, quantizer: round}
  *     - {up_to: 65536, float16: true}
+ *     - {component: mlp, quantizer: gptq, group: 64, asymmetric: true}
+ *     - {component: attention, rotate: true}
  *
  * A rule means the tensors that everything it names means; of several rules for one tensor the last one counts, key by key. Matrices alone
  * can be grids; a rule that means no matrix is refused. */

@@ -38,7 +38,7 @@ static bool fits_half(const float *x, int64_t count) {
     return worst <= 0x1p-11 * sqrt(squares / (double)count);
 }
 
-static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t count) {
+static tensor_coding add_values(packed_tensors *out, const float *x, int64_t count) {
     if (!fits_half(x, count)) {
         out->floats = xrealloc(out->floats, (out->float_count + (size_t)count) * sizeof(float));
         memcpy(out->floats + out->float_count, x, (size_t)count * sizeof(float));
@@ -50,13 +50,13 @@ static tensor_coding add_floats(packed_tensors *out, const float *x, int64_t cou
     return CODING_FLOAT16;
 }
 
-/* ---- grids ---- */
-
-static int grid_bits(const quantized *q) {
-    int bits = 2;
-    while ((1 << (bits - 1)) - 1 < q->levels) bits++;
-    return bits;
+tensor_coding packed_add_floats(packed_tensors *out, const param *p, const float *x) {
+    const tensor_coding coding = add_values(out, x, param_count(p));
+    packed_add_entry(out, p, &(tensor_entry){.coding = coding, .twin = -1});
+    return coding;
 }
+
+/* ---- grids ---- */
 
 typedef struct grid_error {
     double of_error, of_weights; /* tr(ΔW H ΔWᵀ), tr(W H Wᵀ) */
@@ -99,9 +99,8 @@ static status pack_floats(packed_tensors *out, const param *p, float *w, const u
     for (int64_t i = 0; i < count && pruned; i++)
         if (pruned[i]) w[i] = 0;
     TRY(check_finite(w, tensor_rows(&p->value), tensor_cols(&p->value)));
-    const tensor_coding coding = add_floats(out, w, count);
+    const tensor_coding coding = packed_add_floats(out, p, w);
     *(coding == CODING_FLOAT16 ? &share->halves : &share->floats) += count;
-    packed_add_entry(out, p, &(tensor_entry){.coding = coding, .twin = -1});
     return STATUS_OK;
 }
 
@@ -126,7 +125,7 @@ static status add_grid(packed_tensors *out, const param *p, quantized *q, const 
         sum->weight += error->of_weights;
     }
     report->entropy_bits += weights_entropy(q);
-    TRY(packed_add_grid(out, p, q, trellis_of(q->trellis), grid_bits(q), code_bytes));
+    TRY(packed_add_grid(out, p, q, code_bytes));
     c->bytes += (int64_t)*code_bytes;
     share->scales += (int64_t)(out->scale_count - scales);
     return STATUS_OK;
@@ -150,7 +149,7 @@ static status pack_planned(packed_tensors *out, const model *m, const param *p, 
                            pack_report *report, component_share *share, pack_component *sum) {
     tensor_plan *t = &plan->tensors[index];
     packed_matrix matrix;
-    TRY(packed_matrix_open(&matrix, plan, p, m->k, t->floats ? NULL : h));
+    TRY(packed_matrix_open(&matrix, plan, m, index, t->floats ? NULL : h));
     report->pruned += matrix.pruned_count;
     status s;
     if (t->floats) {

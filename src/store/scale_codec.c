@@ -4,7 +4,12 @@
 #include "store/weight_bits.h"
 #include <string.h>
 
-enum { MEAN_MOST = 24, AWAY_SHIFT = 6, AWAY_START = 16 * SPREAD_ONE, STREAM_HEADER = SCALE_KINDS };
+enum {
+    MEAN_MOST = 24,
+    AWAY_SHIFT = 6,
+    AWAY_START = 16 * SPREAD_ONE,
+    STREAM_HEADER = 2 /* of offsets no bit is dropped */
+};
 
 /* Of one kind of scales. A scale is 0, or the integer of its bits without those that are 0 in all of the kind. */
 typedef struct scale_kind {
@@ -85,7 +90,8 @@ static void find_dropped(uint8_t dropped[SCALE_KINDS], const uint16_t *scales, c
     unsigned bits[SCALE_KINDS] = {0};
     for (size_t i = 0; i < run_count; i++)
         for (size_t j = 0; j < runs[i].count; j++) bits[runs[i].kind] |= scales[runs[i].first + j];
-    for (int k = 0; k < SCALE_KINDS; k++) dropped[k] = bits[k] ? (uint8_t)__builtin_ctz(bits[k]) : 0;
+    for (int k = 0; k < SCALE_KINDS; k++)
+        dropped[k] = k < STREAM_HEADER && bits[k] ? (uint8_t)__builtin_ctz(bits[k]) : 0;
 }
 
 /* With e NULL they are decoded. */
@@ -125,11 +131,13 @@ void scales_encode(const uint16_t *scales, const scale_run *runs, size_t run_cou
 
 status scales_decode(uint16_t *scales, const scale_run *runs, size_t run_count, const uint8_t *bytes, size_t count) {
     if (count < STREAM_HEADER) return fail("expected at least %d bytes of scales, found %zu", STREAM_HEADER, count);
-    for (int k = 0; k < SCALE_KINDS; k++)
+    uint8_t dropped[SCALE_KINDS] = {0};
+    memcpy(dropped, bytes, STREAM_HEADER);
+    for (int k = 0; k < STREAM_HEADER; k++)
         if (bytes[k] > 15) return fail("expected up to 15 bits that are 0 in all scales, found %d", bytes[k]);
     range_decoder d;
     range_decoder_start(&d, bytes + STREAM_HEADER, count - STREAM_HEADER);
     for (size_t i = 0; i < run_count; i++) memset(scales + runs[i].first, 0, runs[i].count * sizeof *scales);
-    code_all(scales, bytes, runs, run_count, NULL, &d);
+    code_all(scales, dropped, runs, run_count, NULL, &d);
     return STATUS_OK;
 }

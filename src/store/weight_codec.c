@@ -50,13 +50,13 @@ static bool decode_row(range_decoder *d, weight_model *m, int8_t *q, int64_t col
 /* ---- a matrix ---- */
 
 /* The mean of |k − prediction| over what is coded, in 1/256 steps. */
-static uint32_t mean_size(const quantized *q, const int8_t *codes, const trellis *t, weight_prediction prediction,
+static uint32_t mean_size(const quantized *q, const int8_t *codes, weight_prediction prediction,
                           const quantized *twin) {
     uint64_t sum = 0, count = 0;
     weight_model m;
     if (prediction == PREDICT_COLUMN) prediction = PREDICT_ZERO; /* as large, about */
-    weight_model_start(&m, q, t, prediction, twin, SPREAD_ONE);
-    const trellis *machine = t ? t : &one_quantizer;
+    weight_model_start(&m, q, prediction, twin, SPREAD_ONE);
+    const trellis *machine = m.trellis ? m.trellis : &one_quantizer;
     for (int64_t r = 0; r < q->rows; r++) {
         if (weight_row_is_zero(q, r)) continue;
         weight_model_row(&m, q, r);
@@ -73,11 +73,11 @@ static uint32_t mean_size(const quantized *q, const int8_t *codes, const trellis
 }
 
 /* Appends nothing: *e becomes the range coder's bytes behind the header. */
-static void encode_with(range_encoder *e, uint32_t *mean, const quantized *q, const int8_t *codes, const trellis *t,
+static void encode_with(range_encoder *e, uint32_t *mean, const quantized *q, const int8_t *codes,
                         weight_prediction prediction, const quantized *twin) {
     weight_model m;
-    *mean = mean_size(q, codes, t, prediction, twin);
-    weight_model_start(&m, q, t, prediction, twin, *mean);
+    *mean = mean_size(q, codes, prediction, twin);
+    weight_model_start(&m, q, prediction, twin, *mean);
     range_encoder_start(e);
     for (int64_t r = 0; r < q->rows; r++) {
         if (weight_row_is_zero(q, r)) continue;
@@ -89,7 +89,8 @@ static void encode_with(range_encoder *e, uint32_t *mean, const quantized *q, co
 }
 
 /* What is stored of q: itself, or the codes of its paths (*own, to be freed). */
-static status codes_of(const quantized *q, const trellis *t, const int8_t **codes, int8_t **own) {
+static status codes_of(const quantized *q, const int8_t **codes, int8_t **own) {
+    const trellis *t = trellis_of(q->trellis);
     *codes = q->q;
     *own = NULL;
     if (!t) return STATUS_OK;
@@ -102,18 +103,18 @@ static status codes_of(const quantized *q, const trellis *t, const int8_t **code
     return STATUS_OK;
 }
 
-status weights_encode(const quantized *q, const trellis *t, const quantized *twin, uint8_t **bytes, size_t *count) {
+status weights_encode(const quantized *q, const quantized *twin, uint8_t **bytes, size_t *count) {
     const int8_t *codes;
     int8_t *own;
     range_encoder best = {0};
     int chosen = PREDICT_COUNT;
     uint32_t mean = 0;
-    TRY(codes_of(q, t, &codes, &own));
+    TRY(codes_of(q, &codes, &own));
     for (int p = 0; p < PREDICT_COUNT; p++) {
         if (p == PREDICT_TWIN && !twin) continue;
         range_encoder e;
         uint32_t own_mean;
-        encode_with(&e, &own_mean, q, codes, t, (weight_prediction)p, twin);
+        encode_with(&e, &own_mean, q, codes, (weight_prediction)p, twin);
         const bool better = chosen == PREDICT_COUNT || e.count < best.count;
         free(better ? best.bytes : e.bytes);
         if (better) best = e, chosen = p, mean = own_mean;
@@ -133,7 +134,7 @@ bool weights_need_twin(const uint8_t *bytes, size_t count) {
     return count >= STREAM_HEADER && bytes[0] == PREDICT_TWIN;
 }
 
-status weights_decode(quantized *q, const trellis *t, const quantized *twin, const uint8_t *bytes, size_t count) {
+status weights_decode(quantized *q, const quantized *twin, const uint8_t *bytes, size_t count) {
     if (count < STREAM_HEADER) return fail("expected at least %d bytes of codes, found %zu", STREAM_HEADER, count);
     const uint32_t mean = bytes[1] | (uint32_t)bytes[2] << 8;
     if (bytes[0] >= PREDICT_COUNT) return fail("expected a prediction below %d, found %d", PREDICT_COUNT, bytes[0]);
@@ -142,7 +143,7 @@ status weights_decode(quantized *q, const trellis *t, const quantized *twin, con
     weight_model m;
     range_decoder d;
     bool good = true;
-    weight_model_start(&m, q, t, (weight_prediction)bytes[0], twin, mean);
+    weight_model_start(&m, q, (weight_prediction)bytes[0], twin, mean);
     range_decoder_start(&d, bytes + STREAM_HEADER, count - STREAM_HEADER);
     for (int64_t r = 0; r < q->rows && good; r++) {
         if (weight_row_is_zero(q, r)) {

@@ -7,15 +7,15 @@
 #include "quant/weight_model.h"
 #include <stddef.h>
 
-/* Rows whose scales are all 0 are not coded. t: q's rows are paths of it, and their codes are what is stored; NULL: q is. twin: a matrix
+/* Rows whose scales are all 0 are not coded. Where q's rows are paths of a trellis, their codes are what is stored. twin: a matrix
  * of the same shape and with the same groups that a reader will have, or NULL; it is used where that pays. Of the predictions the one that takes the
- * fewest bytes is taken, at the cost of coding as often. *bytes is malloc'ed. Fails where q is no path of t. */
-status weights_encode(const quantized *q, const trellis *t, const quantized *twin, uint8_t **bytes, size_t *count);
+ * fewest bytes is taken, at the cost of coding as often. *bytes is malloc'ed. Fails where q is no path of its trellis. */
+status weights_encode(const quantized *q, const quantized *twin, uint8_t **bytes, size_t *count);
 /* Whether a stream needs the twin that it was written with. */
 bool weights_need_twin(const uint8_t *bytes, size_t count);
-/* Fills q->q (allocated by the caller, as scales, rows, cols, group and levels are given). Never reads or writes outside for any
+/* Fills q->q (allocated by the caller, as scales, rows, cols, group, levels and trellis are given). Never reads or writes outside for any
  * bytes, and takes time in proportion to the weights; fails where they are not a stream of weights_encode. */
-status weights_decode(quantized *q, const trellis *t, const quantized *twin, const uint8_t *bytes, size_t count);
+status weights_decode(quantized *q, const quantized *twin, const uint8_t *bytes, size_t count);
 /* What an ideal coder without contexts would need: −Σ log2 p(q) over the rows that are coded, in bits. */
 double weights_entropy(const quantized *q);
 

@@ -119,7 +119,7 @@ static status measure_distances(quant_study *s) {
     for (int i = 0; i < plan.count && result == STATUS_OK; i++) {
         packed_matrix matrix;
         if (!pack_plan_is_grid(&plan, s->m, i)) continue;
-        result = packed_matrix_open(&matrix, &plan, s->m->params[i], s->k, s->calibration.h);
+        result = packed_matrix_open(&matrix, &plan, s->m, i, s->calibration.h);
         if (result != STATUS_OK) break;
         result = fail_in(add_matrix(&d, s, &matrix), "%s", s->m->params[i]->name);
         packed_matrix_close(&matrix);

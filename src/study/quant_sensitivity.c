@@ -21,7 +21,7 @@ static status perturb(const quant_study *s, const pack_plan *plan, int role, dou
         packed_matrix matrix;
         quantized q;
         if (p->role != role || !pack_plan_is_grid(plan, s->m, i)) continue;
-        result = packed_matrix_open(&matrix, plan, p, s->k, s->calibration.h);
+        result = packed_matrix_open(&matrix, plan, s->m, i, s->calibration.h);
         if (result != STATUS_OK) break;
         result = quantize_matrix(QUANTIZER_GPTQ, &q, &matrix.problem, rate);
         if (result == STATUS_OK) {

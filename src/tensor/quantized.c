@@ -1,6 +1,7 @@
 #include "tensor/quantized.h"
 
 #include "base/memory.h"
+#include "tensor/rotation.h"
 #include <stdlib.h>
 
 quantized quantized_alloc(int64_t rows, int64_t cols, int64_t group, bool has_offset) {
@@ -27,6 +28,7 @@ void quantized_expand_row(const quantized *q, int64_t row, float *out) {
     for (int64_t c = 0; c < q->cols; c++)
         out[c] = (float)codes[c] * scale[c / q->group] + (offset ? offset[c / q->group] : 0);
     for (int64_t c = 0; c < q->cols && q->input_scale; c++) out[c] *= q->input_scale[c];
+    if (q->rotation) rotate_row_back(out, q->cols, q->rotation);
 }
 
 void quantized_expand(const quantized *q, float *out) {

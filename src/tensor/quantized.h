@@ -17,8 +17,15 @@ typedef struct quantized {
     float *offset;      /* the same, added to all of a group; NULL: 0 */
     float *input_scale; /* [cols], > 0; NULL: 1 */
     int trellis;        /* states of the one whose paths the rows are (trellis.h); 0: none */
+    uint32_t
+        rotation; /* seed of a transform of the columns that has to be undone (rotation.h), which expanding does; 0: none */
 } quantized;
 
+/* Offsets as artifacts have them: quarters of a step, |z| ≤ QUANTIZED_MOST_ZERO. */
+enum { QUANTIZED_MOST_ZERO = 127 };
+static inline float quantized_offset(float scale, int quarters) {
+    return 0.25f * scale * (float)quarters;
+}
 static inline int64_t quantized_groups(const quantized *q) {
     return q->cols / q->group;
 }

@@ -28,7 +28,7 @@ static var *build_whole_linear(fixture *f) {
     param **p = f->params;
     const linear l = {.weight = p[0], .bias = p[1], .down = p[2], .up = p[3], .pass_scale = p[4]};
     var *x = f->leaf_vars[0];
-    return op_add(f->t, op_linear(f->t, x, &l, 0), op_linear(f->t, op_scale_add(f->t, x, x, NULL), &l, 1));
+    return op_add(f->t, op_linear(f->t, x, &l, 0), op_linear(f->t, op_scale_add(f->t, x, x, NULL, 0), &l, 1));
 }
 static var *build_biased_linear(fixture *f) {
     const linear l = {.weight = f->params[0], .bias = f->params[1]};
@@ -68,7 +68,10 @@ static void prepare_scale_add(fixture *f) {
     add_param(f, 0, D, false, 1, 0);
 }
 static var *build_scale_add(fixture *f) {
-    return op_scale_add(f->t, f->leaf_vars[0], f->leaf_vars[1], f->params[0]);
+    return op_scale_add(f->t, f->leaf_vars[0], f->leaf_vars[1], f->params[0], 0);
+}
+static var *build_scale_add_row(fixture *f) {
+    return op_scale_add(f->t, f->leaf_vars[0], f->leaf_vars[1], f->params[0], 2);
 }
 
 static void prepare_mix(fixture *f) {
@@ -300,6 +303,7 @@ CASE(rms_norm, one_leaf, build_rms_norm)
 CASE(weighted_norm, prepare_weighted_norm, build_weighted_norm)
 CASE(add, two_leaves, build_add)
 CASE(scale_add, prepare_scale_add, build_scale_add)
+CASE(scale_add_row, prepare_skip, build_scale_add_row)
 CASE(mix, prepare_mix, build_mix)
 CASE(mix_same, prepare_mix, build_mix_same)
 CASE(smear, prepare_smear, build_smear)
@@ -341,6 +345,7 @@ int main(void) {
         cmocka_unit_test(test_weighted_norm),
         cmocka_unit_test(test_add),
         cmocka_unit_test(test_scale_add),
+        cmocka_unit_test(test_scale_add_row),
         cmocka_unit_test(test_mix),
         cmocka_unit_test(test_mix_same),
         cmocka_unit_test(test_smear),

@@ -156,6 +156,8 @@ static void orphaned_options(void **state) {
     assert_refused((c.stem.bigram_buckets = 0, c.stem.hash_scale = 0.05f), "hash_scale");
     assert_refused((c.stem.bigram_buckets = 0, c.init.hash = HASH_ZERO_TABLE), "hash_init");
     assert_refused((c.loop.extra_passes = 0, c.loop.skips = LOOP_SKIPS_EACH_PASS), "loop_skips");
+    assert_refused((c.loop.extra_passes = 0, c.loop.scales = true), "loop_scales");
+    assert_refused((c.loop.scales = true, c.residual.attn_scale = c.residual.mlp_scale = false), "loop_scales");
 }
 
 static model_config unusual(void) {
@@ -173,6 +175,7 @@ static model_config unusual(void) {
     c.moe.gate = GATE_PROBABILITY;
     c.moe.shared_mult = 0.5f;
     c.loop.skips = LOOP_SKIPS_ALONG_PATH;
+    c.loop.scales = true;
     c.mlp.activation = ACTIVATION_LEAKY_RELU2;
     c.random_up.layers[0] = true;
     c.random_up.seed = 999999999999998;

@@ -5,6 +5,7 @@
 #include "quant/allocate.h"
 #include "quant/quantizer.h"
 #include "quant/rate_limit.h"
+#include "tensor/rotation.h"
 #include <math.h>
 
 enum { ROWS = 48, COLS = 160 };
@@ -210,6 +211,118 @@ static void ends_of_what_can_be_asked(void **state) {
     assert_null(curve_measured(&c, 2.6));
 }
 
+/* ---- groups, asymmetric grids, rotated columns ---- */
+
+/* Weights of group g of row r have a mean of their own and grow with g. */
+static void spread_groups(float *w) {
+    for (int i = 0; i < ROWS * COLS; i++) {
+        const int row = i / COLS, group = i % COLS / 32;
+        w[i] = w[i] * (float)(1 << group) + 0.05f * (float)(row % 3 - 1) * (float)(1 << group);
+    }
+}
+
+static double error_of(quantizer q, const matrix_problem *p, double *bits) {
+    quantized found;
+    assert_ok(quantize_matrix(q, &found, p, 3));
+    assert_int_equal(found.group, p->group ? p->group : COLS);
+    assert_true((found.offset != NULL) == p->asymmetric && found.rotation == p->rotation);
+    for (int64_t i = 0; i < found.rows * quantized_groups(&found) && found.offset; i++) {
+        const float quarters = found.scale[i] > 0 ? 4 * found.offset[i] / found.scale[i] : 0;
+        assert_true(quarters == rintf(quarters) && fabsf(quarters) <= QUANTIZED_MOST_ZERO);
+    }
+    const double error = matrix_error(p, &found);
+    if (bits) *bits = entropy(&found);
+    quantized_free(&found);
+    return error;
+}
+
+/* Groups of unlike size have the same step, as rows do, so error against bits stays as it was: an entropy coder gives the larger ones more bits. Around
+ * their means they need fewer. */
+static void groups_keep_the_slope(void **state) {
+    fixture *f = *state;
+    spread_groups(f->w);
+    for (int q = 0; q <= QUANTIZER_GPTQ; q++) {
+        matrix_problem p = problem_of(f);
+        double bits, grouped_bits, centred_bits;
+        const double error = error_of((quantizer)q, &p, &bits);
+        p.group = 32;
+        const double grouped = error_of((quantizer)q, &p, &grouped_bits);
+        p.asymmetric = true;
+        const double centred = error_of((quantizer)q, &p, &centred_bits);
+        /* The order-0 entropy of all codes together: half a bit is a factor of 2 in the error. */
+        assert_true(fabs(log2(grouped / error) / 2 + grouped_bits - bits) < 0.2);
+        assert_true(centred < grouped); /* a finer step at the same rate */
+    }
+}
+
+static void offsets_take_the_mean_away(void **state) {
+    fixture *f = *state;
+    for (int i = 0; i < ROWS * COLS; i++) f->w[i] += 0.5f;
+    for (int q = 0; q <= QUANTIZER_GPTQ; q++) {
+        matrix_problem p = problem_of(f);
+        const double error = error_of((quantizer)q, &p, NULL);
+        p.asymmetric = true;
+        assert_true(error_of((quantizer)q, &p, NULL) < 0.1 * error); /* 0.07 σ under a mean of 0.5 */
+    }
+}
+
+static void rotated_and_back(void **state) {
+    fixture *f = *state;
+    float row[COLS];
+    matrix_problem p = problem_of(f);
+    assert_int_equal(rotation_block(COLS), 32);
+    assert_int_equal(rotation_block(576), 64);
+    assert_int_equal(rotation_block(8191), 1);
+    assert_int_equal(rotation_block(1 << 20), ROTATION_MOST);
+    memcpy(row, f->w, sizeof row);
+    rotate_row(row, COLS, 7);
+    double before = 0, after = 0, moved = 0;
+    for (int c = 0; c < COLS; c++)
+        before += f->w[c] * f->w[c], after += row[c] * row[c], moved += fabsf(row[c] - f->w[c]);
+    assert_float_equal(before, after, 1e-6);
+    assert_true(moved > 0.02 * COLS);
+    rotate_row_back(row, COLS, 7);
+    for (int c = 0; c < COLS; c++) assert_float_equal(row[c], f->w[c], 1e-6);
+    for (int q = 0; q < QUANTIZERS; q++) {
+        p.rotation = 0;
+        const double plain = error_of((quantizer)q, &p, NULL);
+        p.rotation = 7;
+        const double rotated = error_of((quantizer)q, &p, NULL);
+        assert_true(rotated < 1.5 * plain && rotated > plain / 1.5); /* Gaussian weights gain nothing */
+    }
+}
+
+/* What outliers in a few columns cost a step a row: rotated they are spread. */
+static void rotation_spreads_outliers(void **state) {
+    fixture *f = *state;
+    for (int i = 0; i < ROWS * COLS; i++)
+        if (i % COLS % 40 == 0) f->w[i] *= 30;
+    matrix_problem p = problem_of(f);
+    p.hessian = NULL;
+    double bits, rotated_bits;
+    const double plain = error_of(QUANTIZER_ROUND, &p, &bits);
+    p.rotation = 1;
+    const double rotated = error_of(QUANTIZER_ROUND, &p, &rotated_bits);
+    assert_true(fabs(plain / rotated - 1) < 0.5); /* the same step: */
+    assert_true(rotated_bits > bits);             /* an entropy coder likes outliers better than what they become */
+}
+
+static void what_does_not_fit_is_refused(void **state) {
+    fixture *f = *state;
+    uint8_t pruned[ROWS * COLS] = {1};
+    quantized q;
+    matrix_problem p = problem_of(f);
+    p.group = 33;
+    assert_fails(quantize_matrix(QUANTIZER_GPTQ, &q, &p, 3), "expected a group that divides the 160 columns, found 33");
+    p.group = 32;
+    assert_fails(quantize_matrix(QUANTIZER_TRELLIS, &q, &p, 3),
+                 "expected no groups and no asymmetric grids with trellis");
+    p.group = 0;
+    p.rotation = 1;
+    p.pruned = pruned;
+    assert_fails(quantize_matrix(QUANTIZER_GPTQ, &q, &p, 3), "expected nothing pruned");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rates_are_what_an_entropy_coder_needs, setup, teardown),
@@ -219,6 +332,11 @@ int main(void) {
         cmocka_unit_test_setup_teardown(zeros_and_pruned_weights_stay, setup, teardown),
         cmocka_unit_test_setup_teardown(the_limit_of_white_inputs_is_known, setup, teardown),
         cmocka_unit_test_setup_teardown(quantisers_keep_their_distance, setup, teardown),
+        cmocka_unit_test_setup_teardown(groups_keep_the_slope, setup, teardown),
+        cmocka_unit_test_setup_teardown(offsets_take_the_mean_away, setup, teardown),
+        cmocka_unit_test_setup_teardown(rotated_and_back, setup, teardown),
+        cmocka_unit_test_setup_teardown(rotation_spreads_outliers, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_does_not_fit_is_refused, setup, teardown),
         cmocka_unit_test(bytes_are_shared_at_equal_slopes),
         cmocka_unit_test(ends_of_what_can_be_asked),
     };

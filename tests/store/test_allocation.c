@@ -277,17 +277,64 @@ static void recipes_say_which_and_how(void **state) {
                 "recipe.yaml:2: expected a rule that names"},
                {"- {component: attentoin, bits: 5}\n", "component: expected one that"},
                {"- {bits: 5}\n", "found a rule of no tensor"},
-               {"- {component: attention}\n", "expected bits, rate, quantizer or float16"},
+               {"- {component: attention}\n", "expected bits, rate, quantizer, float16, group, asymmetric or rotate"},
                {"- {component: attention, bits: 5, float16: true}\n", "expected one of bits, rate, float16, found 2"},
                {"- {component: attention, bits: 12}\n", "bits"},
                {"- {component: attention, quantizer: magic, bits: 3}\n", "quantizer: expected round, gptq"},
                {"- {component: attention, layers: [7], bits: 3}\n", "names a matrix"},
                {"- {component: attention, colour: red}\n", "colour"},
+               {"- {component: mlp, group: 16}\n- {component: mlp, quantizer: trellis}\n",
+                "expected quantizer round or gptq beside group and asymmetric, found trellis"},
+               {"- {component: mlp, group: 48}\n", "expected a group that divides its 32 columns, found 48"},
+               {"- {component: mlp, group: 1}\n", "group"},
                {"{}\n", "expected a list of rules"},
                {"", "expected a list of rules"},
                {"- [\n", "recipe.yaml"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_fails(apply(&plan, t, bad[i].text), bad[i].says);
     pack_plan_free(&plan);
+}
+
+static void model_logits(const shared *t, model_use use, float *logits) {
+    int32_t ids[BATCH * LENGTH];
+    const batch b = tiny_batch(ids, 9);
+    model *m;
+    pass *p;
+    assert_ok(artifact_read(t->f->path, t->f->m->k, use, &m, NULL, NULL));
+    assert_ok(pass_create(&p, m));
+    assert_ok(pass_logits(p, &b, logits));
+    pass_destroy(p);
+    model_destroy(m);
+}
+
+/* Groups, offsets and rotated columns in a whole file: allocated, written, and run as what they stand for, however the model is opened. */
+static void every_kind_of_grid_is_run(void **state) {
+    const shared *t = *state;
+    static const char text[] =
+        "- {component: mlp, group: 16, asymmetric: true}\n- {component: experts, asymmetric: true}\n"
+        "- {component: attention, rotate: true, quantizer: trellis}\n"
+        "- {component: embedding, rotate: true, group: 8, quantizer: round}\n";
+    enum { LOGITS = BATCH * LENGTH * 96 };
+    char *path = path_join(t->f->folder, "recipe.yaml");
+    pack_options o = shared_options(t, 5);
+    pack_report r;
+    float *values = xmalloc(LOGITS * sizeof *values), *run = xmalloc(LOGITS * sizeof *run);
+    double squares = 0;
+    assert_ok(file_write_whole(path, text, sizeof text - 1));
+    o.allocation.recipe_path = path;
+    assert_ok(artifact_write(t->f->path, t->f->m, NULL, t->f->h, &o, &r));
+    model_logits(t, MODEL_VALUES, values);
+    for (int i = 0; i < LOGITS; i++) squares += values[i] * values[i] / LOGITS;
+    static const model_use uses[] = {MODEL_TRAIN, MODEL_RUN, MODEL_RUN_STORED, MODEL_RUN_8};
+    static const double allowed[] = {1e-9, 1e-6, 1e-3,
+                                     5e-2}; /* of the mean square: codes are rounded again to be run in integers */
+    for (int i = 0; i < 4; i++) {
+        double away = 0;
+        model_logits(t, uses[i], run);
+        for (int j = 0; j < LOGITS; j++) away += (run[j] - values[j]) * (run[j] - values[j]) / LOGITS;
+        assert_true(away < allowed[i] * squares);
+    }
+    pack_report_free(&r);
+    free(values), free(run), free(path);
 }
 
 static void recipes_are_kept(void **state) {
@@ -324,6 +371,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(packing_goes_on, shared_setup, shared_teardown),
         cmocka_unit_test_setup_teardown(recipes_say_which_and_how, shared_setup, shared_teardown),
         cmocka_unit_test_setup_teardown(recipes_are_kept, shared_setup, shared_teardown),
+        cmocka_unit_test_setup_teardown(every_kind_of_grid_is_run, shared_setup, shared_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

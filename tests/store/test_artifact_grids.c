@@ -47,7 +47,7 @@ static byte_buffer file_of(const packed_tensors *t) {
     return file;
 }
 
-enum { GRIDS = 7, ROWS = 24, COLS = 48 };
+enum { GRIDS = 9, ROWS = 24, COLS = 48 };
 
 typedef struct grids {
     quantized q[GRIDS];
@@ -62,6 +62,10 @@ static quantized copy_of(const quantized *q) {
     copy.scale = xmalloc(scales * sizeof(float));
     memcpy(copy.q, q->q, (size_t)(q->rows * q->cols));
     memcpy(copy.scale, q->scale, scales * sizeof(float));
+    if (q->offset) {
+        copy.offset = xmalloc(scales * sizeof(float));
+        memcpy(copy.offset, q->offset, scales * sizeof(float));
+    }
     if (q->input_scale) {
         copy.input_scale = xmalloc((size_t)q->cols * sizeof(float));
         memcpy(copy.input_scale, q->input_scale, (size_t)q->cols * sizeof(float));
@@ -82,7 +86,7 @@ static quantized noise(uint64_t seed, int bits) {
     return q;
 }
 
-static void add(grids *g, int at, int role, int expert, const trellis *t, int bits, const quantized *q) {
+static void add(grids *g, int at, int role, int expert, const quantized *q) {
     static param params[GRIDS];
     static const int64_t shape[] = {ROWS, COLS};
     param *p = &params[at];
@@ -94,41 +98,59 @@ static void add(grids *g, int at, int role, int expert, const trellis *t, int bi
     g->q[at] = copy_of(q);
     quantized given = copy_of(q);
     size_t bytes;
-    assert_ok(packed_add_grid(&g->packed, p, &given, t, bits, &bytes));
+    assert_ok(packed_add_grid(&g->packed, p, &given, &bytes));
 }
 
 /* 0, 1, 2: experts on a trellis with scales of columns, 1 a copy of 0 that moved a little, 2 a stranger. 3: a matrix in groups.
- * 4: of few weights that are not 0. 5, 6: experts of another role, the same ones. */
+ * 4: of few weights that are not 0. 5, 6: experts of another role, the same ones. 7, 8: experts in groups with offsets, whose columns are
+ * rotated, 8 nearly 7. */
 static grids make(void) {
     grids g = {0};
     const trellis *t = trellis_of(8);
     quantized q = noise(1, 8);
+    q.trellis = t->states;
     buffer_add_number(&g.packed.directory, GRIDS, 4);
     q.input_scale = xmalloc(COLS * sizeof(float));
     for (int i = 0; i < COLS; i++) q.input_scale[i] = scale_round(1 + 0.1f * (float)(i % 5));
     for (int i = 0; i < ROWS; i++) trellis_points(t, q.q + i * COLS, COLS, q.q + i * COLS);
-    add(&g, 0, ROLE_EXPERT_FC, 0, t, 8, &q);
+    add(&g, 0, ROLE_EXPERT_FC, 0, &q);
     memset(q.q + 3 * COLS + COLS / 2, 0, COLS / 2);
     q.scale[5] *= 2;
-    add(&g, 1, ROLE_EXPERT_FC, 1, t, 8, &q);
+    add(&g, 1, ROLE_EXPERT_FC, 1, &q);
     quantized other = noise(2, 8);
+    other.trellis = t->states;
     for (int i = 0; i < ROWS; i++) trellis_points(t, other.q + i * COLS, COLS, other.q + i * COLS);
-    add(&g, 2, ROLE_EXPERT_FC, 2, t, 8, &other);
+    add(&g, 2, ROLE_EXPERT_FC, 2, &other);
     quantized_free(&other);
     quantized grouped = noise(3, 4);
     grouped.group = COLS / 3;
     grouped.scale = xrealloc(grouped.scale, 3 * ROWS * sizeof(float));
     for (int i = 0; i < 3 * ROWS; i++) grouped.scale[i] = i / 3 == 4 ? 0 : scale_round(0.02f + 0.001f * (float)i);
     memset(grouped.q + 4 * COLS, 0, COLS);
-    add(&g, 3, ROLE_C_Q, -1, NULL, 4, &grouped);
+    add(&g, 3, ROLE_C_Q, -1, &grouped);
     memset(grouped.q, 0, ROWS * COLS);
     grouped.q[77] = 1;
-    add(&g, 4, ROLE_C_K, -1, NULL, 4, &grouped);
+    add(&g, 4, ROLE_C_K, -1, &grouped);
     quantized_free(&grouped);
     quantized pair = noise(4, 6);
-    add(&g, 5, ROLE_EXPERT_PROJ, 0, NULL, 6, &pair);
-    add(&g, 6, ROLE_EXPERT_PROJ, 1, NULL, 6, &pair);
+    add(&g, 5, ROLE_EXPERT_PROJ, 0, &pair);
+    add(&g, 6, ROLE_EXPERT_PROJ, 1, &pair);
     quantized_free(&pair), quantized_free(&q);
+    quantized centred = noise(5, 4);
+    centred.group = COLS / 4;
+    centred.rotation = 77;
+    centred.scale = xrealloc(centred.scale, 4 * ROWS * sizeof(float));
+    centred.offset = xmalloc(4 * ROWS * sizeof(float));
+    for (int i = 0; i < 4 * ROWS; i++) {
+        centred.scale[i] = i == 9 ? 0 : scale_round(0.02f + 0.001f * (float)i);
+        centred.offset[i] = i == 9 ? 0 : quantized_offset(centred.scale[i], i == 50 ? -QUANTIZED_MOST_ZERO : i % 7 - 3);
+    }
+    memset(centred.q + 9 * COLS / 4, 0, COLS / 4);
+    add(&g, 7, ROLE_EXPERT_FC, 0, &centred);
+    centred.q[5] = (int8_t)-centred.q[5];
+    centred.offset[20] = quantized_offset(centred.scale[20], 40);
+    add(&g, 8, ROLE_EXPERT_FC, 1, &centred);
+    quantized_free(&centred);
     g.file = file_of(&g.packed);
     return g;
 }
@@ -163,6 +185,9 @@ static void assert_same(const quantized *a, const quantized *b) {
     assert_int_equal(a->levels, b->levels);
     assert_memory_equal(a->q, b->q, ROWS * COLS);
     assert_memory_equal(a->scale, b->scale, (size_t)(ROWS * quantized_groups(a)) * sizeof(float));
+    assert_int_equal(a->rotation, b->rotation);
+    assert_int_equal(!a->offset, !b->offset);
+    if (a->offset) assert_memory_equal(a->offset, b->offset, (size_t)(ROWS * quantized_groups(a)) * sizeof(float));
     assert_int_equal(!a->input_scale, !b->input_scale);
     if (a->input_scale) assert_memory_equal(a->input_scale, b->input_scale, COLS * sizeof(float));
 }
@@ -171,7 +196,8 @@ static void grids_come_back_in_any_order(void **state) {
     (void)state;
     grids g = make();
     opened o;
-    static const int orders[][GRIDS] = {{0, 1, 2, 3, 4, 5, 6}, {6, 1, 5, 6, 0, 4, 1}, {1, 6, 2, 1, 3, 3, 6}};
+    static const int orders[][GRIDS] = {
+        {0, 1, 2, 3, 4, 5, 6, 7, 8}, {8, 6, 1, 5, 6, 0, 4, 1, 7}, {1, 6, 2, 1, 3, 3, 6, 8, 8}};
     for (int k = 0; k < 3; k++) {
         assert_ok(open_grids(&o, g.file.bytes, g.file.count));
         for (int i = 0; i < GRIDS; i++) {
@@ -191,7 +217,7 @@ static void twins_are_used_where_they_pay(void **state) {
     opened o;
     assert_ok(open_grids(&o, g.file.bytes, g.file.count));
     const tensor_entry *t = o.d.tensors;
-    const int twins[GRIDS] = {-1, 0, -1, -1, -1, -1, 5};
+    const int twins[GRIDS] = {-1, 0, -1, -1, -1, -1, 5, -1, 7};
     for (int i = 0; i < GRIDS; i++) assert_int_equal(t[i].twin, twins[i]);
     assert_true(t[1].code_bytes < t[0].code_bytes / 2);
     assert_true(t[6].code_bytes < t[5].code_bytes / 8);
@@ -230,6 +256,33 @@ static void damage_is_survived(void **state) {
     unmake(&g);
 }
 
+/* What version 2 does not know, a version 2 file does not have. */
+static void flags_belong_to_version_3(void **state) {
+    (void)state;
+    grids g = make();
+    opened o;
+    assert_int_equal(g.packed.version, ARTIFACT_VERSION);
+    g.file.bytes[4] = ARTIFACT_USUAL_VERSION;
+    assert_fails(open_grids(&o, g.file.bytes, g.file.count), "tensor grid.7: ");
+    close_grids(&o);
+    unmake(&g);
+}
+
+static void offsets_are_quarters_of_steps(void **state) {
+    (void)state;
+    packed_tensors packed = {0};
+    char name[] = "w";
+    param p = {.role = ROLE_C_Q, .layer = 1, .expert = -1, .name = name};
+    for (int i = 0; i < 2; i++) {
+        quantized q = noise(1, 4);
+        size_t bytes;
+        q.offset = xcalloc(ROWS, sizeof *q.offset);
+        q.offset[3] = q.scale[3] * (i ? 0.3f : 32);
+        assert_fails(packed_add_grid(&packed, &p, &q, &bytes), "offset 3: expected up to 127 quarters");
+    }
+    packed_tensors_free(&packed);
+}
+
 static void scales_have_to_be_bfloat16(void **state) {
     (void)state;
     packed_tensors packed = {0};
@@ -238,7 +291,7 @@ static void scales_have_to_be_bfloat16(void **state) {
     quantized q = noise(1, 4);
     size_t bytes;
     q.scale[3] = 0.1f;
-    assert_fails(packed_add_grid(&packed, &p, &q, NULL, 4, &bytes), "scale 3: expected a bfloat16, found 0.1");
+    assert_fails(packed_add_grid(&packed, &p, &q, &bytes), "scale 3: expected a bfloat16, found 0.1");
     packed_tensors_free(&packed);
 }
 
@@ -332,6 +385,8 @@ int main(void) {
         cmocka_unit_test(grids_come_back_in_any_order),
         cmocka_unit_test(twins_are_used_where_they_pay),
         cmocka_unit_test(damage_is_survived),
+        cmocka_unit_test(flags_belong_to_version_3),
+        cmocka_unit_test(offsets_are_quarters_of_steps),
         cmocka_unit_test(scales_have_to_be_bfloat16),
         cmocka_unit_test(version_1_is_read),
         cmocka_unit_test(damage_of_version_1_is_survived),

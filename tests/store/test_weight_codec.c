@@ -29,22 +29,22 @@ static quantized random_codes(int64_t rows, int64_t cols, int bits, float size, 
 }
 
 /* Encodes, decodes, compares; returns bits a weight. */
-static double round_trip_with(const quantized *q, const trellis *t, const quantized *twin) {
+static double round_trip_with(const quantized *q, const quantized *twin) {
     uint8_t *bytes;
     size_t count;
-    assert_ok(weights_encode(q, t, twin, &bytes, &count));
+    assert_ok(weights_encode(q, twin, &bytes, &count));
     quantized back = *q;
     back.q = xmalloc((size_t)(q->rows * q->cols));
-    assert_ok(weights_decode(&back, t, twin, bytes, count));
+    assert_ok(weights_decode(&back, twin, bytes, count));
     assert_memory_equal(back.q, q->q, q->rows * q->cols);
-    if (weights_need_twin(bytes, count)) assert_fails(weights_decode(&back, t, NULL, bytes, count), "twin");
+    if (weights_need_twin(bytes, count)) assert_fails(weights_decode(&back, NULL, bytes, count), "twin");
     free(back.q);
     free(bytes);
     return 8.0 * (double)count / (double)(q->rows * q->cols);
 }
 
 static double round_trip(const quantized *q) {
-    return round_trip_with(q, NULL, NULL);
+    return round_trip_with(q, NULL);
 }
 
 static void every_shape_comes_back(void **state) {
@@ -99,7 +99,7 @@ static void a_twin_helps_where_it_is_one(void **state) {
     (void)state;
     quantized twin = random_codes(256, 128, 6, 5, 0.2f, 1), q = random_codes(256, 128, 6, 5, 0.2f, 2);
     const double alone = round_trip(&q);
-    assert_true(fabs(round_trip_with(&q, NULL, &twin) - alone) < 1e-9); /* a stranger: not used */
+    assert_true(fabs(round_trip_with(&q, &twin) - alone) < 1e-9); /* a stranger: not used */
     rng r = rng_seed(3);
     for (int64_t i = 0; i < q.rows; i++) {
         q.scale[i] = 1.25f;
@@ -110,18 +110,18 @@ static void a_twin_helps_where_it_is_one(void **state) {
                 (int8_t)grid_nearest((float)twin.q[i * q.cols + c] / 1.25f + noise, 1, (float)q.levels);
         }
     }
-    assert_true(round_trip_with(&q, NULL, &twin) < round_trip(&q) - 1);
+    assert_true(round_trip_with(&q, &twin) < round_trip(&q) - 1);
     twin.input_scale = xmalloc((size_t)twin.cols * sizeof(float));
     for (int64_t c = 0; c < twin.cols; c++) { /* the same weights from other steps of columns */
         twin.input_scale[c] = c % 2 ? 0.5f : 1;
         for (int64_t i = 0; i < twin.rows && c % 2; i++)
             twin.q[i * twin.cols + c] = (int8_t)grid_nearest(2.0f * twin.q[i * twin.cols + c], 1, (float)twin.levels);
     }
-    assert_true(round_trip_with(&q, NULL, &twin) < round_trip(&q) - 1);
+    assert_true(round_trip_with(&q, &twin) < round_trip(&q) - 1);
     memcpy(twin.q, q.q, (size_t)(q.rows * q.cols));
     memcpy(twin.scale, q.scale, (size_t)q.rows * sizeof(float));
     for (int64_t c = 0; c < twin.cols; c++) twin.input_scale[c] = 1;
-    assert_true(round_trip_with(&q, NULL, &twin) < 0.1);
+    assert_true(round_trip_with(&q, &twin) < 0.1);
     quantized_free(&q), quantized_free(&twin);
 }
 
@@ -131,22 +131,23 @@ static void paths_of_a_trellis_come_back(void **state) {
     for (int states = 4; states <= 64; states *= 2) {
         const trellis *t = trellis_of(states);
         quantized q = random_codes(64, 256, 8, 2, 0.2f, (uint64_t)states), twin = q;
+        q.trellis = states;
         for (int64_t i = 0; i < q.rows; i++) trellis_points(t, q.q + i * q.cols, q.cols, q.q + i * q.cols);
         q.levels = 127;
-        const double bits = round_trip_with(&q, t, NULL);
+        const double bits = round_trip_with(&q, NULL);
         assert_true(bits < weights_entropy(&q) / (64.0 * 256) -
                                0.3); /* the points alone do not tell which ones are possible */
         twin.q = xmalloc((size_t)(q.rows * q.cols));
         for (int64_t i = 0; i < q.rows * q.cols; i++) twin.q[i] = (int8_t)(q.q[i] > 120 ? 120 : q.q[i] + i % 2);
-        assert_true(round_trip_with(&q, t, &twin) < bits - 1);
+        assert_true(round_trip_with(&q, &twin) < bits - 1);
         free(twin.q);
         q.q[q.cols + 3] = (int8_t)(q.q[q.cols + 3] ? 0 : 1);
         uint8_t *bytes;
         size_t count;
-        status s = weights_encode(&q, t, NULL, &bytes, &count);
+        status s = weights_encode(&q, NULL, &bytes, &count);
         if (s == STATUS_OK) free(bytes); /* another path */
         q.q[0] = 1;                      /* state 0 has even points alone */
-        assert_fails(weights_encode(&q, t, NULL, &bytes, &count), "row 0: expected points of a trellis");
+        assert_fails(weights_encode(&q, NULL, &bytes, &count), "row 0: expected points of a trellis");
         quantized_free(&q);
     }
 }
@@ -160,7 +161,7 @@ static void groups_with_scales_come_back(void **state) {
     for (int i = 0; i < 64; i++)
         q.scale[i] = i / 4 == 3 ? 0 : (float)(i % 4); /* row 3 is zero, the first group of each too */
     memset(q.q + 3 * 64, 0, 64);
-    round_trip_with(&q, NULL, &q);
+    round_trip_with(&q, &q);
     quantized_free(&q);
 }
 
@@ -170,13 +171,14 @@ static void rates_are_what_is_paid(void **state) {
     for (int states = 0; states <= 8; states += 4) {
         const trellis *t = states ? trellis_of(states) : NULL;
         quantized q = random_codes(128, 256, 8, states ? 2 : 12, 0.3f, 5);
+        q.trellis = states;
         for (int64_t i = 0; i < q.rows && t; i++) trellis_points(t, q.q + i * q.cols, q.cols, q.q + i * q.cols);
         weight_rates *rates = xmalloc(sizeof *rates);
         uint32_t mean;
         uint8_t *bytes;
         size_t count;
-        assert_true(weight_rates_of(rates, &q, t, &mean));
-        assert_ok(weights_encode(&q, t, NULL, &bytes, &count));
+        assert_true(weight_rates_of(rates, &q, &mean));
+        assert_ok(weights_encode(&q, NULL, &bytes, &count));
         assert_int_equal(bytes[0], PREDICT_ZERO);
         assert_int_equal(mean, bytes[1] | bytes[2] << 8);
         assert_true(fabs(rates->total / 8 - (double)count) < 12);
@@ -206,7 +208,7 @@ static void the_stream_is_fixed(void **state) {
     for (int i = 0; i < 48; i++) q.scale[i] = 1;
     uint8_t *bytes;
     size_t count;
-    assert_ok(weights_encode(&q, NULL, NULL, &bytes, &count));
+    assert_ok(weights_encode(&q, NULL, &bytes, &count));
     assert_int_equal(crc64(0, bytes, count), UINT64_C(0x961b7249ec76b096));
     free(bytes);
     quantized_free(&q);
@@ -242,13 +244,15 @@ static void any_bytes_decode_to_something_or_fail(void **state) {
         for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = trial % 3 ? (uint8_t)rng_next(&r) : 0xff;
         if (trial % 7) bytes[0] = (uint8_t)(trial % PREDICT_COUNT);
         const size_t count = rng_below(&r, sizeof bytes);
-        if (weights_decode(&q, trial % 2 ? trellis_of(8) : NULL, trial % 5 ? &twin : NULL, bytes, count) != STATUS_OK)
+        q.trellis = trial % 2 ? 8 : 0;
+        if (weights_decode(&q, trial % 5 ? &twin : NULL, bytes, count) != STATUS_OK)
             assert_true(strlen(error_message()) > 0);
         for (int64_t i = 0; i < q.rows * q.cols; i++) assert_true(abs(q.q[i]) <= q.levels);
     }
-    assert_fails(weights_decode(&q, NULL, NULL, (const uint8_t *)"", 0), "expected at least 3 bytes");
-    assert_fails(weights_decode(&q, NULL, NULL, (const uint8_t *)"\0\0\0\0", 4), "mean size");
-    assert_fails(weights_decode(&q, NULL, NULL, (const uint8_t *)"\3\1\0\0", 4), "prediction below 3");
+    q.trellis = 0;
+    assert_fails(weights_decode(&q, NULL, (const uint8_t *)"", 0), "expected at least 3 bytes");
+    assert_fails(weights_decode(&q, NULL, (const uint8_t *)"\0\0\0\0", 4), "mean size");
+    assert_fails(weights_decode(&q, NULL, (const uint8_t *)"\3\1\0\0", 4), "prediction below 3");
     quantized_free(&twin);
     quantized_free(&q);
 }

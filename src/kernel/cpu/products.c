@@ -101,6 +101,7 @@ static status weight_quantized(weight *w, const quantized *q) {
     size_t codes = (size_t)(q->rows * q->cols), scales = (size_t)(q->rows * quantized_groups(q)) * sizeof(float);
     const size_t inputs = (size_t)q->cols * sizeof(float);
     if (q->offset) return fail("codes with offsets are only run in integers");
+    if (q->rotation) return fail("codes of rotated columns are not run");
     *w = (weight){.rows = q->rows, .cols = q->cols, .quantized = memory_allows() ? calloc(1, sizeof *q) : NULL};
     if (!w->quantized) return fail("out of memory for a quantised weight");
     *w->quantized = (quantized){.rows = q->rows, .cols = q->cols, .group = q->group, .levels = q->levels};
