@@ -22,7 +22,7 @@ static void must(status s) {
 }
 
 static void make_dense(const kernels *k, weight *w, int64_t rows, int64_t cols, const float *values) {
-    must(k->weight_create(w, rows, cols));
+    must(k->weight_create(w, rows, cols, NULL));
     k->weight_update(w, values, 0, rows);
 }
 
@@ -33,7 +33,7 @@ static void make(const kernels *k, weight *w, form f, int64_t rows, int64_t cols
     }
     quantized q = quantized_alloc(rows, cols, 32, f == PACKED_4);
     quantized_round_rows(&q, f == PACKED_4 ? 4 : 8, 0, rows, values);
-    must(f == CODES ? k->weight_quantized(w, &q) : k->weight_packed(w, &q, f == PACKED_16 ? 16 : 8));
+    must(f == CODES ? k->weight_quantized(w, &q, NULL) : k->weight_packed(w, &q, f == PACKED_16 ? 16 : 8, NULL));
     quantized_free(&q);
 }
 

@@ -68,7 +68,7 @@ static double best_seconds(void (*f)(sample *), sample *s) {
 
 static void bench_shape(const kernels *k, int64_t rows, int64_t cols, int64_t N, dtype y_type) {
     sample s = {.k = k, .N = N, .y_type = y_type, .values = random_floats(k, rows * cols)};
-    if (k->weight_create(&s.w, rows, cols) != STATUS_OK) exit(1);
+    if (k->weight_create(&s.w, rows, cols, NULL) != STATUS_OK) exit(1);
     k->weight_update(&s.w, s.values, 0, s.w.rows);
     s.x = random_act(k, N * cols), s.y = random_act(k, N * rows * 2), s.dx = random_act(k, N * cols);
     s.dw = random_floats(k, rows * cols);

@@ -121,10 +121,17 @@ void file_map_close(file_map *m) {
     *m = (file_map){0};
 }
 
+enum { PIECE_BYTES = 4 << 20 }; /* so that a file is never in memory as a whole */
+
 status file_crc64(const char *path, uint64_t *crc) {
     file_map map;
     TRY(file_map_open(&map, path));
-    *crc = crc64(0, map.bytes, map.count);
+    *crc = 0;
+    for (size_t at = 0; at < map.count; at += PIECE_BYTES) {
+        const size_t bytes = map.count - at < PIECE_BYTES ? map.count - at : PIECE_BYTES;
+        *crc = crc64(*crc, map.bytes + at, bytes);
+        file_map_forget(&map, map.bytes + at, bytes);
+    }
     file_map_close(&map);
     return STATUS_OK;
 }

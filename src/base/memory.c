@@ -1,4 +1,5 @@
 #include "base/memory.h"
+#include <malloc.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -95,6 +96,10 @@ char *xasprintf(const char *format, ...) {
     va_end(arguments);
     if (length < 0) memory_out(strlen(format));
     return string;
+}
+
+void memory_trim(void) {
+    malloc_trim(0);
 }
 
 /* /proc/self/statm: pages in all, pages in memory, … */

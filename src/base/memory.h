@@ -33,6 +33,8 @@ void memory_fail_after(int64_t allocations);
 /* Counts an allocation: whether it may succeed. Asked by whoever allocates by other means. */
 bool memory_allows(void);
 
+void memory_trim(void); /* what was freed goes back to the system, as far as it can */
+
 uint64_t memory_resident(void);   /* bytes of this process that are in memory now; 0 where the system does not say */
 uint64_t memory_of_machine(void); /* bytes: more than that is not worth asking for */
 

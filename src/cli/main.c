@@ -93,15 +93,10 @@ static status dispatch(int argc, char **argv) {
 
 /* OpenMP's threads spin between parallel regions. libgomp's default is to spin for milliseconds, which costs a whole time
  * slice at each of some thousand regions a step as soon as another process wants the cores; 10,000 rounds (some 10 µs) cost
- * nothing on an idle machine. And where a model is only run, glibc's heap lies on huge pages: its matrices are below the 2 MiB from
- * where the device asks for them, and a page fault for each 4 KiB is a third of the time that loading one takes. (Training has its
- * arenas, and would need a sixth more memory.) Both are read while the program is loaded, so the program loads itself again. */
+ * nothing on an idle machine. It is read while the program is loaded, so the program loads itself again. */
 static void load_tuned(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     setenv("GOMP_SPINCOUNT", "10000", 1);
-    if (argv[1] && (is_one_of(argv[1], "generate", "eval") || is_one_of(argv[1], "teach", "compare") ||
-                    is_one_of(argv[1], "chat", "serve")))
-        setenv("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1", 0);
     execv("/proc/self/exe", argv); /* where that fails, it goes on as it is */
 }
 

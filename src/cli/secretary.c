@@ -8,7 +8,6 @@
 #include "nn/streamed.h"
 #include "store/open.h"
 #include "store/source.h"
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,7 +105,7 @@ static status ask(const expert_question *q, const bool *layers, double *probabil
     TRY(model_source_open(&source, q->path, q->which));
     const status s = ask_source(source, q, layers, probabilities);
     model_source_close(source);
-    malloc_trim(0); /* what the layers took goes back to the system */
+    memory_trim(); /* what the layers took goes back to the system */
     return s;
 }
 

@@ -54,6 +54,16 @@ static int64_t place_of(const pretrained *p, const param_spec *spec, int64_t row
     return head * head_dim + rotary_channel(mine, theirs, dims, (int)(row % head_dim));
 }
 
+/* Rows that were read: a model that is loaded would else be in memory twice, as the file has it and as it is run. */
+static void forget_rows(const pretrained *p, const stored_tensor *t, int64_t first, int64_t rows) {
+    const size_t row = storage_bytes(t->type, stored_cols(t));
+    const uint8_t *from = t->data + (size_t)first * row;
+    if (p->is_gguf)
+        file_map_forget(&p->g.map, from, (size_t)rows * row);
+    else if (p->folder.forget)
+        p->folder.forget(p->folder.owner, from, (size_t)rows * row);
+}
+
 /* Rows first … of a part, from its tensor. */
 static void read_part(const pretrained *p, const param_spec *spec, const stored_tensor *t, bool stacked,
                       int64_t part_size, int64_t first, int64_t rows, float *out) {
@@ -61,9 +71,11 @@ static void read_part(const pretrained *p, const param_spec *spec, const stored_
     const bool moves = role_is_rotated(spec->role) && p->config.rotary.style != p->names->rotary;
     if (!moves) {
         stored_read(t, base + first, rows, out);
+        forget_rows(p, t, base + first, rows);
         return;
     }
     for (int64_t r = 0; r < rows; r++) stored_read(t, base + place_of(p, spec, first + r), 1, out + r * cols);
+    if (first + rows == part_size) forget_rows(p, t, base, part_size);
 }
 
 /* A vector's elements: the whole of it at once. */
@@ -142,8 +154,7 @@ static status codes(void *context, const param_spec *spec, quantized *q) {
         const int64_t base = stacked ? spec->expert * size : 0;
 #pragma omp parallel for schedule(static)
         for (int64_t r = 0; r < size; r++) read_codes_row(t, base + place_of(p, spec, r), q, begin + r);
-        const size_t row = storage_bytes(t->type, q->cols);
-        file_map_forget(&p->g.map, t->data + (size_t)base * row, (size_t)size * row);
+        forget_rows(p, t, base, size);
     }
     return STATUS_OK;
 }

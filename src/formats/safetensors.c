@@ -124,6 +124,7 @@ static status read_floats(const safetensors *s, const safetensor *t, int64_t fir
         memcpy(&half, bytes + 2 * i, sizeof half);
         out[i] = t->type == DTYPE_BF16 ? bfloat_to_float(half) : half_to_float(half);
     }
+    file_map_forget(&s->map, bytes, (size_t)count * dtype_bytes(t->type)); /* else a model is in memory twice */
     return STATUS_OK;
 }
 

@@ -28,6 +28,11 @@ static void close_shards(void *owner) {
     free(s);
 }
 
+static void forget(void *owner, const void *from, size_t bytes) {
+    const shards *s = owner;
+    for (int i = 0; i < s->count; i++) file_map_forget(&s->files[i].map, from, bytes);
+}
+
 static status open_shard(shards *s, const char *folder, const char *name) {
     if (s->count == MOST_FILES) return fail("%s: expected at most %d files", folder, MOST_FILES);
     char *path = path_join(folder, name);
@@ -103,7 +108,7 @@ static status open_files(shards *s, const char *folder) {
 
 status tensor_set_open_safetensors(tensor_set *set, const char *folder) {
     shards *s = xcalloc(1, sizeof *s);
-    *set = (tensor_set){.owner = s, .close = close_shards};
+    *set = (tensor_set){.owner = s, .close = close_shards, .forget = forget};
     status result = open_files(s, folder);
     for (int i = 0; i < s->count && result == STATUS_OK; i++) add_tensors(set, &s->files[i]);
     if (result == STATUS_OK) result = tensor_set_seal(set);

@@ -20,6 +20,7 @@ typedef struct tensor_set {
     int count;
     void *owner; /* what the tensors point into */
     void (*close)(void *owner);
+    void (*forget)(void *owner, const void *from, size_t bytes); /* not soon needed again; may be NULL */
 } tensor_set;
 
 /* A folder's model.safetensors, or the files that its model.safetensors.index.json names. Tensors of integers are left out:

@@ -41,6 +41,10 @@ status param_refresh(param *p, const kernels *k, int quantize_levels) {
 static status set_matrix(param *p, const kernels *k, int64_t first, int64_t rows, const float *values) {
     float *device;
     size_t bytes = (size_t)(rows * p->matrix.cols) * sizeof *device;
+    if (!p->matrix.plain) {
+        k->weight_destroy(&p->matrix);
+        TRY(k->weight_create(&p->matrix, p->value.shape[0], p->value.shape[1], p->room));
+    }
     TRY(k->alloc((void **)&device, bytes));
     k->upload(device, values, bytes);
     k->weight_update(&p->matrix, device, first, rows);
@@ -64,12 +68,12 @@ status param_set(param *p, const kernels *k, const float *values) {
 
 status param_set_quantized(param *p, const kernels *k, const quantized *q) {
     k->weight_destroy(&p->matrix);
-    return k->weight_quantized(&p->matrix, q);
+    return k->weight_quantized(&p->matrix, q, p->room);
 }
 
 status param_set_packed(param *p, const kernels *k, const quantized *q, int input_bits) {
     k->weight_destroy(&p->matrix);
-    return k->weight_packed(&p->matrix, q, input_bits);
+    return k->weight_packed(&p->matrix, q, input_bits, p->room);
 }
 
 static status get_matrix(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {

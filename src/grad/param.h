@@ -15,7 +15,8 @@ typedef struct param {
     float
         *more_grads; /* [n][param_count]: the same of other ranks' micro-batches (nn/spread.h); NULL: none come here */
     int64_t offset;  /* of value and grad in their arenas, in floats; −1: it has no values */
-    weight matrix;   /* what products read; rows == 0 for vectors */
+    weight matrix;   /* what products read; rows == 0 for vectors. Without values it has memory from when it is set */
+    weight_room *room; /* for what it then is; NULL: none */
     bool is_matrix;
     bool frozen;  /* has no gradient even where the model is trained */
     bool derived; /* frozen, and made again from the config: no file stores it, nothing accompanies it */

@@ -19,6 +19,8 @@ typedef struct grad_out {
 
 /* Codes and scales in the order in which the device multiplies with them. */
 typedef struct packed_weight packed_weight;
+/* Memory that the weights of one model share (weight_room.h). */
+typedef struct weight_room weight_room;
 
 /* A matrix as the products want it: rows = outputs, cols = inputs, as in y = x Wᵀ. Its values can change (`plain`), or it is
  * quantised and only read: with exact inputs (`quantized`), or with inputs that are rounded too (`packed`). */
@@ -29,6 +31,7 @@ typedef struct weight {
     packed_weight *packed; /* the same for integer products, or NULL */
     int64_t packed_bytes;  /* of what `packed` holds */
     void *forward;         /* the device's own form for x Wᵀ, or NULL where the others serve */
+    weight_room *room;     /* that all of it lies in; NULL: it has memory of its own */
 } weight;
 
 typedef enum activation {

@@ -33,16 +33,17 @@ KERNEL(to_float, (float *out, const void *in, int64_t count), (out, in, count), 
 /* ---- matrix products ------------------------------------------------------------------------------------------------ */
 
 KERNEL(matmul, (const matmul_args *args), (args), matmul_flops(args))
-/* A weight of values that can change. */
-KERNEL_STATUS(weight_create, (weight * w, int64_t rows, int64_t cols), (w, rows, cols), 0)
+/* A weight of values that can change. `room`, here and below: where its memory comes from; NULL: it has its own. */
+KERNEL_STATUS(weight_create, (weight * w, int64_t rows, int64_t cols, weight_room *room), (w, rows, cols, room), 0)
 /* A weight that is quantised and stays as it is; the codes are taken over from HOST memory (q may be freed afterwards). */
-KERNEL_STATUS(weight_quantized, (weight * w, const quantized *q), (w, q), 0)
+KERNEL_STATUS(weight_quantized, (weight * w, const quantized *q, weight_room *room), (w, q, room), 0)
 /* A weight that is quantised, stays as it is, and is multiplied in integers: its products round each row of x, in blocks of up to 32
  * columns, to x ≈ s · q with |q| ≤ 127, s = max |x| / 127, and sum q · code exactly; with input_bits 16 instead of 8 to
  * x ≈ s · (q + r / 256) with |r| ≤ 127 what q leaves, for twice the work. What becomes of a row of x does not depend on the other rows,
  * their number or the instruction set. The codes are taken over from HOST memory; offsets are allowed here alone. Forward only:
  * linear, grouped_linear, linear_several, embed. */
-KERNEL_STATUS(weight_packed, (weight * w, const quantized *q, int input_bits), (w, q, input_bits), 0)
+KERNEL_STATUS(weight_packed, (weight * w, const quantized *q, int input_bits, weight_room *room),
+              (w, q, input_bits, room), 0)
 /* values[rows, cols]: rows first … as products see them */
 KERNEL(weight_values, (float *values, const weight *w, int64_t first, int64_t rows), (values, w, first, rows), 0)
 KERNEL(weight_destroy, (weight * w), (w), 0)

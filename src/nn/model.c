@@ -2,6 +2,8 @@
 #include "nn/model.h"
 
 #include "base/memory.h"
+#include "kernel/weight_room.h"
+#include "nn/budget.h"
 #include "nn/parts.h"
 #include "nn/spread.h"
 #include "nn/streamed.h"
@@ -21,8 +23,11 @@ status model_param_create(param **out, const model *m, const param_spec *spec) {
     p->derived = role_is_derived(spec->role);
     p->is_matrix = role_is_matrix(spec->role);
     p->away = spread_sends_away(&m->spread, &m->config, spec->expert);
-    if (p->is_matrix && !p->away && !(m->layers && spec->layer >= 0)) {
-        status s = m->k->weight_create(&p->matrix, spec->shape[0], spec->shape[1]);
+    p->room = m->room;
+    const bool there = p->is_matrix && !p->away && !(m->layers && spec->layer >= 0);
+    if (there) p->matrix = (weight){.rows = spec->shape[0], .cols = spec->shape[1]};
+    if (there && !model_use_runs(m->use)) {
+        status s = m->k->weight_create(&p->matrix, spec->shape[0], spec->shape[1], NULL);
         if (s != STATUS_OK) {
             param_destroy(p, m->k);
             return fail_in(s, "%s", name);
@@ -95,6 +100,18 @@ status model_place(model *m) {
 
 /* ---- life ---- */
 
+enum { LARGEST_BLOCK = 1 << 30 };
+
+/* One block where that can be: what is left empty in it is never touched, and of others' last huge pages a part is lost. Codes of 8 bits
+ * with a scale and an offset for 32 are 1.25 bytes. */
+static status create_room(model *m) {
+    const model_budget b = model_budget_count(&m->config);
+    const int64_t count = b.total + b.derived;
+    const int64_t bytes = model_use_packs(m->use) ? count * 5 / 4 : count * (int64_t)dtype_bytes(m->k->act);
+    const int64_t room = bytes + bytes / 64 + (1 << 16); /* what alignment takes */
+    return weight_room_create(&m->room, m->k, (size_t)(room < LARGEST_BLOCK ? room : LARGEST_BLOCK));
+}
+
 status model_create(model **out, const model_config *config, const kernels *k, model_use use) {
     return model_create_with(out, config, k, use, (model_extras){0});
 }
@@ -109,7 +126,8 @@ status model_create_with(model **out, const model_config *config, const kernels 
     m->layers = extras.layers;
     m->spread = extras.spread;
     if (extras.frozen) m->frozen = names_copy(extras.frozen);
-    status s = add_all(m);
+    status s = model_use_runs(use) && !m->layers ? create_room(m) : STATUS_OK;
+    if (s == STATUS_OK) s = add_all(m);
     if (s == STATUS_OK) s = model_place(m);
     if (s == STATUS_OK) s = model_bind(m);
     if (s == STATUS_OK) s = model_derive(m);
@@ -125,6 +143,7 @@ void model_destroy(model *m) {
     if (!m) return;
     for (int i = 0; i < m->param_count; i++) param_destroy(m->params[i], m->k);
     free(m->params);
+    weight_room_destroy(m->room);
     arena_destroy(&m->values);
     arena_destroy(&m->gradients);
     arena_destroy(&m->other_gradients);

@@ -34,6 +34,7 @@ typedef struct model {
     param **params; /* in the state dict's order */
     int param_count;
     arena values, gradients;
+    weight_room *room; /* of the matrices of a model that is only run; NULL where layers come and go */
     arena_layout layout;
     comm_group spread;     /* of ranks that have its experts between them (spread.h) */
     arena other_gradients; /* of the experts here, what the other ranks' micro-batches make */

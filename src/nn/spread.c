@@ -133,7 +133,7 @@ static void take_in(model *m) {
 static status make_products(model *m) {
     for (int i = 0; i < m->param_count; i++) {
         param *p = m->params[i];
-        if (p->away && p->value.data) TRY(m->k->weight_create(&p->matrix, p->value.shape[0], p->value.shape[1]));
+        if (p->away && p->value.data) TRY(m->k->weight_create(&p->matrix, p->value.shape[0], p->value.shape[1], NULL));
     }
     return model_refresh(m);
 }

@@ -10,7 +10,7 @@ status model_enter_layer(model *m, int layer) {
     for (int i = 0; i < m->param_count; i++) {
         param *p = m->params[i];
         if (!comes_and_goes(p, layer)) continue;
-        TRY(m->k->weight_create(&p->matrix, p->value.shape[0], p->value.shape[1]));
+        TRY(m->k->weight_create(&p->matrix, p->value.shape[0], p->value.shape[1], NULL));
         if (!p->derived) TRY(weight_source_fill_param(m->layers, p, m->k));
     }
     return STATUS_OK;

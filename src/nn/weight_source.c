@@ -55,13 +55,18 @@ status weight_source_fill_param(const weight_source *s, param *p, const kernels 
     return result;
 }
 
+static status fill_one(const weight_source *s, model *m, param *p) {
+    if (p->derived) return STATUS_OK;
+    const bool packs = model_use_packs(m->use) && p->is_matrix;
+    return packs ? packed_fill(s, p, m->k, m->use) : weight_source_fill_param(s, p, m->k);
+}
+
+/* Embeddings and heads first: while they are made their codes are there twice, which is to be when little else is. */
 status weight_source_fill(const weight_source *s, model *m) {
-    for (int i = 0; i < m->param_count; i++) {
-        param *p = m->params[i];
-        if (p->derived) continue;
-        const bool packs = model_use_packs(m->use) && p->is_matrix;
-        TRY(packs ? packed_fill(s, p, m->k, m->use) : weight_source_fill_param(s, p, m->k));
-    }
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->layer < 0) TRY(fill_one(s, m, m->params[i]));
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->layer >= 0) TRY(fill_one(s, m, m->params[i]));
     return STATUS_OK;
 }
 

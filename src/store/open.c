@@ -63,8 +63,8 @@ bool open_is_saved(const char *path) {
     return path_is_folder(path) && !pretrained_is(path);
 }
 
-status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
-                  int *context_tokens) {
+static status open_whole(const char *path, const kernels *k, const char *which, model_use use, model **m,
+                         tokenizer **tok, int *context_tokens) {
     path_kind kind;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
@@ -78,6 +78,13 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
     return s;
 }
 
+status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
+                  int *context_tokens) {
+    const status s = open_whole(path, k, which, use, m, tok, context_tokens);
+    memory_trim(); /* what was there while it was read */
+    return s;
+}
+
 static bool is_artifact(const char *path, path_kind kind) {
     return kind != PATH_FOLDER && !pretrained_is(path);
 }
@@ -87,8 +94,10 @@ status open_model_experts(const char *path, const kernels *k, const char *which,
     path_kind kind;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
-    if (!is_artifact(path, kind)) return open_source(path, k, which, use, chosen, m, tok, context_tokens);
-    return artifact_read_experts(path, k, use, chosen, m, tok, context_tokens);
+    const status s = is_artifact(path, kind) ? artifact_read_experts(path, k, use, chosen, m, tok, context_tokens)
+                                             : open_source(path, k, which, use, chosen, m, tok, context_tokens);
+    memory_trim();
+    return s;
 }
 
 static status config_of_artifact(const char *path, model_config *config) {

@@ -57,7 +57,7 @@ static status fill_random(const kernels *k, void *array, int64_t count) {
 status bench_product_seconds(const kernels *k, const profile_product *p, double *seconds) {
     product_arrays a = {0};
     size_t act = dtype_bytes(k->act);
-    TRY(k->weight_create(&a.w, p->rows, p->cols));
+    TRY(k->weight_create(&a.w, p->rows, p->cols, NULL));
     TRY(k->alloc(&a.x, (size_t)(p->N * p->cols) * act));
     TRY(k->alloc(&a.y, (size_t)(p->N * p->rows) * act));
     TRY(k->alloc((void **)&a.dw, (size_t)(p->rows * p->cols) * sizeof(float)));

@@ -84,7 +84,7 @@ static inline param *new_param(fixture *f, const char *name, int ndim, const int
     param *p = param_create(name, ndim, shape);
     p->value.data = device_zeros(f, param_count(p));
     p->grad = device_zeros(f, param_count(p));
-    if (matrix) assert_ok(f->k->weight_create(&p->matrix, shape[0], shape[1]));
+    if (matrix) assert_ok(f->k->weight_create(&p->matrix, shape[0], shape[1], NULL));
     p->is_matrix = matrix;
     fill(f, p, std, mean);
     return p;

@@ -67,7 +67,7 @@ static param *make(const kernels *k, const char *kind, int e, int64_t rows, int6
     fill(k, p->value.data, name, rows * cols, 0.3f);
     p->is_matrix = strcmp(kind, "router") != 0;
     if (!p->is_matrix) return p;
-    need(k->weight_create(&p->matrix, rows, cols) == STATUS_OK);
+    need(k->weight_create(&p->matrix, rows, cols, NULL) == STATUS_OK);
     need(param_refresh(p, k, 0) == STATUS_OK);
     return p;
 }

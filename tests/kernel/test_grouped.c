@@ -24,12 +24,12 @@ static void create_expert(experts *x, int64_t e, int64_t group, rng *r) {
     if (group) {
         quantized q = random_quantized(x->rows, x->cols, group, 31, k->act == DTYPE_BF16, r);
         quantized_expand(&q, x->values[e]);
-        assert_ok(k->weight_quantized(&x->w[e], &q));
+        assert_ok(k->weight_quantized(&x->w[e], &q, NULL));
         quantized_free(&q);
         return;
     }
     matrix values = matrix_random(k, DTYPE_F32, count, r);
-    assert_ok(k->weight_create(&x->w[e], x->rows, x->cols));
+    assert_ok(k->weight_create(&x->w[e], x->rows, x->cols, NULL));
     k->weight_update(&x->w[e], values.data, 0, x->w[e].rows);
     k->to_float(x->values[e], x->w[e].plain, count);
     matrix_free(&values);

@@ -14,7 +14,7 @@ static bool product_works(const kernels *k) {
     float x_values[4] = {1, 2, 3, 4};
     weight w;
     void *x;
-    if (k->weight_create(&w, 5, 4) != STATUS_OK || k->alloc(&x, 16) != STATUS_OK) return false;
+    if (k->weight_create(&w, 5, 4, NULL) != STATUS_OK || k->alloc(&x, 16) != STATUS_OK) return false;
     k->to_act(x, x_values, 4);
     k->weight_update(&w, &w_values[0][0], 0, w.rows);
     k->linear(y, DTYPE_F32, x, &w, 1);

@@ -124,7 +124,7 @@ static void check_weight(const kernels *k, kind kind, int64_t rows, int64_t cols
     rng r = rng_seed((uint64_t)(rows * 1009 + cols));
     quantized q = random_codes(kind, rows, cols, group, half, &r);
     weight w;
-    assert_ok(k->weight_packed(&w, &q, bits));
+    assert_ok(k->weight_packed(&w, &q, bits, NULL));
     assert_true(w.rows == rows && w.cols == cols && w.packed && !w.plain && !w.quantized && w.packed_bytes > 0);
     matrix x = matrix_random(k, k->act, MOST_ROWS * cols, &r);
     float *first = zeros(MOST_ROWS * rows, sizeof *first);
@@ -197,7 +197,7 @@ static void test_bytes(void **state) {
         rng r = rng_seed(1);
         quantized q = random_codes(cases[i].kind, 64, 96, 32, cases[i].half, &r);
         weight w;
-        assert_ok(k->weight_packed(&w, &q, 8));
+        assert_ok(k->weight_packed(&w, &q, 8, NULL));
         assert_int_equal(w.packed_bytes, cases[i].bytes);
         k->weight_destroy(&w);
         quantized_free(&q);
@@ -216,7 +216,7 @@ static void test_values(void **state) {
             float *expected = zeros(ROWS * COLS, sizeof *expected), *values = zeros(COUNT * COLS, sizeof *values);
             quantized_expand(&q, expected);
             weight w;
-            assert_ok(k->weight_packed(&w, &q, 8));
+            assert_ok(k->weight_packed(&w, &q, 8, NULL));
             k->weight_values(values, &w, FIRST, COUNT);
             assert_memory_equal(values, expected + FIRST * COLS, COUNT * COLS * sizeof *values);
             const int32_t ids[] = {ROWS - 1, 0, 7};
@@ -251,7 +251,7 @@ static void test_several(void **state) {
             packed_taken = sets[s];
             for (int i = 0; i < SEVERAL; i++) {
                 quantized q = random_codes(i < 2 ? BYTES : (kind)(i + 1), rows[i], SEVERAL_COLS, 32, true, &r);
-                assert_ok(k->weight_packed(&w[i], &q, i % 2 ? 16 : 8));
+                assert_ok(k->weight_packed(&w[i], &q, i % 2 ? 16 : 8, NULL));
                 pointers[i] = &w[i];
                 quantized_free(&q);
             }
@@ -290,7 +290,7 @@ static void test_grouped(void **state) {
                 quantized q = random_codes(e == 3 ? NIBBLES : BYTES, ROWS, COLS, 32, true, &r);
                 if (s % 4 > 1 && !q.input_scale) q.input_scale = zeros(COLS, sizeof *q.input_scale);
                 for (int c = 0; c < COLS && s % 4 > 1; c++) q.input_scale[c] = 0.5f + (float)rng_uniform(&r);
-                assert_ok(k->weight_packed(&w[e], &q, e == 2 ? 16 : 8));
+                assert_ok(k->weight_packed(&w[e], &q, e == 2 ? 16 : 8, NULL));
                 pointers[e] = &w[e];
                 quantized_free(&q);
             }
@@ -320,7 +320,7 @@ static void test_extremes(void **state) {
         weight w;
         float x[COLS] = {0}, y[ROWS];
         packed_taken = sets[s];
-        assert_ok(k->weight_packed(&w, &q, 8));
+        assert_ok(k->weight_packed(&w, &q, 8, NULL));
         k->linear(y, DTYPE_F32, x, &w, 1);
         for (int i = 0; i < ROWS; i++) assert_true(y[i] == 0);
         for (int b = 0; b < 3; b++) {
@@ -334,7 +334,7 @@ static void test_extremes(void **state) {
         for (int i = 0; i < ROWS; i++) assert_true(isfinite(y[i]));
         for (int i = 0; i < ROWS * COLS; i++) q.q[i] = -128; /* the largest sums */
         k->weight_destroy(&w);
-        assert_ok(k->weight_packed(&w, &q, 8));
+        assert_ok(k->weight_packed(&w, &q, 8, NULL));
         for (int c = 0; c < COLS; c++) x[c] = c % 4 == 3 ? -3.f : 3.f;
         matrix rows = {.k = k, .type = DTYPE_F32, .count = COLS, .data = x, .values = x};
         check_product(k, &w, &q, &rows, 1, DTYPE_F32);

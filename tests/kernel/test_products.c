@@ -76,7 +76,7 @@ static void layer_update(layer *l, uint64_t seed) {
 
 static layer layer_create(const kernels *k, int64_t rows, int64_t cols) {
     layer l = {.k = k, .seen = zeros(rows * cols, sizeof(float))};
-    assert_ok(k->weight_create(&l.w, rows, cols));
+    assert_ok(k->weight_create(&l.w, rows, cols, NULL));
     assert_null(l.w.quantized);
     layer_update(&l, 1);
     return l;

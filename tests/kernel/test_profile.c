@@ -73,7 +73,7 @@ static void test_products(void **state) {
     int32_t start[3] = {0, 2, 5};
     weight w;
     profile_clear(&counted);
-    assert_ok(timed.weight_create(&w, 3, 4));
+    assert_ok(timed.weight_create(&w, 3, 4, NULL));
     const weight *both[2] = {&w, &w};
     timed.weight_update(&w, values, 0, w.rows);
     timed.linear(y, DTYPE_F32, x, &w, 5);

@@ -10,7 +10,7 @@ static float *create_weight(const kernels *k, weight *w, int64_t rows, int64_t c
     quantized q = random_quantized(rows, cols, group, levels, exact, r);
     float *values = zeros(rows * cols, sizeof *values);
     quantized_expand(&q, values);
-    assert_ok(k->weight_quantized(w, &q));
+    assert_ok(k->weight_quantized(w, &q, NULL));
     memset(q.q, 77, (size_t)(rows * cols));
     memset(q.scale, 77, (size_t)(rows * quantized_groups(&q)) * sizeof(float));
     quantized_free(&q);

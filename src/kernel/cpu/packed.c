@@ -2,6 +2,7 @@
 
 #include "base/half.h"
 #include "base/memory.h"
+#include "kernel/weight_room.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -105,16 +106,17 @@ static void fill_row(packed_weight *w, const quantized *q, int64_t row) {
 
 static status alloc_parts(packed_weight *w, size_t codes, size_t scales, size_t inputs) {
     const kernels *k = kernels_for(DTYPE_F32);
-    TRY(k->alloc((void **)&w->codes, codes));
-    TRY(k->alloc(&w->scales, scales));
-    return inputs ? k->alloc((void **)&w->input_scale, inputs) : STATUS_OK;
+    TRY(weight_room_take(w->room, k, (void **)&w->codes, codes));
+    TRY(weight_room_take(w->room, k, &w->scales, scales));
+    return inputs ? weight_room_take(w->room, k, (void **)&w->input_scale, inputs) : STATUS_OK;
 }
 
-packed_weight *packed_create(const quantized *q, int input_bits, int64_t *bytes) {
+packed_weight *packed_create(const quantized *q, int input_bits, weight_room *room, int64_t *bytes) {
     packed_weight *w = memory_allows() ? malloc(sizeof *w) : NULL;
     if (!w) return NULL;
     *w = lay_out(q);
     w->fine = input_bits == 16;
+    w->room = room;
     const int64_t tiles = packed_tiles(w), codes = packed_tile_codes(w), scales = packed_tile_scales(w);
     const size_t inputs = q->input_scale ? (size_t)w->cols * sizeof *q->input_scale : 0;
     if (alloc_parts(w, (size_t)(tiles * codes), (size_t)(tiles * scales), inputs) != STATUS_OK) {
@@ -136,9 +138,9 @@ packed_weight *packed_create(const quantized *q, int input_bits, int64_t *bytes)
 void packed_destroy(packed_weight *w) {
     if (!w) return;
     const kernels *k = kernels_for(DTYPE_F32);
-    if (w->codes) k->release(w->codes);
-    if (w->scales) k->release(w->scales);
-    if (w->input_scale) k->release(w->input_scale);
+    weight_room_give(w->room, k, w->codes);
+    weight_room_give(w->room, k, w->scales);
+    weight_room_give(w->room, k, w->input_scale);
     free(w);
 }
 

@@ -26,7 +26,8 @@ struct packed_weight {
     int zero;    /* 128; or, of 4 bits, 8 or 0 */
     bool half;   /* scales and offsets are float16, which holds all of them exactly; else float32 */
     bool has_offset;
-    bool fine; /* inputs have 16 bits, else 8 */
+    bool fine;         /* inputs have 16 bits, else 8 */
+    weight_room *room; /* that the arrays lie in, or NULL */
     uint8_t *codes;
     void *scales;
     float *input_scale; /* [cols], what x is multiplied with before it is rounded; NULL: 1 */
@@ -48,7 +49,7 @@ static inline bool packed_spreads(const packed_weight *w) {
 }
 
 /* NULL: no memory. */
-packed_weight *packed_create(const quantized *q, int input_bits, int64_t *bytes);
+packed_weight *packed_create(const quantized *q, int input_bits, weight_room *room, int64_t *bytes);
 void packed_destroy(packed_weight *w); /* NULL is fine */
 /* Columns first … of a row. */
 void packed_expand(const packed_weight *w, int64_t row, int64_t first, int64_t count, float *out);

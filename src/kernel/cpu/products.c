@@ -12,6 +12,7 @@
 #include "kernel/cpu/onednn.h"
 #include "kernel/cpu/packed.h"
 #include "kernel/cpu/variant.h"
+#include "kernel/weight_room.h"
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -52,12 +53,14 @@ typedef struct form {
     layout plain;  /* how Wᵀ lies in weight.plain */
     layout packed; /* how Wᵀ lies in bytes; NULL before the first use */
     void *bytes;   /* NULL before the first use */
+    weight_room *room;
 } form;
 
-static form *form_create(dtype type, int64_t rows, int64_t cols) {
+static form *form_create(dtype type, int64_t rows, int64_t cols, weight_room *room) {
     form *f = memory_allows() ? calloc(1, sizeof *f) : NULL;
     if (!f) return NULL;
     f->type = type;
+    f->room = room;
     pthread_mutex_init(&f->lock, NULL);
     f->plain = layout_plain(type, cols, rows, true);
     return f;
@@ -65,7 +68,7 @@ static form *form_create(dtype type, int64_t rows, int64_t cols) {
 
 static void form_destroy(form *f) {
     if (!f) return;
-    if (f->bytes) kernels_for(f->type)->release(f->bytes);
+    if (f->bytes) weight_room_give(f->room, kernels_for(f->type), f->bytes);
     layout_free(f->plain);
     layout_free(f->packed);
     pthread_mutex_destroy(&f->lock);
@@ -75,39 +78,40 @@ static void form_destroy(form *f) {
 static void weight_destroy(weight *w) {
     const kernels *k = kernels_for(DTYPE_F32); /* memory is the same for all types */
     form_destroy(w->forward);
-    k->release(w->plain);
+    weight_room_give(w->room, k, w->plain);
     if (w->quantized) {
-        k->release(w->quantized->q);
-        k->release(w->quantized->scale);
-        k->release(w->quantized->input_scale);
+        weight_room_give(w->room, k, w->quantized->q);
+        weight_room_give(w->room, k, w->quantized->scale);
+        weight_room_give(w->room, k, w->quantized->input_scale);
         free(w->quantized);
     }
     packed_destroy(w->packed);
     *w = (weight){0};
 }
 
-static status weight_create(weight *w, dtype type, int64_t rows, int64_t cols) {
-    *w = (weight){.rows = rows, .cols = cols};
-    TRY(kernels_for(type)->alloc(&w->plain, (size_t)(rows * cols) * dtype_bytes(type)));
-    form *f = form_create(type, rows, cols);
+static status weight_create(weight *w, dtype type, int64_t rows, int64_t cols, weight_room *room) {
+    *w = (weight){.rows = rows, .cols = cols, .room = room};
+    TRY(weight_room_take(room, kernels_for(type), &w->plain, (size_t)(rows * cols) * dtype_bytes(type)));
+    form *f = form_create(type, rows, cols, room);
     w->forward = f;
     if (f && f->plain) return STATUS_OK;
     weight_destroy(w);
     return fail("out of memory for a weight of %lld × %lld", (long long)rows, (long long)cols);
 }
 
-static status weight_quantized(weight *w, const quantized *q) {
+static status weight_quantized(weight *w, const quantized *q, weight_room *room) {
     const kernels *k = kernels_for(DTYPE_F32);
     size_t codes = (size_t)(q->rows * q->cols), scales = (size_t)(q->rows * quantized_groups(q)) * sizeof(float);
     const size_t inputs = (size_t)q->cols * sizeof(float);
     if (q->offset) return fail("codes with offsets are only run in integers");
     if (q->rotation) return fail("codes of rotated columns are not run");
-    *w = (weight){.rows = q->rows, .cols = q->cols, .quantized = memory_allows() ? calloc(1, sizeof *q) : NULL};
+    *w = (weight){.rows = q->rows, .cols = q->cols, .room = room};
+    w->quantized = memory_allows() ? calloc(1, sizeof *q) : NULL;
     if (!w->quantized) return fail("out of memory for a quantised weight");
     *w->quantized = (quantized){.rows = q->rows, .cols = q->cols, .group = q->group, .levels = q->levels};
-    status s = k->alloc((void **)&w->quantized->q, codes);
-    if (s == STATUS_OK) s = k->alloc((void **)&w->quantized->scale, scales);
-    if (s == STATUS_OK && q->input_scale) s = k->alloc((void **)&w->quantized->input_scale, inputs);
+    status s = weight_room_take(room, k, (void **)&w->quantized->q, codes);
+    if (s == STATUS_OK) s = weight_room_take(room, k, (void **)&w->quantized->scale, scales);
+    if (s == STATUS_OK && q->input_scale) s = weight_room_take(room, k, (void **)&w->quantized->input_scale, inputs);
     if (s != STATUS_OK) {
         weight_destroy(w);
         return s;
@@ -118,9 +122,9 @@ static status weight_quantized(weight *w, const quantized *q) {
     return STATUS_OK;
 }
 
-static status weight_packed(weight *w, const quantized *q, int input_bits) {
-    *w = (weight){.rows = q->rows, .cols = q->cols};
-    w->packed = packed_create(q, input_bits, &w->packed_bytes);
+static status weight_packed(weight *w, const quantized *q, int input_bits, weight_room *room) {
+    *w = (weight){.rows = q->rows, .cols = q->cols, .room = room};
+    w->packed = packed_create(q, input_bits, room, &w->packed_bytes);
     if (w->packed) return STATUS_OK;
     return fail("out of memory for codes of %lld × %lld", (long long)q->rows, (long long)q->cols);
 }
@@ -136,7 +140,8 @@ static bool pack(form *f, layout_view wanted, const void *plain) {
     if (f->fresh) return true;
     if (!f->packed) f->packed = layout_copy(wanted);
     if (!f->packed || !layout_equal(f->packed, wanted)) return false;
-    if (!f->bytes && kernels_for(f->type)->alloc(&f->bytes, layout_bytes(f->packed)) != STATUS_OK) return false;
+    if (!f->bytes && weight_room_take(f->room, kernels_for(f->type), &f->bytes, layout_bytes(f->packed)) != STATUS_OK)
+        return false;
     if (!layout_convert(f->packed, f->bytes, f->plain, plain)) return false;
     __atomic_store_n(&f->fresh, true, __ATOMIC_RELEASE);
     return true;
@@ -285,8 +290,8 @@ static void grouped_linear_backward_weight(float *const *dw, const void *dy, con
 /* ---- the table's entries that must know the activation type ---- */
 
 #define DEFINE_TYPED(suffix, type)                                                                                     \
-    static status weight_create_##suffix(weight *w, int64_t rows, int64_t cols) {                                      \
-        return weight_create(w, type, rows, cols);                                                                     \
+    static status weight_create_##suffix(weight *w, int64_t rows, int64_t cols, weight_room *room) {                   \
+        return weight_create(w, type, rows, cols, room);                                                               \
     }                                                                                                                  \
     static void weight_update_##suffix(weight *w, const float *values, int64_t first, int64_t rows) {                  \
         weight_update(w, type, values, first, rows);                                                                   \

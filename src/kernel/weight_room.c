@@ -1,0 +1,84 @@
+#include "kernel/weight_room.h"
+
+#include "base/memory.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { ALIGNMENT = 64 };
+
+typedef struct block {
+    char *memory;
+    size_t used, bytes;
+    struct block *next;
+} block;
+
+struct weight_room {
+    const kernels *k;
+    size_t block_bytes;
+    pthread_mutex_t lock; /* products make their own form of a weight when they first need it, in several threads */
+    block *blocks;
+};
+
+status weight_room_create(weight_room **out, const kernels *k, size_t block_bytes) {
+    weight_room *r = xcalloc(1, sizeof *r);
+    r->k = k;
+    r->block_bytes = block_bytes;
+    pthread_mutex_init(&r->lock, NULL);
+    *out = r;
+    return STATUS_OK;
+}
+
+void weight_room_destroy(weight_room *r) {
+    if (!r) return;
+    for (block *b = r->blocks, *next; b; b = next) {
+        next = b->next;
+        r->k->release(b->memory);
+        free(b);
+    }
+    pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+static status add_block(weight_room *r, size_t bytes) {
+    block *b = memory_allows() ? malloc(sizeof *b) : NULL; /* xmalloc may not be: a parallel region asks, too */
+    if (!b) return fail("out of memory: %zu bytes were asked for", bytes);
+    *b = (block){.bytes = bytes, .next = r->blocks};
+    const status s = r->k->alloc((void **)&b->memory, bytes);
+    if (s == STATUS_OK)
+        r->blocks = b;
+    else
+        free(b);
+    return s;
+}
+
+/* The first block that has room, so that small matrices fill what larger ones left over. */
+static block *find_block(const weight_room *r, size_t bytes) {
+    block *b = r->blocks;
+    while (b && b->bytes - b->used < bytes) b = b->next;
+    return b;
+}
+
+static status take(weight_room *r, void **pointer, size_t bytes) {
+    block *b = find_block(r, bytes);
+    if (!b) {
+        TRY(add_block(r, bytes > r->block_bytes ? bytes : r->block_bytes));
+        b = r->blocks;
+    }
+    *pointer = b->memory + b->used;
+    b->used += bytes;
+    return STATUS_OK;
+}
+
+status weight_room_take(weight_room *r, const kernels *k, void **pointer, size_t bytes) {
+    *pointer = NULL;
+    if (!r) return k->alloc(pointer, bytes);
+    if (!memory_allows()) return fail("out of memory: %zu bytes were asked for", bytes);
+    pthread_mutex_lock(&r->lock);
+    const status s = take(r, pointer, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+    pthread_mutex_unlock(&r->lock);
+    return s;
+}
+
+void weight_room_give(const weight_room *r, const kernels *k, void *pointer) {
+    if (!r) k->release(pointer);
+}
