@@ -147,7 +147,7 @@ static status run_model(request *q) {
     bench_run_report report;
     TRY(run_form_open(&q->form, q->path, &k));
     const double started = clock_seconds();
-    TRY(open_model(q->path, k, q->which, q->form.use, &m, &tok, NULL));
+    TRY(run_form_load(&q->form, q->path, k, q->which, &m, &tok, NULL));
     const double load_seconds = clock_seconds() - started;
     const status s = measure(q, m, tok, &report);
     model_destroy(m);

@@ -42,6 +42,7 @@ static const char help[] =
     "  --run-bits B, --run-inputs N   what it is run from, as for moec generate (stored, 16)\n"
     "  --speculate S       lookup or MODEL: several tokens are read in one pass where they can be foreseen, as for\n"
     "                      moec generate; answers are the same (off)\n"
+    "  --cache T        keys and values as f32, bf16 or int8, as for moec generate (as activations)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "of a mixture:\n"
     "  --experts N         experts a token goes to (as it was trained)\n"
@@ -245,7 +246,7 @@ static status run(int argc, char **argv) {
     TRY(parse(argc, argv, &q));
     chat c = {.path = q.path, .set = {.s = {.temperature = 0.7f, .top_p = 0.95f, .seed = 1}, .tokens = 512}};
     status s = chat_set_options(&c, q.values, false);
-    if (s == STATUS_OK) s = open_model(q.path, q.k, q.which, q.form.use, &c.m, &c.tok, &trained);
+    if (s == STATUS_OK) s = run_form_load(&q.form, q.path, q.k, q.which, &c.m, &c.tok, &trained);
     if (s == STATUS_OK) s = talk(&c, &q, trained);
     close_chat(&c);
     speculate_close(&q.guess);

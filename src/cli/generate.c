@@ -55,6 +55,11 @@ static const char help[] =
     "  --layers N,N        with --secretary: only these layers' routers are asked (all)\n"
     "  --expert NAME,NAME  only these experts of a mixture, by name or number; no others are loaded\n"
     "  --omit NAME,NAME    all experts but these\n"
+    "  --hot-experts N     of each layer at most N experts are in memory; others are read from the files when a token "
+    "is sent to\n"
+    "                      them, in the place of those that were not used for the longest time. auto: twice as many as "
+    "a token\n"
+    "                      is sent to. The text is the same. Not of an artifact (all)\n"
     "  --run-bits B        8 or 4: matrices become codes of so many bits as they are loaded (with 4, embeddings and "
     "the "
     "head of 8);\n"
@@ -71,6 +76,10 @@ static const char help[] =
     "                      read in one pass; MODEL: a smaller model of the same tokenizer proposes. The text is the "
     "same,\n"
     "                      the line of the speed says how many of the proposed tokens were drawn (off)\n"
+    "  --cache T           keys and values of the text so far as f32, bf16 or int8 (with a scale for each head of each "
+    "token); bf16\n"
+    "                      halves the memory of long texts, int8 makes it nearly a quarter (as activations, see "
+    "--dtype)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (by default f32 where matrices are run as codes, else bf16 where the "
     "CPU has\n"
     "                      it)\n"
@@ -81,7 +90,8 @@ static const char help[] =
     "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n"
     "  moec generate runs/demo \"for (int i = 0;\" --secretary\n"
     "  moec generate SmolLM2-135M.gguf \"In the beginning\" --run-bits 8\n"
-    "  moec generate SmolLM2-135M-Instruct.gguf --chat --prompt-file change-this-code.txt --speculate lookup\n";
+    "  moec generate SmolLM2-135M-Instruct.gguf --chat --prompt-file change-this-code.txt --speculate lookup\n"
+    "  moec generate SmolLM2-135M.gguf --prompt-file README.md --cache int8\n";
 
 typedef struct request {
     const kernels *k;
@@ -127,6 +137,9 @@ static status parse(int *argc, char **argv, request *q) {
     TRY(cli_weights(argc, argv, &q->which));
     TRY(parse_sampler(argc, argv, &q->s));
     TRY(expert_wish_parse(argc, argv, &q->experts));
+    TRY(run_form_parse_hot(argc, argv, &q->form));
+    if (q->form.hot_experts && expert_wish_is(&q->experts))
+        return fail_usage("--hot-experts: expected neither --expert, --omit nor --secretary beside it, found one");
     q->file = cli_option(argc, argv, "--prompt-file");
     q->echo = !cli_flag(argc, argv, "--no-echo");
     q->chat = cli_flag(argc, argv, "--chat");
@@ -252,6 +265,7 @@ static status open_some(const request *q, const char *path, const prompt *text, 
     model_config whole;
     TRY(experts_choose(&q->experts, &asked, &whole, chosen));
     TRY(open_model_experts(path, q->k, q->which, q->form.use, chosen, m, tok, trained));
+    (*m)->cache = q->form.cache;
     say_experts(*m, &whole, chosen);
     return STATUS_OK;
 }
@@ -261,7 +275,7 @@ static status open_asked(const request *q, const prompt *text, model **m, tokeni
     TRY(cli_hold(&saved, q->model, q->which));
     const char *path = saved ? saved->path : q->model;
     status s = expert_wish_is(&q->experts) ? open_some(q, path, text, m, tok, trained)
-                                           : open_model(path, q->k, q->which, q->form.use, m, tok, trained);
+                                           : run_form_load(&q->form, path, q->k, q->which, m, tok, trained);
     if (s == STATUS_OK) say_weights(saved, q->which);
     checkpoint_close(saved);
     return s;

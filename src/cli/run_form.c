@@ -2,12 +2,55 @@
 
 #include "cli/cli.h"
 #include "store/open.h"
+#include <stdio.h>
+#include <string.h>
+
+static status read_cache(const char *wanted, run_form *f) {
+    f->cache = CACHE_ACT;
+    f->float_cache = wanted && strcmp(wanted, "f32") == 0;
+    if (!wanted || f->float_cache) return STATUS_OK;
+    f->cache = strcmp(wanted, "int8") == 0 ? CACHE_INT8 : CACHE_BF16;
+    if (f->cache == CACHE_INT8 || strcmp(wanted, "bf16") == 0) return STATUS_OK;
+    return fail_usage("--cache: expected f32, bf16 or int8, found `%.60s`", wanted);
+}
 
 status run_form_parse(int *argc, char **argv, run_form *f) {
-    f->use = MODEL_RUN_STORED;
+    *f = (run_form){.use = MODEL_RUN_STORED};
     TRY(cli_run_bits(argc, argv, &f->use));
+    TRY(read_cache(cli_option(argc, argv, "--cache"), f));
     f->device = cli_option(argc, argv, "--device");
     f->dtype = cli_option(argc, argv, "--dtype");
+    return STATUS_OK;
+}
+
+status run_form_parse_hot(int *argc, char **argv, run_form *f) {
+    const char *wanted = cli_option(argc, argv, "--hot-experts");
+    long long most = AUTO_EXPERTS;
+    if (!wanted) return STATUS_OK;
+    if (strcmp(wanted, "auto") != 0) TRY(cli_integer("--hot-experts", wanted, 1, MODEL_MAX_EXPERTS, &most));
+    f->hot_experts = (int)most;
+    return STATUS_OK;
+}
+
+static status load_hot(const run_form *f, const char *path, const kernels *k, const char *which, model **m,
+                       tokenizer **tok, int *context_tokens) {
+    model_config c;
+    int most = f->hot_experts;
+    TRY(open_model_config(path, &c));
+    if (!model_config_has_moe(&c))
+        return fail("%s: --hot-experts: expected a model with experts, found a dense one", path);
+    if (most == AUTO_EXPERTS) most = 2 * model_config_active_experts(&c);
+    if (most > c.moe.experts) most = c.moe.experts;
+    TRY(fail_in(open_model_hot(path, k, which, f->use, most, m, tok, context_tokens), "--hot-experts"));
+    fprintf(stderr, "of the %d experts of a layer at most %d are in memory\n", c.moe.experts, most);
+    return STATUS_OK;
+}
+
+status run_form_load(const run_form *f, const char *path, const kernels *k, const char *which, model **m,
+                     tokenizer **tok, int *context_tokens) {
+    TRY(f->hot_experts ? load_hot(f, path, k, which, m, tok, context_tokens)
+                       : open_model(path, k, which, f->use, m, tok, context_tokens));
+    (*m)->cache = f->cache;
     return STATUS_OK;
 }
 
@@ -19,5 +62,8 @@ status run_form_open(const run_form *f, const char *model, const kernels **k) {
     bool codes = weights == MODEL_RUN_8 || weights == MODEL_RUN_4;
     if (!dtype && weights == MODEL_RUN_STORED) TRY(open_stores_codes(model, &codes));
     if (!dtype) dtype = codes ? "f32" : "smallest";
-    return device_open(f->device ? f->device : "cpu", dtype, k);
+    TRY(device_open(f->device ? f->device : "cpu", dtype, k));
+    if (!f->float_cache || (*k)->act == DTYPE_F32) return STATUS_OK;
+    return fail_usage(
+        "--cache f32: expected --dtype f32 beside it, found activations of bf16, which it would not make better");
 }

@@ -57,6 +57,8 @@ static const char help[] =
     "as "
     "for\n"
     "                      moec generate; answers are the same, /metrics counts what was proposed and drawn (off)\n"
+    "  --hot-experts N  of a mixture: as for moec generate (all)\n"
+    "  --cache T        keys and values as f32, bf16 or int8, as for moec generate (as activations)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "\n"
     "Ctrl-C or SIGTERM ends it when the answers that are under way are out; a second one cuts them.\n"
@@ -108,6 +110,7 @@ static status parse(int argc, char **argv, request *q) {
     *q = (request){.port = DEFAULT_PORT};
     TRY(run_form_parse(&argc, argv, &q->form));
     speculate_parse(&argc, argv, &q->guess);
+    TRY(run_form_parse_hot(&argc, argv, &q->form));
     TRY(cli_weights(&argc, argv, &q->which));
     q->host = cli_option(&argc, argv, "--host");
     q->key_file = cli_option(&argc, argv, "--api-key-file");
@@ -176,6 +179,8 @@ static status answer_until_stopped(server *s) {
 static void say_address(const listener *l, const served *s) {
     const moe_config *c = &s->m->config.moe;
     const bool six = strchr(l->host, ':');
+    scheduler_statistics figures;
+    scheduler_read(s->scheduler, &figures);
     printf("listening on http://%s%s%s:%d\n", six ? "[" : "", l->host, six ? "]" : "", l->port);
     fflush(stdout);
     fprintf(stderr, "%s: ", s->name);
@@ -183,7 +188,9 @@ static void say_address(const listener *l, const served *s) {
         fprintf(stderr, "a mixture of %d experts, top-%d", c->experts, model_config_active_experts(&s->m->config));
     else
         fprintf(stderr, "a dense model");
-    fprintf(stderr, "; context %lld tokens\n", (long long)s->context);
+    fprintf(stderr, "; context %lld tokens; keys and values %.1f kB a token, up to %.0f MB in %d slots\n",
+            (long long)s->context, (double)figures.token_bytes / 1e3,
+            (double)figures.token_bytes * figures.slots * (double)s->context / 1e6, figures.slots);
 }
 
 static status serve_model(request *q, listener *l, const api_keys *keys, model *m, const tokenizer *tok, int trained) {
@@ -211,7 +218,7 @@ static status open_and_serve(request *q, listener *l, const api_keys *keys) {
     tokenizer *tok;
     int trained;
     TRY(cli_hold(&saved, q->path, q->which));
-    status s = open_model(saved ? saved->path : q->path, q->k, q->which, q->form.use, &m, &tok, &trained);
+    status s = run_form_load(&q->form, saved ? saved->path : q->path, q->k, q->which, &m, &tok, &trained);
     checkpoint_close(saved);
     TRY(s);
     s = speculate_open(&q->guess, &q->form, tok);

@@ -176,7 +176,9 @@ static status create(scheduler *s, const scheduler_options *o) {
     TRY(figures_create(s));
     TRY(pass_create(&s->p, s->m));
     if (s->path_routed > 0) pass_watch_routing(s->p, figures_see_routing, s);
-    return kv_cache_create(&s->cache, s->m, s->o.slots, s->o.context);
+    TRY(kv_cache_create(&s->cache, s->m, s->o.slots, s->o.context));
+    s->figures.token_bytes = kv_cache_token_bytes(s->cache);
+    return STATUS_OK;
 }
 
 /* All but the lock. */

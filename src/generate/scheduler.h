@@ -95,6 +95,7 @@ typedef struct latency_histogram {
 
 typedef struct scheduler_statistics {
     int slots, running, waiting, queue; /* queue: how many may wait */
+    int64_t token_bytes;                /* of keys and values, a token of a text */
     int64_t accepted, full, ended[END_REASONS];
     int64_t prompt_tokens, cached_tokens,
         completion_tokens; /* of what has begun; prompt_tokens: all, with the cached ones */

@@ -23,12 +23,15 @@ static void attention_backward(tape *t, void *record) {
 }
 
 /* The new tokens' rows go behind those of the cache, sequence by sequence. */
-static void append(tape *t, const layout *l, void *cache, const void *added, int64_t cols) {
+static void append(tape *t, const layout *l, void *cache, cache_type type, const void *added,
+                   const attention_shape *s) {
+    const kernels *k = tape_kernels(t);
+    const size_t row = cache_row_bytes(type, k->act, s->kv_heads, s->head_dim);
     for (int64_t b = 0; b < l->batch; b++) {
         const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start;
         const int64_t at = l->past->sequences[b] * l->past->capacity + l->past->lengths[b];
-        tape_kernels(t)->copy(act_at(t, cache, at * cols), (const char *)added + act_bytes(t, start * cols),
-                              act_bytes(t, rows * cols));
+        k->cache_put((char *)cache + (size_t)at * row, type, (const char *)added + act_bytes(t, start * s->kv_stride),
+                     rows, s->kv_heads, s->head_dim);
     }
 }
 
@@ -54,7 +57,8 @@ static void attend_cache(tape *t, var *y, const var *q, const attention_cache *c
     for (int64_t b = 0; b < l->batch; b++) count += spans_of(l, b);
     attention_span *spans = tape_host_alloc(t, (size_t)count * sizeof *spans);
     for (int64_t b = 0; b < l->batch; put += spans_of(l, b++)) put_spans(spans + put, spans_of(l, b), l, b);
-    tape_kernels(t)->attention_spans(y->value.data, q->value.data, cache->k, cache->v, spans, count, shape);
+    tape_kernels(t)->attention_spans(y->value.data, q->value.data, cache->k, cache->v, cache->type, spans, count,
+                                     shape);
 }
 
 var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, int kv_heads,
@@ -72,8 +76,8 @@ var *op_attention(tape *t, var *q, var *k, var *v, const layout *l, int heads, i
                              .kv_batch_stride = l->length * kv_cols};
     var *y = new_matrix(t, N, q_cols);
     if (y && cache) {
-        append(t, l, cache->k, k->value.data, kv_cols);
-        append(t, l, cache->v, v->value.data, kv_cols);
+        append(t, l, cache->k, cache->type, k->value.data, &shape);
+        append(t, l, cache->v, cache->type, v->value.data, &shape);
         attend_cache(t, y, q, cache, l, &shape);
         return y;
     }

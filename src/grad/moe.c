@@ -192,12 +192,32 @@ static bool alloc_all(tape *t, moe_op *op, int64_t d) {
     return tape_status(t) == STATUS_OK;
 }
 
+/* ---- experts that come and go ---- */
+
+/* Without a residency nothing is done, and nothing can fail. */
+static bool enter(tape *t, const moe_op *op, const bool *wanted) {
+    const expert_residency *r = op->args.residency;
+    const status s = r ? r->enter(r->context, wanted) : STATUS_OK;
+    if (s != STATUS_OK) tape_fail(t, s);
+    return s == STATUS_OK;
+}
+
+static void leave(const moe_op *op) {
+    if (op->args.residency) op->args.residency->leave(op->args.residency->context);
+}
+
 /* Every expert on all tokens, one after another. */
 static void run_all(tape *t, moe_op *op, int64_t N, int64_t d) {
     int64_t wide = linear_out(&op->experts->fc);
-    for (int64_t e = 0; e < op->args.experts; e++)
+    bool *wanted = tape_host_alloc(t, (size_t)op->args.experts);
+    for (int64_t e = 0; wanted && e < op->args.experts; e++) {
+        memset(wanted, 0, (size_t)op->args.experts);
+        wanted[e] = true;
+        if (!enter(t, op, wanted)) return;
         mlp_forward(t, &op->experts[e], op->args.pass, act_at(t, op->out, e * N * d),
                     op->u ? act_at(t, op->u, e * N * wide) : NULL, op->x->value.data, N);
+        leave(op);
+    }
 }
 
 static bool alloc_groups(tape *t, expert_groups *g, int64_t d) {
@@ -234,10 +254,63 @@ static void run_spread(tape *t, moe_op *op, int64_t d) {
     g->out = NULL;
 }
 
+/* The next experts from *e on that have rows, as many as there may be; *e is behind them then. Returns the first of them, E: none. */
+static int64_t next_round(const moe_op *op, const int32_t *start, bool *wanted, int64_t *e) {
+    const int64_t E = op->args.experts;
+    int64_t first = E;
+    memset(wanted, 0, (size_t)E);
+    for (int count = 0; *e < E && count < op->args.residency->most; (*e)++) {
+        wanted[*e] = start[*e + 1] > start[*e];
+        if (wanted[*e] && count++ == 0) first = *e;
+    }
+    return first;
+}
+
+/* The products of the experts first … end; those without rows may not be there, and another one's weights take their place. */
+static void run_round(tape *t, const expert_groups *g, const int32_t *start, int64_t first, int64_t end, void *h) {
+    const kernels *k = tape_kernels(t);
+    const int64_t hidden = linear_in(&g->experts[0]->proj), wide = linear_out(&g->experts[0]->fc);
+    const int64_t from = start[first], rows = start[end] - from;
+    for (int64_t e = first; e < end; e++) {
+        const mlp *one = g->experts[start[e + 1] > start[e] ? e : first];
+        g->fc[e] = &one->fc.weight->matrix;
+        g->proj[e] = &one->proj.weight->matrix;
+    }
+    k->grouped_linear(g->u, g->rows, g->fc + first, g->start + first, end - first, g->most_rows);
+    k->activate(act_at(t, h, from * hidden), act_at(t, g->u, from * wide), g->experts[0]->f, NULL, rows, hidden);
+    k->grouped_linear(g->out, h, g->proj + first, g->start + first, end - first, g->most_rows);
+}
+
+/* As run_groups, in rounds of as many experts as may be there at a time. */
+static void run_rounds(tape *t, moe_op *op, int64_t d) {
+    const kernels *k = tape_kernels(t);
+    const int64_t E = op->args.experts;
+    expert_groups *g = &op->groups;
+    g->start = op->start;
+    g->most_rows = op->most_rows;
+    if (!alloc_groups(t, g, d)) return;
+    void *h = tape_alloc(t, act_bytes(t, g->most_rows * linear_in(&op->experts->proj)));
+    int32_t *start = tape_host_alloc(t, (size_t)(E + 1) * sizeof *start);
+    bool *wanted = tape_host_alloc(t, (size_t)E);
+    if (!h || !start || !wanted) return;
+    k->gather(g->rows, op->x->value.data, op->source, op->k, row_count(op), d);
+    k->download(start, op->start, (size_t)(E + 1) * sizeof *start);
+    for (int64_t e = 0; e < E;) {
+        const int64_t first = next_round(op, start, wanted, &e);
+        if (first == E) break;
+        if (!enter(t, op, wanted)) return;
+        run_round(t, g, start, first, e, h);
+        leave(op);
+    }
+    op->out = g->out;
+    tape_free(t, h);
+}
+
 /* Forward, once tokens are grouped. */
 static void run(tape *t, moe_op *op, int64_t N, int64_t d) {
     if (op->all && alloc_all(t, op, d)) run_all(t, op, N, d);
-    if (!op->all && !are_spread(op)) run_groups(t, op, d);
+    if (!op->all && op->args.residency) run_rounds(t, op, d);
+    if (!op->all && !op->args.residency && !are_spread(op)) run_groups(t, op, d);
     if (are_spread(op)) run_spread(t, op, d);
 }
 

@@ -60,7 +60,8 @@ var *op_head_rotate(tape *t, var *x, param *weight, param *gain, const layout *l
 
 /* Keys and values of earlier tokens, for generating; one a pass of a block. */
 typedef struct attention_cache {
-    void *k, *v; /* caches of kv_heads·head_dim */
+    void *k, *v; /* [sequences, capacity] rows of cache_row_bytes(type) */
+    cache_type type;
 } attention_cache;
 /* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache: where l has a past, and then
  * l->first is NULL; else NULL. */
@@ -101,6 +102,15 @@ typedef struct moe_choice {
 } moe_choice;
 typedef void (*moe_observer)(void *context, const moe_choice *choice);
 
+/* Experts whose weights are not always there. Before some experts' products `enter` brings those that are wanted [E], at most `most` of
+ * them; they stay until `leave`. */
+typedef struct expert_residency {
+    int most;
+    status (*enter)(void *context, const bool *wanted);
+    void (*leave)(void *context);
+    void *context;
+} expert_residency;
+
 typedef struct moe_args {
     int experts, top_k;
     gate_kind gate;
@@ -121,7 +131,8 @@ typedef struct moe_args {
         *most; /* device [N]: of the top_k, how many experts each token goes to; NULL: to all. Not when recording */
     double
         *sums; /* device [ROUTING_SUMS(E)]: what the pass did is added there (routing_statistics); NULL: not wanted */
-    moe_observer observer; /* sees every choice (NULL: nobody does, and nothing is copied) */
+    const expert_residency *residency; /* NULL: all weights are there. Not when recording */
+    moe_observer observer;             /* sees every choice (NULL: nobody does, and nothing is copied) */
     void *observer_context;
     const comm_group
         *ranks; /* that have the experts between them, E / X each, and run this op together; NULL: all are here */

@@ -85,6 +85,21 @@ typedef struct attention_span {
     int64_t kv_row, keys; /* its first row of k and v, and how many; the last query sees all of them */
 } attention_span;
 
+/* How keys and values of earlier tokens are kept while text is generated. */
+typedef enum cache_type {
+    CACHE_ACT,  /* as the activations that they are */
+    CACHE_BF16, /* rounded to nearest even */
+    CACHE_INT8  /* x ≈ scale · q, |q| ≤ 127, with scale = max |x| / 127 (float32) for each head of each token */
+} cache_type;
+static inline size_t cache_number_bytes(cache_type type, dtype act) {
+    return type == CACHE_ACT ? dtype_bytes(act) : type == CACHE_BF16 ? 2 : 1;
+}
+/* A token's keys, or its values: [heads, head_dim] numbers, and of int8 behind them, at a multiple of 4, scales [heads]. */
+static inline size_t cache_row_bytes(cache_type type, dtype act, int heads, int head_dim) {
+    const size_t numbers = (size_t)(heads * head_dim) * cache_number_bytes(type, act);
+    return type == CACHE_INT8 ? (numbers + 3) / 4 * 4 + (size_t)heads * sizeof(float) : numbers;
+}
+
 /* How an optimiser's running means lie in memory. */
 typedef struct moment_args {
     dtype type;    /* DTYPE_F32, or DTYPE_BF16, rounded up or down at random */

@@ -22,6 +22,8 @@
 
 /* 64-byte aligned, not zeroed */
 KERNEL_STATUS(alloc, (void **pointer, size_t bytes), (pointer, bytes), 0)
+/* The same for what may never be used as a whole: where the system can, memory is taken page by page as it is written. */
+KERNEL_STATUS(alloc_sparse, (void **pointer, size_t bytes), (pointer, bytes), 0)
 KERNEL(release, (void *pointer), (pointer), 0)
 KERNEL(upload, (void *device, const void *host, size_t bytes), (device, host, bytes), 0)
 KERNEL(download, (void *host, const void *device, size_t bytes), (host, device, bytes), 0)
@@ -117,12 +119,16 @@ KERNEL(attention,
        (void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
         const attention_shape *shape),
        (y, lse, q, k, v, first, shape), attention_flops(shape, 2))
-/* The same for sequences of different lengths, spans HOST [count]; of the shape heads, head_dim and the two strides
- * count. What a query gets depends on its own span alone, and on whether that has more queries than a few. */
+/* The same for sequences of different lengths, spans HOST [count], whose keys and values lie in caches; of the shape heads, head_dim
+ * and q_stride count. What a query gets depends on its own span alone, and on whether that has more queries than a few. */
 KERNEL(attention_spans,
-       (void *y, const void *q, const void *k, const void *v, const attention_span *spans, int64_t count,
-        const attention_shape *shape),
-       (y, q, k, v, spans, count, shape), attention_spans_flops(spans, count, shape))
+       (void *y, const void *q, const void *k, const void *v, cache_type type, const attention_span *spans,
+        int64_t count, const attention_shape *shape),
+       (y, q, k, v, type, spans, count, shape), attention_spans_flops(spans, count, shape))
+/* x [N, heads·head_dim], keys or values, becomes N rows of a cache (cache_row_bytes), one behind another. A head with a NaN or an infinity
+ * is NaN in int8. */
+KERNEL(cache_put, (void *rows, cache_type type, const void *x, int64_t N, int heads, int head_dim),
+       (rows, type, x, N, heads, head_dim), 0)
 /* Needs queries == keys. dq, dk, dv are overwritten. */
 KERNEL(attention_backward,
        (void *dq, void *dk, void *dv, const void *dy, const void *y, const float *lse, const void *q, const void *k,

@@ -15,14 +15,16 @@ typedef struct block {
 struct weight_room {
     const kernels *k;
     size_t block_bytes;
+    bool sparse;
     pthread_mutex_t lock; /* products make their own form of a weight when they first need it, in several threads */
     block *blocks;
 };
 
-status weight_room_create(weight_room **out, const kernels *k, size_t block_bytes) {
+status weight_room_create(weight_room **out, const kernels *k, size_t block_bytes, bool sparse) {
     weight_room *r = xcalloc(1, sizeof *r);
     r->k = k;
     r->block_bytes = block_bytes;
+    r->sparse = sparse;
     pthread_mutex_init(&r->lock, NULL);
     *out = r;
     return STATUS_OK;
@@ -39,11 +41,16 @@ void weight_room_destroy(weight_room *r) {
     free(r);
 }
 
+void weight_room_empty(weight_room *r) {
+    for (block *b = r->blocks; b; b = b->next) b->used = 0;
+}
+
 static status add_block(weight_room *r, size_t bytes) {
     block *b = memory_allows() ? malloc(sizeof *b) : NULL; /* xmalloc may not be: a parallel region asks, too */
     if (!b) return fail("out of memory: %zu bytes were asked for", bytes);
     *b = (block){.bytes = bytes, .next = r->blocks};
-    const status s = r->k->alloc((void **)&b->memory, bytes);
+    const status s =
+        r->sparse ? r->k->alloc_sparse((void **)&b->memory, bytes) : r->k->alloc((void **)&b->memory, bytes);
     if (s == STATUS_OK)
         r->blocks = b;
     else
@@ -51,11 +58,15 @@ static status add_block(weight_room *r, size_t bytes) {
     return s;
 }
 
-/* The first block that has room, so that small matrices fill what larger ones left over. */
+/* The block with the least room that is enough: small matrices fill what larger ones left over, and what comes into a room that was emptied
+ * finds its like's block. */
 static block *find_block(const weight_room *r, size_t bytes) {
-    block *b = r->blocks;
-    while (b && b->bytes - b->used < bytes) b = b->next;
-    return b;
+    block *best = NULL;
+    for (block *b = r->blocks; b; b = b->next) {
+        const size_t left = b->bytes - b->used;
+        if (left >= bytes && (!best || left < best->bytes - best->used)) best = b;
+    }
+    return best;
 }
 
 static status take(weight_room *r, void **pointer, size_t bytes) {

@@ -6,8 +6,11 @@
 
 #include "kernel/kernel.h"
 
-/* Blocks of so many bytes; what is larger has a block of its own. */
-status weight_room_create(weight_room **out, const kernels *k, size_t block_bytes);
+/* Blocks of so many bytes; what is larger has a block of its own. sparse: they are taken page by page (alloc_sparse), for rooms that are small
+ * beside huge pages. */
+status weight_room_create(weight_room **out, const kernels *k, size_t block_bytes, bool sparse);
+/* All that was taken is given back; the blocks stay for what comes next. */
+void weight_room_empty(weight_room *r);
 void weight_room_destroy(weight_room *r); /* NULL is fine; behind the last use of all that was taken */
 /* Device memory, 64-byte aligned, not zeroed; by any thread. Of a room that is NULL it is memory of its own. */
 status weight_room_take(weight_room *r, const kernels *k, void **pointer, size_t bytes);

@@ -8,6 +8,7 @@
 struct kv_cache {
     const model *m;
     int64_t sequences, capacity;
+    cache_type type;
     int64_t *lengths; /* [sequences] */
     stem_cache stem;
     int count; /* passes of the forward path */
@@ -16,16 +17,20 @@ struct kv_cache {
 
 /* ---- the rows ---- */
 
-/* Every array of the cache and the width of its rows; calls visit(…, array, width). */
-typedef void (*cache_visitor)(void *context, void **rows, int64_t width);
+/* Every array of the cache and the bytes of its rows; calls visit(…, array, bytes). */
+typedef void (*cache_visitor)(void *context, void **rows, size_t bytes);
 static void visit_rows(kv_cache *c, cache_visitor visit, void *context) {
     const model_parts *s = c->m->parts;
-    if (c->m->config.stem.smear) visit(context, &c->stem.smear, c->m->config.model_dim);
+    const dtype act = c->m->k->act;
+    if (c->m->config.stem.smear) visit(context, &c->stem.smear, (size_t)c->m->config.model_dim * dtype_bytes(act));
     for (int i = 0; i < c->count; i++) {
         const layer_plan *plan = &s->blocks[s->path.layer[i]].plan;
-        visit(context, &c->passes[i].attention.k, plan->attention.kv_width);
-        visit(context, &c->passes[i].attention.v, plan->attention.kv_width);
-        if (plan->smear_width > 0) visit(context, &c->passes[i].smear, plan->smear_width);
+        attention_cache *a = &c->passes[i].attention;
+        const size_t row = cache_row_bytes(c->type, act, plan->attention.kv_heads, plan->attention.head_dim);
+        a->type = c->type;
+        visit(context, &a->k, row);
+        visit(context, &a->v, row);
+        if (plan->smear_width > 0) visit(context, &c->passes[i].smear, (size_t)plan->smear_width * dtype_bytes(act));
     }
 }
 
@@ -34,16 +39,15 @@ typedef struct creation {
     status s;
 } creation;
 
-static void create_rows(void *context, void **rows, int64_t width) {
+static void create_rows(void *context, void **rows, size_t bytes) {
     creation *made = context;
-    const kernels *k = made->c->m->k;
-    if (made->s == STATUS_OK)
-        made->s = k->alloc(rows, (size_t)(made->c->sequences * made->c->capacity * width) * dtype_bytes(k->act));
+    const size_t count = (size_t)(made->c->sequences * made->c->capacity);
+    if (made->s == STATUS_OK) made->s = made->c->m->k->alloc_sparse(rows, count * bytes);
 }
 
-static void release_rows(void *context, void **rows, int64_t width) {
+static void release_rows(void *context, void **rows, size_t bytes) {
     const kv_cache *c = context;
-    (void)width;
+    (void)bytes;
     c->m->k->release(*rows);
 }
 
@@ -51,6 +55,8 @@ status kv_cache_create(kv_cache **out, const model *m, int64_t sequences, int64_
     const int passes = m->parts->path.length;
     kv_cache *c = xcalloc(1, sizeof *c);
     *c = (kv_cache){.m = m, .sequences = sequences, .capacity = capacity, .count = passes};
+    /* of activations in bf16 that is the same, and copied as it is */
+    c->type = m->cache == CACHE_BF16 && m->k->act == DTYPE_BF16 ? CACHE_ACT : m->cache;
     c->lengths = xcalloc((size_t)sequences, sizeof *c->lengths);
     c->passes = xcalloc((size_t)passes, sizeof *c->passes);
     c->stem.ids = xmalloc((size_t)(sequences * capacity) * sizeof *c->stem.ids);
@@ -93,12 +99,11 @@ typedef struct copying {
     int64_t to, from, length;
 } copying;
 
-static void copy_rows(void *context, void **rows, int64_t width) {
+static void copy_rows(void *context, void **rows, size_t bytes) {
     const copying *a = context;
-    const kernels *k = a->c->m->k;
-    const size_t row = (size_t)width * dtype_bytes(k->act), sequence = (size_t)a->c->capacity * row;
-    k->copy((char *)*rows + (size_t)a->to * sequence, (const char *)*rows + (size_t)a->from * sequence,
-            (size_t)a->length * row);
+    const size_t sequence = (size_t)a->c->capacity * bytes;
+    a->c->m->k->copy((char *)*rows + (size_t)a->to * sequence, (const char *)*rows + (size_t)a->from * sequence,
+                     (size_t)a->length * bytes);
 }
 
 void kv_cache_copy(kv_cache *c, int64_t to, int64_t from, int64_t length) {
@@ -110,15 +115,15 @@ void kv_cache_copy(kv_cache *c, int64_t to, int64_t from, int64_t length) {
     c->lengths[to] = length;
 }
 
-static void add_width(void *context, void **rows, int64_t width) {
+static void add_bytes(void *context, void **rows, size_t bytes) {
     (void)rows;
-    *(int64_t *)context += width;
+    *(size_t *)context += bytes;
 }
 
 int64_t kv_cache_token_bytes(const kv_cache *c) {
-    int64_t width = 0;
-    visit_rows((kv_cache *)c, add_width, &width);
-    return width * (int64_t)dtype_bytes(c->m->k->act) + (int64_t)sizeof(int32_t);
+    size_t bytes = sizeof *c->stem.ids;
+    visit_rows((kv_cache *)c, add_bytes, &bytes);
+    return (int64_t)bytes;
 }
 
 /* ---- decoding ---- */

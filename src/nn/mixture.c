@@ -1,6 +1,7 @@
 /* The kinds of MLP that a block can have: dense, experts (with or without a shared MLP beside them), and a frozen random
  * up-projection. */
 #include "base/memory.h"
+#include "nn/hot_experts.h"
 #include "nn/pass_state.h"
 #include "nn/spread.h"
 #include <math.h>
@@ -48,6 +49,7 @@ static moe_args args_of(pass *p, const block *b, const pass_input *in) {
                      .mask = p->mask,
                      .rows_a_mask = p->mask_rows == 1 ? input_rows(in) : in->length,
                      .sums = pass_sums(p, p->entry),
+                     .residency = hot_experts_of(p->m, b->plan.layer),
                      .observer = p->routing_observer ? show_choice : NULL,
                      .observer_context = p,
                      .ranks = spread_is_on(p->m) ? &p->m->spread : NULL};

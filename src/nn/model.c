@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "kernel/weight_room.h"
 #include "nn/budget.h"
+#include "nn/hot_experts.h"
 #include "nn/parts.h"
 #include "nn/spread.h"
 #include "nn/streamed.h"
@@ -109,7 +110,7 @@ static status create_room(model *m) {
     const int64_t count = b.total + b.derived;
     const int64_t bytes = model_use_packs(m->use) ? count * 5 / 4 : count * (int64_t)dtype_bytes(m->k->act);
     const int64_t room = bytes + bytes / 64 + (1 << 16); /* what alignment takes */
-    return weight_room_create(&m->room, m->k, (size_t)(room < LARGEST_BLOCK ? room : LARGEST_BLOCK));
+    return weight_room_create(&m->room, m->k, (size_t)(room < LARGEST_BLOCK ? room : LARGEST_BLOCK), false);
 }
 
 status model_create(model **out, const model_config *config, const kernels *k, model_use use) {
@@ -141,6 +142,7 @@ status model_create_with(model **out, const model_config *config, const kernels 
 
 void model_destroy(model *m) {
     if (!m) return;
+    hot_experts_destroy(m->hot);
     for (int i = 0; i < m->param_count; i++) param_destroy(m->params[i], m->k);
     free(m->params);
     weight_room_destroy(m->room);

@@ -40,8 +40,10 @@ typedef struct model {
     arena other_gradients; /* of the experts here, what the other ranks' micro-batches make */
     arena guests;          /* values of experts that are away, while this rank has them all */
     const struct weight_source
-        *layers;      /* not NULL: the matrices of blocks are there only while their layer runs (streamed.h) */
-    name_list frozen; /* patterns of parameters that are not trained (freeze.h) */
+        *layers;             /* not NULL: the matrices of blocks are there only while their layer runs (streamed.h) */
+    struct hot_experts *hot; /* not NULL: of each layer's experts only some are in memory (hot_experts.h) */
+    name_list frozen;        /* patterns of parameters that are not trained (freeze.h) */
+    cache_type cache; /* how kv_caches of it keep keys and values (kernel.h); a setting, for those made from then on */
     int qat_levels;   /* > 0: products see quantised values of the matrices (late QAT); model_refresh applies it */
     struct model_parts *parts; /* parts.h */
 } model;

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "nn/hot_experts.h"
 #include "nn/packed.h"
 #include <stdlib.h>
 
@@ -56,7 +57,7 @@ status weight_source_fill_param(const weight_source *s, param *p, const kernels 
 }
 
 static status fill_one(const weight_source *s, model *m, param *p) {
-    if (p->derived) return STATUS_OK;
+    if (p->derived || hot_experts_has(m, p)) return STATUS_OK;
     const bool packs = model_use_packs(m->use) && p->is_matrix;
     return packs ? packed_fill(s, p, m->k, m->use) : weight_source_fill_param(s, p, m->k);
 }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "nn/expert_names.h"
+#include "nn/hot_experts.h"
 #include "serve/api_error.h"
 #include <inttypes.h>
 #include <stdio.h>
@@ -147,6 +148,17 @@ static void put_experts(FILE *out, const served *s) {
     free(n.counts);
 }
 
+static void put_hot_experts(FILE *out, const model *m) {
+    hot_experts_statistics n;
+    hot_experts_read(m, &n);
+    if (n.most == 0) return;
+    one(out, "moec_hot_experts", "gauge", "Experts of a layer that are in memory at most.", n.most);
+    one(out, "moec_hot_expert_hits_total", "counter", "Experts that were in memory when tokens came to them.",
+        (double)n.hits);
+    one(out, "moec_hot_expert_misses_total", "counter", "Experts that were read from the files for that.",
+        (double)n.misses);
+}
+
 char *metrics_text(metrics *m, const served *s) {
     char *text = NULL;
     size_t bytes = 0;
@@ -159,6 +171,10 @@ char *metrics_text(metrics *m, const served *s) {
         atomic_load(&s->waiting));
     put_scheduler(out, &figures);
     put_experts(out, s);
+    put_hot_experts(out, s->m);
+    one(out, "moec_cache_token_bytes", "gauge", "Keys and values of a token.", (double)figures.token_bytes);
+    one(out, "moec_cache_room_bytes", "gauge", "The same of all slots' contexts, were they full.",
+        (double)figures.token_bytes * figures.slots * (double)s->context);
     one(out, "moec_resident_bytes", "gauge", "Memory of the process.", (double)memory_resident());
     fclose(out);
     if (!text) memory_out(0);

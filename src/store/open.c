@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "formats/gguf_tokenizer.h"
 #include "formats/pretrained.h"
+#include "nn/hot_experts.h"
 #include "store/artifact.h"
 #include "store/artifact_contents.h"
 #include "store/checkpoint.h"
@@ -96,6 +97,44 @@ status open_model_experts(const char *path, const kernels *k, const char *which,
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
     const status s = is_artifact(path, kind) ? artifact_read_experts(path, k, use, chosen, m, tok, context_tokens)
                                              : open_source(path, k, which, use, chosen, m, tok, context_tokens);
+    memory_trim();
+    return s;
+}
+
+static void close_source(void *source) {
+    model_source_close(source);
+}
+
+/* The model keeps the source, which its experts come from. */
+static status open_hot(model_source *source, const kernels *k, model_use use, int most, model **m, tokenizer **tok) {
+    const char *path = model_source_path(source);
+    TRY(model_source_take_tokenizer(source, tok));
+    status s = fail_in(model_create_hot(m, model_source_weights(source), k, use, most), "%s", path);
+    if (s == STATUS_OK) {
+        s = check_vocabulary(path, *tok, *m);
+        if (s == STATUS_OK)
+            hot_experts_keep(*m, source, close_source);
+        else
+            model_destroy(*m);
+    }
+    if (s != STATUS_OK) tokenizer_close(*tok);
+    return s;
+}
+
+status open_model_hot(const char *path, const kernels *k, const char *which, model_use use, int most, model **m,
+                      tokenizer **tok, int *context_tokens) {
+    path_kind kind;
+    model_source *source;
+    TRY(path_look(path, &kind));
+    if (kind != PATH_ABSENT && is_artifact(path, kind))
+        return fail(
+            "%s: expected a folder, a checkpoint or a GGUF file, whose experts can be read one by one, found an "
+            "artifact",
+            path);
+    TRY(model_source_open(&source, path, which));
+    if (context_tokens) *context_tokens = model_source_context(source);
+    const status s = open_hot(source, k, use, most, m, tok);
+    if (s != STATUS_OK) model_source_close(source);
     memory_trim();
     return s;
 }

@@ -16,6 +16,11 @@ status open_model(const char *path, const kernels *k, const char *which, model_u
 status open_model_experts(const char *path, const kernels *k, const char *which, model_use use, const bool *chosen,
                           model **m, tokenizer **tok, int *context_tokens);
 
+/* The same with all experts, of which each layer has at most `most` in memory at a time (nn/hot_experts.h). Not of an artifact, whose weights
+ * are decoded as a whole. */
+status open_model_hot(const char *path, const kernels *k, const char *which, model_use use, int most, model **m,
+                      tokenizer **tok, int *context_tokens);
+
 /* What it is, without its weights. */
 status open_model_config(const char *path, model_config *config);
 

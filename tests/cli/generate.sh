@@ -68,6 +68,18 @@ for how in '--run-inputs 8' '--run-bits 4' '--run-bits 4 --run-inputs 8 --dtype 
     expect 0 generate "$work/run" 'the cat sees' --tokens 20 --temperature 0 $how # floats
     says out 'the cat sees'
 done
+expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --run-bits exact --dtype f32 --cache f32
+same exact '--cache f32'
+for how in '--cache bf16' '--cache int8' '--cache=int8 --run-bits 4'; do
+    expect 0 generate "$model" 'the cat sees' --tokens 20 --temperature 0 --dtype f32 $how
+    says out 'the cat sees'
+done
+expect 2 generate "$model" word --cache int4
+says err '--cache: expected f32, bf16 or int8, found `int4`'
+if "$moec" --version | grep -q bf16; then
+    expect 2 generate "$model" word --cache f32 --dtype bf16
+    says err '--cache f32: expected --dtype f32 beside it'
+fi
 expect 2 generate "$model" word --run-bits 7
 says err '--run-bits: expected stored, 8, 4 or exact, found `7`'
 expect 2 generate "$model" word --run-inputs 4

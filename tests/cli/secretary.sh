@@ -77,6 +77,17 @@ same "$work/both" "$work/out"
 greedy "$work/named" "$words" --secretary --layers 1,2 --context 8
 says err 'the secretary takes text: '
 
+# ---- not all at a time ----
+for most in 1 2 auto; do
+    greedy "$work/named" "$digits" --hot-experts $most
+    says err 'of the 2 experts of a layer at most '
+    same "$work/both" "$work/out"
+done
+greedy "$work/named" "$words" --run-bits 8
+cp "$work/out" "$work/codes"
+greedy "$work/named" "$words" --run-bits 8 --hot-experts 1
+same "$work/codes" "$work/out"
+
 # ---- from an artifact, and from other people's formats, which keep the names ----
 expect 0 pack "$work/named" -o "$work/named.moec"
 greedy "$work/named.moec" "$digits" --secretary
@@ -149,11 +160,17 @@ refused 'expected a PROMPT or --prompt-file' route "$work/named"
 refused 'exclude each other' route "$work/named" x --prompt-file "$work/lines"
 printf '\n\n' >"$work/blank"
 refused 'a line that is not empty' route "$work/named" --lines --prompt-file "$work/blank"
+refused 'hot-experts: expected neither --expert, --omit nor --secretary' generate "$work/named" x --hot-experts 1 --secretary
+refused 'hot-experts: expected an integer from 1' generate "$work/named" x --hot-experts many
 refused 'found .poet.' export "$work/named" -o "$work/none" --to llama --expert poet
 for option in --secretary "--expert 0" "--omit 0"; do
     expect 1 generate "$work/llama" x $option
     says err "${option% 0}: expected a model with experts, found a dense one"
 done
+expect 1 generate "$work/llama" x --hot-experts 2
+says err 'hot-experts: expected a model with experts, found a dense one'
+expect 1 generate "$work/named.moec" x --hot-experts 2
+says err 'found an artifact'
 expect 1 route "$work/llama" x
 says err 'expected a model with experts, found a dense one'
 expect 1 export "$work/llama" -o "$work/none" --to llama --expert 0

@@ -135,6 +135,8 @@ says out 'moec_expert_tokens_total{layer="1",expert="numbers"} '
 says out 'moec_first_token_seconds_count '
 says out 'moec_proposed_tokens_total '
 says out 'moec_accepted_tokens_total '
+says out 'moec_cache_token_bytes '
+grep -q moec_hot_expert "$work/out" && complain "hot experts of a server that has all"
 
 # ---- the counts of experts outlive the server ----
 get 200 /v1/routing
@@ -163,7 +165,7 @@ assert any(l["route"] == "/v1/completions" and l["completion_tokens"] == 12 and 
 
 # ---- keys ----
 printf '# ours\nsk-first\nsk-second\n' >"$work/keys"
-start "$work/hf" --context 256 --api-key-file "$work/keys" --log "$work/log"
+start "$work/hf" --context 256 --api-key-file "$work/keys" --log "$work/log" --hot-experts 1 --cache int8
 get 401 /v1/models
 heads 'WWW-Authenticate: Bearer'
 says out '"code":"invalid_api_key"'
@@ -179,6 +181,10 @@ code=$?
 ask() { curl -s -m 60 -H 'Authorization: Bearer sk-first' -H 'Content-Type: application/json' -d "$1" "$url/v1/completions" -N; }
 long='"prompt": "the cat", "max_tokens": 25, "logit_bias": {"1": -100, "2": -100}, "seed": 1, "n": 8'
 accepted() { curl -s -H 'Authorization: Bearer sk-first' "$url/metrics" | sed -n 's/^moec_texts_accepted_total //p'; }
+ask '{"prompt": "7654 the cat", "max_tokens": 4}' | grep -q '"choices"' || complain "no answer of a mixture with one expert in memory"
+get 200 /metrics -H 'Authorization: Bearer sk-first'
+says out 'moec_hot_experts 1'
+grep -q '^moec_hot_expert_misses_total [1-9]' "$work/out" || complain "no expert was read: $(cat "$work/out")"
 before=$(accepted)
 ask "{$long}" >"$work/whole" &
 first=$!
@@ -203,6 +209,8 @@ refused() { # PATTERN arguments…
 refused '--host 0.0.0.0: expected --api-key-file, or --insecure-without-key' "$work/hf" --host 0.0.0.0 --port 0
 refused '--port: expected an integer from 0 to 65535' "$work/hf" --port 70000
 refused '--slots: expected an integer from 1' "$work/hf" --slots 0
+refused '--hot-experts: expected an integer from 1' "$work/hf" --hot-experts 0
+refused '--cache: expected f32, bf16 or int8, found .f16.' "$work/hf" --cache f16
 refused 'expected at least 1 argument' --port 0
 expect 1 serve "$work/hf" --api-key-file "$work/none" --port 0
 says err "$work/none"

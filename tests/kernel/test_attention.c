@@ -387,7 +387,7 @@ static void check_spans(const variant *variant) {
     char *together = act_constant(act, rows * Q, 7), *alone = act_constant(act, rows * Q, 9);
     const attention_shape shape = {
         .heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .q_stride = Q, .kv_stride = KV};
-    table.attention_spans(together, q, k, v, spans, SPANS, &shape);
+    table.attention_spans(together, q, k, v, CACHE_ACT, spans, SPANS, &shape);
     for (int i = 0; i < SPANS; i++) {
         attention_shape one = shape;
         one.batch = 1;

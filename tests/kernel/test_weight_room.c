@@ -21,7 +21,7 @@ static void pieces_do_not_touch(void **state) {
     uint8_t *piece[PIECES];
     size_t bytes[PIECES], all = 0;
     uintptr_t places[PIECES];
-    assert_ok(weight_room_create(&r, k, BLOCK));
+    assert_ok(weight_room_create(&r, k, BLOCK, false));
     bool done = true;
 #pragma omp parallel for num_threads(4) reduction(&& : done)
     for (int i = 0; i < PIECES; i++) {
@@ -64,7 +64,7 @@ static void products_are_the_same(void **state) {
     quantized q = quantized_alloc(ROWS, COLS, 32, false);
     quantized_round_rows(&q, 8, 0, ROWS, values);
     weight_room *r;
-    assert_ok(weight_room_create(&r, k, 100)); /* every matrix has a block of its own */
+    assert_ok(weight_room_create(&r, k, 100, true)); /* every matrix has a block of its own */
     for (int kind = 0; kind < 3; kind++) {
         for (int in_room = 0; in_room < 2; in_room++) {
             weight w;
@@ -87,7 +87,7 @@ static void memory_runs_out(void **state) {
     const kernels *k = kernels_for(DTYPE_F32);
     weight_room *r;
     void *piece;
-    assert_ok(weight_room_create(&r, k, BLOCK));
+    assert_ok(weight_room_create(&r, k, BLOCK, false));
     for (int64_t left = 0; left < 3; left++) {
         memory_fail_after(left);
         const status s = weight_room_take(r, k, &piece, 8);

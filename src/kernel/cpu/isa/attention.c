@@ -6,6 +6,7 @@
 #include "kernel/cpu/isa/attention.h"
 
 #include "kernel/cpu/isa/block_product.h"
+#include "kernel/cpu/isa/cache_rows.h"
 #include "kernel/cpu/isa/scratch.h"
 #include <math.h>
 
@@ -216,6 +217,7 @@ void KERNEL(attention)(void *y, float *lse, const void *q, const void *k, const 
 void KERNEL(fill_attention)(kernels *table) {
     table->attention = KERNEL(attention);
     table->attention_spans = KERNEL(attention_spans);
+    table->cache_put = KERNEL(cache_put);
     table->attention_backward = KERNEL(attention_backward);
     table->xsa = KERNEL(xsa);
     table->xsa_backward = KERNEL(xsa_backward);

@@ -1,32 +1,53 @@
 /* Attention of a few queries on a long cache: generation. Each head reads its keys and values once, as they lie. */
 #include "kernel/cpu/isa/attention.h"
 
+#include "kernel/cpu/isa/cache_rows.h"
 #include "kernel/cpu/isa/scratch.h"
 #include <math.h>
 
-/* One query of one head against `count` rows of k and v; returns log Σ exp. scores: [count], overwritten. */
-static float attend_row(act *y, const act *q, const act *k, const act *v, int64_t stride, int64_t count,
-                        int64_t head_dim, float *scores) {
+/* One query of one head against `count` rows of k and v; returns log Σ exp. scores: [count], overwritten. Codes are multiplied as they
+ * are, and their scales with the scores and the probabilities: once a row. */
+static inline __attribute__((always_inline)) float attend_rows(act *y, const act *q, cache_head k, cache_head v,
+                                                               cache_type type, int64_t count, int64_t head_dim,
+                                                               float *scores) {
     float top = -INFINITY, total = 0, scale = LOG2_E / sqrtf((float)head_dim);
-    for (int64_t i = 0; i < count; i++) scores[i] = act_dot(q, k + i * stride, head_dim) * scale;
+    for (int64_t i = 0; i < count; i++) {
+        scores[i] = cache_dot(q, cache_numbers(k, i), head_dim, type) * scale;
+        if (type == CACHE_INT8) scores[i] *= cache_scale(k, i);
+    }
     for (int64_t i = 0; i < count; i++) top = scores[i] > top ? scores[i] : top;
     for (int64_t i = 0; i < count; i += LANES) {
         lanes p = lanes_keep(lanes_exp2(lanes_get(scores + i, count - i) - lanes_all(top)), count - i);
         total += lanes_sum(p);
         lanes_put(scores + i, p, count - i);
     }
+    for (int64_t i = 0; type == CACHE_INT8 && i < count; i++) scores[i] *= cache_scale(v, i);
     for (int64_t c = 0; c < head_dim; c += 4 * LANES) {
         lanes sum[4] = {lanes_all(0), lanes_all(0), lanes_all(0), lanes_all(0)};
         for (int64_t i = 0; i < count; i++)
 #pragma GCC unroll 4
             for (int j = 0; j < 4; j++)
-                sum[j] = lanes_multiply_add(lanes_all(scores[i]),
-                                            act_get(v + i * stride + c + j * LANES, head_dim - c - j * LANES), sum[j]);
+                sum[j] = lanes_multiply_add(
+                    lanes_all(scores[i]), cache_get(cache_numbers(v, i), c + j * LANES, head_dim - c - j * LANES, type),
+                    sum[j]);
         for (int j = 0; j < 4; j++)
             if (c + j * LANES < head_dim)
                 act_put(y + c + j * LANES, sum[j] * lanes_all(1 / total), head_dim - c - j * LANES);
     }
     return top * LN_2 + logf(total);
+}
+
+/* The same, compiled once for each type. */
+static float attend_row(act *y, const act *q, cache_head k, cache_head v, cache_type type, int64_t count,
+                        int64_t head_dim, float *scores) {
+    switch (type) {
+    case CACHE_BF16:
+        return attend_rows(y, q, k, v, CACHE_BF16, count, head_dim, scores);
+    case CACHE_INT8:
+        return attend_rows(y, q, k, v, CACHE_INT8, count, head_dim, scores);
+    default:
+        return attend_rows(y, q, k, v, CACHE_ACT, count, head_dim, scores);
+    }
 }
 
 void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
@@ -42,8 +63,10 @@ void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, co
         int64_t cache = sequence * s->kv_batch_stride + seen * s->kv_stride + head / (s->heads / s->kv_heads) * d;
         int64_t count = s->keys - s->queries + query + 1 - seen;
         float *scores = KERNEL(scratch)(SCRATCH_OWN, (size_t)s->keys * sizeof(float));
-        float sum = attend_row((act *)y + at, (const act *)q + at, (const act *)k + cache, (const act *)v + cache,
-                               s->kv_stride, count, d, scores);
+        const size_t stride = (size_t)s->kv_stride * sizeof(act);
+        const cache_head keys = {.numbers = (const char *)((const act *)k + cache), .stride = stride};
+        const cache_head values = {.numbers = (const char *)((const act *)v + cache), .stride = stride};
+        float sum = attend_row((act *)y + at, (const act *)q + at, keys, values, CACHE_ACT, count, d, scores);
         if (lse) lse[i] = sum;
     }
 }
@@ -69,34 +92,51 @@ static int64_t few_queries(span_query *out, const attention_span *spans, int64_t
 }
 
 /* One head a task, so that all threads have work however few sequences there are. */
-static void attend_few(act *y, const act *q, const act *k, const act *v, const span_query *queries, int64_t count,
-                       int64_t longest, const attention_shape *s) {
+static void attend_few(act *y, const act *q, const void *k, const void *v, cache_type type, const span_query *queries,
+                       int64_t count, int64_t longest, const attention_shape *s) {
     const int64_t d = s->head_dim;
     KERNEL(scratch_reserve)((size_t)longest * sizeof(float));
 #pragma omp parallel for schedule(dynamic) if (count * s->heads * longest * d > PARALLEL_ELEMENTS)
     for (int64_t i = 0; i < count * s->heads; i++) {
         const span_query *one = &queries[i / s->heads];
         const int64_t head = i % s->heads, at = one->row * s->q_stride + head * d;
-        const int64_t cache = one->kv_row * s->kv_stride + head / (s->heads / s->kv_heads) * d;
+        const int kv_head = (int)head / (s->heads / s->kv_heads);
+        const cache_head keys = cache_head_at(k, type, one->kv_row, kv_head, s->kv_heads, (int)d);
+        const cache_head values = cache_head_at(v, type, one->kv_row, kv_head, s->kv_heads, (int)d);
         float *scores = KERNEL(scratch)(SCRATCH_OWN, (size_t)longest * sizeof(float));
-        attend_row(y + at, q + at, k + cache, v + cache, s->kv_stride, one->keys, d, scores);
+        attend_row(y + at, q + at, keys, values, type, one->keys, d, scores);
     }
 }
 
-void KERNEL(attention_spans)(void *y, const void *q, const void *k, const void *v, const attention_span *spans,
-                             int64_t count, const attention_shape *shape) {
+/* A span of many queries: its keys and values as activations, which are packed in blocks anyway. */
+static void attend_many(act *y, const act *q, const void *k, const void *v, cache_type type, const attention_span *span,
+                        const attention_shape *shape) {
+    const size_t row = cache_row_bytes(type, ACT_DTYPE, shape->kv_heads, shape->head_dim);
+    const void *keys = (const char *)k + (size_t)span->kv_row * row,
+               *values = (const char *)v + (size_t)span->kv_row * row;
+    attention_shape one = *shape;
+    one.batch = 1;
+    one.queries = span->queries;
+    one.keys = span->keys;
+    one.kv_stride = (int64_t)shape->kv_heads * shape->head_dim;
+    if (type != CACHE_ACT) {
+        act *expanded = KERNEL(scratch)(SCRATCH_KEYS, 2 * (size_t)(span->keys * one.kv_stride) * sizeof *expanded);
+        act *second = expanded + span->keys * one.kv_stride;
+        KERNEL(cache_expand)(expanded, keys, type, span->keys, shape->kv_heads, shape->head_dim);
+        KERNEL(cache_expand)(second, values, type, span->keys, shape->kv_heads, shape->head_dim);
+        keys = expanded;
+        values = second;
+    }
+    const int64_t at = span->row * one.q_stride;
+    KERNEL(attention)(y + at, NULL, q + at, keys, values, NULL, &one);
+}
+
+void KERNEL(attention_spans)(void *y, const void *q, const void *k, const void *v, cache_type type,
+                             const attention_span *spans, int64_t count, const attention_shape *shape) {
     int64_t longest;
     span_query *few = KERNEL(scratch)(SCRATCH_SHARED, (size_t)(count * FEW_QUERIES) * sizeof *few);
     const int64_t queries = few_queries(few, spans, count, &longest);
-    if (queries > 0) attend_few(y, q, k, v, few, queries, longest, shape);
-    for (int64_t i = 0; i < count; i++) {
-        if (spans[i].queries <= FEW_QUERIES) continue;
-        attention_shape one = *shape;
-        one.batch = 1;
-        one.queries = spans[i].queries;
-        one.keys = spans[i].keys;
-        const int64_t at = spans[i].row * one.q_stride, cache = spans[i].kv_row * one.kv_stride;
-        KERNEL(attention)
-        ((act *)y + at, NULL, (const act *)q + at, (const act *)k + cache, (const act *)v + cache, NULL, &one);
-    }
+    if (queries > 0) attend_few(y, q, k, v, type, few, queries, longest, shape);
+    for (int64_t i = 0; i < count; i++)
+        if (spans[i].queries > FEW_QUERIES) attend_many(y, q, k, v, type, &spans[i], shape);
 }

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 enum {
     ALIGNMENT = 64,           /* a cache line, and an AVX-512 register */
@@ -11,6 +12,13 @@ enum {
     PARALLEL_BYTES = 1 << 20, /* from here on one core does not reach the memory's bandwidth */
     BLOCK_BYTES = 1 << 18     /* a thread's piece of a large copy */
 };
+
+/* Whole pages of it alone: the others belong to others, too. */
+static void madvise_small(void *pointer, size_t bytes) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)pointer;
+    const uintptr_t first = (at + page - 1) / page * page, end = (at + bytes) / page * page;
+    if (first < end) madvise((void *)first, end - first, MADV_NOHUGEPAGE);
+}
 
 static status memory_alloc(void **pointer, size_t bytes) {
     bool huge = bytes >= HUGE_PAGE;
@@ -20,6 +28,16 @@ static status memory_alloc(void **pointer, size_t bytes) {
     }
     if (huge) madvise(*pointer, bytes, MADV_HUGEPAGE); /* a hint: refusal does no harm */
     return STATUS_OK;
+}
+
+/* Above some size malloc maps memory of its own, whose pages come when they are first touched. */
+static status memory_alloc_sparse(void **pointer, size_t bytes) {
+    if (memory_allows() && posix_memalign(pointer, ALIGNMENT, bytes ? bytes : 1) == 0) {
+        if (bytes >= HUGE_PAGE) madvise_small(*pointer, bytes);
+        return STATUS_OK;
+    }
+    *pointer = NULL;
+    return fail("out of memory: %zu bytes were asked for", bytes);
 }
 
 static void memory_release(void *pointer) {
@@ -54,6 +72,7 @@ static void to_float(float *out, const void *in, int64_t count) {
 
 void KERNEL(fill_memory)(kernels *table) {
     table->alloc = memory_alloc;
+    table->alloc_sparse = memory_alloc_sparse;
     table->release = memory_release;
     table->upload = memory_copy;
     table->download = memory_copy;

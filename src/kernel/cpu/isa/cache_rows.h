@@ -1,0 +1,80 @@
+/* Rows of a cache of keys or values (cache_type in kernel.h): how one is read where it lies. */
+#ifndef MOEC_KERNEL_CPU_ISA_CACHE_ROWS_H
+#define MOEC_KERNEL_CPU_ISA_CACHE_ROWS_H
+
+#include "kernel/cpu/isa/lanes.h"
+
+/* One head's numbers in the rows of a cache, the first row's on. */
+typedef struct cache_head {
+    const char *numbers;
+    const float *scale; /* of int8, else NULL; the next row's lies a stride behind it, too */
+    size_t stride;      /* bytes from row to row */
+} cache_head;
+
+static inline cache_head cache_head_at(const void *rows, cache_type type, int64_t row, int head, int heads,
+                                       int head_dim) {
+    const size_t stride = cache_row_bytes(type, ACT_DTYPE, heads, head_dim);
+    const char *first = (const char *)rows + (size_t)row * stride;
+    return (cache_head){.numbers = first + (size_t)(head * head_dim) * cache_number_bytes(type, ACT_DTYPE),
+                        .scale = type == CACHE_INT8 ? (const float *)(first + stride) - heads + head : NULL,
+                        .stride = stride};
+}
+
+static inline const char *cache_numbers(cache_head h, int64_t row) {
+    return h.numbers + (size_t)row * h.stride;
+}
+static inline float cache_scale(cache_head h, int64_t row) {
+    return *(const float *)((const char *)h.scale + (size_t)row * h.stride);
+}
+
+static inline lanes bf16_lanes(const uint16_t *p) {
+#ifdef __AVX512F__
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p)), 16));
+#else
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)), 16));
+#endif
+}
+static inline lanes int8_lanes(const int8_t *p) {
+#ifdef __AVX512F__
+    return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)p)));
+#else
+    return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)p)));
+#endif
+}
+
+/* Numbers c … of a head, without their scale; `left` as in lanes.h. `type` is a constant where this is inlined. */
+static inline __attribute__((always_inline)) lanes cache_get(const char *numbers, int64_t c, int64_t left,
+                                                             cache_type type) {
+    if (type == CACHE_ACT) return act_get((const act *)numbers + c, left);
+    if (type == CACHE_BF16) {
+        if (left >= LANES) return bf16_lanes((const uint16_t *)numbers + c);
+        uint16_t some[LANES] = {0};
+        if (left > 0) memcpy(some, (const uint16_t *)numbers + c, (size_t)left * sizeof *some);
+        return bf16_lanes(some);
+    }
+    if (left >= LANES) return int8_lanes((const int8_t *)numbers + c);
+    int8_t some[LANES] = {0};
+    if (left > 0) memcpy(some, numbers + c, (size_t)left);
+    return int8_lanes(some);
+}
+
+/* Σ q ⊙ numbers, in act_dot's order. */
+static inline __attribute__((always_inline)) float cache_dot(const act *q, const char *numbers, int64_t count,
+                                                             cache_type type) {
+    lanes sum[4] = {lanes_all(0), lanes_all(0), lanes_all(0), lanes_all(0)};
+    int64_t c = 0;
+    for (; c + 4 * LANES <= count; c += 4 * LANES)
+#pragma GCC unroll 4
+        for (int i = 0; i < 4; i++)
+            sum[i] = lanes_multiply_add(act_get(q + c + i * LANES, LANES),
+                                        cache_get(numbers, c + i * LANES, LANES, type), sum[i]);
+    for (; c < count; c += LANES)
+        sum[0] = lanes_multiply_add(act_get(q + c, count - c), cache_get(numbers, c, count - c, type), sum[0]);
+    return lanes_sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
+}
+
+void KERNEL(cache_put)(void *rows, cache_type type, const void *x, int64_t N, int heads, int head_dim);
+/* N rows of a cache as act. */
+void KERNEL(cache_expand)(act *x, const void *rows, cache_type type, int64_t N, int heads, int head_dim);
+
+#endif
