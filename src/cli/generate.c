@@ -90,7 +90,7 @@ static const char help[] =
     "  head -20 src/cli/main.c | moec generate runs/demo/model.moec - --tokens 50\n"
     "  moec generate runs/demo \"for (int i = 0;\" --secretary\n"
     "  moec generate SmolLM2-135M.gguf \"In the beginning\" --run-bits 8\n"
-    "  moec generate SmolLM2-135M-Instruct.gguf --chat --prompt-file change-this-code.txt --speculate lookup\n"
+    "  moec generate SmolLM2-135M.gguf --prompt-file src/cli/main.c --speculate lookup\n"
     "  moec generate SmolLM2-135M.gguf --prompt-file README.md --cache int8\n";
 
 typedef struct request {

@@ -48,7 +48,7 @@ told 2 "generate: expected a model (an artifact, a checkpoint, a run folder, a H
     generate hello "$artifact"
 told 2 'train: expected a preset (a YAML file as those in configs/) first' train run="$work/x" configs/demo.yaml
 told 2 'bench: expected what to time first: moec bench train configs/demo.yaml' bench configs/demo.yaml
-told 2 'bench: expected train or run, found traim; usage: moec bench train' bench traim configs/demo.yaml
+told 2 'bench: expected train, run or machine, found traim; usage: moec bench train' bench traim configs/demo.yaml
 told 2 'data: expected only OUT, the folder to write, found `src` too; --domain NAME=src names a text' data "$work/x" src
 told 2 'data: expected only OUT, the folder to write, found `a=src` too; --domain a=src names a text' data "$work/x" a=src
 told 2 '--domain: expected NAME=PATH, found `src`; for example text=src' data "$work/x" --domain src

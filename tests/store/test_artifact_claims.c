@@ -10,7 +10,7 @@ typedef struct claim {
     size_t config_bytes;
     int64_t rows, cols; /* of its one tensor */
     size_t code_bytes;  /* which it says it has */
-    unsigned trellis, input_scales, group, twin;
+    unsigned trellis, flags, group, twin;
 } claim;
 
 static void add_section(byte_buffer *table, byte_buffer *body, int kind, bool lzma, const void *bytes, size_t count,
@@ -33,7 +33,7 @@ static void add_directory(byte_buffer *table, byte_buffer *body, const claim *c)
     buffer_add_number(&directory, 4, 1);
     buffer_add_number(&directory, 2, 1);
     buffer_add_number(&directory, c->trellis, 1);
-    buffer_add_number(&directory, c->input_scales, 1);
+    buffer_add_number(&directory, c->flags, 1);
     buffer_add_number(&directory, c->group, 4);
     buffer_add_number(&directory, c->twin, 4);
     buffer_add_number(&directory, (uint64_t)c->rows, 8);
@@ -127,9 +127,9 @@ static void what_no_grid_has_is_refused(void **state) {
     claim c = good;
     c.trellis = 5;
     assert_fails(parse(&c), "claim.moec: tensor w: found a trellis of 5 states");
-    c = good, c.input_scales = 2;
+    c = good, c.flags = 8;
     assert_fails(parse(&c),
-                 "claim.moec: tensor w: found a trellis of 0 states, groups of 0 columns of 8, scales of columns 2");
+                 "claim.moec: tensor w: found a trellis of 0 states, groups of 0 columns of 8, a grid with flags 8");
     c = good, c.group = 3;
     assert_fails(parse(&c), "claim.moec: tensor w: found a trellis of 0 states, groups of 3 columns of 8");
     c = good, c.twin = 1; /* before the first tensor */
