@@ -16,9 +16,9 @@ typedef struct run_form {
 } run_form;
 
 status run_form_parse(int *argc, char **argv, run_form *f);
-/* The device for that model, not opened yet. */
 /* --hot-experts, of generate and serve. */
 status run_form_parse_hot(int *argc, char **argv, run_form *f);
+/* The device for that model, not opened yet. */
 status run_form_open(const run_form *f, const char *model, const kernels **k);
 
 /* The model itself, with the cache that was asked for. */

@@ -23,8 +23,11 @@ status speculate_open(speculation *s, const run_form *form, const tokenizer *tok
     if (!s->asked || s->source.lookup || strcmp(s->asked, "off") == 0) return STATUS_OK;
     TRY(fail_in(kind_expect("--speculate", s->asked, NULL, KINDS_OF_MODEL, NOUN_OF_MODEL),
                 "--speculate: expected lookup, off or a model"));
-    TRY(run_form_open(form, s->asked, &k));
+    run_form small = *form; /* its activations may be of another type, which only --cache f32 minds */
+    small.float_cache = false;
+    TRY(run_form_open(&small, s->asked, &k));
     TRY(open_model(s->asked, k, "chosen", form->use, &s->source.small, &own, NULL));
+    s->source.small->cache = form->cache;
     const status outcome = check_tokenizer(s->asked, own, tok);
     tokenizer_close(own);
     if (outcome != STATUS_OK) speculate_close(s);

@@ -13,6 +13,7 @@ enum { MATRICES = 2, BLOCK_BYTES = 1 << 16 /* what is larger, as matrices are, h
 typedef struct hot_slot {
     weight_room *room;
     int expert; /* that is there; −1: none */
+    bool whole; /* all of it */
     uint64_t used;
 } hot_slot;
 
@@ -72,17 +73,26 @@ static status load(hot_layer *l, hot_slot *s, int expert) {
     status result = STATUS_OK;
     empty(l, s);
     s->expert = expert;
+    s->whole = false;
     for (int i = 0; i < MATRICES && result == STATUS_OK; i++) {
         param *p = l->matrices[expert][i];
         p->room = s->room;
         result = model_use_packs(h->use) ? packed_fill(&h->source, p, h->k, h->use)
                                          : weight_source_fill_param(&h->source, p, h->k);
     }
+    s->whole = result == STATUS_OK;
     if (result != STATUS_OK) empty(l, s);
     return result;
 }
 
-static status bring(hot_layer *l, const bool *wanted) {
+typedef struct bringing {
+    hot_layer *l;
+    const bool *wanted;
+} bringing;
+
+static status bring(void *context) {
+    hot_layer *l = ((bringing *)context)->l;
+    const bool *wanted = ((bringing *)context)->wanted;
     hot_experts *h = l->all;
     h->now++;
     for (int e = 0; e < h->experts; e++) {
@@ -98,8 +108,11 @@ static status bring(hot_layer *l, const bool *wanted) {
 
 static status enter(void *context, const bool *wanted) {
     hot_layer *l = context;
+    bringing b = {l, wanted};
     pthread_mutex_lock(&l->all->lock);
-    const status s = bring(l, wanted);
+    const status s = memory_guarded(bring, &b); /* who gives up leaves neither the lock nor a part of an expert */
+    for (int i = 0; s != STATUS_OK && i < l->all->most; i++)
+        if (l->slots[i].expert >= 0 && !l->slots[i].whole) empty(l, &l->slots[i]);
     if (s != STATUS_OK) pthread_mutex_unlock(&l->all->lock);
     return s;
 }

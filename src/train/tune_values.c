@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "quant/quantize.h"
+#include "tensor/rotation.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,8 +59,10 @@ static void add_tensor(tune_values *v, stored_numbers *n, param *p, const bool p
         if (parts[TUNED_FLOATS]) add_stretch(v, TUNED_FLOATS, n, p, n->floats, n->count);
         return;
     }
-    /* An offset is in quarters of the scale, and would have to follow it; the scales of rotated columns are not of the columns that w has. */
-    if (parts[TUNED_ROWS] && !n->q.offset)
+    /* An offset is in quarters of the scale, and would have to follow it; the scales of rotated columns, or of groups that are not whole
+     * blocks of what is rotated together, are not of the columns that w has. */
+    const bool mixed = n->q.rotation && quantized_groups(&n->q) > 1 && n->q.group % rotation_block(n->q.cols) != 0;
+    if (parts[TUNED_ROWS] && !n->q.offset && !mixed)
         add_stretch(v, TUNED_ROWS, n, p, n->q.scale, n->q.rows * quantized_groups(&n->q));
     if (parts[TUNED_COLUMNS] && n->q.input_scale && !n->q.rotation)
         add_stretch(v, TUNED_COLUMNS, n, p, n->q.input_scale, n->q.cols);

@@ -307,6 +307,43 @@ static void test_grouped(void **state) {
         }
 }
 
+/* Experts of one layer in three forms, whichever comes first: each is multiplied as it is. A recipe can say so. */
+static void test_grouped_forms(void **state) {
+    (void)state;
+    enum { E = 3, ROWS = 40, COLS = 64 };
+    static const int32_t start[E + 1] = {0, 3, 20, 26};
+    for (int t = 0; t < table_count; t++)
+        for (int first = 0; first < E; first++) {
+            const kernels *k = &tables[t];
+            rng r = rng_seed(6);
+            weight w[E];
+            const weight *pointers[E];
+            packed_taken = sets[0];
+            for (int e = 0; e < E; e++) {
+                const int form = (e + first) % E;
+                quantized q = random_codes(BYTES, ROWS, COLS, COLS, true, &r);
+                matrix values = matrix_random(k, DTYPE_F32, ROWS * COLS, &r);
+                if (form == 0) assert_ok(k->weight_packed(&w[e], &q, 16, NULL));
+                if (form == 1) assert_ok(k->weight_quantized(&w[e], &q, NULL));
+                if (form == 2) assert_ok(k->weight_create(&w[e], ROWS, COLS, NULL));
+                if (form == 2) k->weight_update(&w[e], values.data, 0, ROWS);
+                pointers[e] = &w[e];
+                matrix_free(&values);
+                quantized_free(&q);
+            }
+            matrix x = matrix_random(k, k->act, start[E] * COLS, &r);
+            char *y = zeros(start[E] * ROWS, act_bytes(k)), *alone = zeros(start[E] * ROWS, act_bytes(k));
+            k->grouped_linear(y, x.data, pointers, start, E, start[E]);
+            for (int e = 0; e < E; e++)
+                k->linear(alone + (size_t)(start[e] * ROWS) * act_bytes(k), k->act,
+                          (char *)x.data + (size_t)(start[e] * COLS) * act_bytes(k), &w[e], start[e + 1] - start[e]);
+            assert_memory_equal(y, alone, (size_t)(start[E] * ROWS) * act_bytes(k));
+            free(y), free(alone);
+            matrix_free(&x);
+            for (int e = 0; e < E; e++) k->weight_destroy(&w[e]);
+        }
+}
+
 /* ---- what is no number, and the ends of the range ---- */
 
 static void test_extremes(void **state) {
@@ -352,9 +389,9 @@ int main(void) {
     find_sets();
     const packed_products *taken = packed_taken;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_products), cmocka_unit_test(test_kinds),   cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_values),   cmocka_unit_test(test_several), cmocka_unit_test(test_grouped),
-        cmocka_unit_test(test_extremes),
+        cmocka_unit_test(test_products),      cmocka_unit_test(test_kinds),    cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_values),        cmocka_unit_test(test_several),  cmocka_unit_test(test_grouped),
+        cmocka_unit_test(test_grouped_forms), cmocka_unit_test(test_extremes),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     packed_taken = taken;

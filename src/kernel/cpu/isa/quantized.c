@@ -179,13 +179,26 @@ static void grouped_packed(void *y, const void *x, const weight *const *w, const
     packed_taken->grouped(y, x, ACT_DTYPE, packed, start, E);
 }
 
+/* Experts of one layer may be kept in several forms: a recipe says which is rotated, or stays a float. */
+static bool all_packed(const weight *const *w, int64_t E) {
+    for (int64_t e = 0; e < E; e++)
+        if (!w[e]->packed) return false;
+    return true;
+}
+
+static bool all_plain(const weight *const *w, int64_t E) {
+    for (int64_t e = 0; e < E; e++)
+        if (w[e]->packed || w[e]->quantized) return false;
+    return true;
+}
+
 static void grouped_linear(void *y, const void *x, const weight *const *w, const int32_t *start, int64_t E,
                            int64_t most_rows) {
-    if (w[0]->packed) {
+    if (all_packed(w, E)) {
         grouped_packed(y, x, w, start, E);
         return;
     }
-    if (!w[0]->quantized) {
+    if (all_plain(w, E)) {
         dense_grouped_linear(y, x, w, start, E, most_rows);
         return;
     }
