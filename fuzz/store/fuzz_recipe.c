@@ -1,6 +1,7 @@
 /* Any bytes as a recipe: no crash, what is refused says why, and what was understood asks for nothing that quantisers refuse. */
 #include "store/pack_recipe.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,6 +13,7 @@ static model *small_model(void) {
     model_config c = model_config_default();
     c.vocab_size = 64;
     c.num_layers = 3;
+    c.residual.parallel_start_layer = 3;
     c.model_dim = 16;
     c.attention.heads = 2;
     c.attention.kv_heads = 1;
@@ -20,7 +22,10 @@ static model *small_model(void) {
     c.loop.extra_passes = 0;
     c.stem.bigram_buckets = 0;
     c.moe.layers[1] = true;
-    if (model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_VALUES) != STATUS_OK) abort();
+    if (model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_VALUES) != STATUS_OK) {
+        fprintf(stderr, "%s\n", error_message());
+        abort();
+    }
     return m;
 }
 
