@@ -272,6 +272,20 @@ static void test_several(void **state) {
         }
 }
 
+/* The grouped product of experts of one shape is the same as each one's own, to the bit. */
+static void assert_each_alone(const kernels *k, const weight *const *w, const int32_t *start, int E, rng *r) {
+    const int64_t rows = w[0]->rows, cols = w[0]->cols;
+    matrix x = matrix_random(k, k->act, start[E] * cols, r);
+    char *y = zeros(start[E] * rows, act_bytes(k)), *alone = zeros(start[E] * rows, act_bytes(k));
+    k->grouped_linear(y, x.data, w, start, E, start[E]);
+    for (int e = 0; e < E; e++)
+        k->linear(alone + (size_t)(start[e] * rows) * act_bytes(k), k->act,
+                  (char *)x.data + (size_t)(start[e] * cols) * act_bytes(k), w[e], start[e + 1] - start[e]);
+    assert_memory_equal(y, alone, (size_t)(start[E] * rows) * act_bytes(k));
+    free(y), free(alone);
+    matrix_free(&x);
+}
+
 /* Experts of unequal numbers of rows, some of none, one of another kind, with one input for all or each with its own steps by column: the
  * same as each alone. */
 static void test_grouped(void **state) {
@@ -294,15 +308,7 @@ static void test_grouped(void **state) {
                 pointers[e] = &w[e];
                 quantized_free(&q);
             }
-            matrix x = matrix_random(k, k->act, start[E] * COLS, &r);
-            char *y = zeros(start[E] * ROWS, act_bytes(k)), *alone = zeros(start[E] * ROWS, act_bytes(k));
-            k->grouped_linear(y, x.data, pointers, start, E, start[E]);
-            for (int e = 0; e < E; e++)
-                k->linear(alone + (size_t)(start[e] * ROWS) * act_bytes(k), k->act,
-                          (char *)x.data + (size_t)(start[e] * COLS) * act_bytes(k), &w[e], start[e + 1] - start[e]);
-            assert_memory_equal(y, alone, (size_t)(start[E] * ROWS) * act_bytes(k));
-            free(y), free(alone);
-            matrix_free(&x);
+            assert_each_alone(k, pointers, start, E, &r);
             for (int e = 0; e < E; e++) k->weight_destroy(&w[e]);
         }
 }
@@ -331,15 +337,7 @@ static void test_grouped_forms(void **state) {
                 matrix_free(&values);
                 quantized_free(&q);
             }
-            matrix x = matrix_random(k, k->act, start[E] * COLS, &r);
-            char *y = zeros(start[E] * ROWS, act_bytes(k)), *alone = zeros(start[E] * ROWS, act_bytes(k));
-            k->grouped_linear(y, x.data, pointers, start, E, start[E]);
-            for (int e = 0; e < E; e++)
-                k->linear(alone + (size_t)(start[e] * ROWS) * act_bytes(k), k->act,
-                          (char *)x.data + (size_t)(start[e] * COLS) * act_bytes(k), &w[e], start[e + 1] - start[e]);
-            assert_memory_equal(y, alone, (size_t)(start[E] * ROWS) * act_bytes(k));
-            free(y), free(alone);
-            matrix_free(&x);
+            assert_each_alone(k, pointers, start, E, &r);
             for (int e = 0; e < E; e++) k->weight_destroy(&w[e]);
         }
 }
