@@ -12,11 +12,12 @@ typedef struct linear {
     param *pass_scale; /* s [passes, out], row p for pass p; or NULL */
 } linear;
 
+/* Of the value, whose shape stays: a matrix may come and go while another thread asks (nn/hot_experts.h). */
 static inline int64_t linear_out(const linear *l) {
-    return l->weight->matrix.rows;
+    return tensor_rows(&l->weight->value);
 }
 static inline int64_t linear_in(const linear *l) {
-    return l->weight->matrix.cols;
+    return tensor_cols(&l->weight->value);
 }
 
 /* On rows of device memory: y [N, out] from x [N, in], in pass `pass` of the layer. */

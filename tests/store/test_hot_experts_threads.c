@@ -97,7 +97,6 @@ typedef struct work {
 
 static void *run(void *context) {
     work *w = context;
-    kernels_set_threads(2);
     for (int i = 0; i < 3 && w->result == STATUS_OK; i++) w->result = write(w->m, w->logits);
     return NULL;
 }
