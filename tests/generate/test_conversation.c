@@ -1,4 +1,4 @@
-#include "test.h"
+#include "disturb.h"
 
 #include "base/progress.h"
 #include "generate/conversation.h"
@@ -6,23 +6,6 @@
 #include <signal.h>
 
 enum { VOCABULARY = 64, CONTEXT = 96 };
-
-/* What is zero at the start would let nothing that came before matter. */
-static void disturb(model *m) {
-    rng r = rng_seed(9);
-    for (int i = 0; i < m->param_count; i++) {
-        tensor *t = &m->params[i]->value;
-        size_t count = (size_t)tensor_count(t);
-        float *values = xmalloc(count * sizeof *values), *noise = xmalloc(count * sizeof *noise);
-        tensor_read(m->k, t, values);
-        rng_normal(&r, noise, count, 0.3f);
-        for (size_t j = 0; j < count; j++) values[j] += noise[j];
-        tensor_write(m->k, t, values);
-        free(values);
-        free(noise);
-    }
-    assert_ok(model_refresh(m));
-}
 
 /* With everything that looks back: attention, SmearGate, bigrams; the second layer a mixture. */
 static int create(void **state) {
@@ -42,7 +25,7 @@ static int create(void **state) {
     pass *p;
     assert_ok(model_create(&m, &c, kernels_for(DTYPE_F32), MODEL_VALUES));
     assert_ok(model_init(m, 3));
-    disturb(m);
+    disturb(m, 9, 0.3f);
     assert_ok(pass_create(&p, m));
     *state = p;
     return 0;

@@ -2,7 +2,7 @@
 #ifndef MOEC_TESTS_GENERATE_TEXTS_H
 #define MOEC_TESTS_GENERATE_TEXTS_H
 
-#include "test.h"
+#include "disturb.h"
 
 #include "base/random.h"
 #include "nn/model.h"
@@ -102,19 +102,7 @@ static inline model *texts_model(dtype type, float noise) {
     c.moe.gate = GATE_RENORMALIZED;
     assert_ok(model_create(&m, &c, kernels_for(type), MODEL_VALUES));
     assert_ok(model_init(m, 5));
-    rng r = rng_seed(3);
-    for (int i = 0; i < m->param_count; i++) { /* what is zero at the start would let nothing that came before matter */
-        tensor *t = &m->params[i]->value;
-        const size_t count = (size_t)tensor_count(t);
-        float *values = xmalloc(count * sizeof *values), *added = xmalloc(count * sizeof *added);
-        tensor_read(m->k, t, values);
-        rng_normal(&r, added, count, noise);
-        for (size_t j = 0; j < count; j++) values[j] += added[j];
-        tensor_write(m->k, t, values);
-        free(values);
-        free(added);
-    }
-    assert_ok(model_refresh(m));
+    disturb(m, 3, noise);
     return m;
 }
 

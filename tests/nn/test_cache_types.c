@@ -1,5 +1,5 @@
 /* Keys and values kept in fewer bits: near the exact ones, the same however they came to be there, and as small as said. */
-#include "test.h"
+#include "disturb.h"
 
 #include "base/random.h"
 #include "nn/pass.h"
@@ -23,19 +23,7 @@ static model *make(dtype type) {
     c.loop.on = false;
     assert_ok(model_create(&m, &c, kernels_for(type), MODEL_VALUES));
     assert_ok(model_init(m, 5));
-    rng r = rng_seed(3);
-    for (int i = 0; i < m->param_count; i++) { /* what is zero at the start would let nothing that came before matter */
-        tensor *t = &m->params[i]->value;
-        const size_t count = (size_t)tensor_count(t);
-        float *values = xmalloc(count * sizeof *values), *noise = xmalloc(count * sizeof *noise);
-        tensor_read(m->k, t, values);
-        rng_normal(&r, noise, count, 0.2f);
-        for (size_t j = 0; j < count; j++) values[j] += noise[j];
-        tensor_write(m->k, t, values);
-        free(values);
-        free(noise);
-    }
-    assert_ok(model_refresh(m));
+    disturb(m, 3, 0.2f);
     return m;
 }
 

@@ -1,6 +1,6 @@
 /* Sequences of different lengths in one pass: each gets to the last bit what it gets alone; caches are cut and copied;
  * each sequence has its own control of experts. */
-#include "test.h"
+#include "disturb.h"
 
 #include "base/random.h"
 #include "nn/pass.h"
@@ -33,19 +33,7 @@ static model *make(dtype type, float bias_rate) {
     c.moe.gate = GATE_RENORMALIZED;
     assert_ok(model_create(&m, &c, kernels_for(type), MODEL_VALUES));
     assert_ok(model_init(m, 5));
-    rng r = rng_seed(3);
-    for (int i = 0; i < m->param_count; i++) { /* what is zero at the start would let nothing that came before matter */
-        tensor *t = &m->params[i]->value;
-        const size_t count = (size_t)tensor_count(t);
-        float *values = xmalloc(count * sizeof *values), *noise = xmalloc(count * sizeof *noise);
-        tensor_read(m->k, t, values);
-        rng_normal(&r, noise, count, 0.2f);
-        for (size_t j = 0; j < count; j++) values[j] += noise[j];
-        tensor_write(m->k, t, values);
-        free(values);
-        free(noise);
-    }
-    assert_ok(model_refresh(m));
+    disturb(m, 3, 0.2f);
     return m;
 }
 

@@ -2,7 +2,7 @@
 #ifndef MOEC_TESTS_STORE_PACKED_H
 #define MOEC_TESTS_STORE_PACKED_H
 
-#include "test.h"
+#include "disturb.h"
 
 #include "base/random.h"
 #include "quant/hessians.h"
@@ -35,18 +35,7 @@ static inline model *tiny_model(void) {
     model *m;
     assert_ok(model_create(&m, &c, k, MODEL_VALUES));
     assert_ok(model_init(m, 7));
-    rng r = rng_seed(5); /* nothing stays zero or one */
-    for (int i = 0; i < m->param_count; i++) {
-        const int64_t count = param_count(m->params[i]);
-        float *noise = xmalloc((size_t)count * sizeof *noise), *values = xmalloc((size_t)count * sizeof *values);
-        rng_normal(&r, noise, (size_t)count, 0.05f);
-        tensor_read(k, &m->params[i]->value, values);
-        for (int64_t n = 0; n < count; n++) values[n] += noise[n];
-        tensor_write(k, &m->params[i]->value, values);
-        free(noise);
-        free(values);
-    }
-    assert_ok(model_refresh(m));
+    disturb(m, 5, 0.05f);
     return m;
 }
 
