@@ -179,7 +179,7 @@ static status score_opened(const request *q, const subject *s, pass *p, const to
                            .shown = q->ranks->rank == 0 ? s->name : NULL,
                            .ranks = q->ranks};
     TRY(comm_agree(q->ranks, prepare(q, s, p, tok, context, &options, text, t)));
-    TRY(cli_ranks_same(q->ranks, "text", shard_number(&text->s)));
+    if (q->ranks->ranks > 1) TRY(cli_ranks_same(q->ranks, "text", shard_number(&text->s)));
     options.seed = text->seed;
     options.probe = s->probed ? t->probe : NULL;
     status outcome = bpb_evaluate(p, tok, &text->s, scored_text_documents(text), &options, &result);

@@ -173,7 +173,8 @@ static status teach_parts(const request *q, pass *p, teaching_options *o, totals
     for (int i = 0; i < parts && s == STATUS_OK; i++)
         s = shard_set_open(&text[i], q->data, (shard_part)i, pass_model(p)->config.vocab_size);
     s = comm_agree(q->ranks, s);
-    for (int i = 0; i < parts && s == STATUS_OK; i++) s = cli_ranks_same(q->ranks, "text", tokens_number(&text[i]));
+    for (int i = 0; i < parts && s == STATUS_OK && q->ranks->ranks > 1; i++)
+        s = cli_ranks_same(q->ranks, "text", tokens_number(&text[i]));
     for (int i = 0; i < parts && s == STATUS_OK; i++) {
         o->shown = names[i];
         s = teach_part(q, p, &text[i], o, t);
