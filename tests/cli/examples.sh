@@ -54,10 +54,11 @@ expect 0 export runs/llama -o SmolLM2-135M.gguf --to gguf
 
 # A server says where it listens, and ends well when it is told to.
 serve_for_a_moment() {
+    : >"$work/out" # what the last one said is not this one's
     sh -c "exec $2" >"$work/out" 2>"$work/err" </dev/null &
     server=$!
     tries=0
-    until grep -q 'http://' "$work/out" "$work/err" || [ "$tries" -ge 100 ] || ! kill -0 "$server" 2>/dev/null; do
+    until grep -q 'http://' "$work/out" || [ "$tries" -ge 100 ] || ! kill -0 "$server" 2>/dev/null; do
         tries=$((tries + 1))
         sleep 0.1
     done

@@ -129,7 +129,7 @@ static void a_teacher_is_counted(void **state) {
         char *text = train_memory_text(&need);
         assert_non_null(strstr(text, ", teacher about 0.0"));
         free(text);
-        assert_ok(model_create(&m, &c.model, kernels_for(DTYPE_F32), MODEL_RUN));
+        assert_ok(model_create(&m, &c.model, kernels_for(DTYPE_F32), MODEL_VALUES));
         assert_ok(pass_create(&p, m));
         assert_ok(pass_observe(p, &b, -1));
         const double copies = 2.0 * BATCH * LENGTH * c.model.model_dim * 4;
