@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "base/text_stream.h"
 #include "cli/cli.h"
 #include "eval/secretary.h"
 #include "nn/expert_names.h"
@@ -147,10 +148,9 @@ status experts_choose(const expert_wish *w, const expert_question *q, model_conf
 
 char *secretary_text(const moe_config *c, const double *probabilities, int most) {
     double *left = xmalloc((size_t)c->experts * sizeof *left);
-    char *text = NULL, name[EXPERT_NAME_BYTES];
-    size_t bytes;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(0);
+    char name[EXPERT_NAME_BYTES];
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     memcpy(left, probabilities, (size_t)c->experts * sizeof *left);
     for (int i = 0; i < c->experts && i < most; i++) {
         const int e = secretary_choice(left, c->experts);
@@ -158,7 +158,6 @@ char *secretary_text(const moe_config *c, const double *probabilities, int most)
         left[e] = -1;
     }
     if (c->experts > most) fprintf(out, ", %d others", c->experts - most);
-    if (fclose(out) != 0) memory_out(bytes);
     free(left);
-    return text;
+    return text_stream_end(&t);
 }

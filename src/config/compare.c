@@ -1,5 +1,6 @@
 #include "config/compare.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,10 +60,8 @@ int config_differences_count(const config_differences *d, bool harmless) {
 }
 
 char *config_differences_text(const config_differences *d, bool harmless) {
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(bytes);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     const char *separator = "";
     for (int i = 0; i < d->count; i++) {
         const config_difference *x = &d->items[i];
@@ -71,6 +70,5 @@ char *config_differences_text(const config_differences *d, bool harmless) {
                 x->is ? x->is : "(none)");
         separator = ", ";
     }
-    if (fclose(out) != 0) memory_out(bytes);
-    return text;
+    return text_stream_end(&t);
 }

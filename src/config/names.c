@@ -1,5 +1,6 @@
 #include "config/names.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "config/read.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,18 +31,15 @@ status names_read(const config_field *f, const yaml_document *d, const yaml_node
 }
 
 char *names_text(const name_list *list) {
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(bytes);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputc('[', out);
     for (int i = 0; i < list->count; i++) {
         if (i > 0) fputs(", ", out);
         yaml_write_name(out, list->names[i]);
     }
     fputc(']', out);
-    if (fclose(out) != 0) memory_out(bytes);
-    return text;
+    return text_stream_end(&t);
 }
 
 name_list names_copy(const name_list *list) {

@@ -1,5 +1,6 @@
 #include "config/records.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "config/read.h"
 #include <stdlib.h>
 #include <string.h>
@@ -182,18 +183,15 @@ void records_write(const record_list *l, FILE *out, const void *list) {
 }
 
 char *records_text(const record_list *l, const void *list) {
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(bytes);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputc('[', out);
     for (int n = 0; n < records_count(l, list); n++) {
         if (n > 0) fputs(", ", out);
         write_record(l, out, record_at(l, list, n));
     }
     fputc(']', out);
-    if (fclose(out) != 0) memory_out(bytes);
-    return text;
+    return text_stream_end(&t);
 }
 
 void records_describe(const record_list *l, const char *key, FILE *out) {

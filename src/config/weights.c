@@ -1,5 +1,6 @@
 #include "config/weights.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "config/read.h"
 #include <stdlib.h>
 #include <string.h>
@@ -48,10 +49,8 @@ status weights_read(const config_field *f, const yaml_document *d, const yaml_no
 
 char *weights_text(const weight_list *list) {
     static const config_field number = {.key = "weight", .type = FIELD_DOUBLE};
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(bytes);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputc('{', out);
     for (int i = 0; i < list->count; i++) {
         const named_weight *w = &list->items[i];
@@ -62,8 +61,7 @@ char *weights_text(const weight_list *list) {
         free(value);
     }
     fputc('}', out);
-    if (fclose(out) != 0) memory_out(bytes);
-    return text;
+    return text_stream_end(&t);
 }
 
 /* ---- the rest ---- */

@@ -1,6 +1,6 @@
 #include "config/write.h"
 #include "base/file.h"
-#include "base/memory.h"
+#include "base/text_stream.h"
 #include "config/records.h"
 #include "config/yaml.h"
 #include <stdlib.h>
@@ -39,13 +39,10 @@ static void write_yaml(FILE *out, const config_schema *s, const void *c) {
 }
 
 char *config_text(const config_schema *s, const void *c) {
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(0);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     write_yaml(out, s, c);
-    if (fclose(out) != 0) memory_out(bytes);
-    return text;
+    return text_stream_end(&t);
 }
 
 status config_write(const config_schema *s, const void *c, const char *path) {

@@ -1,5 +1,6 @@
 #include "fetch/completion.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "fetch/json_members.h"
 #include "fetch/mend.h"
 #include "fetch/row.h"
@@ -33,9 +34,8 @@ static void put_message(FILE *out, const char *role, const char *content) {
 }
 
 char *completion_body(const completion_request *q, size_t *bytes) {
-    char *body;
-    FILE *out = open_memstream(&body, bytes);
-    if (!out) memory_out(1);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputs("{\"model\": ", out);
     row_put_string(out, q->model);
     if (q->chat) {
@@ -53,7 +53,8 @@ char *completion_body(const completion_request *q, size_t *bytes) {
     fputs(", \"temperature\": ", out);
     completion_put_number(out, q->temperature);
     fprintf(out, ", \"max_tokens\": %" PRId64 ", \"seed\": %" PRId64 "}", q->max_tokens, q->seed);
-    fclose(out);
+    char *body = text_stream_end(&t);
+    *bytes = t.bytes;
     return body;
 }
 

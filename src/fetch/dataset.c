@@ -4,6 +4,7 @@
 #include "base/lock.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "base/text_stream.h"
 #include "fetch/hub.h"
 #include "fetch/mend.h"
 #include "fetch/url.h"
@@ -169,18 +170,15 @@ static status put_rows(job *j, const dataset_page *p, FILE *out, int64_t *lines,
 }
 
 static status append_page(job *j, const dataset_page *p, const char *where) {
-    char *text;
-    size_t bytes;
+    text_stream t;
     int64_t lines = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(1);
-    status s = put_rows(j, p, out, &lines, where);
-    fclose(out);
-    if (s == STATUS_OK) s = file_append(j->q->out, text, bytes);
+    status s = put_rows(j, p, text_stream_begin(&t), &lines, where);
+    char *text = text_stream_end(&t);
+    if (s == STATUS_OK) s = file_append(j->q->out, text, t.bytes);
     free(text);
     TRY(s);
     j->next += p->count;
-    j->bytes += (int64_t)bytes;
+    j->bytes += (int64_t)t.bytes;
     j->total = p->total;
     j->r->lines += lines;
     return state_write(j);

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/progress.h"
+#include "base/text_stream.h"
 #include "fetch/csv.h"
 #include "fetch/hub.h"
 #include "fetch/mend.h"
@@ -95,16 +96,14 @@ static void put_json_member(FILE *out, const csv *c, int field) {
 
 static status take_record(void *context, const csv *c) {
     reading *g = context;
-    char *row;
-    size_t bytes;
+    text_stream t;
     if (is_enough(g)) return STATUS_OK;
-    FILE *out = open_memstream(&row, &bytes);
-    if (!out) memory_out(1);
+    FILE *out = text_stream_begin(&t);
     for (int i = 0; i < c->name_count; i++) put_json_member(out, c, i);
     fputc('}', out);
-    fclose(out);
-    g->r->mended += (int64_t)mend_utf8(row, bytes);
-    status s = put_row(g, row, bytes, c->line);
+    char *row = text_stream_end(&t);
+    g->r->mended += (int64_t)mend_utf8(row, t.bytes);
+    status s = put_row(g, row, t.bytes, c->line);
     free(row);
     return s;
 }
@@ -155,13 +154,10 @@ static status gather_text(reading *g, unpacker *u, FILE *text, size_t *bytes, bo
 static status read_text(reading *g, unpacker *u) {
     status s = STATUS_OK;
     for (bool end = false; s == STATUS_OK && !end && !is_enough(g);) {
-        char *text;
-        size_t bytes;
-        FILE *stream = open_memstream(&text, &bytes);
-        if (!stream) memory_out(1);
-        s = gather_text(g, u, stream, &bytes, &end);
-        fclose(stream);
-        if (s == STATUS_OK && bytes > 0) put_text(g, text);
+        text_stream t;
+        s = gather_text(g, u, text_stream_begin(&t), &t.bytes, &end);
+        char *text = text_stream_end(&t);
+        if (s == STATUS_OK && t.bytes > 0) put_text(g, text);
         free(text);
     }
     return s;

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/text_stream.h"
 #include "config/read.h"
 #include <ctype.h>
 #include <stdio.h>
@@ -158,12 +159,11 @@ status seed_prompts_read(seed_prompts *p, const char *path) {
 
 char *seed_prompts_question(const prompt_domain *d, int prompt, int repetition, uint64_t seed, int64_t *question_seed) {
     const char *text = d->prompts.texts[prompt];
-    char *name = xasprintf("%s\n%s\n%s\n%d", d->name, d->system ? d->system : "", text, repetition), *question;
+    char *name = xasprintf("%s\n%s\n%s\n%d", d->name, d->system ? d->system : "", text, repetition);
     rng r = rng_named(seed, name);
-    size_t bytes;
+    text_stream t;
     int drawn[PROMPTS_MAX_PLACES]; /* a place that stands twice is the same words */
-    FILE *out = open_memstream(&question, &bytes);
-    if (!out) memory_out(1);
+    FILE *out = text_stream_begin(&t);
     *question_seed = (int64_t)(rng_next(&r) >> 33);
     for (int i = 0; i < d->place_count; i++) drawn[i] = (int)rng_below(&r, (uint64_t)d->places[i].words.count);
     while (*text) {
@@ -176,7 +176,6 @@ char *seed_prompts_question(const prompt_domain *d, int prompt, int repetition, 
             fputc(*text++, out);
         }
     }
-    fclose(out);
     free(name);
-    return question;
+    return text_stream_end(&t);
 }

@@ -3,6 +3,7 @@
 #include "base/json_seal.h"
 #include "base/lock.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "fetch/teach_ask.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -21,12 +22,9 @@ static const char *api_name(bool chat) {
 
 static status state_write(const char *path, const teach_request *q, const char *model) {
     cJSON *state = cJSON_CreateObject();
-    char *temperature = NULL;
-    size_t bytes;
-    FILE *out = open_memstream(&temperature, &bytes);
-    if (!out) memory_out(1);
-    completion_put_number(out, q->temperature);
-    fclose(out);
+    text_stream t;
+    completion_put_number(text_stream_begin(&t), q->temperature);
+    char *temperature = text_stream_end(&t);
     cJSON_AddStringToObject(state, "model", model);
     cJSON_AddStringToObject(state, "api", api_name(q->chat));
     cJSON_AddStringToObject(state, "temperature", temperature); /* as text: it must come back exactly */

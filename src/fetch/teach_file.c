@@ -1,6 +1,7 @@
 #include "fetch/teach_file.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "fetch/json_members.h"
 #include "fetch/row.h"
 #include <errno.h>
@@ -26,10 +27,8 @@ static void put_string_or_null(FILE *out, const char *text) {
 }
 
 status teach_file_append(const char *path, const completion_request *q, const completion *a) {
-    char *line;
-    size_t bytes;
-    FILE *out = open_memstream(&line, &bytes);
-    if (!out) memory_out(1);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputs("{\"prompt\": ", out);
     row_put_string(out, q->prompt);
     fputs(", \"text\": ", out);
@@ -45,8 +44,8 @@ status teach_file_append(const char *path, const completion_request *q, const co
     fputs(", ", out);
     put_count(out, "completion_tokens", a->completion_tokens);
     fputs("}}\n", out);
-    fclose(out);
-    status s = file_append(path, line, bytes);
+    char *line = text_stream_end(&t);
+    status s = file_append(path, line, t.bytes);
     free(line);
     return s;
 }

@@ -1,5 +1,6 @@
 #include "fetch/token_scores.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "fetch/completion.h"
 #include "fetch/row.h"
 #include <inttypes.h>
@@ -43,9 +44,8 @@ char *scores_url(const http_client *c, scores_dialect dialect) {
 }
 
 char *scores_body(scores_dialect dialect, const char *model, int k, const int32_t *ids, int64_t count, size_t *bytes) {
-    char *body;
-    FILE *out = open_memstream(&body, bytes);
-    if (!out) memory_out(1);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputs("{\"model\": ", out);
     row_put_string(out, model);
     fputs(", \"prompt\": [", out);
@@ -57,14 +57,14 @@ char *scores_body(scores_dialect dialect, const char *model, int k, const int32_
                 k);
     else
         fprintf(out, "], \"n_predict\": 1, \"n_probs\": %d, \"temperature\": 1, \"cache_prompt\": true}", k);
-    fclose(out);
+    char *body = text_stream_end(&t);
+    *bytes = t.bytes;
     return body;
 }
 
 char *scores_tokenize_body(const char *model, const char *text, size_t *bytes) {
-    char *body;
-    FILE *out = open_memstream(&body, bytes);
-    if (!out) memory_out(1);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputs("{\"model\": ", out);
     row_put_string(out, model);
     fputs(", \"content\": ", out);
@@ -72,6 +72,7 @@ char *scores_tokenize_body(const char *model, const char *text, size_t *bytes) {
     fputs(", \"prompt\": ", out);
     row_put_string(out, text);
     fputs(", \"add_special\": false, \"parse_special\": false, \"add_special_tokens\": false}", out);
-    fclose(out);
+    char *body = text_stream_end(&t);
+    *bytes = t.bytes;
     return body;
 }

@@ -194,29 +194,37 @@ static bool alloc_all(tape *t, moe_op *op, int64_t d) {
 
 /* ---- experts that come and go ---- */
 
-/* Without a residency nothing is done, and nothing can fail. */
-static bool enter(tape *t, const moe_op *op, const bool *wanted) {
+typedef struct all_job {
+    tape *t;
+    moe_op *op;
+    int64_t e, N, d;
+} all_job;
+
+static void run_one_of_all(void *context) {
+    const all_job *j = context;
+    moe_op *op = j->op;
+    void *u = op->u ? act_at(j->t, op->u, j->e * j->N * linear_out(&op->experts->fc)) : NULL;
+    mlp_forward(j->t, &op->experts[j->e], op->args.pass, act_at(j->t, op->out, j->e * j->N * j->d), u,
+                op->x->value.data, j->N);
+}
+
+/* Calls products(job) while the wanted experts are there; without a residency all are. */
+static bool with_experts(tape *t, const moe_op *op, const bool *wanted, void (*products)(void *job), void *job) {
     const expert_residency *r = op->args.residency;
-    const status s = r ? r->enter(r->context, wanted) : STATUS_OK;
+    if (!r) products(job);
+    const status s = r ? r->with(r->context, wanted, products, job) : STATUS_OK;
     if (s != STATUS_OK) tape_fail(t, s);
     return s == STATUS_OK;
 }
 
-static void leave(const moe_op *op) {
-    if (op->args.residency) op->args.residency->leave(op->args.residency->context);
-}
-
 /* Every expert on all tokens, one after another. */
 static void run_all(tape *t, moe_op *op, int64_t N, int64_t d) {
-    int64_t wide = linear_out(&op->experts->fc);
+    all_job job = {.t = t, .op = op, .N = N, .d = d};
     bool *wanted = tape_host_alloc(t, (size_t)op->args.experts);
-    for (int64_t e = 0; wanted && e < op->args.experts; e++) {
+    for (; wanted && job.e < op->args.experts; job.e++) {
         memset(wanted, 0, (size_t)op->args.experts);
-        wanted[e] = true;
-        if (!enter(t, op, wanted)) return;
-        mlp_forward(t, &op->experts[e], op->args.pass, act_at(t, op->out, e * N * d),
-                    op->u ? act_at(t, op->u, e * N * wide) : NULL, op->x->value.data, N);
-        leave(op);
+        wanted[job.e] = true;
+        if (!with_experts(t, op, wanted, run_one_of_all, &job)) return;
     }
 }
 
@@ -266,19 +274,30 @@ static int64_t next_round(const moe_op *op, const int32_t *start, bool *wanted, 
     return first;
 }
 
+typedef struct round_job {
+    tape *t;
+    const expert_groups *g;
+    const int32_t *start; /* [E + 1] */
+    int64_t first, end;
+    void *h; /* [rows, hidden] */
+} round_job;
+
 /* The products of the experts first … end; those without rows may not be there, and another one's weights take their place. */
-static void run_round(tape *t, const expert_groups *g, const int32_t *start, int64_t first, int64_t end, void *h) {
-    const kernels *k = tape_kernels(t);
+static void run_round(void *context) {
+    const round_job *j = context;
+    const expert_groups *g = j->g;
+    const kernels *k = tape_kernels(j->t);
     const int64_t hidden = linear_in(&g->experts[0]->proj), wide = linear_out(&g->experts[0]->fc);
-    const int64_t from = start[first], rows = start[end] - from;
-    for (int64_t e = first; e < end; e++) {
-        const mlp *one = g->experts[start[e + 1] > start[e] ? e : first];
+    const int64_t from = j->start[j->first], rows = j->start[j->end] - from, count = j->end - j->first;
+    for (int64_t e = j->first; e < j->end; e++) {
+        const mlp *one = g->experts[j->start[e + 1] > j->start[e] ? e : j->first];
         g->fc[e] = &one->fc.weight->matrix;
         g->proj[e] = &one->proj.weight->matrix;
     }
-    k->grouped_linear(g->u, g->rows, g->fc + first, g->start + first, end - first, g->most_rows);
-    k->activate(act_at(t, h, from * hidden), act_at(t, g->u, from * wide), g->experts[0]->f, NULL, rows, hidden);
-    k->grouped_linear(g->out, h, g->proj + first, g->start + first, end - first, g->most_rows);
+    k->grouped_linear(g->u, g->rows, g->fc + j->first, g->start + j->first, count, g->most_rows);
+    k->activate(act_at(j->t, j->h, from * hidden), act_at(j->t, g->u, from * wide), g->experts[0]->f, NULL, rows,
+                hidden);
+    k->grouped_linear(g->out, j->h, g->proj + j->first, g->start + j->first, count, g->most_rows);
 }
 
 /* As run_groups, in rounds of as many experts as may be there at a time. */
@@ -295,13 +314,9 @@ static void run_rounds(tape *t, moe_op *op, int64_t d) {
     if (!h || !start || !wanted) return;
     k->gather(g->rows, op->x->value.data, op->source, op->k, row_count(op), d);
     k->download(start, op->start, (size_t)(E + 1) * sizeof *start);
-    for (int64_t e = 0; e < E;) {
-        const int64_t first = next_round(op, start, wanted, &e);
-        if (first == E) break;
-        if (!enter(t, op, wanted)) return;
-        run_round(t, g, start, first, e, h);
-        leave(op);
-    }
+    round_job job = {.t = t, .g = g, .start = start, .h = h};
+    while ((job.first = next_round(op, start, wanted, &job.end)) < E)
+        if (!with_experts(t, op, wanted, run_round, &job)) return;
     op->out = g->out;
     tape_free(t, h);
 }

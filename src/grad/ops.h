@@ -102,12 +102,11 @@ typedef struct moe_choice {
 } moe_choice;
 typedef void (*moe_observer)(void *context, const moe_choice *choice);
 
-/* Experts whose weights are not always there. Before some experts' products `enter` brings those that are wanted [E], at most `most` of
- * them; they stay until `leave`. */
+/* Experts whose weights are not always there. `with` brings those that are wanted [E], at most `most` of them, calls `products`, for
+ * which they stay, and lets go of them; so it does where memory runs out in there, which it returns. */
 typedef struct expert_residency {
     int most;
-    status (*enter)(void *context, const bool *wanted);
-    void (*leave)(void *context);
+    status (*with)(void *context, const bool *wanted, void (*products)(void *job), void *job);
     void *context;
 } expert_residency;
 

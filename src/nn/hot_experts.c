@@ -88,11 +88,13 @@ static status load(hot_layer *l, hot_slot *s, int expert) {
 typedef struct bringing {
     hot_layer *l;
     const bool *wanted;
+    void (*products)(void *job);
+    void *job;
 } bringing;
 
-static status bring(void *context) {
-    hot_layer *l = ((bringing *)context)->l;
-    const bool *wanted = ((bringing *)context)->wanted;
+static status bring(const bringing *b) {
+    hot_layer *l = b->l;
+    const bool *wanted = b->wanted;
     hot_experts *h = l->all;
     h->now++;
     for (int e = 0; e < h->experts; e++) {
@@ -106,20 +108,23 @@ static status bring(void *context) {
     return STATUS_OK;
 }
 
-static status enter(void *context, const bool *wanted) {
-    hot_layer *l = context;
-    bringing b = {l, wanted};
-    pthread_mutex_lock(&l->all->lock);
-    const status s = memory_guarded(bring, &b); /* who gives up leaves neither the lock nor a part of an expert */
-    for (int i = 0; s != STATUS_OK && i < l->all->most; i++)
-        if (l->slots[i].expert >= 0 && !l->slots[i].whole) empty(l, &l->slots[i]);
-    if (s != STATUS_OK) pthread_mutex_unlock(&l->all->lock);
-    return s;
+static status bring_and_run(void *context) {
+    const bringing *b = context;
+    TRY(bring(b));
+    b->products(b->job);
+    return STATUS_OK;
 }
 
-static void leave(void *context) {
-    const hot_layer *l = context;
+/* Who gives up for want of memory leaves neither the lock nor a part of an expert. */
+static status with(void *context, const bool *wanted, void (*products)(void *job), void *job) {
+    hot_layer *l = context;
+    bringing b = {l, wanted, products, job};
+    pthread_mutex_lock(&l->all->lock);
+    const status s = memory_guarded(bring_and_run, &b);
+    for (int i = 0; s != STATUS_OK && i < l->all->most; i++)
+        if (l->slots[i].expert >= 0 && !l->slots[i].whole) empty(l, &l->slots[i]);
     pthread_mutex_unlock(&l->all->lock);
+    return s;
 }
 
 /* ---- life ---- */
@@ -134,7 +139,7 @@ static void find_matrices(hot_layer *l, const model *m, int layer) {
 }
 
 static status create_layer(hot_layer *l, hot_experts *h, const model *m, int layer) {
-    *l = (hot_layer){.all = h, .residency = {.most = h->most, .enter = enter, .leave = leave, .context = l}};
+    *l = (hot_layer){.all = h, .residency = {.most = h->most, .with = with, .context = l}};
     find_matrices(l, m, layer);
     if (!l->matrices) return STATUS_OK;
     l->slots = xcalloc((size_t)h->most, sizeof *l->slots);

@@ -1,6 +1,7 @@
 #include "serve/metrics.h"
 
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "nn/expert_names.h"
 #include "nn/hot_experts.h"
 #include "serve/api_error.h"
@@ -160,11 +161,9 @@ static void put_hot_experts(FILE *out, const model *m) {
 }
 
 char *metrics_text(metrics *m, const served *s) {
-    char *text = NULL;
-    size_t bytes = 0;
+    text_stream t;
     scheduler_statistics figures;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(0);
+    FILE *out = text_stream_begin(&t);
     scheduler_read(s->scheduler, &figures);
     put_requests(out, m);
     one(out, "moec_side_waiting", "gauge", "Embeddings and questions to routers that run or wait.",
@@ -176,7 +175,5 @@ char *metrics_text(metrics *m, const served *s) {
     one(out, "moec_cache_room_bytes", "gauge", "The same of all slots' contexts, were they full.",
         (double)figures.token_bytes * figures.slots * (double)s->context);
     one(out, "moec_resident_bytes", "gauge", "Memory of the process.", (double)memory_resident());
-    fclose(out);
-    if (!text) memory_out(0);
-    return text;
+    return text_stream_end(&t);
 }

@@ -1,6 +1,7 @@
 #include "serve/policy.h"
 
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "serve/base64.h"
 #include <openssl/sha.h>
 #include <stdio.h>
@@ -27,16 +28,12 @@ static void put_hashes(FILE *out, const char *html, size_t bytes, const char *na
 }
 
 char *page_policy_text(const char *html, size_t bytes) {
-    char *text = NULL;
-    size_t count = 0;
-    FILE *out = open_memstream(&text, &count);
-    if (!out) memory_out(0);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fputs("default-src 'none'; script-src", out);
     put_hashes(out, html, bytes, "script");
     fputs("; style-src", out);
     put_hashes(out, html, bytes, "style");
     fputs("; img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'", out);
-    fclose(out);
-    if (!text) memory_out(0);
-    return text;
+    return text_stream_end(&t);
 }

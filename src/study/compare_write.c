@@ -1,7 +1,7 @@
 /* A comparison as files: compare.json, compare.md and compare.svg. */
 #include "base/file.h"
 #include "base/json.h"
-#include "base/memory.h"
+#include "base/text_stream.h"
 #include "study/compare.h"
 #include "study/plot.h"
 #include <math.h>
@@ -159,15 +159,10 @@ static status plot_comparison(const comparison *c, const char *folder, bool *fou
 /* ---- all ---- */
 
 static status write_markdown(const comparison *c, const char *folder, const char *shown) {
-    char *text = NULL, *path = path_join(folder, "compare.md");
-    size_t size;
-    FILE *stream = open_memstream(&text, &size);
-    if (stream) {
-        compare_print(c, true, shown, stream);
-        fclose(stream);
-    }
-    status s = stream ? file_write_whole(path, text, size) : fail("%s: out of memory", path);
-    free(text);
+    char *path = path_join(folder, "compare.md");
+    text_stream t;
+    compare_print(c, true, shown, text_stream_begin(&t));
+    const status s = text_stream_write(&t, path);
     free(path);
     return s;
 }

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "config/read.h"
 #include <math.h>
 #include <stdio.h>
@@ -132,15 +133,9 @@ static void write_text(FILE *out, const machine *m) {
 }
 
 status machine_write(const machine *m, const char *path) {
-    char *text = NULL;
-    size_t bytes;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) return fail("%s: out of memory", path);
-    write_text(out, m);
-    fclose(out);
-    const status s = file_write_whole(path, (const uint8_t *)text, bytes);
-    free(text);
-    return s;
+    text_stream t;
+    write_text(text_stream_begin(&t), m);
+    return text_stream_write(&t, path);
 }
 
 /* ---- times ---- */

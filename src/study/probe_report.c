@@ -4,7 +4,7 @@
 #include "base/csv_text.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/memory.h"
+#include "base/text_stream.h"
 #include <stdlib.h>
 
 /* "2,1", or "mean," of the mean over routers */
@@ -55,17 +55,10 @@ static void put_shares_table(FILE *out, const probe *p) {
 
 static status write_table(const probe *p, const char *folder, const char *name,
                           void (*put)(FILE *out, const probe *p)) {
-    char *bytes = NULL, *path = path_join(folder, name);
-    size_t size = 0;
-    FILE *out = open_memstream(&bytes, &size);
-    status s = STATUS_OK;
-    if (!out) s = fail("%s: out of memory", path);
-    if (out) {
-        put(out, p);
-        fclose(out);
-        s = file_write_whole(path, bytes, size);
-    }
-    free(bytes);
+    char *path = path_join(folder, name);
+    text_stream t;
+    put(text_stream_begin(&t), p);
+    const status s = text_stream_write(&t, path);
     free(path);
     return s;
 }

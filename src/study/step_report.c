@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "study/plot.h"
 #include "study/table.h"
 #include <inttypes.h>
@@ -146,16 +147,10 @@ cJSON *step_study_json(const step_study *s) {
 /* ---- files ---- */
 
 static status write_table(const step_study *s, const char *folder) {
-    char *path = path_join(folder, "simulation.md"), *text = NULL;
-    size_t bytes;
-    FILE *out = open_memstream(&text, &bytes);
-    status result = out ? STATUS_OK : fail("%s: out of memory", path);
-    if (out) {
-        step_study_print(s, out);
-        fclose(out);
-        result = file_write_whole(path, text, bytes);
-    }
-    free(text);
+    char *path = path_join(folder, "simulation.md");
+    text_stream t;
+    step_study_print(s, text_stream_begin(&t));
+    const status result = text_stream_write(&t, path);
     free(path);
     return result;
 }

@@ -1,6 +1,6 @@
 /* results.md: a row a name, means and standard deviations over seeds. */
 #include "base/file.h"
-#include "base/memory.h"
+#include "base/text_stream.h"
 #include "study/sweep_difference.h"
 #include "study/sweep_result.h"
 #include "study/sweep_scaling.h"
@@ -198,15 +198,10 @@ static void put_report(FILE *out, const sweep *s, const cJSON *results, const sw
 
 static status write_report(const sweep *s, const char *out, const cJSON *results, const sweep_fits *fits,
                            const sweep_plots *plots) {
-    char *text = NULL, *path = path_join(out, "results.md");
-    size_t size;
-    FILE *stream = open_memstream(&text, &size);
-    if (stream) {
-        put_report(stream, s, results, fits, plots);
-        fclose(stream);
-    }
-    status result = stream ? file_write_whole(path, text, size) : fail("%s: out of memory", path);
-    free(text);
+    char *path = path_join(out, "results.md");
+    text_stream t;
+    put_report(text_stream_begin(&t), s, results, fits, plots);
+    const status result = text_stream_write(&t, path);
     free(path);
     return result;
 }

@@ -1,5 +1,6 @@
 /* YAML → sweep. */
 #include "base/memory.h"
+#include "base/text_stream.h"
 #include "config/load.h"
 #include "config/read.h"
 #include "study/sweep.h"
@@ -82,15 +83,12 @@ static status read_override(const yaml_document *d, const yaml_node *key, sweep_
     for (int i = 0; i < list->count; i++)
         if (strncmp(list->items[i].text, key->text, length) == 0 && list->items[i].text[length] == '=')
             return yaml_fail(d, key, "%s is given twice, first on line %d", key->text, list->items[i].line);
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-    if (!out) return fail("%s: out of memory", d->where);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     fprintf(out, "%s=", key->text);
     yaml_write_value(out, key->value);
-    fclose(out);
     list->items = xrealloc(list->items, (size_t)(list->count + 1) * sizeof *list->items);
-    list->items[list->count] = (sweep_override){.text = text, .line = key->line};
+    list->items[list->count] = (sweep_override){.text = text_stream_end(&t), .line = key->line};
     return check_override(d, &list->items[list->count++]);
 }
 

@@ -1,5 +1,5 @@
 #include "train/mix_report.h"
-#include "base/memory.h"
+#include "base/text_stream.h"
 #include <stdio.h>
 
 cJSON *mix_shares(const loader *l) {
@@ -37,10 +37,8 @@ static char *describe(const loader *l, bool drawn) {
     int count;
     const char *const *names = loader_domains(l, &count), *separator = "";
     double all = 0;
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    if (!out) memory_out(bytes);
+    text_stream t;
+    FILE *out = text_stream_begin(&t);
     for (int d = 0; d < count; d++) all += (double)mix_drawn(m, d);
     for (int d = 0; d < count; d++) {
         if (mix_share(m, d) <= 0) continue;
@@ -48,8 +46,7 @@ static char *describe(const loader *l, bool drawn) {
         describe_domain(out, m, d, drawn, all);
         separator = ", ";
     }
-    if (fclose(out) != 0) memory_out(bytes);
-    return text;
+    return text_stream_end(&t);
 }
 
 char *mix_describe(const loader *l) {

@@ -161,6 +161,49 @@ static void a_failure_is_one_pass(void **state) {
     model_destroy(values);
 }
 
+/* ---- memory that runs out ---- */
+
+typedef struct decoding {
+    pass *p;
+    kv_cache *c;
+    float *logits;
+} decoding;
+
+static status decode(void *context) {
+    const decoding *d = context;
+    static const int32_t ids[2 * LENGTH];
+    return pass_decode(d->p, d->c, ids, LENGTH, d->logits);
+}
+
+/* Wherever a pass gives up, the experts are there for the next one. */
+static void memory_that_runs_out(void **state) {
+    (void)state;
+    static float expected[STEPS][2 * VOCAB], found[STEPS][2 * VOCAB];
+    const model_config c = mixtral();
+    model *values = random_model(&c);
+    const weight_source w = weight_source_of(values);
+    status s = STATUS_FAILED;
+    int failures = 0;
+    for (int64_t allocations = 0; s != STATUS_OK; allocations++) {
+        model *hot = load_hot(&w, MODEL_RUN_8, 2); /* none is there: the first pass brings them */
+        decoding d = {.logits = found[0]};
+        if (failures == 0) assert_ok(write(hot, expected));
+        assert_ok(pass_create(&d.p, hot));
+        assert_ok(kv_cache_create(&d.c, hot, 2, LENGTH));
+        memory_fail_after(allocations);
+        s = memory_guarded(decode, &d);
+        memory_fail_after(-1);
+        kv_cache_destroy(d.c);
+        pass_destroy(d.p);
+        failures += s != STATUS_OK;
+        assert_ok(write(hot, found));
+        assert_memory_equal(expected, found, sizeof expected);
+        model_destroy(hot);
+    }
+    assert_true(failures > 10);
+    model_destroy(values);
+}
+
 /* ---- files ---- */
 
 static void files(void **state) {
@@ -277,6 +320,7 @@ int main(void) {
         cmocka_unit_test(soft_gates),
         cmocka_unit_test(several_passes),
         cmocka_unit_test(a_failure_is_one_pass),
+        cmocka_unit_test(memory_that_runs_out),
         cmocka_unit_test_setup_teardown(files, scratch_setup, scratch_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
