@@ -1,4 +1,5 @@
 #include "config/yaml.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include <stdarg.h>
 #include <stdlib.h>
@@ -136,6 +137,16 @@ status yaml_read(yaml_document *d, const char *where, bool has_lines, const char
     builder b = {.d = d};
     const status s = read_events(&b, &parser);
     yaml_parser_delete(&parser);
+    return s;
+}
+
+status yaml_read_file(yaml_document *d, const char *path) {
+    uint8_t *text;
+    size_t bytes;
+    *d = (yaml_document){.where = path};
+    TRY(file_read(path, YAML_MAX_BYTES, &text, &bytes));
+    const status s = yaml_read(d, path, true, (const char *)text, bytes);
+    free(text);
     return s;
 }
 

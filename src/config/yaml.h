@@ -39,6 +39,7 @@ typedef struct yaml_document {
 
 /* One document and nothing behind it. `where` must outlive d, which is to be freed after a failure too. */
 status yaml_read(yaml_document *d, const char *where, bool has_lines, const char *text, size_t bytes);
+status yaml_read_file(yaml_document *d, const char *path); /* the same of a whole file */
 void yaml_close(yaml_document *d);
 
 /* fail_usage with "WHERE:LINE: " of the node in front. */

@@ -1,5 +1,4 @@
 #include "fetch/data_recipe.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "config/read.h"
 #include "fetch/hub.h"
@@ -63,14 +62,10 @@ static status read_document(data_recipe *r, const yaml_document *d) {
 }
 
 status data_recipe_read(data_recipe *r, const char *path) {
-    uint8_t *text;
-    size_t bytes;
     yaml_document d;
     *r = (data_recipe){0};
-    TRY(file_read(path, YAML_MAX_BYTES, &text, &bytes));
-    status s = yaml_read(&d, path, true, (const char *)text, bytes);
+    status s = yaml_read_file(&d, path);
     if (s == STATUS_OK) s = read_document(r, &d);
     yaml_close(&d);
-    free(text);
     return s;
 }

@@ -1,5 +1,4 @@
 #include "fetch/seed_prompts.h"
-#include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/text_stream.h"
@@ -143,15 +142,11 @@ static status read_document(seed_prompts *p, const yaml_document *d) {
 }
 
 status seed_prompts_read(seed_prompts *p, const char *path) {
-    uint8_t *text;
-    size_t bytes;
     yaml_document d;
     *p = (seed_prompts){0};
-    TRY(file_read(path, YAML_MAX_BYTES, &text, &bytes));
-    status s = yaml_read(&d, path, true, (const char *)text, bytes);
+    status s = yaml_read_file(&d, path);
     if (s == STATUS_OK) s = read_document(p, &d);
     yaml_close(&d);
-    free(text);
     return s;
 }
 

@@ -1,6 +1,5 @@
 #include "surgery/recipe.h"
 
-#include "base/file.h"
 #include "base/memory.h"
 #include "config/yaml.h"
 #include <stdlib.h>
@@ -149,16 +148,12 @@ static status read_all(const yaml_document *d, expert_prompts *prompts, int expe
 }
 
 status prompts_read(expert_prompts **prompts, const char *path, int experts, bool shared) {
-    uint8_t *bytes;
-    size_t count;
     yaml_document d;
-    TRY(file_read(path, YAML_MAX_BYTES, &bytes, &count));
     expert_prompts *found = xcalloc((size_t)experts + 1, sizeof *found);
-    status s = yaml_read(&d, path, true, (const char *)bytes, count);
+    status s = yaml_read_file(&d, path);
     if (s == STATUS_OK && !d.root) s = fail("%s: expected experts with prompts, found nothing", path);
     if (s == STATUS_OK) s = read_all(&d, found, experts, shared);
     yaml_close(&d);
-    free(bytes);
     if (s == STATUS_OK)
         *prompts = found;
     else

@@ -1,15 +1,9 @@
 # Named experts: routers that are taught the domains of the text, what is said of it, what is refused, and that it resumes exactly.
 # usage: labels.sh MOEC
 . "$(dirname "$0")/common/lenient.sh"
+. "$(dirname "$0")/common/domains.sh"
 
-write_text "$work/text" 40
-mkdir "$work/numbers"
-i=0
-while [ $i -lt 60 ]; do
-    seq $((i * 100)) $((i * 100 + 99)) | tr '\n' ' ' >"$work/numbers/$i.txt"
-    i=$((i + 1))
-done
-expect 0 data "$work/data" --domain "text=$work/text" --domain "numbers=$work/numbers" --vocab 320 --heldout 0.1
+make_domains
 train() {
     code=$1 run=$2
     shift 2

@@ -1,15 +1,9 @@
 # Domains drawn by weight: what a training says and logs of it, and that it resumes exactly.
 # usage: mix.sh MOEC
 . "$(dirname "$0")/common/lenient.sh"
+. "$(dirname "$0")/common/domains.sh"
 
-write_text "$work/text" 40
-mkdir "$work/numbers"
-i=0
-while [ $i -lt 60 ]; do
-    seq $((i * 100)) $((i * 100 + 99)) | tr '\n' ' ' >"$work/numbers/$i.txt"
-    i=$((i + 1))
-done
-expect 0 data "$work/data" --domain "text=$work/text" --domain "numbers=$work/numbers" --vocab 320 --heldout 0.1
+make_domains
 train() {
     code=$1 run=$2
     shift 2

@@ -1,4 +1,5 @@
 /* Scoring a text, whole and in samples, against windows that are run one by one. */
+#include "small_model.h"
 #include "test.h"
 
 #include "base/random.h"
@@ -26,25 +27,9 @@ static bool next_line(void *context, const char **text, size_t *bytes) {
     return (*left)-- > 0;
 }
 
-static model_config small_model(void) {
-    model_config c = model_config_default();
-    c.vocab_size = VOCAB;
-    c.num_layers = 2;
-    c.model_dim = 32;
-    c.attention.heads = 2;
-    c.attention.kv_heads = 1;
-    c.rotary.dims = 8;
-    c.residual.smear_width = 4;
-    c.residual.parallel_start_layer = 2;
-    c.stem.bigram_buckets = 64;
-    c.stem.bigram_dim = 16;
-    c.loop.first = c.loop.last = 1;
-    return c;
-}
-
 static int create(void **state) {
     fixture *f = xcalloc(1, sizeof *f);
-    model_config c = small_model();
+    model_config c = small_model(VOCAB);
     int lines = 20;
     assert_ok(model_create(&f->m, &c, kernels_for(DTYPE_F32), MODEL_TRAIN));
     assert_ok(model_init(f->m, 3));

@@ -1,4 +1,5 @@
 /* Probing a small mixture against tables that are made from what its routers show, token by token. */
+#include "small_model.h"
 #include "test.h"
 
 #include "base/random.h"
@@ -24,18 +25,7 @@ static int domain_of(int64_t position) {
 
 /* Layer 0 once, layer 1 twice. */
 static model_config small_mixture(gate_kind gate, int top_k) {
-    model_config c = model_config_default();
-    c.vocab_size = VOCAB;
-    c.num_layers = 2;
-    c.model_dim = 32;
-    c.attention.heads = 2;
-    c.attention.kv_heads = 1;
-    c.rotary.dims = 8;
-    c.residual.smear_width = 4;
-    c.residual.parallel_start_layer = 2;
-    c.stem.bigram_buckets = 64;
-    c.stem.bigram_dim = 16;
-    c.loop.first = c.loop.last = 1;
+    model_config c = small_model(VOCAB);
     c.loop.extra_passes = 1;
     c.loop.on = true;
     c.moe.start_layer = 0;

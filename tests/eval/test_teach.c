@@ -1,4 +1,5 @@
 /* What a model as a teacher leaves in a cache, against its logits; and that whatever ended it, it goes on to the same bytes. */
+#include "small_model.h"
 #include "test.h"
 
 #include "base/lock.h"
@@ -20,19 +21,8 @@ typedef struct fixture {
     int32_t ids[ALL];
 } fixture;
 
-static model_config small_model(void) {
-    model_config c = model_config_default();
-    c.vocab_size = VOCAB;
-    c.num_layers = 2;
-    c.model_dim = 32;
-    c.attention.heads = 2;
-    c.attention.kv_heads = 1;
-    c.rotary.dims = 8;
-    c.residual.smear_width = 4;
-    c.residual.parallel_start_layer = 2;
-    c.stem.bigram_buckets = 64;
-    c.stem.bigram_dim = 16;
-    c.loop.first = c.loop.last = 1;
+static model_config soft_capped(void) {
+    model_config c = small_model(VOCAB);
     c.head.softcap = 4; /* which the logits of these weights feel */
     return c;
 }
@@ -50,7 +40,7 @@ static void sharpen(model *m, float factor) {
 
 static int create(void **state) {
     fixture *f = xcalloc(1, sizeof *f);
-    const model_config c = small_model();
+    const model_config c = soft_capped();
     rng r = rng_seed(4);
     f->folder = scratch_create();
     assert_ok(model_create(&f->m, &c, kernels_for(DTYPE_F32), MODEL_TRAIN));
@@ -277,7 +267,7 @@ static void refusals(void **state) {
 /* The process that is killed. */
 static int teach_alone(const char *folder, const char *cache) {
     fixture f = {0};
-    const model_config c = small_model();
+    const model_config c = soft_capped();
     const teaching_options o = options_of(16, 1, 1);
     teaching_result r;
     if (model_create(&f.m, &c, kernels_for(DTYPE_F32), MODEL_TRAIN) != STATUS_OK) return 1;
