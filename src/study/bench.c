@@ -113,8 +113,9 @@ static status open_state(bench_state *s, const run_config *config, const kernels
     const double start = schedule_average_start(&config->average, &config->optimizer);
     int64_t N = c->batch * c->seq;
     const comm_group spread = {s->ranks, (int)c->expert_ranks};
-    TRY(training ? model_create_spread(&s->m, &config->model, k, NULL, spread)
+    TRY(training ? model_create_spread(&s->m, &config->model, k, &c->freeze, spread)
                  : model_create(&s->m, &config->model, k, MODEL_VALUES));
+    if (training) TRY(freeze_check(&c->freeze, s->m));
     TRY(model_init(s->m, c->seed));
     s->m->k = timed;
     TRY(pass_create(&s->p, s->m));
