@@ -30,9 +30,12 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the config's)\n"
     "  --json           one JSON object\n"
     "\n"
-    "Under mpirun or srun each rank takes a micro-batch, and what a step sends and how long it waits is shown too; "
-    "with\n"
-    "expert_ranks=N, by itself, what goes to the ranks that have the tokens' experts and back.\n"
+    "Under mpirun or srun each rank takes a micro-batch, and rank 0 shows what a step sends, how long it waits and how "
+    "long\n"
+    "it computes; overlap is how much of the time that gradients were on their way it computed meanwhile (the rest of "
+    "that\n"
+    "time it sent and waited); with expert_ranks=N, by itself, what goes to the ranks that have the tokens' experts "
+    "and back.\n"
     "\n"
     "run:\n"
     "Times a model that is run, with random tokens or a text's: how fast prompts are read and texts written, for "
@@ -98,6 +101,20 @@ static void print_ops(const bench_report *r) {
     printf("%-32s %10.2f %6.1f%%\n", "mean step", 1e3 * whole, 100.0);
 }
 
+static double overlap_of(const bench_report *r) {
+    return r->reducing_seconds > 0 ? r->behind_seconds / r->reducing_seconds : 0;
+}
+
+static void print_ranks(const bench_report *r) {
+    printf("  %d ranks              %9.1f ms a step computing, %.1f ms sending and waiting (%.1f %%), %.1f MB sent by "
+           "each\n",
+           r->ranks, 1e3 * (r->mean_seconds - r->waited_seconds), 1e3 * r->waited_seconds,
+           100 * r->waited_seconds / r->mean_seconds, (double)r->sent_bytes / 1e6);
+    printf("  overlap              %9.1f ms a step with gradients under way, %.1f ms (%.0f %%) of them computing "
+           "meanwhile\n",
+           1e3 * r->reducing_seconds, 1e3 * r->behind_seconds, 100 * overlap_of(r));
+}
+
 static void print_report(const bench_report *r, const char *kernels_name) {
     printf("%s, %d threads, %.1f M parameters, %lld tokens a step\n", kernels_name, kernels_threads(),
            (double)r->parameters / 1e6, (long long)r->tokens);
@@ -105,10 +122,7 @@ static void print_report(const bench_report *r, const char *kernels_name) {
     printf("  optimiser's step     %9.1f ms\n", 1e3 * r->optimizer_seconds);
     printf("  rate                 %9.0f GFLOP/s, %.1f %% of the %.0f GFLOP/s of the same products by themselves\n",
            r->gflops, 100 * r->gemm_share, r->product_gflops);
-    if (r->ranks > 1)
-        printf("  %d ranks              %9.1f ms a step sending and waiting (%.1f %%), %.1f MB sent by each\n",
-               r->ranks, 1e3 * r->waited_seconds, 100 * r->waited_seconds / (r->mean_seconds),
-               (double)r->sent_bytes / 1e6);
+    if (r->ranks > 1) print_ranks(r);
     if (r->expert_ranks > 1)
         printf("  experts on %d ranks   %9.1f ms of these sending tokens and waiting for them (%.1f %%), %.1f MB sent "
                "by each\n",
@@ -133,8 +147,12 @@ static void print_json(const bench_report *r) {
     cJSON_AddNumberToObject(root, "tokens", (double)r->tokens);
     cJSON_AddNumberToObject(root, "threads", kernels_threads());
     cJSON_AddNumberToObject(root, "ranks", r->ranks);
+    cJSON_AddNumberToObject(root, "compute_seconds", r->mean_seconds - r->waited_seconds);
     cJSON_AddNumberToObject(root, "waited_seconds", r->waited_seconds);
     cJSON_AddNumberToObject(root, "sent_bytes", (double)r->sent_bytes);
+    cJSON_AddNumberToObject(root, "reducing_seconds", r->reducing_seconds);
+    cJSON_AddNumberToObject(root, "behind_seconds", r->behind_seconds);
+    cJSON_AddNumberToObject(root, "overlap", overlap_of(r));
     cJSON_AddNumberToObject(root, "expert_ranks", r->expert_ranks);
     cJSON_AddNumberToObject(root, "traded_seconds", r->traded_seconds);
     cJSON_AddNumberToObject(root, "traded_bytes", (double)r->traded_bytes);

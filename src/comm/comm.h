@@ -1,8 +1,8 @@
 /* Ranks: processes that train one model together. What a launcher (mpirun, srun) started side by side finds itself here.
  *
- * A way to send is one function, `exchange`; comm/none.c and comm/mpi.c fill it in, and NCCL's grouped sends would be a third
- * filling. What is above is written with it and is the same for all of them (collective.c, reduce.c). Nothing above this folder
- * knows MPI.
+ * A way to send is one function, `exchange`, and the same in two parts, `begin` and `look`; comm/none.c and comm/mpi.c fill them in, and
+ * NCCL's grouped sends would be a third filling. What is above is written with it and is the same for all of them (collective.c,
+ * reduce.c). Nothing above this folder knows MPI.
  *
  *     comm *ranks;
  *     TRY(comm_open(&ranks));                 // rank 0 of 1 without a launcher
@@ -28,6 +28,9 @@ typedef struct comm_message {
     size_t bytes; /* the same on both sides; 0 is fine */
 } comm_message;
 
+/* An exchange that is under way while its rank does something else. */
+typedef struct comm_flight comm_flight;
+
 typedef struct comm comm;
 struct comm {
     const char *name; /* "none", "mpi" */
@@ -37,13 +40,22 @@ struct comm {
     /* All messages to and from other ranks, until the last has come and the data of those that were sent may change. Between two
      * ranks they are matched in the order of the lists. Seconds in here are counted as waiting. */
     status (*exchange)(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives);
+    /* The same, begun now and over later. Exchanges that are begun are matched with begun ones alone, in the order in which they began; others
+     * may come in between. Until one is over what it sends may only be read, and what it receives not even that. */
+    status (*begin)(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives,
+                    comm_flight **out);
+    /* Whether it is over, and helps it along; often enough, since nobody else does. wait: until it is over, for as long as an exchange may
+     * wait. f is gone when it is over. After a failure nothing ends any more: c is lost, and f stays. */
+    status (*look)(comm *c, comm_flight *f, bool wait, bool *over);
     void (*end)(comm *c, status s); /* the whole job, with this exit status; does not return. NULL: there is no other */
     double waited;                  /* seconds, so far */
     int64_t sent;                   /* bytes, so far */
     double traded_seconds;          /* of these in groups (group.h) */
     int64_t traded;
-    bool agreed; /* that the failure under way is all ranks' */
-    bool lost;   /* a rank was not heard from, or a message failed: nobody is asked for anything any more */
+    double reducing; /* seconds in which sums were under way (reduce.h) */
+    double behind;   /* of these while the rank did not wait, but computed */
+    bool agreed;     /* that the failure under way is all ranks' */
+    bool lost;       /* a rank was not heard from, or a message failed: nobody is asked for anything any more */
 };
 
 /* The ranks that this process is one of; opened by the first call, the same from then on. */

@@ -12,6 +12,7 @@
 
 enum {
     TAG = 1,
+    TAG_BEGUN = 2,     /* of exchanges that are under way behind others */
     LARGEST = 1 << 30, /* bytes of one MPI message, whose counts are ints */
     EAGER_ASKS = 2000  /* how often it asks before it sleeps in between */
 };
@@ -23,7 +24,7 @@ typedef struct requests {
     int count, capacity;
 } requests;
 
-static void post(requests *r, const comm_message *m, bool sends) {
+static void post(requests *r, const comm_message *m, bool sends, int tag) {
     size_t at = 0;
     do {
         if (r->count == r->capacity) {
@@ -34,12 +35,25 @@ static void post(requests *r, const comm_message *m, bool sends) {
         const size_t bytes = m->bytes - at < LARGEST ? m->bytes - at : LARGEST;
         char *data = (char *)m->data + at;
         if (sends)
-            MPI_Isend(data, (int)bytes, MPI_BYTE, m->rank, TAG, MPI_COMM_WORLD, &r->items[r->count]);
+            MPI_Isend(data, (int)bytes, MPI_BYTE, m->rank, tag, MPI_COMM_WORLD, &r->items[r->count]);
         else
-            MPI_Irecv(data, (int)bytes, MPI_BYTE, m->rank, TAG, MPI_COMM_WORLD, &r->items[r->count]);
+            MPI_Irecv(data, (int)bytes, MPI_BYTE, m->rank, tag, MPI_COMM_WORLD, &r->items[r->count]);
         r->ranks[r->count++] = m->rank;
         at += bytes;
     } while (at < m->bytes);
+}
+
+/* Receives first: what comes has a place then. */
+static void post_all(comm *c, requests *r, const comm_message *send, int sends, const comm_message *receive,
+                     int receives, int tag) {
+    for (int i = 0; i < receives; i++) post(r, &receive[i], false, tag);
+    for (int i = 0; i < sends; i++) post(r, &send[i], true, tag);
+    for (int i = 0; i < sends; i++) c->sent += (int64_t)send[i].bytes;
+}
+
+static void requests_free(requests *r) {
+    free(r->items);
+    free(r->ranks);
 }
 
 static void pause_a_little(int asked) {
@@ -103,15 +117,47 @@ static status exchange(comm *c, const comm_message *send, int sends, const comm_
     const double started = clock_seconds();
     requests r = {0};
     if (c->lost) return STATUS_FAILED; /* whoever said why */
-    for (int i = 0; i < receives; i++) post(&r, &receive[i], false);
-    for (int i = 0; i < sends; i++) post(&r, &send[i], true);
+    post_all(c, &r, send, sends, receive, receives, TAG);
     const status s = r.count > 0 ? wait_for(c, &r) : STATUS_OK;
-    for (int i = 0; i < sends; i++) c->sent += (int64_t)send[i].bytes;
-    free(r.items);
-    free(r.ranks);
+    requests_free(&r);
     c->waited += clock_seconds() - started;
     c->lost = s != STATUS_OK;
     return s;
+}
+
+/* ---- the same in two parts ---- */
+
+struct comm_flight {
+    requests r;
+};
+
+static status begin(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives,
+                    comm_flight **out) {
+    const double started = clock_seconds();
+    *out = NULL;
+    if (c->lost) return STATUS_FAILED;
+    comm_flight *f = xcalloc(1, sizeof *f);
+    post_all(c, &f->r, send, sends, receive, receives, TAG_BEGUN);
+    *out = f;
+    c->waited += clock_seconds() - started;
+    return STATUS_OK;
+}
+
+static status look(comm *c, comm_flight *f, bool wait, bool *over) {
+    const double started = clock_seconds();
+    int done = f->r.count == 0;
+    status s = STATUS_OK;
+    *over = false;
+    if (c->lost) return STATUS_FAILED;
+    if (!done && wait) s = wait_for(c, &f->r);
+    if (!done && !wait) MPI_Testall(f->r.count, f->r.items, &done, MPI_STATUSES_IGNORE);
+    c->waited += clock_seconds() - started;
+    c->lost = s != STATUS_OK;
+    *over = s == STATUS_OK && (done || wait);
+    if (!*over) return s;
+    requests_free(&f->r);
+    free(f);
+    return STATUS_OK;
 }
 
 static void end(comm *c, status s) {
@@ -140,7 +186,7 @@ status comm_open_mpi(comm *c, const launch *l) {
     int level = 0;
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level) != MPI_SUCCESS)
         return fail("MPI cannot be initialised (%s says that there are %d ranks)", l->by, l->ranks);
-    *c = (comm){.name = "mpi", .exchange = exchange, .end = end};
+    *c = (comm){.name = "mpi", .exchange = exchange, .begin = begin, .look = look, .end = end};
     MPI_Comm_rank(MPI_COMM_WORLD, &c->rank);
     MPI_Comm_size(MPI_COMM_WORLD, &c->ranks);
     atexit(finalize);

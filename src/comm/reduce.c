@@ -1,48 +1,140 @@
 #include "comm/reduce.h"
 #include "base/memory.h"
+#include "base/progress.h"
 #include "comm/parts.h"
+#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* Some floats of one stretch. */
+/* Some floats of one stretch, and where they lie in its owner's rows of the bucket. */
 typedef struct piece {
     const comm_stretch *of;
-    int64_t from, count;
+    int64_t from, count, at;
 } piece;
 
-/* Where each owner's stretches are continued in the next exchange. */
-typedef struct cursor {
-    int stretch;
-    int64_t from;
-} cursor;
+/* What is exchanged together: the pieces up to the next bucket's first. */
+typedef struct bucket {
+    int first, end;
+    int stage; /* of the latest of them */
+} bucket;
 
-typedef struct reducer {
+struct comm_reduction {
     comm *c;
     const kernels *k;
     const comm_stretch *stretches;
     int count;
+
+    /* the plan */
+    piece *pieces;
+    bucket *buckets;
+    int piece_count, piece_capacity, bucket_count, bucket_capacity;
+    int64_t row; /* floats of a bucket that are this rank's to sum, at most */
+    float *
+        received; /* device [REDUCE_FLIGHTS][ranks][row]; the own row is where a sum without a place of its own is formed */
+    int64_t capacity; /* of it, floats */
+
+    /* of the round */
     int64_t round, rounds;
-    int64_t bucket;  /* floats of one owner in one exchange */
-    cursor *next;    /* [ranks] */
-    float *received; /* device [ranks][bucket]; the own row is where a sum without a place of its own is formed */
-    piece *own;      /* of this exchange */
-    int own_count, own_capacity;
+    int stage;                            /* that has been reached */
+    int begun, landed;                    /* buckets: those in between are under way */
+    comm_flight *flights[REDUCE_FLIGHTS]; /* of bucket b at b % REDUCE_FLIGHTS */
+    double since, waited;                 /* when the first of them began, and what had been waited then */
     message_list out, in;
-} reducer;
+};
 
-static bool is_first(const reducer *r) {
-    return r->round == 0;
-}
-static bool is_last(const reducer *r) {
-    return r->round + 1 == r->rounds;
+comm_reduction *comm_reduction_create(comm *c, const kernels *k) {
+    comm_reduction *r = xcalloc(1, sizeof *r);
+    r->c = c;
+    r->k = k;
+    return r;
 }
 
-static void add_own(reducer *r, piece p) {
-    if (r->own_count == r->own_capacity) {
-        r->own_capacity = r->own_capacity ? 2 * r->own_capacity : 64;
-        r->own = xrealloc(r->own, (size_t)r->own_capacity * sizeof *r->own);
+/* What is under way when a rank fails stays so: messages may still come to the buffer, which the process keeps until it ends. */
+void comm_reduction_destroy(comm_reduction *r) {
+    if (!r) return;
+    if (r->landed < r->begun)
+        r->c->lost = true;
+    else
+        r->k->release(r->received);
+    free(r->pieces);
+    free(r->buckets);
+    free(r->out.items);
+    free(r->in.items);
+    free(r);
+}
+
+/* ---- the plan: the same on all ranks ---- */
+
+static bucket *open_bucket(comm_reduction *r) {
+    if (r->bucket_count == r->bucket_capacity) {
+        r->bucket_capacity = 2 * r->bucket_capacity + 16;
+        r->buckets = xrealloc(r->buckets, (size_t)r->bucket_capacity * sizeof *r->buckets);
     }
-    r->own[r->own_count++] = p;
+    bucket *b = &r->buckets[r->bucket_count++];
+    *b = (bucket){.first = r->piece_count, .end = r->piece_count};
+    return b;
 }
+
+static void add_piece(comm_reduction *r, bucket *b, piece p) {
+    if (r->piece_count == r->piece_capacity) {
+        r->piece_capacity = 2 * r->piece_capacity + 64;
+        r->pieces = xrealloc(r->pieces, (size_t)r->piece_capacity * sizeof *r->pieces);
+    }
+    r->pieces[r->piece_count++] = p;
+    b->end = r->piece_count;
+    b->stage = p.of->stage;
+}
+
+static int64_t most_of(const int64_t *filled, int ranks) {
+    int64_t most = 0;
+    for (int i = 0; i < ranks; i++) most = filled[i] > most ? filled[i] : most;
+    return most;
+}
+
+/* A bucket ends where an owner's part is full, and before a later stage where there is something worth sending without it. */
+static void lay_out(comm_reduction *r) {
+    const int ranks = r->c->ranks;
+    const int64_t most = (int64_t)REDUCE_BYTES / (int64_t)sizeof(float) / ranks;
+    const int64_t least = (int64_t)REDUCE_LEAST / (int64_t)sizeof(float);
+    int64_t *filled = xcalloc((size_t)ranks, sizeof *filled); /* of the bucket, for each owner */
+    bucket *b = NULL;
+    r->piece_count = r->bucket_count = 0;
+    r->row = 0;
+    for (int i = 0; i < r->count; i++) {
+        const comm_stretch *s = &r->stretches[i];
+        if (b && s->stage != b->stage && most_of(filled, ranks) >= least) b = NULL;
+        for (int64_t from = 0, count; from < s->count; from += count) {
+            if (!b || filled[s->owner] == most) {
+                b = open_bucket(r);
+                memset(filled, 0, (size_t)ranks * sizeof *filled);
+            }
+            const int64_t room = most - filled[s->owner];
+            count = s->count - from < room ? s->count - from : room;
+            add_piece(r, b, (piece){.of = s, .from = from, .count = count, .at = filled[s->owner]});
+            filled[s->owner] += count;
+            if (filled[r->c->rank] > r->row) r->row = filled[r->c->rank];
+        }
+    }
+    free(filled);
+}
+
+status comm_reduction_plan(comm_reduction *r, const comm_stretch *stretches, int count) {
+    r->stretches = stretches;
+    r->count = count;
+    r->begun = r->landed = 0;
+    if (r->c->ranks == 1) return STATUS_OK;
+    lay_out(r);
+    const int64_t floats = REDUCE_FLIGHTS * r->c->ranks * r->row;
+    if (floats <= r->capacity) return STATUS_OK;
+    r->k->release(r->received);
+    r->received = NULL;
+    r->capacity = 0;
+    TRY(r->k->alloc((void **)&r->received, (size_t)floats * sizeof *r->received));
+    r->capacity = floats;
+    return STATUS_OK;
+}
+
+/* ---- one bucket ---- */
 
 /* The rank that has what a rank's micro-batch made: itself, where no groups are. */
 static int holder_of(const comm_stretch *s, int rank) {
@@ -55,97 +147,120 @@ static float *made_by(const comm_stretch *s, int rank) {
     return place == 0 ? s->data : s->more + (place - 1) * s->count;
 }
 
+/* Where a rank's part of an own piece comes to. */
+static float *row_of(const comm_reduction *r, int number, int rank, const piece *p) {
+    return r->received + ((int64_t)(number % REDUCE_FLIGHTS) * r->c->ranks + rank) * r->row + p->at;
+}
+
 /* The messages of a piece, micro-batch by micro-batch: to its owner, or from those who have them to this rank. */
-static void send_piece(reducer *r, piece p, int64_t at) {
-    const size_t bytes = (size_t)p.count * sizeof(float);
-    const bool is_own = p.of->owner == r->c->rank;
-    if (is_own) add_own(r, p);
+static void send_piece(comm_reduction *r, int number, const piece *p) {
+    const size_t bytes = (size_t)p->count * sizeof(float);
+    const bool is_own = p->of->owner == r->c->rank;
     for (int rank = 0; rank < r->c->ranks; rank++) {
-        const int holder = holder_of(p.of, rank);
-        if (is_own && holder != r->c->rank)
-            message_list_add(&r->in, holder, r->received + rank * r->bucket + at, bytes);
+        const int holder = holder_of(p->of, rank);
+        if (is_own && holder != r->c->rank) message_list_add(&r->in, holder, row_of(r, number, rank, p), bytes);
         if (!is_own && holder == r->c->rank)
-            message_list_add(&r->out, p.of->owner, made_by(p.of, rank) + p.from, bytes);
+            message_list_add(&r->out, p->of->owner, made_by(p->of, rank) + p->from, bytes);
     }
 }
 
-/* The next pieces of an owner's stretches, up to a bucket. */
-static void fill_bucket(reducer *r, int owner) {
-    cursor *at = &r->next[owner];
-    int64_t filled = 0;
-    while (at->stretch < r->count && filled < r->bucket) {
-        const comm_stretch *s = &r->stretches[at->stretch];
-        int64_t count = s->owner == owner ? s->count - at->from : 0;
-        if (count > r->bucket - filled) count = r->bucket - filled;
-        if (count > 0) send_piece(r, (piece){.of = s, .from = at->from, .count = count}, filled);
-        filled += count;
-        at->from += count;
-        if (s->owner != owner || at->from == s->count) *at = (cursor){.stretch = at->stretch + 1};
+static status begin_bucket(comm_reduction *r) {
+    const bucket *b = &r->buckets[r->begun];
+    r->out.count = r->in.count = 0;
+    if (r->begun == r->landed) {
+        r->since = clock_seconds();
+        r->waited = r->c->waited;
     }
-}
-
-/* sum (+)= the micro-batches' pieces, in their order. */
-static void add_piece(const reducer *r, piece p, int64_t at) {
-    const size_t bytes = (size_t)p.count * sizeof(float);
-    float *data = p.of->data + p.from;
-    float *scratch = r->received + r->c->rank * r->bucket + at, *sum = p.of->sum ? p.of->sum + p.from : scratch;
-    for (int rank = 0; rank < r->c->ranks; rank++) {
-        const float *theirs =
-            holder_of(p.of, rank) == r->c->rank ? made_by(p.of, rank) + p.from : r->received + rank * r->bucket + at;
-        if (rank == 0 && is_first(r))
-            r->k->copy(sum, theirs, bytes);
-        else
-            r->k->add(sum, theirs, p.count);
-    }
-    if (is_last(r)) r->k->copy(data, sum, bytes);
-}
-
-static status reduce_bucket(reducer *r) {
-    r->own_count = r->out.count = r->in.count = 0;
-    for (int owner = 0; owner < r->c->ranks; owner++) fill_bucket(r, owner);
-    TRY(r->c->exchange(r->c, r->out.items, r->out.count, r->in.items, r->in.count));
-    int64_t at = 0;
-    for (int i = 0; i < r->own_count; i++) {
-        add_piece(r, r->own[i], at);
-        at += r->own[i].count;
-    }
+    for (int i = b->first; i < b->end; i++) send_piece(r, r->begun, &r->pieces[i]);
+    TRY(r->c->begin(r->c, r->out.items, r->out.count, r->in.items, r->in.count,
+                    &r->flights[r->begun % REDUCE_FLIGHTS]));
+    r->begun++;
     return STATUS_OK;
 }
 
-static bool is_done(const reducer *r) {
-    for (int owner = 0; owner < r->c->ranks; owner++)
-        if (r->next[owner].stretch < r->count) return false;
-    return true;
+/* sum (+)= the micro-batches' pieces, in their order. */
+static void sum_piece(const comm_reduction *r, int number, const piece *p) {
+    const comm_stretch *s = p->of;
+    const size_t bytes = (size_t)p->count * sizeof(float);
+    float *data = s->data + p->from, *sum = s->sum ? s->sum + p->from : row_of(r, number, r->c->rank, p);
+    for (int rank = 0; rank < r->c->ranks; rank++) {
+        const float *theirs =
+            holder_of(s, rank) == r->c->rank ? made_by(s, rank) + p->from : row_of(r, number, rank, p);
+        if (rank == 0 && r->round == 0)
+            r->k->copy(sum, theirs, bytes);
+        else
+            r->k->add(sum, theirs, p->count);
+    }
+    if (r->round + 1 == r->rounds) r->k->copy(data, sum, bytes);
 }
 
-static status reduce_ranks(reducer *r) {
-    const comm *c = r->c;
-    r->bucket = (int64_t)REDUCE_BYTES / (int64_t)sizeof(float) / c->ranks;
-    TRY(r->k->alloc((void **)&r->received, (size_t)(r->bucket * c->ranks) * sizeof(float)));
-    r->next = xcalloc((size_t)c->ranks, sizeof *r->next);
-    status s = STATUS_OK;
-    while (s == STATUS_OK && !is_done(r)) s = reduce_bucket(r);
-    r->k->release(r->received);
-    free(r->next);
-    free(r->own);
-    free(r->out.items);
-    free(r->in.items);
-    return s;
+static void count_time(comm_reduction *r) {
+    const double under_way = clock_seconds() - r->since;
+    r->c->reducing += under_way;
+    r->c->behind += under_way - (r->c->waited - r->waited);
 }
 
-/* The same sums where every micro-batch is this rank's own: a + b is b + a, so that the last one may stay where it is. */
-static void reduce_alone(const reducer *r) {
-    for (int i = 0; i < r->count; i++) {
-        const comm_stretch *s = &r->stretches[i];
-        if (is_first(r) && !is_last(r)) r->k->copy(s->sum, s->data, (size_t)s->count * sizeof(float));
-        if (!is_first(r) && !is_last(r)) r->k->add(s->sum, s->data, s->count);
-        if (!is_first(r) && is_last(r)) r->k->add(s->data, s->sum, s->count);
+/* The oldest bucket that is under way: whether it is over, and then its sums. */
+static status land_bucket(comm_reduction *r, bool wait, bool *over) {
+    const int number = r->landed;
+    const bucket *b = &r->buckets[number];
+    TRY(r->c->look(r->c, r->flights[number % REDUCE_FLIGHTS], wait, over));
+    if (!*over) return STATUS_OK;
+    r->landed++;
+    if (r->landed == r->begun) count_time(r);
+    for (int i = b->first; i < b->end; i++)
+        if (r->pieces[i].of->owner == r->c->rank) sum_piece(r, number, &r->pieces[i]);
+    return STATUS_OK;
+}
+
+/* ---- a round ---- */
+
+/* All that can be done without waiting. */
+static status advance(comm_reduction *r) {
+    for (;;) {
+        bool over = true;
+        while (over && r->landed < r->begun) TRY(land_bucket(r, false, &over));
+        const bool is_next = r->begun < r->bucket_count && r->buckets[r->begun].stage <= r->stage;
+        if (!is_next || r->begun - r->landed == REDUCE_FLIGHTS) return STATUS_OK;
+        TRY(begin_bucket(r));
     }
 }
 
-status comm_reduce(comm *c, const kernels *k, const comm_stretch *stretches, int count, int64_t round, int64_t rounds) {
-    reducer r = {.c = c, .k = k, .stretches = stretches, .count = count, .round = round, .rounds = rounds};
-    if (c->ranks > 1) return reduce_ranks(&r);
-    reduce_alone(&r);
+/* The same sums where every micro-batch is this rank's own: a + b is b + a, so that the last one may stay where it is. */
+static void sum_alone(const comm_reduction *r) {
+    const bool first = r->round == 0, last = r->round + 1 == r->rounds;
+    for (int i = 0; i < r->count; i++) {
+        const comm_stretch *s = &r->stretches[i];
+        if (first && !last) r->k->copy(s->sum, s->data, (size_t)s->count * sizeof(float));
+        if (!first && !last) r->k->add(s->sum, s->data, s->count);
+        if (!first && last) r->k->add(s->data, s->sum, s->count);
+    }
+}
+
+void comm_reduction_begin(comm_reduction *r, int64_t round, int64_t rounds) {
+    r->round = round;
+    r->rounds = rounds;
+    r->stage = -1;
+    r->begun = r->landed = 0;
+}
+
+status comm_reduction_reach(comm_reduction *r, int stage) {
+    if (r->c->ranks == 1) return STATUS_OK;
+    if (stage > r->stage) r->stage = stage;
+    return advance(r);
+}
+
+status comm_reduction_finish(comm_reduction *r) {
+    bool over;
+    if (r->c->ranks == 1) {
+        sum_alone(r);
+        return STATUS_OK;
+    }
+    r->stage = INT_MAX;
+    TRY(advance(r));
+    while (r->landed < r->bucket_count) {
+        TRY(land_bucket(r, true, &over));
+        TRY(advance(r));
+    }
     return STATUS_OK;
 }

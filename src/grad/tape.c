@@ -43,6 +43,8 @@ struct tape {
     void *observer_context;
     gradient_observer gradient_observer;
     void *gradient_context;
+    backward_watcher watcher;
+    void *watcher_context;
 };
 
 status tape_create(tape **out, const kernels *k) {
@@ -111,6 +113,11 @@ void tape_notify_gradient(tape *t, const product_gradient *g) {
 
 bool tape_gradients_are_observed(const tape *t) {
     return t->gradient_observer != NULL;
+}
+
+void tape_watch_backward(tape *t, backward_watcher watcher, void *context) {
+    t->watcher = watcher;
+    t->watcher_context = context;
 }
 
 bool tape_is_observed(const tape *t) {
@@ -218,6 +225,7 @@ static void play_back(tape *t, int64_t from) {
     while (t->record_count > from && t->failure == STATUS_OK) {
         const record r = t->records[--t->record_count];
         if (!r.output || r.output->grad) r.backward(t, r.op);
+        if (t->watcher) t->watcher(t->watcher_context, TAPE_BETWEEN);
         if (!r.output) continue;
         tape_free(t, r.output->value.data);
         tape_free(t, r.output->grad);
@@ -227,6 +235,18 @@ static void play_back(tape *t, int64_t from) {
 
 void tape_backward(tape *t) {
     play_back(t, 0);
+}
+
+/* ---- places ---- */
+
+static void come_to_place(tape *t, void *op) {
+    const int *place = op;
+    if (t->watcher) t->watcher(t->watcher_context, *place);
+}
+
+void tape_place(tape *t, int place) {
+    int *op = t->watcher ? tape_record(t, sizeof *op, come_to_place, NULL) : NULL;
+    if (op) *op = place;
 }
 
 /* ---- parts that are run again ---- */

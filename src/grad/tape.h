@@ -66,6 +66,13 @@ typedef var *(*tape_part)(tape *t, void *context, var *const *inputs);
 enum { TAPE_MOST_INPUTS = 4 };
 var *tape_recompute(tape *t, tape_part run, const void *context, size_t context_bytes, var *const *inputs, int count);
 
+/* Sees how far backward is: the number of a tape_place, when everything that was recorded behind it has been played back; TAPE_BETWEEN
+ * after every other record. NULL: nobody, and places are not recorded. */
+enum { TAPE_BETWEEN = -1 };
+typedef void (*backward_watcher)(void *context, int place);
+void tape_watch_backward(tape *t, backward_watcher watcher, void *context);
+void tape_place(tape *t, int place); /* from 0 on */
+
 /* Run backward from every loss that was added (op_cross_entropy, op_moe's balance loss: each knows its own weight). */
 void tape_backward(tape *t);
 

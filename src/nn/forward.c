@@ -1,5 +1,6 @@
 /* The forward pass, as calls of ops. */
 #include "nn/pass_state.h"
+#include "nn/stages.h"
 #include "nn/streamed.h"
 
 /* ---- a block ---- */
@@ -137,6 +138,7 @@ static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
     for (int i = 0; i < path->length && !ends_at(path, i, in->until_layer); i++) {
         int64_t mark = tape_mark(t);
         p->entry = i;
+        if (p->backward_observer && path->pass[i] == 0) tape_place(t, path_stage(path, i));
         if (path->skip[i] >= 0) x = op_skip(t, x, skips[--pushed], s->skip_weights, s->skip_gates, path->skip[i]);
         if (p->stream_observer && x)
             p->stream_observer(p->stream_context, path->layer[i], path->pass[i], x->value.data, tensor_rows(&x->value));
@@ -153,6 +155,7 @@ static var *run_path(pass *p, const pass_input *in, const layout *l, var *x0) {
 /* The stream behind the last block, and what becomes of it. */
 static var *finish(pass *p, var *x, const pass_input *in) {
     const norm_plan n = model_final_norm(&p->m->config);
+    tape_place(p->tape, 0);
     if (p->stream_observer && x)
         p->stream_observer(p->stream_context, p->m->config.num_layers, 0, x->value.data, tensor_rows(&x->value));
     if (p->distill.matching) pass_match(p, -1, p->m->config.num_layers, x, in->loss_weight);

@@ -70,6 +70,11 @@ void pass_watch_gradients(pass *p, gradient_observer observer, void *context) {
     p->gradient_context = context;
 }
 
+void pass_watch_backward(pass *p, backward_observer observer, void *context) {
+    p->backward_observer = observer;
+    p->backward_context = context;
+}
+
 void pass_use_labels(pass *p, const label_args *args) {
     p->label = args ? *args : (label_args){0};
 }
@@ -100,6 +105,7 @@ void pass_begin(pass *p, bool training, bool counts) {
     tape_reset(p->tape, training);
     tape_observe(p->tape, p->product_observer, p->product_context);
     tape_observe_gradients(p->tape, p->gradient_observer, p->gradient_context);
+    tape_watch_backward(p->tape, training ? p->backward_observer : NULL, p->backward_context);
     p->counts = counts;
     p->distill.matching = false;
 }

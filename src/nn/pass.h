@@ -131,6 +131,11 @@ void pass_watch_products(pass *p, tape_observer observer, void *context);
  * runs on a model that has no gradients of its own. */
 void pass_watch_gradients(pass *p, gradient_observer observer, void *context);
 
+/* Sees how far the backward of pass_train is: a stage (stages.h), when the gradients of this one and of those before it are final; −1
+ * often in between. All have come when pass_train returns (NULL: nobody). */
+typedef void (*backward_observer)(void *context, int stage);
+void pass_watch_backward(pass *p, backward_observer observer, void *context);
+
 /* ---- generating ---- */
 
 /* Which experts a sequence's tokens may go to and to how many of them; all 0: as the model has it. Of soft gates only

@@ -70,6 +70,8 @@ struct pass {
     void *product_context;
     gradient_observer gradient_observer;
     void *gradient_context;
+    backward_observer backward_observer;
+    void *backward_context;
     int entry; /* of the path, that is being run */
 };
 

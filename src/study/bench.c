@@ -146,12 +146,13 @@ static status one_step(bench_state *s, const bench_options *options, int step, d
         *forward_backward = clock_seconds() - started;
         return STATUS_OK;
     }
+    TRY(gradients_begin(&s->sum, s->ranks, s->o, s->m, 1));
+    gradients_expect(&s->sum, s->p, 0, 1);
     model_zero_grad(s->m);
     TRY(pass_train(s->p, &s->b, 1));
     *forward_backward = clock_seconds() - started;
     started = clock_seconds();
-    TRY(gradients_begin(&s->sum, s->ranks, s->o, s->m, 1));
-    TRY(gradients_add(&s->sum, s->m, 0, 1));
+    TRY(gradients_add(&s->sum, s->p));
     TRY(optimizer_step(s->o, step, 1, &grad_norm));
     pass_read(s->p);
     if (s->e) TRY(average_update(s->e, step, 1)); /* as at the end of a training, when every kind is kept */
@@ -175,6 +176,8 @@ static status measure(bench_state *s, const bench_options *options, bench_report
     s->ranks->sent = 0;
     s->ranks->traded_seconds = 0;
     s->ranks->traded = 0;
+    s->ranks->reducing = 0;
+    s->ranks->behind = 0;
     for (int i = 0; i < options->steps; i++) TRY(one_step(s, options, options->warmup + i, &steps[i], &updates[i]));
     mean_over(&report->ops, options->steps);
     report->ranks = s->ranks->ranks;
@@ -182,6 +185,8 @@ static status measure(bench_state *s, const bench_options *options, bench_report
     report->sent_bytes = s->ranks->sent / options->steps;
     report->traded_seconds = s->ranks->traded_seconds / options->steps;
     report->traded_bytes = s->ranks->traded / options->steps;
+    report->reducing_seconds = s->ranks->reducing / options->steps;
+    report->behind_seconds = s->ranks->behind / options->steps;
     for (int i = 0; i < options->steps; i++) report->mean_seconds += (steps[i] + updates[i]) / options->steps;
     report->step_seconds = median(steps, options->steps);
     report->optimizer_seconds = options->forward_only ? 0 : median(updates, options->steps);

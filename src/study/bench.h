@@ -28,7 +28,9 @@ typedef struct bench_report {
     int expert_ranks;      /* that had the experts between them */
     double traded_seconds; /* of these seconds and bytes what was on account of that */
     int64_t traded_bytes;
-    profile ops; /* of one step (mean over the counted ones), forward + backward and optimiser */
+    double reducing_seconds; /* of a step, of rank 0, in which gradients were under way (comm.h) */
+    double behind_seconds;   /* of these while it computed: what the messages did not cost */
+    profile ops;             /* of one step (mean over the counted ones), forward + backward and optimiser */
 } bench_report;
 
 /* Random tokens; k is the table to measure. For all ranks, where a launcher started several. */

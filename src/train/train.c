@@ -65,8 +65,9 @@ static status accumulate_gradients(session *s, double fraction) {
     TRY(gradients_begin(&s->sum, s->ranks, s->o, s->m, rounds));
     pass_clear(s->p);
     for (int64_t round = 0; round < rounds; round++) {
+        gradients_expect(&s->sum, s->p, round, rounds);
         TRY(train_round(s));
-        TRY(gradients_add(&s->sum, s->m, round, rounds));
+        TRY(gradients_add(&s->sum, s->p));
     }
     return pass_meet(s->p);
 }

@@ -40,5 +40,13 @@ says out "finished at step 20 already"
 # ---- the bench says what ranks cost ----
 ranks 2 bench train configs/test-tiny.yaml --steps 2 >"$work/out" 2>"$work/err" || complain "bench: $(cat "$work/err")"
 says out "sending and waiting"
+says out "computing meanwhile"
+for n in 1 2 4; do
+    ranks $n bench train configs/test-tiny.yaml --steps 2 --json >"$work/out" 2>"$work/err" || complain "bench, $n ranks: $(cat "$work/err")"
+    # With several ranks gradients are under way for a while, of which it cannot compute for more than all; alone nothing is.
+    sed 's/.*"ranks":\([0-9]*\),.*"reducing_seconds":\([^,]*\),"behind_seconds":\([^,]*\),"overlap":\([^,]*\),.*/\1 \2 \3 \4/' "$work/out" |
+        awk -v n=$n '{ok = $1 == n && (n == 1 ? $2 == 0 && $3 == 0 : $2 > 0 && $3 > 0 && $3 <= $2) && $4 <= 1} END {exit !ok}' ||
+        complain "bench, $n ranks: $(cut -c -600 "$work/out")"
+done
 
 [ "$failures" -eq 0 ]

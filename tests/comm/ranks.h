@@ -17,11 +17,11 @@ typedef struct letter {
     char data[];
 } letter;
 
-/* box[from][to]: first letters first */
+/* box[from][to]: first letters first; begun: of exchanges that are under way behind others */
 typedef struct post_office {
     pthread_mutex_t mutex;
     pthread_cond_t arrived;
-    letter *box[MOST_RANKS][MOST_RANKS];
+    letter *box[MOST_RANKS][MOST_RANKS], *begun[MOST_RANKS][MOST_RANKS];
 } post_office;
 
 typedef struct thread_rank {
@@ -40,22 +40,65 @@ static void put_letter(letter **box, const comm_message *m) {
     *box = l;
 }
 
+/* False: it has not come. The office's mutex is held. */
+static bool take_letter(letter **box, const comm_message *m) {
+    letter *l = *box;
+    if (!l) return false;
+    *box = l->next;
+    if (l->bytes != m->bytes) abort(); /* cmocka's asserts are the main thread's */
+    memcpy(m->data, l->data, l->bytes);
+    free(l);
+    return true;
+}
+
 static status exchange_letters(comm *c, const comm_message *send, int sends, const comm_message *receive,
                                int receives) {
     post_office *o = ((thread_rank *)c)->office;
     pthread_mutex_lock(&o->mutex);
     for (int i = 0; i < sends; i++) put_letter(&o->box[c->rank][send[i].rank], &send[i]);
     pthread_cond_broadcast(&o->arrived);
-    for (int i = 0; i < receives; i++) {
-        letter **box = &o->box[receive[i].rank][c->rank];
-        while (!*box) pthread_cond_wait(&o->arrived, &o->mutex);
-        letter *l = *box;
-        *box = l->next;
-        if (l->bytes != receive[i].bytes) abort(); /* cmocka's asserts are the main thread's */
-        memcpy(receive[i].data, l->data, l->bytes);
-        free(l);
+    for (int i = 0; i < receives; i++)
+        while (!take_letter(&o->box[receive[i].rank][c->rank], &receive[i])) pthread_cond_wait(&o->arrived, &o->mutex);
+    pthread_mutex_unlock(&o->mutex);
+    return STATUS_OK;
+}
+
+struct comm_flight {
+    comm_message *receive;
+    int receives, come;
+};
+
+static status begin_letters(comm *c, const comm_message *send, int sends, const comm_message *receive, int receives,
+                            comm_flight **out) {
+    post_office *o = ((thread_rank *)c)->office;
+    comm_flight *f = *out = xcalloc(1, sizeof *f);
+    f->receives = receives;
+    f->receive = xcalloc((size_t)receives + 1, sizeof *f->receive);
+    if (receives > 0) memcpy(f->receive, receive, (size_t)receives * sizeof *receive);
+    pthread_mutex_lock(&o->mutex);
+    for (int i = 0; i < sends; i++) put_letter(&o->begun[c->rank][send[i].rank], &send[i]);
+    pthread_cond_broadcast(&o->arrived);
+    pthread_mutex_unlock(&o->mutex);
+    return STATUS_OK;
+}
+
+static status look_for_letters(comm *c, comm_flight *f, bool wait, bool *over) {
+    post_office *o = ((thread_rank *)c)->office;
+    pthread_mutex_lock(&o->mutex);
+    while (f->come < f->receives) {
+        const comm_message *m = &f->receive[f->come];
+        if (take_letter(&o->begun[m->rank][c->rank], m))
+            f->come++;
+        else if (wait)
+            pthread_cond_wait(&o->arrived, &o->mutex);
+        else
+            break;
     }
     pthread_mutex_unlock(&o->mutex);
+    *over = f->come == f->receives;
+    if (!*over) return STATUS_OK;
+    free(f->receive);
+    free(f);
     return STATUS_OK;
 }
 
@@ -70,7 +113,12 @@ static void run_ranks(int ranks, void (*body)(comm *c, void *context), void *con
     post_office office = {.mutex = PTHREAD_MUTEX_INITIALIZER, .arrived = PTHREAD_COND_INITIALIZER};
     thread_rank all[MOST_RANKS];
     for (int r = 0; r < ranks; r++) {
-        all[r] = (thread_rank){.c = {.name = "threads", .rank = r, .ranks = ranks, .exchange = exchange_letters},
+        all[r] = (thread_rank){.c = {.name = "threads",
+                                     .rank = r,
+                                     .ranks = ranks,
+                                     .exchange = exchange_letters,
+                                     .begin = begin_letters,
+                                     .look = look_for_letters},
                                .office = &office,
                                .body = body,
                                .context = context};
@@ -78,7 +126,7 @@ static void run_ranks(int ranks, void (*body)(comm *c, void *context), void *con
     }
     for (int r = 0; r < ranks; r++) pthread_join(all[r].thread, NULL);
     for (int from = 0; from < ranks; from++)
-        for (int to = 0; to < ranks; to++) assert_null(office.box[from][to]);
+        for (int to = 0; to < ranks; to++) assert_true(!office.box[from][to] && !office.begun[from][to]);
 }
 
 #endif
