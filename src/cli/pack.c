@@ -65,9 +65,11 @@ static const char help[] =
     "  --embed-step X     the same of embeddings and head (0)\n"
     "  --round            plain rounding instead of GPTQ\n"
     "\n"
-    "Under `mpirun -n N moec pack ...` or srun the ranks share out the matrices that are quantised and coded at "
-    "several rates\n"
-    "(--bits, --budget, --recipe); each calibrates for itself, and the file is that of one process.\n"
+    "Under `mpirun -n N moec pack ...` or srun the ranks share out the batches that it calibrates with and the "
+    "matrices that\n"
+    "are quantised and coded at several rates (--bits, --budget, --recipe); rank 0 builds the file, which is that of "
+    "one\n"
+    "process.\n"
     "\n"
     "example: moec pack runs/demo --budget 4000000\n";
 
@@ -259,11 +261,6 @@ static status run(int argc, char **argv) {
     TRY(cli_ranks(argc, argv, &q.ranks));
     interrupt_catch();
     status s = parse(&argc, argv, &q);
-    if (s == STATUS_OK && q.ranks->ranks > 1 && !q.options.allocation.on)
-        s = fail_usage(
-            "pack: uniform grids are packed by one process, and a launcher started %d: expected --bits, --budget, "
-            "--recipe or --quantizer",
-            q.ranks->ranks);
     if (s == STATUS_OK && q.ranks->ranks > 1 && (q.tune.minutes > 0 || q.tune.steps > 0))
         s = fail_usage("pack: --tune is one process's work, and a launcher started %d", q.ranks->ranks);
     if (s == STATUS_OK && q.ranks->rank == 0) s = check_output(q.output);

@@ -1,9 +1,12 @@
 #include "quant/calibrate.h"
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/progress.h"
 #include "text/loader.h"
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* Of what the targets stand for. */
 static int64_t text_bytes(const tokenizer *tok, const batch *b) {
@@ -13,33 +16,79 @@ static int64_t text_bytes(const tokenizer *tok, const batch *b) {
     return bytes;
 }
 
-static status give(hessians *h, sensitivities *s, const tokenizer *tok, const batch *b, uint64_t *key) {
+/* The batches of a round, one for each rank; `own` is this rank's. */
+typedef struct round_batches {
+    int count;
+    int32_t *ids, *first, *targets; /* of the own one: a loader's batch is gone with the next */
+    batch own;
+    int64_t bytes;
+} round_batches;
+
+static int32_t *copy(int32_t **to, const int32_t *column, int64_t count) {
+    if (!column) return NULL;
+    *to = xrealloc(*to, (size_t)count * sizeof **to);
+    return memcpy(*to, column, (size_t)count * sizeof **to);
+}
+
+static void keep(round_batches *r, const batch *b, const tokenizer *tok) {
+    const int64_t count = b->batch * b->length;
+    r->own = (batch){.batch = b->batch,
+                     .length = b->length,
+                     .input_ids = copy(&r->ids, b->input_ids, count),
+                     .target_ids = copy(&r->targets, b->target_ids, count),
+                     .first = copy(&r->first, b->first, count)};
+    r->bytes = text_bytes(tok, b);
+}
+
+/* All ranks read all batches: Hessians keep them, and the text's number is of all. */
+static status read_round(round_batches *r, loader *l, hessians *h, const tokenizer *tok, comm *ranks, int64_t left,
+                         uint64_t *key) {
+    const int64_t count = left < ranks->ranks ? left : ranks->ranks;
+    r->own = (batch){0};
     if (interrupt_requested()) return STATUS_INTERRUPTED;
-    hessians_add(h, b);
-    *key = crc64(*key, b->input_ids, (size_t)(b->batch * b->length) * sizeof *b->input_ids);
-    return s ? sensitivities_add(s, b, text_bytes(tok, b)) : STATUS_OK;
+    for (r->count = 0; r->count < count; r->count++) {
+        batch b;
+        TRY(loader_next(l, &b));
+        hessians_add(h, &b);
+        *key = crc64(*key, b.input_ids, (size_t)(b.batch * b.length) * sizeof *b.input_ids);
+        if (r->count == ranks->rank) keep(r, &b, tok);
+    }
+    return STATUS_OK;
+}
+
+static status give_rounds(loader *l, hessians *h, sensitivities *s, const tokenizer *tok, const calibration_text *text,
+                          comm *ranks, uint64_t *key) {
+    round_batches r = {0};
+    progress shown = progress_start("sensitivity");
+    status result = STATUS_OK;
+    for (int64_t i = 0; i < text->batches && result == STATUS_OK; i += r.count) {
+        char detail[96];
+        result = comm_agree(ranks, read_round(&r, l, h, tok, ranks, text->batches - i, key));
+        if (result == STATUS_OK && s)
+            result = sensitivities_add_round(s, ranks, r.own.batch > 0 ? &r.own : NULL, r.bytes);
+        snprintf(detail, sizeof detail, "%lld of %lld batches, forward and backward", (long long)(i + r.count),
+                 (long long)text->batches);
+        if (s) progress_show(&shown, (double)(i + r.count) / (double)text->batches, detail);
+    }
+    if (s) progress_end(&shown, result == STATUS_OK ? "what an error of each product costs" : "stopped");
+    free(r.ids);
+    free(r.first);
+    free(r.targets);
+    return result;
 }
 
 status calibrate(hessians *h, sensitivities *s, const model *m, const tokenizer *tok, const calibration_text *text,
                  uint64_t *key) {
+    comm *ranks = text->ranks ? text->ranks : comm_alone();
     loader *l;
     uint64_t unused;
     if (!key) key = &unused;
     *key = 0;
-    TRY(loader_open(&l, text->data->path, m->config.vocab_size, tokenizer_bos(tok), text->batch_rows, text->seq, true,
-                    text->seed));
-    status result = text->data->mix.count > 0 ? loader_mix(l, &text->data->mix) : STATUS_OK;
-    progress shown = progress_start("sensitivity");
-    for (int64_t i = 0; i < text->batches && result == STATUS_OK; i++) {
-        char detail[96];
-        batch b;
-        result = loader_next(l, &b);
-        if (result == STATUS_OK) result = give(h, s, tok, &b, key);
-        snprintf(detail, sizeof detail, "%lld of %lld batches, forward and backward", (long long)i + 1,
-                 (long long)text->batches);
-        if (s) progress_show(&shown, (double)(i + 1) / (double)text->batches, detail);
-    }
-    if (s) progress_end(&shown, result == STATUS_OK ? "what an error of each product costs" : "stopped");
+    TRY(comm_agree(ranks, loader_open(&l, text->data->path, m->config.vocab_size, tokenizer_bos(tok), text->batch_rows,
+                                      text->seq, true, text->seed)));
+    status result = comm_agree(ranks, text->data->mix.count > 0 ? loader_mix(l, &text->data->mix) : STATUS_OK);
+    hessians_share(h, ranks);
+    if (result == STATUS_OK) result = give_rounds(l, h, s, tok, text, ranks, key);
     loader_close(l);
     return result;
 }

@@ -1,51 +1,33 @@
-#include "quant/hessians.h"
-
 #include "base/memory.h"
 #include "base/progress.h"
+#include "nn/plan.h"
 #include "nn/roles.h"
+#include "quant/hessian_parts.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What tells one product's input from another's. */
-typedef struct input_key {
-    int role, layer, expert; /* role: of the first weight that reads it */
-} input_key;
-
-typedef struct input {
-    input_key key;
-    int64_t cols, rows;
-    float *sum; /* device [cols, cols] */
-} input;
-
-struct hessians {
-    pass *p;
-    const model *m;
-    size_t memory;
-    batch *batches;
-    int batch_count;
-
-    /* the layers that are held: first … last, where −1 is what is in no layer; first > last: none */
-    int first, last;
-    input *inputs;
-    int input_count;
-    status failed; /* the first failure of an observation */
-
-    float *host; /* the Hessian that was asked for last */
-    input_key shown;
-};
-
 hessians *hessians_create(pass *p, size_t memory) {
     hessians *h = xcalloc(1, sizeof *h);
-    *h = (hessians){.p = p, .m = pass_model(p), .memory = memory, .first = 0, .last = -1};
+    *h = (hessians){.p = p, .m = pass_model(p), .ranks = comm_alone(), .memory = memory, .first = 0, .last = -1};
     return h;
 }
 
+void hessians_share(hessians *h, comm *ranks) {
+    h->ranks = ranks;
+}
+
 static void release_inputs(hessians *h) {
-    for (int i = 0; i < h->input_count; i++) h->m->k->release(h->inputs[i].sum);
+    const kernels *k = h->m->k;
+    for (int i = 0; i < h->input_count; i++) {
+        k->release(h->inputs[i].sum);
+        k->release(h->inputs[i].batch);
+    }
+    k->release(h->scratch);
     free(h->inputs);
     free(h->host);
     h->inputs = NULL;
+    h->scratch = NULL;
     h->host = NULL;
     h->input_count = 0;
     h->first = 0;
@@ -97,31 +79,68 @@ static input *find(const hessians *h, input_key key) {
     return NULL;
 }
 
-static input *find_or_add(hessians *h, const param *weight, int64_t cols) {
-    const input_key key = key_of(weight);
-    input *found = find(h, key);
-    if (found) return found;
-    const size_t bytes = (size_t)(cols * cols) * sizeof(float);
-    float *sum;
-    const status s = h->m->k->alloc((void **)&sum, bytes);
-    if (s != STATUS_OK) {
-        h->failed = fail_in(s, "the Hessian of %s", weight->name);
-        return NULL;
-    }
-    h->m->k->zero(sum, bytes);
+/* Whether this weight's input stands for all that read it. */
+static bool has_input(const param *p) {
+    return p->is_matrix && key_of(p).role == p->role;
+}
+
+/* Several products in one batch add up before the batch does: of looped layers. */
+static bool comes_once(const hessians *h, const input *in) {
+    const model_config *c = &h->m->config;
+    return in->key.layer < 0 || !c->loop.on || model_passes(c, in->key.layer) == 1;
+}
+
+static status zeroed(const kernels *k, float **out, int64_t cols) {
+    const size_t bytes = (size_t)(cols * cols) * sizeof **out;
+    TRY(k->alloc((void **)out, bytes));
+    k->zero(*out, bytes);
+    return STATUS_OK;
+}
+
+/* Arrays for what a weight reads. */
+static status add_input(hessians *h, const param *weight) {
+    const kernels *k = h->m->k;
+    const bool alone = h->ranks->ranks == 1;
     h->inputs = xrealloc(h->inputs, (size_t)(h->input_count + 1) * sizeof *h->inputs);
-    h->inputs[h->input_count] = (input){.key = key, .cols = cols, .sum = sum};
-    return &h->inputs[h->input_count++];
+    const int number = h->input_count++;
+    input *in = &h->inputs[number];
+    *in = (input){.key = key_of(weight), .cols = tensor_cols(&weight->value)};
+    status s = STATUS_OK;
+    if (alone || hessians_owner(h, number) == h->ranks->rank) s = zeroed(k, &in->sum, in->cols);
+    if (s == STATUS_OK && (!alone || !comes_once(h, in))) s = zeroed(k, &in->batch, in->cols);
+    return fail_in(s, "the Hessian of %s", weight->name);
+}
+
+/* Those of the layers from first to last, the same ones in the same order on all ranks. */
+static status add_inputs(hessians *h) {
+    int64_t widest = 0;
+    for (int i = 0; i < h->m->param_count; i++) {
+        const param *p = h->m->params[i];
+        if (!has_input(p) || p->layer < h->first || p->layer > h->last) continue;
+        TRY(add_input(h, p));
+        const input *in = &h->inputs[h->input_count - 1];
+        if (!in->batch && in->cols > widest) widest = in->cols;
+    }
+    return widest > 0 ? zeroed(h->m->k, &h->scratch, widest) : STATUS_OK;
 }
 
 static void observe(void *context, const param *weight, const void *x, int64_t N, int64_t cols) {
-    hessians *h = context;
-    if (h->failed != STATUS_OK || weight->layer < h->first || weight->layer > h->last) return;
-    if (key_of(weight).role != weight->role) return;
-    input *in = find_or_add(h, weight, cols);
-    if (!in || N == 0) return;
-    h->m->k->gram(in->sum, x, N, cols);
+    const hessians *h = context;
+    const kernels *k = h->m->k;
+    const int64_t count = cols * cols;
+    if (!has_input(weight)) return;
+    input *in = find(h, key_of(weight));
+    if (!in || in->cols != cols) return;
+    in->seen = true;
+    if (N == 0) return;
     in->rows += N;
+    if (in->batch) {
+        k->gram(in->batch, x, N, cols);
+        return;
+    }
+    k->zero(h->scratch, (size_t)count * sizeof *h->scratch);
+    k->gram(h->scratch, x, N, cols);
+    k->add(in->sum, h->scratch, count);
 }
 
 /* ---- collecting ---- */
@@ -131,47 +150,92 @@ static size_t layer_bytes(const model *m, int layer) {
     size_t bytes = 0;
     for (int i = 0; i < m->param_count; i++) {
         const param *p = m->params[i];
-        if (p->is_matrix && p->layer == layer && key_of(p).role == p->role)
-            bytes += (size_t)(p->matrix.cols * p->matrix.cols) * sizeof(float);
+        if (has_input(p) && p->layer == layer)
+            bytes += (size_t)(tensor_cols(&p->value) * tensor_cols(&p->value)) * sizeof(float);
     }
     return bytes;
 }
 
 /* As many layers from `layer` on as fit; −1, what is in no layer, comes before the first. */
-static int last_that_fits(const hessians *h, int layer) {
+int hessians_last(const hessians *h, int layer) {
     size_t bytes = layer_bytes(h->m, layer);
     int last = layer;
     while (last + 1 < h->m->config.num_layers && (bytes += layer_bytes(h->m, last + 1)) <= h->memory) last++;
     return last;
 }
 
-static status run_batches(hessians *h) {
+/* One batch, if it is there, and for all ranks whether all did. */
+static status run_batch(hessians *h, int number, bool first) {
     const int until = h->first < 0 ? -1 : h->last; /* the head comes behind all layers */
-    char detail[128];
-    progress shown = progress_start("calibrate");
     status s = STATUS_OK;
-    for (int i = 0; i < h->batch_count && s == STATUS_OK; i++) {
-        if (interrupt_requested()) s = STATUS_INTERRUPTED;
-        if (s == STATUS_OK) s = pass_observe(h->p, &h->batches[i], until);
-        if (s == STATUS_OK) s = h->failed;
-        snprintf(detail, sizeof detail, "%d of %d batches, up to layer %d", i + 1, h->batch_count, h->last);
-        progress_show(&shown, (double)(i + 1) / (double)h->batch_count, detail);
+    for (int i = 0; i < h->input_count; i++)
+        if (h->inputs[i].batch && !first)
+            h->m->k->zero(h->inputs[i].batch, (size_t)(h->inputs[i].cols * h->inputs[i].cols) * sizeof(float));
+    if (interrupt_requested()) s = STATUS_INTERRUPTED;
+    if (s == STATUS_OK && number < h->batch_count) s = pass_observe(h->p, &h->batches[number], until);
+    return comm_agree(h->ranks, s);
+}
+
+/* Alone: what was formed by itself joins the sum. */
+static void add_batch(const hessians *h) {
+    for (int i = 0; i < h->input_count; i++) {
+        const input *in = &h->inputs[i];
+        if (in->batch) h->m->k->add(in->sum, in->batch, in->cols * in->cols);
     }
-    snprintf(detail, sizeof detail, "inputs of %d products", h->input_count);
+}
+
+/* What all ranks' batches have between them; one without a batch adds zeros, which changes no bit. */
+static status run_rounds(hessians *h, comm_reduction *r, progress *shown) {
+    const int ranks = h->ranks->ranks, rounds = (h->batch_count + ranks - 1) / ranks;
+    char detail[128];
+    for (int round = 0; round < rounds; round++) {
+        TRY(run_batch(h, round * ranks + h->ranks->rank, round == 0));
+        if (r) {
+            comm_reduction_begin(r, round, rounds);
+            TRY(comm_reduction_finish(r));
+        } else {
+            add_batch(h);
+        }
+        const int done = (round + 1) * ranks < h->batch_count ? (round + 1) * ranks : h->batch_count;
+        snprintf(detail, sizeof detail, "%d of %d batches, up to layer %d", done, h->batch_count, h->last);
+        progress_show(shown, (double)done / (double)h->batch_count, detail);
+    }
+    return STATUS_OK;
+}
+
+status hessians_run(hessians *h, comm_reduction *r) {
+    char detail[128];
+    int count = 0;
+    progress shown = progress_start("calibrate");
+    pass_watch_products(h->p, observe, h);
+    const status s = run_rounds(h, r, &shown);
+    pass_watch_products(h->p, NULL, NULL);
+    for (int i = 0; i < h->input_count; i++) count += h->inputs[i].seen;
+    snprintf(detail, sizeof detail, "inputs of %d products", count);
     progress_end(&shown, s == STATUS_OK ? detail : "stopped");
     return s;
 }
 
-static status collect(hessians *h, int layer) {
+/* ---- what is held ---- */
+
+status hessians_collect(hessians *h, int layer) {
+    const bool alone = h->ranks->ranks == 1;
     release_inputs(h);
     h->first = layer;
-    h->last = last_that_fits(h, layer);
-    h->failed = STATUS_OK;
-    pass_watch_products(h->p, observe, h);
-    const status s = run_batches(h);
-    pass_watch_products(h->p, NULL, NULL);
+    h->last = hessians_last(h, layer);
+    status s = comm_agree(h->ranks, add_inputs(h));
+    if (s == STATUS_OK) s = alone ? hessians_run(h, NULL) : hessians_run_together(h);
     if (s != STATUS_OK) release_inputs(h);
+    h->parted |= s != STATUS_OK;
     return s;
+}
+
+static bool holds(const hessians *h, int layer) {
+    return layer >= h->first && layer <= h->last;
+}
+
+status hessians_hold(hessians *h, int layer) {
+    return holds(h, layer) ? STATUS_OK : hessians_collect(h, layer);
 }
 
 /* The mean over rows to host memory. */
@@ -181,16 +245,17 @@ static void show(hessians *h, const input *in) {
     free(h->host);
     h->host = xmalloc((size_t)count * sizeof *h->host);
     h->shown = in->key;
-    h->m->k->download(h->host, in->sum, (size_t)count * sizeof *h->host);
+    h->m->k->download(h->host, h->ranks->ranks > 1 ? in->batch : in->sum, (size_t)count * sizeof *h->host);
     for (int64_t i = 0; i < count; i++) h->host[i] *= inverse;
 }
 
 status hessians_of(hessians *h, const param *weight, const float **hessian, int64_t *rows) {
     *hessian = NULL;
     if (rows) *rows = 0;
-    if (weight->layer < h->first || weight->layer > h->last) TRY(collect(h, weight->layer));
+    if (!holds(h, weight->layer))
+        TRY(h->ranks->ranks > 1 ? hessians_ask(h, weight->layer) : hessians_collect(h, weight->layer));
     const input *in = find(h, key_of(weight));
-    if (!in || in->cols != weight->matrix.cols) return STATUS_OK;
+    if (!in || !in->seen || in->cols != weight->matrix.cols) return STATUS_OK;
     if (!h->host || !is_same(h->shown, in->key)) show(h, in);
     *hessian = h->host;
     if (rows) *rows = in->rows;

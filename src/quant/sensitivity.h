@@ -12,6 +12,7 @@
 #ifndef MOEC_QUANT_SENSITIVITY_H
 #define MOEC_QUANT_SENSITIVITY_H
 
+#include "comm/comm.h"
 #include "nn/pass.h"
 #include "quant/hessians.h"
 #include "quant/quantizer.h"
@@ -22,6 +23,9 @@ sensitivities *sensitivities_create(pass *p);
 void sensitivities_destroy(sensitivities *s); /* NULL is fine */
 /* One more batch with targets. bytes: of text that its targets stand for. */
 status sensitivities_add(sensitivities *s, const batch *b, int64_t bytes);
+/* The same for all ranks with a batch each, NULL: none, which counts as if they were added in the order of the ranks: each batch's sums are
+ * formed from zero, and then added up from left to right, by one process too. */
+status sensitivities_add_round(sensitivities *s, comm *ranks, const batch *own, int64_t bytes);
 int64_t sensitivities_tokens(const sensitivities *s);
 /* Bits per byte that a nat a token is, on the text that was seen; 0 without any. */
 double sensitivities_bpb_of_nat(const sensitivities *s);

@@ -26,9 +26,9 @@ typedef struct pack_allocation {
     bool spare;                         /* leave a bit a row, which tuning adds to the scales (train/tune.h) */
     uint64_t calibration;               /* what stands for the calibration's text in the candidates' keys */
     const sensitivities *sensitivities; /* NULL: an error counts by itself, whatever it does to the loss */
-    comm *
-        ranks; /* who measure candidates, each rank some matrices, from an equal model and calibration; rank 0 alone goes on from there and
-                    writes, and only its report is filled. NULL: this process alone */
+    /* Who pack together, with an equal model each: they share out the Hessians' batches (hessians_share) and the matrices that are measured;
+     * rank 0 alone builds and writes, with any options, and only its report is filled. NULL: this process alone. */
+    comm *ranks;
 } pack_allocation;
 
 typedef struct pack_options {

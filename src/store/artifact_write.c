@@ -247,13 +247,18 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
         return fail_usage("context_tokens: expected at least one token, found %d", options->context_tokens);
     TRY(artifact_check_weights(m));
     const int64_t budget = options->budget_bytes;
-    status s = options->allocation.on ? artifact_allocate(&file, m, tok, h, *options, report, path)
-                                      : artifact_build(&file, m, tok, h, options, report);
+    const bool leads = !options->allocation.ranks || options->allocation.ranks->rank == 0;
+    status s;
+    if (options->allocation.on)
+        s = artifact_allocate(&file, m, tok, h, *options, report, path);
+    else if (leads)
+        s = hessians_dismiss(h, artifact_build(&file, m, tok, h, options, report));
+    else
+        s = hessians_follow(h);
     if (s == STATUS_OK && budget > 0 && report->artifact_bytes > budget)
         s = fail("%s: expected at most %lld bytes (the budget), found %lld; --budget %lld shares so many out among all "
                  "tensors",
                  path, (long long)budget, (long long)report->artifact_bytes, (long long)budget);
-    const bool leads = !options->allocation.ranks || options->allocation.ranks->rank == 0;
     if (s == STATUS_OK && leads) s = write_file(path, &file);
     free(file.bytes);
     pack_report_free(&unused);

@@ -106,29 +106,62 @@ typedef struct measuring {
     candidate_file *file; /* rank 0's; NULL elsewhere */
     uint64_t weights;
     rate_table *tables; /* [ranks] */
+    int *group;         /* [group_count] tensors whose layers' Hessians are held at a time */
+    int group_count, done;
+    progress shown;
 } measuring;
 
-static uint64_t key_of(const measuring *m, int item) {
-    return tensor_key(m->a, m->weights, m->a->index[item]);
+static uint64_t key_of(const measuring *m, int i) {
+    return tensor_key(m->a, m->weights, m->group[i]);
 }
 
-/* A matrix for each rank, from `first` on. */
+/* A matrix of the group for each rank, from `first` on. */
 static status measure_round(measuring *m, int first) {
     const int ranks = m->ranks->ranks, own = first + m->ranks->rank;
-    const int count = m->a->item_count - first < ranks ? m->a->item_count - first : ranks;
+    const int count = m->group_count - first < ranks ? m->group_count - first : ranks;
     for (int i = 0; i < count && m->file; i++) look_up(m->file, key_of(m, first + i), &m->tables[i]);
     TRY(comm_broadcast(m->ranks, 0, m->tables, (size_t)ranks * sizeof *m->tables));
     rate_table mine = m->tables[m->ranks->rank];
     status s = STATUS_OK;
-    if (own < m->a->item_count) s = measure_tensor(m->a, m->file, key_of(m, own), m->a->index[own], &mine);
+    if (own < m->group_count) s = measure_tensor(m->a, m->file, key_of(m, own), m->group[own], &mine);
     TRY(comm_agree(m->ranks, s));
     TRY(comm_gather(m->ranks, &mine, m->tables, sizeof mine));
     for (int i = 0; i < count; i++) {
         if (i > 0 && m->file && s == STATUS_OK) s = keep_theirs(m->file, key_of(m, first + i), &m->tables[i]);
         for (int j = 0; j < candidate_rate_count; j++)
-            curve_add(&m->a->curves[m->a->index[first + i]], m->tables[i].at[j]);
+            curve_add(&m->a->curves[m->group[first + i]], m->tables[i].at[j]);
     }
     return comm_agree(m->ranks, s);
+}
+
+/* Rank 0 knows whether anything of the group has to be measured. */
+static status hold_for_group(measuring *m, int layer) {
+    bool needed = false;
+    for (int i = 0; i < m->group_count && m->file; i++) {
+        rate_table *t = xcalloc(1, sizeof *t);
+        look_up(m->file, key_of(m, i), t);
+        for (int j = 0; j < candidate_rate_count; j++) needed |= !t->known[j];
+        free(t);
+    }
+    TRY(comm_broadcast(m->ranks, 0, &needed, sizeof needed));
+    return needed && m->a->h ? hessians_hold(m->a->h, layer) : STATUS_OK;
+}
+
+/* The layers from `layer` to `last`, −1: what is in none. */
+static status measure_group(measuring *m, int layer, int last) {
+    m->group_count = 0;
+    for (int i = 0; i < m->a->item_count; i++) {
+        const param *p = m->a->m->params[m->a->index[i]];
+        if (p->layer >= layer && p->layer <= last) m->group[m->group_count++] = m->a->index[i];
+    }
+    TRY(hold_for_group(m, layer));
+    for (int i = 0; i < m->group_count; i += m->ranks->ranks) {
+        TRY(measure_round(m, i));
+        m->done += m->group_count - i < m->ranks->ranks ? m->group_count - i : m->ranks->ranks;
+        if (m->ranks->rank > 0) continue;
+        progress_show(&m->shown, (double)m->done / (double)m->a->item_count, m->a->m->params[m->group[i]]->name);
+    }
+    return STATUS_OK;
 }
 
 static status measure_all(allocator *a) {
@@ -137,17 +170,20 @@ static status measure_all(allocator *a) {
     TRY(comm_agree(m.ranks, weights_key(a->m, &m.weights)));
     TRY(comm_agree(m.ranks, leads ? candidate_file_open(&m.file, a->options.allocation.candidates) : STATUS_OK));
     m.tables = xcalloc((size_t)m.ranks->ranks, sizeof *m.tables);
-    progress shown = progress_start("candidates");
+    m.group = xcalloc((size_t)a->item_count + 1, sizeof *m.group);
+    m.shown = progress_start("candidates");
+    const int layers = a->m->config.num_layers;
     status s = STATUS_OK;
-    for (int i = 0; i < a->item_count && s == STATUS_OK; i += m.ranks->ranks) {
-        s = measure_round(&m, i);
-        if (leads) progress_show(&shown, (double)(i + 1) / (double)a->item_count, a->m->params[a->index[i]]->name);
+    for (int layer = -1, last; layer < layers && s == STATUS_OK; layer = last + 1) {
+        last = a->h ? hessians_last(a->h, layer) : layers;
+        s = measure_group(&m, layer, last);
     }
     char detail[96];
     snprintf(detail, sizeof detail, "%d matrices at %d rates", a->item_count, candidate_rate_count);
-    if (leads) progress_end(&shown, s == STATUS_OK ? detail : "stopped");
+    if (leads) progress_end(&m.shown, s == STATUS_OK ? detail : "stopped");
     candidate_file_close(m.file);
     free(m.tables);
+    free(m.group);
     return s;
 }
 
@@ -334,26 +370,30 @@ static void fill_tensors(pack_report *r, const allocator *a, const best_file *be
     if (!a->options.allocation.sensitivities) r->loss = r->loss_a_byte = 0;
 }
 
-status artifact_allocate(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
-                         pack_report *report, const char *path) {
-    allocator a = {.m = m, .tok = tok, .h = h, .options = options};
-    best_file best = {0};
+/* Rank 0 by itself; the others have their part in its Hessians. */
+static status build_best(allocator *a, byte_buffer *file, pack_report *report, const char *path) {
+    best_file best = {.tensors = xcalloc((size_t)a->m->param_count, sizeof *best.tensors)};
     double rest = 0;
-    status s = allocator_open(&a);
-    best.tensors = xcalloc((size_t)m->param_count, sizeof *best.tensors);
-    s = comm_agree(ranks_of(&a), s);
-    if (s == STATUS_OK) s = measure_all(&a);
-    const bool leads = ranks_of(&a)->rank == 0;
-    if (s == STATUS_OK && leads) s = measure_rest(&a, &rest);
-    if (s == STATUS_OK && leads) s = approach(&a, &best, rest, path);
-    if (s == STATUS_OK && leads) {
+    status s = measure_rest(a, &rest);
+    if (s == STATUS_OK) s = approach(a, &best, rest, path);
+    if (s == STATUS_OK) {
         *file = best.file;
         *report = best.report;
-        fill_tensors(report, &a, &best);
+        fill_tensors(report, a, &best);
     } else {
         free(best.file.bytes);
     }
     free(best.tensors);
+    return s;
+}
+
+status artifact_allocate(byte_buffer *file, const model *m, const tokenizer *tok, hessians *h, pack_options options,
+                         pack_report *report, const char *path) {
+    allocator a = {.m = m, .tok = tok, .h = h, .options = options};
+    status s = comm_agree(ranks_of(&a), allocator_open(&a));
+    if (s == STATUS_OK) s = measure_all(&a);
+    if (s == STATUS_OK)
+        s = ranks_of(&a)->rank > 0 ? hessians_follow(h) : hessians_dismiss(h, build_best(&a, file, report, path));
     allocator_close(&a);
     return s;
 }

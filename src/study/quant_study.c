@@ -197,7 +197,7 @@ status quant_study_run(const quant_study_options *o, const kernels *k, model *m,
     status result = folder_create(o->out);
     if (result == STATUS_OK) result = artifact_check_weights(m);
     if (result == STATUS_OK) result = scored_text_open_for(&s.text, o->data, tok, m->config.vocab_size);
-    if (result == STATUS_OK) result = pack_calibrate(&s.calibration, c, m, tok, true);
+    if (result == STATUS_OK) result = pack_calibrate(&s.calibration, c, m, tok, true, NULL);
     if (result == STATUS_OK) result = open_results(&s);
     if (result == STATUS_OK) result = score_float(&s);
     if (result == STATUS_OK) result = write_tables(&s, say);

@@ -9,12 +9,14 @@ void pack_calibration_close(pack_calibration *c) {
     *c = (pack_calibration){0};
 }
 
-status pack_calibrate(pack_calibration *out, const run_config *c, model *m, const tokenizer *tok, bool sensitivity) {
+status pack_calibrate(pack_calibration *out, const run_config *c, model *m, const tokenizer *tok, bool sensitivity,
+                      comm *ranks) {
     const calibration_text text = {.data = &c->data,
                                    .batches = c->pack.calibration_batches,
                                    .batch_rows = c->train.batch,
                                    .seq = c->train.seq,
-                                   .seed = c->train.seed};
+                                   .seed = c->train.seed,
+                                   .ranks = ranks};
     *out = (pack_calibration){0};
     if (!c->data.path) return fail_usage("data: expected shards to calibrate with, found none");
     TRY(pass_create(&out->p, m));
@@ -30,11 +32,11 @@ status pack_model(const char *path, const run_config *c, model *m, const tokeniz
     *report = (pack_report){0};
     status s = STATUS_OK;
     if (options->quant.gptq || options->allocation.on)
-        s = pack_calibrate(&calibration, c, m, tok, options->allocation.on);
-    if (options->allocation.ranks) s = comm_agree(options->allocation.ranks, s);
+        s = pack_calibrate(&calibration, c, m, tok, options->allocation.on, options->allocation.ranks);
     used.allocation.sensitivities = calibration.s;
     used.allocation.calibration = calibration.key;
     if (s == STATUS_OK) s = artifact_write(path, m, tok, calibration.h, &used, report);
+    if (options->allocation.ranks) s = comm_agree(options->allocation.ranks, s); /* rank 0 built and wrote alone */
     if (calibration.s) report->bpb_of_nat = sensitivities_bpb_of_nat(calibration.s);
     pack_calibration_close(&calibration);
     return s;

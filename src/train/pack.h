@@ -11,8 +11,9 @@ typedef struct pack_calibration {
     sensitivities *s; /* NULL: not asked for */
     uint64_t key;     /* stands for the batches' tokens */
 } pack_calibration;
-/* Shows progress on stderr; pack_calibration_close it either way. */
-status pack_calibrate(pack_calibration *out, const run_config *c, model *m, const tokenizer *tok, bool sensitivity);
+/* Shows progress on stderr; pack_calibration_close it either way. ranks: who do it together, each with this model; NULL: this process. */
+status pack_calibrate(pack_calibration *out, const run_config *c, model *m, const tokenizer *tok, bool sensitivity,
+                      comm *ranks);
 void pack_calibration_close(pack_calibration *c);
 
 /* Calibrate on the run's data (where options->quant.gptq or an allocation asks for it) and write the artifact. Shows progress on stderr. The

@@ -62,8 +62,26 @@ for n in 1 3; do
 done
 cmp "$work/packed-1.moec" "$work/packed-3.moec" || complain "pack: three ranks wrote another file"
 [ "$(grep -c 'results in' "$work/err")" -eq 1 ] || complain "pack: not rank 0 alone ends it: $(cat "$work/err")"
-together 2 2 pack "$work/run" --uniform
-says err "uniform grids are packed by one process"
+# With what was measured there rank 0 alone asks for Hessians, and the others help; a plain grid everywhere, GPTQ or rounded.
+for n in 1 2 4; do
+    cp "$work/packed-1.moec.candidates" "$work/again-$n.moec.candidates"
+    together 0 $n pack "$work/run" --bits 3 --quantizer gptq --calibration 3 --dtype f32 -o "$work/other-$n.moec"
+    together 0 $n pack "$work/run" --bits 4 --quantizer gptq --calibration 2 --dtype f32 -o "$work/again-$n.moec"
+    together 0 $n pack "$work/run" --uniform --calibration 5 --dtype f32 -o "$work/uniform-$n.moec"
+    together 0 $n pack "$work/run" --round --dtype f32 -o "$work/round-$n.moec"
+    for way in other again uniform round; do
+        cmp "$work/$way-1.moec" "$work/$way-$n.moec" || complain "pack, $way: $n ranks wrote another file"
+    done
+    cmp "$work/again-1.moec" "$work/packed-1.moec" || complain "pack: what was known made another file"
+done
+together 1 3 pack "$work/run" --uniform --budget 1000 -o "$work/small.moec"
+says err "expected at most 1000 bytes (the budget)"
+[ "$(grep -c '^moec: ' "$work/err")" -eq 1 ] || complain "expected one line of moec's: $(cat "$work/err")"
+together 1 2 pack "$work/run" --budget 10 -o "$work/small.moec"
+says err "expected a budget of at least about"
+[ ! -e "$work/small.moec" ] || complain "pack: a file that is too large was written"
+together 2 2 pack "$work/run" --bits 4 --tune-steps 1 -o "$work/small.moec"
+says err "pack: --tune is one process's work"
 
 # ---- sweep: each run is made once, by one rank, and is the run of one process ----
 cat >"$work/sweep.yaml" <<END
