@@ -67,6 +67,13 @@ static status check_data(const run_config *c) {
     return STATUS_OK;
 }
 
+/* Each run is one process's, however many ranks make runs: no other one could have some of its experts. */
+static status check_alone(const run_config *c) {
+    if (c->train.expert_ranks <= 1) return STATUS_OK;
+    return fail_usage("expert_ranks: expected 1 in a sweep, each of whose runs is one process's, found %" PRId64,
+                      c->train.expert_ranks);
+}
+
 static status check_variant(const sweep *s, const sweep_variant *v) {
     path_kind kind;
     TRY(fail_in(path_look(v->config, &kind), "%s:%d: run %s: config", s->path, v->line, v->name));
@@ -75,6 +82,7 @@ static status check_variant(const sweep *s, const sweep_variant *v) {
                           v->config);
     run_config c;
     status result = sweep_config(s, v, s->seeds[0], "runs", &c);
+    if (result == STATUS_OK) result = check_alone(&c);
     if (result == STATUS_OK) result = check_data(&c);
     run_config_free(&c);
     return result == STATUS_OK ? result : fail_in(result, "%s:%d: run %s", s->path, v->line, v->name);

@@ -75,7 +75,8 @@ int64_t sweep_steps(const sweep *s, const sweep_variant *v);
 
 /* Only the text: keys, types, names, seeds, budget. Messages name the line and the key. s is to be freed either way. */
 status sweep_parse(sweep *s, const char *where, const char *yaml, size_t bytes);
-/* The file, and every configuration that it asks for, with its data: all that can be known to be wrong before any work. */
+/* The file, and every configuration that it asks for, with its data: all that can be known to be wrong before any work. A run that needs
+ * several ranks (expert_ranks) is: each is one process's. */
 status sweep_load(sweep *s, const char *path);
 void sweep_free(sweep *s);
 /* The whole configuration of one run, its folder in `out`. Of run_config_default(), to be freed either way. */

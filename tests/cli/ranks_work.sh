@@ -108,6 +108,14 @@ done
 together 0 2 sweep "$work/sweep.yaml" --out "$work/sweep-3"
 [ "$(wc -l <"$work/sweep-3/results.jsonl")" -eq 6 ] || complain "sweep: finished runs were made again"
 
+sed 's/matrix_lr: 0.01/expert_ranks: 2/' "$work/sweep.yaml" >"$work/spread.yaml"
+for n in 1 2; do
+    together 2 $n sweep "$work/spread.yaml" --out "$work/spread"
+    says err "spread.yaml:7: run other: expert_ranks: expected 1 in a sweep, each of whose runs is one process's, found 2"
+    [ "$(grep -c '^moec: ' "$work/err")" -eq 1 ] || complain "expected one line of moec's: $(cat "$work/err")"
+    [ ! -e "$work/spread" ] || complain "a sweep that was refused left a folder"
+done
+
 # ---- one line, and a failure of all ----
 one_line() {
     says err "$1"
