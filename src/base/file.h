@@ -6,7 +6,7 @@
  * folder_commit(), or put in the place of an older one by folder_exchange().
  *
  * For tests of a full disk: the environment variable MOEC_FAIL_WRITE_AFTER=BYTES lets all file_write and
- * file_append calls of the process together write BYTES bytes and fails every later one with ENOSPC. */
+ * file_append and file_write_at calls of the process together write BYTES bytes and fails every later one with ENOSPC. */
 #ifndef MOEC_BASE_FILE_H
 #define MOEC_BASE_FILE_H
 
@@ -41,6 +41,9 @@ status file_read(const char *path, size_t most, uint8_t **bytes, size_t *count);
 status file_write_whole(const char *path, const void *bytes, size_t count);
 /* Behind what is there, on the disk when it returns: all of it or nothing. An absent file is made. */
 status file_append(const char *path, const void *bytes, size_t count);
+/* Into a file that is there, from byte `offset` on, which may be beyond its end: on the disk when it returns. After a failure a part of it may
+ * be there. Several processes may write to different places. */
+status file_write_at(const char *path, int64_t offset, const void *bytes, size_t count);
 /* For whoever writes by other means: how many of `count` bytes MOEC_FAIL_WRITE_AFTER still allows. */
 size_t file_write_budget(size_t count);
 

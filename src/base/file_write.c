@@ -131,3 +131,11 @@ status file_append(const char *path, const void *bytes, size_t count) {
     close(fd);
     return s;
 }
+
+status file_write_at(const char *path, int64_t offset, const void *bytes, size_t count) {
+    int fd;
+    TRY(file_open(path, O_WRONLY, &fd));
+    const int error = lseek(fd, offset, SEEK_SET) < 0 ? errno : append(fd, bytes, count);
+    close(fd);
+    return error ? fail("%s: cannot write at byte %lld: %s", path, (long long)offset, strerror(error)) : STATUS_OK;
+}

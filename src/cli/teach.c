@@ -38,9 +38,9 @@ static const char help[] =
     "  --dtype T        bf16 or f32 (by default the fastest)\n"
     "  --json           print one JSON object instead of the table\n"
     "\n"
-    "Under `mpirun -n N moec teach ...` or srun the ranks run the batches in turn and rank 0 writes: the same bytes as "
-    "one\n"
-    "process.\n"
+    "Under `mpirun -n N moec teach ...` or srun each rank makes and writes a part of the cache, in a folder that all "
+    "see:\n"
+    "the same bytes as one process. Any number of them goes on where others ended.\n"
     "\n"
     "example: moec teach runs/demo --data data/demo -o teachers/demo --top 20\n"
     "\n" TEACH_ENDPOINT_HELP;
@@ -52,7 +52,7 @@ typedef struct request {
     long long top, seq, stride, batch;
     bool held_out, json;
     const kernels *k;
-    comm *ranks; /* rank 0 writes, and says what was done */
+    comm *ranks; /* rank 0 says what was done */
 } request;
 
 /* What was done with all parts of the text. */

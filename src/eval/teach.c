@@ -14,6 +14,11 @@ typedef struct window {
     int64_t start, first, end;
 } window;
 
+/* A block of a shard's file that is to be made. */
+typedef struct lacking_block {
+    int64_t shard, block;
+} lacking_block;
+
 typedef struct teaching {
     pass *p;
     const shard_set *text;
@@ -23,13 +28,15 @@ typedef struct teaching {
     int64_t length;           /* of every window */
     int64_t windows;
     comm *ranks;
-    bool agreed;             /* all ranks know that it ends */
-    int64_t held;            /* which batch the arrays begin with, of as many as there are ranks; −1: none */
-    int32_t *input, *first;  /* [batch, length] of the own batch */
-    int32_t *ids;            /* [ranks][batch, length, k] */
-    float *log_probs, *rest; /* [ranks][batch, length, k], [ranks][batch, length] */
+    lacking_block *lacking; /* of all ranks, in the text's order */
+    int64_t lacking_count;
+    int64_t at, end, within; /* this rank's, from the one on that it is at; records of that one so far */
+    int64_t own_records;     /* of all of them */
+    int64_t held;            /* which batch the arrays are of; −1: none */
+    int32_t *input, *first;  /* [batch, length] */
+    int32_t *ids;            /* [batch, length, k] */
+    float *log_probs, *rest; /* [batch, length, k], [batch, length] */
     progress progress;
-    int64_t there_before; /* records, when this began */
     double began;
 } teaching;
 
@@ -57,70 +64,18 @@ static size_t numbers_of_batch(const teaching *t) {
     return (size_t)(t->options->batch * (t->length > 0 ? t->length : 1));
 }
 
-/* The own batch of the round that begins with batch `number`. */
-static status run_own(teaching *t, int64_t number) {
-    const int rank = t->ranks->rank;
-    const int64_t own = number + rank, count = windows_in(t, own), T = t->length;
-    const size_t at = (size_t)rank * numbers_of_batch(t), k = (size_t)t->options->facts.k;
-    if (interrupt_requested()) return STATUS_INTERRUPTED;
-    if (count == 0) return STATUS_OK;
+static status run_batch(teaching *t, int64_t number) {
+    const int64_t count = windows_in(t, number), T = t->length;
+    t->held = -1;
     for (int64_t i = 0; i < count; i++) {
         int32_t *ids = t->input + i * T;
-        shard_set_read(t->text, window_at(t, own * t->options->batch + i).start, T, ids);
+        shard_set_read(t->text, window_at(t, number * t->options->batch + i).start, T, ids);
         document_starts(ids, T, t->options->bos, t->first + i * T);
     }
     const batch b = {.batch = count, .length = T, .input_ids = t->input, .first = t->first};
-    return pass_top_log_probs(t->p, &b, (int)k, t->ids + at * k, t->log_probs + at * k, t->rest + at);
-}
-
-/* Everyone's part of an array to everyone. */
-static status gather(const teaching *t, void *array, size_t bytes) {
-    char *own = xmalloc(bytes);
-    memcpy(own, (char *)array + (size_t)t->ranks->rank * bytes, bytes);
-    const status s = comm_gather(t->ranks, own, array, bytes);
-    free(own);
-    return s;
-}
-
-static status run_round(teaching *t, int64_t number) {
-    const size_t N = numbers_of_batch(t), k = (size_t)t->options->facts.k;
-    const status s = comm_agree(t->ranks, run_own(t, number));
-    t->agreed = s != STATUS_OK;
-    TRY(s);
-    if (t->ranks->ranks == 1) return STATUS_OK;
-    TRY(gather(t, t->ids, N * k * sizeof *t->ids));
-    TRY(gather(t, t->log_probs, N * k * sizeof *t->log_probs));
-    return gather(t, t->rest, N * sizeof *t->rest);
-}
-
-/* Rank 0 says which round is next; those that are held are enough for the batches of one. */
-static status run_batch(teaching *t, int64_t number) {
-    if (t->held >= 0 && number >= t->held && number < t->held + t->ranks->ranks) return STATUS_OK;
-    t->held = -1;
-    TRY(comm_broadcast(t->ranks, 0, &number, sizeof number));
-    TRY(run_round(t, number));
+    TRY(pass_top_log_probs(t->p, &b, t->options->facts.k, t->ids, t->log_probs, t->rest));
     t->held = number;
     return STATUS_OK;
-}
-
-enum { NO_MORE = -1 };
-
-/* What all other ranks do. */
-static status follow(teaching *t) {
-    for (;;) {
-        int64_t number = 0;
-        TRY(comm_broadcast(t->ranks, 0, &number, sizeof number));
-        if (number == NO_MORE) return STATUS_OK;
-        TRY(run_round(t, number));
-    }
-}
-
-/* However rank 0's work ended: the others hear of it. */
-static status dismiss(teaching *t, status s) {
-    int64_t number = NO_MORE;
-    if (t->agreed) return s;
-    const status told = comm_broadcast(t->ranks, 0, &number, sizeof number);
-    return s != STATUS_OK ? s : told;
 }
 
 static void count_record(teaching *t, int32_t token, const int32_t *ids, float rest) {
@@ -138,56 +93,90 @@ static status add_record(teaching *t, teacher_writer *writer, int64_t position, 
 }
 
 /* The first token of all: nothing is before it. */
-static status add_none(teaching *t, teacher_writer *writer) {
-    for (int i = 0; i < t->options->facts.k; i++) t->ids[i] = -1;
-    t->held = -1;
-    return teacher_writer_add(writer, t->ids, t->log_probs, 0);
+static status add_none(const teaching *t, teacher_writer *writer) {
+    const size_t k = (size_t)t->options->facts.k;
+    int32_t *ids = xmalloc(k * sizeof *ids);
+    float *log_probs = xcalloc(k, sizeof *log_probs);
+    for (size_t i = 0; i < k; i++) ids[i] = -1;
+    const status s = teacher_writer_add(writer, ids, log_probs, 0);
+    free(ids);
+    free(log_probs);
+    return s;
 }
 
 static void show(teaching *t) {
     if (!t->options->shown) return;
     const teaching_result *r = t->result;
     char detail[128];
-    const double seconds = clock_seconds() - t->began;
-    snprintf(detail, sizeof detail, "%s  %lld of %lld tokens  %.0f tokens/s", t->options->shown, (long long)r->there,
-             (long long)r->tokens, (double)r->taught / (seconds > 0 ? seconds : 1));
-    progress_show(&t->progress, (double)r->taught / (double)(r->tokens - t->there_before), detail);
+    const double seconds = clock_seconds() - t->began, speed = (double)r->taught / (seconds > 0 ? seconds : 1);
+    const double part = t->own_records > 0 ? (double)r->taught / (double)t->own_records : 1;
+    if (t->ranks->ranks == 1)
+        snprintf(detail, sizeof detail, "%s  %lld of %lld tokens  %.0f tokens/s", t->options->shown,
+                 (long long)r->there, (long long)r->tokens, speed);
+    else
+        snprintf(detail, sizeof detail, "%s  %lld of the %lld tokens of one of %d ranks  %.0f tokens/s",
+                 t->options->shown, (long long)r->taught, (long long)t->own_records, t->ranks->ranks,
+                 t->ranks->ranks * speed);
+    progress_show(&t->progress, part, detail);
 }
 
-/* The records of one batch that this shard still has to get. */
-static status teach_batch(teaching *t, int shard) {
-    teacher_writer *writer = t->writers[shard];
-    const int64_t start = t->text->start[shard], behind = t->text->start[shard + 1];
-    const int64_t count = teacher_writer_count(writer), position = start + count;
-    int64_t end = position + 1;
-    if (position > 0) {
-        const int64_t number = window_of(t, position) / t->options->batch;
-        TRY(run_batch(t, number));
-        end = window_at(t, number * t->options->batch + windows_in(t, number) - 1).end + 1;
-    }
-    if (end > behind) end = behind;
-    for (int64_t i = position; i < end; i++) {
-        const int32_t token = shard_token(&t->text->shards[shard], i - start);
-        TRY(i == 0 ? add_none(t, writer) : add_record(t, writer, i, token));
-        t->result->taught++;
-        t->result->there++;
-    }
-    show(t);
-    return STATUS_OK;
+static int64_t records_of(const teaching *t, const lacking_block *b) {
+    const int64_t left = t->text->shards[b->shard].count - b->block * TEACHER_BLOCK_RECORDS;
+    return left < TEACHER_BLOCK_RECORDS ? left : TEACHER_BLOCK_RECORDS;
 }
 
-static status teach_shard(teaching *t, int shard) {
-    while (teacher_writer_count(t->writers[shard]) < t->text->shards[shard].count) {
-        if (interrupt_requested()) return STATUS_INTERRUPTED;
-        TRY(teach_batch(t, shard));
-    }
+/* A process alone names each file as soon as it is whole. */
+static status end_block(teaching *t) {
+    const int64_t shard = t->lacking[t->at++].shard;
+    t->within = 0;
+    if (t->ranks->ranks > 1 || (t->at < t->end && t->lacking[t->at].shard == shard)) return STATUS_OK;
     teacher_writer *done = t->writers[shard];
     t->writers[shard] = NULL;
     return teacher_writer_close(done);
 }
 
+/* The records of one batch, as far as this rank's blocks have them. */
+static status teach_batch(teaching *t) {
+    bool ran = false;
+    while (t->at < t->end) {
+        const lacking_block *b = &t->lacking[t->at];
+        const int64_t in_shard = b->block * TEACHER_BLOCK_RECORDS + t->within;
+        const int64_t position = t->text->start[b->shard] + in_shard;
+        const int64_t number = position > 0 ? window_of(t, position) / t->options->batch : t->held;
+        teacher_writer *writer = t->writers[b->shard];
+        if (number != t->held && ran) return STATUS_OK;
+        if (number != t->held) TRY(run_batch(t, number));
+        ran = ran || position > 0;
+        if (t->within == 0) TRY(teacher_writer_seek(writer, b->block));
+        TRY(position == 0 ? add_none(t, writer)
+                          : add_record(t, writer, position, shard_token(&t->text->shards[b->shard], in_shard)));
+        t->result->taught++;
+        t->result->there++;
+        if (++t->within == records_of(t, b)) TRY(end_block(t));
+    }
+    return STATUS_OK;
+}
+
+/* Whether any rank has blocks left. */
+static status look_for_more(const teaching *t, bool *more) {
+    const bool mine = t->at < t->end;
+    bool *all = xcalloc((size_t)t->ranks->ranks, sizeof *all);
+    const status s = comm_gather(t->ranks, &mine, all, sizeof mine);
+    *more = false;
+    for (int r = 0; r < t->ranks->ranks; r++) *more |= all[r];
+    free(all);
+    return s;
+}
+
+/* Batch by batch: so a rank that ends, or is asked to, is known to all soon. */
 static status teach_all(teaching *t) {
-    for (int i = 0; i < t->text->count; i++) TRY(teach_shard(t, i));
+    bool more;
+    TRY(look_for_more(t, &more));
+    while (more) {
+        TRY(comm_agree(t->ranks, interrupt_requested() ? STATUS_INTERRUPTED : teach_batch(t)));
+        show(t);
+        TRY(look_for_more(t, &more));
+    }
     return STATUS_OK;
 }
 
@@ -203,14 +192,44 @@ static status check(const shard_set *text, const teaching_options *o) {
     return STATUS_OK;
 }
 
+/* Of rank 0: what is there, and what lacks. */
 static status open_writers(teaching *t, const char *folder) {
     for (int i = 0; i < t->text->count; i++) {
         const shard *s = &t->text->shards[i];
+        const int64_t blocks = teacher_blocks(s->count);
         TRY(teacher_writer_open(&t->writers[i], folder, s, &t->options->facts));
-        t->result->there += teacher_writer_count(t->writers[i]);
-        t->result->bytes += teacher_file_bytes(&t->options->facts, s->count);
+        t->result->there += s->count;
+        for (int64_t b = teacher_writer_lacks(t->writers[i], 0); b < blocks;
+             b = teacher_writer_lacks(t->writers[i], b + 1)) {
+            if ((t->lacking_count & (t->lacking_count - 1)) == 0)
+                t->lacking = xrealloc(t->lacking, (size_t)(2 * t->lacking_count + 1) * sizeof *t->lacking);
+            t->lacking[t->lacking_count] = (lacking_block){i, b};
+            t->result->there -= records_of(t, &t->lacking[t->lacking_count++]);
+        }
     }
-    t->there_before = t->result->there;
+    return STATUS_OK;
+}
+
+/* The others': of the shards whose files are made. */
+static status join_writers(teaching *t, const char *folder) {
+    for (int64_t i = t->at; i < t->end; i++) {
+        const int64_t shard = t->lacking[i].shard;
+        if (!t->writers[shard])
+            TRY(teacher_writer_join(&t->writers[shard], folder, &t->text->shards[shard], &t->options->facts));
+    }
+    return STATUS_OK;
+}
+
+/* Each rank gets as many blocks as the others, which follow each other: only where two ranks' parts meet does a batch run twice. */
+static status share_out(teaching *t) {
+    const int ranks = t->ranks->ranks, rank = t->ranks->rank;
+    TRY(comm_broadcast(t->ranks, 0, &t->lacking_count, sizeof t->lacking_count));
+    const size_t bytes = (size_t)t->lacking_count * sizeof *t->lacking;
+    if (rank > 0) t->lacking = xmalloc(bytes + 1);
+    TRY(comm_broadcast(t->ranks, 0, t->lacking, bytes));
+    t->at = t->lacking_count * rank / ranks;
+    t->end = t->lacking_count * (rank + 1) / ranks;
+    for (int64_t i = t->at; i < t->end; i++) t->own_records += records_of(t, &t->lacking[i]);
     return STATUS_OK;
 }
 
@@ -219,6 +238,7 @@ static status close_writers(teaching *t, status s) {
     for (int i = 0; i < t->text->count; i++) {
         char *message = xstrdup(error_message());
         const status closed = teacher_writer_close(t->writers[i]);
+        t->writers[i] = NULL;
         if (s != STATUS_OK) (void)fail("%s", message);
         if (s == STATUS_OK || s == STATUS_INTERRUPTED) s = closed != STATUS_OK ? closed : s;
         free(message);
@@ -226,13 +246,43 @@ static status close_writers(teaching *t, status s) {
     return s;
 }
 
+/* Of rank 0, when all have written: that nothing lacks, whoever's disk it went through. */
+static status check_writers(const teaching *t) {
+    for (int i = 0; i < t->text->count && t->ranks->ranks > 1; i++) TRY(teacher_writer_check(t->writers[i]));
+    return STATUS_OK;
+}
+
+/* Rank 0 comes last, and names the files. */
+static status end(teaching *t, status s) {
+    const bool leads = t->ranks->rank == 0;
+    if (!leads) s = close_writers(t, s);
+    s = comm_agree(t->ranks, s);
+    if (leads && s == STATUS_OK) s = check_writers(t);
+    if (leads) s = close_writers(t, s);
+    return comm_agree(t->ranks, s);
+}
+
+/* Rank 0's result is of all, in the order of the ranks. */
+static status add_up(teaching *t) {
+    teaching_result *r = t->result, *all = xcalloc((size_t)t->ranks->ranks, sizeof *all);
+    const status s = comm_gather(t->ranks, r, all, sizeof *r);
+    for (int i = 1; i < t->ranks->ranks && t->ranks->rank == 0; i++) {
+        r->there += all[i].there;
+        r->taught += all[i].taught;
+        r->covered += all[i].covered;
+        r->among += all[i].among;
+    }
+    free(all);
+    return s;
+}
+
 static void take_arrays(teaching *t) {
-    const size_t N = numbers_of_batch(t), k = (size_t)t->options->facts.k, all = (size_t)t->ranks->ranks * N;
+    const size_t N = numbers_of_batch(t), k = (size_t)t->options->facts.k;
     t->input = xmalloc(N * sizeof *t->input);
     t->first = xmalloc(N * sizeof *t->first);
-    t->ids = xcalloc(all * k, sizeof *t->ids);
-    t->log_probs = xcalloc(all * k, sizeof *t->log_probs);
-    t->rest = xcalloc(all, sizeof *t->rest);
+    t->ids = xcalloc(N * k, sizeof *t->ids);
+    t->log_probs = xcalloc(N * k, sizeof *t->log_probs);
+    t->rest = xcalloc(N, sizeof *t->rest);
 }
 
 static void free_arrays(teaching *t) {
@@ -241,31 +291,39 @@ static void free_arrays(teaching *t) {
     free(t->ids);
     free(t->log_probs);
     free(t->rest);
+    free(t->lacking);
     free(t->writers);
 }
 
 static status teach_locked(teaching *t, const char *folder) {
-    status s = open_writers(t, folder);
+    const bool leads = t->ranks->rank == 0;
+    status s = comm_agree(t->ranks, leads ? open_writers(t, folder) : STATUS_OK);
+    if (s == STATUS_OK) s = share_out(t);
+    if (s == STATUS_OK) s = comm_agree(t->ranks, leads ? STATUS_OK : join_writers(t, folder));
     t->progress = progress_start("teach");
     t->began = clock_seconds();
     if (s == STATUS_OK) s = teach_all(t);
-    s = close_writers(t, s);
+    s = end(t, s);
     t->result->seconds = clock_seconds() - t->began;
+    if (s == STATUS_OK || s == STATUS_INTERRUPTED) {
+        const status added = add_up(t);
+        if (s == STATUS_OK) s = added;
+    }
     if (t->options->shown && t->result->taught > 0)
         s == STATUS_OK ? progress_end(&t->progress, t->options->shown) : progress_clear(&t->progress);
     return s;
 }
 
-/* Who writes holds the lock. */
-static status lead(teaching *t, const char *folder) {
-    lock held;
-    TRY(folder_create(folder));
+/* Rank 0 holds the lock for all. */
+static status teach_in(teaching *t, const char *folder) {
+    lock held = {0};
+    const bool leads = t->ranks->rank == 0;
     char *lock_path = path_join(folder, "lock");
-    status s = lock_take(&held, lock_path, "moec teach");
-    if (s == STATUS_OK) {
-        s = teach_locked(t, folder);
-        lock_release(&held);
-    }
+    status s = leads ? folder_create(folder) : STATUS_OK;
+    if (s == STATUS_OK && leads) s = lock_take(&held, lock_path, "moec teach");
+    s = comm_agree(t->ranks, s);
+    if (s == STATUS_OK) s = teach_locked(t, folder);
+    lock_release(&held);
     free(lock_path);
     return s;
 }
@@ -276,6 +334,7 @@ status teach_shards(pass *p, const shard_set *text, const char *folder, const te
     teaching_options o = *options;
     o.facts.vocab_size = pass_model(p)->config.vocab_size;
     TRY(check(text, &o));
+    for (int i = 0; i < text->count; i++) result->bytes += teacher_file_bytes(&o.facts, text->shards[i].count);
     teaching t = {.p = p, .text = text, .options = &o, .result = result, .held = -1};
     t.ranks = o.ranks ? o.ranks : comm_alone();
     const int64_t last = result->tokens - 1;
@@ -283,8 +342,7 @@ status teach_shards(pass *p, const shard_set *text, const char *folder, const te
     t.windows = window_of(&t, last) + 1;
     t.writers = xcalloc((size_t)text->count, sizeof *t.writers);
     take_arrays(&t);
-    status s = t.ranks->rank == 0 ? dismiss(&t, lead(&t, folder)) : follow(&t);
-    s = comm_agree(t.ranks, s);
+    const status s = teach_in(&t, folder);
     free_arrays(&t);
     return s;
 }

@@ -14,7 +14,9 @@ typedef struct teaching_options {
     int64_t batch; /* windows a pass; rounding in a pass may depend on it */
     int bos;       /* of the text; < 0: no documents are known */
     const char *shown; /* what the progress line says; NULL: none is shown */
-    comm *ranks; /* who run the batches, in turn: rank 0 alone writes, and has the result. NULL: this process alone */
+    comm *
+        ranks; /* who have the blocks that lack between them, and write their own; rank 0 has the result of all. NULL: this
+                          process alone */
 } teaching_options;
 
 typedef struct teaching_result {
@@ -29,7 +31,7 @@ typedef struct teaching_result {
 
 /* All shards' tokens are one text: each is seen behind those before it, in whichever shard they lie. Goes on where an earlier call
  * ended, however it ended, and the same batches then give the same bytes. STATUS_INTERRUPTED: what is there stays, too. One
- * process at a time teaches in a folder. */
+ * process, or the ranks of one job, teaches in a folder at a time; files have their names when all of them is there. */
 status teach_shards(pass *p, const shard_set *text, const char *folder, const teaching_options *options,
                     teaching_result *result);
 

@@ -3,7 +3,7 @@
  *
  * A cache is a folder with NAME.teacher for each shard NAME.bin: a header, then records of a fixed size by position, so that any
  * row of any mix is read where it lies, in blocks with a checksum each, so that damage is found when a block is first read.
- * While it is made it is NAME.teacher.part, which grows by whole blocks; who makes it goes on behind the last one. */
+ * While it is made it is NAME.teacher.part, which has whole blocks, in any order; who makes it goes on with those that lack. */
 #ifndef MOEC_TEXT_TEACHER_CACHE_H
 #define MOEC_TEXT_TEACHER_CACHE_H
 
@@ -33,13 +33,30 @@ typedef struct teacher_writer teacher_writer;
 /* Go on with the file of a shard that lies on the disk, or begin it; the folder is made. A file of another teacher, k, tokenizer,
  * window or shard is refused by one line. One process at a time: who writes holds a lock on the folder (base/lock.h). */
 status teacher_writer_open(teacher_writer **out, const char *folder, const shard *s, const teacher_facts *facts);
-/* Records that are there: the position of the next one. The shard's count: it is done. */
+/* The position of the next record: behind the whole blocks that are there from the beginning on, then behind what was added. The shard's
+ * count: it is done. */
 int64_t teacher_writer_count(const teacher_writer *w);
 /* ids [k] by falling log-probability, < 0 from where there are no more; rest: logarithm of what all others have together. A value
  * that is no logarithm of a probability is an error that names the position; all records before it stay. */
 status teacher_writer_add(teacher_writer *w, const int32_t *ids, const float *log_probs, float rest);
-/* Whole blocks, and the last record's, go to the disk; the last one makes the file NAME.teacher. Frees w either way. */
+/* Whole blocks, and the last record's, go to the disk; when all are there the file becomes NAME.teacher. Frees w either way. */
 status teacher_writer_close(teacher_writer *w);
+
+/* Blocks in any order, and by several processes: one has opened the file and holds the lock, the others join. Each writes blocks of its
+ * own; when all have closed theirs, the first is told so, and closes.
+ *
+ *     for (b = teacher_writer_lacks(w, 0); b < teacher_blocks(tokens); b = teacher_writer_lacks(w, b + 1)) …   // share them out
+ *     TRY(teacher_writer_seek(w, b)); … teacher_writer_add, a whole block … */
+static inline int64_t teacher_blocks(int64_t tokens) {
+    return (tokens + TEACHER_BLOCK_RECORDS - 1) / TEACHER_BLOCK_RECORDS;
+}
+/* The first block from `from` on that is not there; teacher_blocks(tokens): none. */
+int64_t teacher_writer_lacks(const teacher_writer *w, int64_t from);
+status teacher_writer_join(teacher_writer **out, const char *folder, const shard *s, const teacher_facts *facts);
+/* The next record is this block's first. Not within a block. */
+status teacher_writer_seek(teacher_writer *w, int64_t block);
+/* Others have written what lacked here: that all blocks are whole, which are read for it. */
+status teacher_writer_check(teacher_writer *w);
 
 /* ---- reading ---- */
 

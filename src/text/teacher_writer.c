@@ -1,4 +1,4 @@
-/* Writing: records gather in memory and go behind the file as whole blocks, some MiB or some seconds of them at a time. */
+/* Writing: records gather in memory and go to their place in the file as whole blocks, some MiB or some seconds of them at a time. */
 #include "base/memory.h"
 #include "base/progress.h"
 #include "text/teacher_format.h"
@@ -16,29 +16,40 @@ static const double GATHERED_SECONDS = 2, ROUNDING = 1e-3;
 struct teacher_writer {
     char *path, *part;
     teacher_facts facts;
-    int64_t tokens, count; /* of the shard; records that are there */
+    int64_t tokens, count; /* of the shard; the next record's position */
     int64_t record_bytes;
     uint64_t seed;
     uint8_t *gathered; /* whole blocks, and behind them the one that is filled */
     size_t bytes, capacity;
+    int64_t first_block;  /* of these */
     int64_t open_records; /* in that one */
     double written;       /* when, clock_seconds() */
-    bool grows;           /* NAME.teacher.part is there and ours */
+    bool *there;          /* [teacher_blocks(tokens)] */
+    bool grows;           /* NAME.teacher.part is there and ours to name */
 };
 
 /* ---- going on ---- */
 
-/* How many whole blocks the file has: a kill may have cut or never written the last of them. */
-static int64_t whole_blocks(const teacher_writer *w, const file_map *map) {
-    const int64_t size = teacher_block_bytes(&w->facts, TEACHER_BLOCK_RECORDS), bytes = size - TEACHER_CRC_BYTES;
-    int64_t blocks = ((int64_t)map->count - TEACHER_HEADER_BYTES) / size;
-    if (blocks > w->tokens / TEACHER_BLOCK_RECORDS) blocks = w->tokens / TEACHER_BLOCK_RECORDS;
-    for (; blocks > 0; blocks--) {
-        const uint8_t *at = map->bytes + TEACHER_HEADER_BYTES + (blocks - 1) * size;
-        if (teacher_block_crc(w->seed, blocks - 1, at, (size_t)bytes) == little_get(at + bytes, TEACHER_CRC_BYTES))
-            break;
-    }
-    return blocks;
+static int64_t block_size(const teacher_writer *w) {
+    return teacher_block_bytes(&w->facts, TEACHER_BLOCK_RECORDS);
+}
+
+static int64_t place_of(const teacher_writer *w, int64_t block) {
+    return TEACHER_HEADER_BYTES + block * block_size(w);
+}
+
+static int64_t records_of(const teacher_writer *w, int64_t block) {
+    const int64_t left = w->tokens - block * TEACHER_BLOCK_RECORDS;
+    return left < TEACHER_BLOCK_RECORDS ? left : TEACHER_BLOCK_RECORDS;
+}
+
+/* A kill may have cut a block or never written it, and another process may have written those behind it. */
+static bool is_whole(const teacher_writer *w, const file_map *map, int64_t block) {
+    const int64_t bytes = teacher_block_bytes(&w->facts, records_of(w, block)) - TEACHER_CRC_BYTES;
+    const int64_t at = place_of(w, block);
+    if ((int64_t)map->count < at + bytes + TEACHER_CRC_BYTES) return false;
+    const uint8_t *records = map->bytes + at;
+    return teacher_block_crc(w->seed, block, records, (size_t)bytes) == little_get(records + bytes, TEACHER_CRC_BYTES);
 }
 
 static status cut(const char *path, int64_t bytes) {
@@ -56,25 +67,35 @@ static status check_same(teacher_writer *w, const teacher_file *f, const shard *
     return fail_in(result, "cannot go on with this cache");
 }
 
+/* The file as it is, if it is of this teaching. */
+static status map_part(teacher_writer *w, const shard *s, uint64_t shard_crc, file_map *map) {
+    TRY(file_map_open(map, w->part));
+    teacher_file f = {.path = w->part};
+    status result = teacher_header_read(&f, map->bytes, map->count);
+    if (result == STATUS_OK) result = check_same(w, &f, s, shard_crc);
+    if (result != STATUS_OK) file_map_close(map);
+    return result;
+}
+
+/* A last block that is shorter than the others is made again: with it the file would be finished. */
 static status go_on(teacher_writer *w, const shard *s, uint64_t shard_crc) {
     file_map map;
-    TRY(file_map_open(&map, w->part));
-    teacher_file f = {.path = w->part};
-    status result = teacher_header_read(&f, map.bytes, map.count);
-    if (result == STATUS_OK) result = check_same(w, &f, s, shard_crc);
-    int64_t blocks = 0;
-    if (result == STATUS_OK) blocks = whole_blocks(w, &map);
+    TRY(map_part(w, s, shard_crc, &map));
+    const int64_t blocks = w->tokens / TEACHER_BLOCK_RECORDS, most = teacher_file_bytes(&w->facts, w->tokens);
+    for (int64_t b = 0; b < blocks; b++) w->there[b] = is_whole(w, &map, b);
+    const bool longer = (int64_t)map.count > most;
     file_map_close(&map);
-    TRY(result);
-    w->count = blocks * TEACHER_BLOCK_RECORDS;
-    return cut(w->part, TEACHER_HEADER_BYTES + blocks * teacher_block_bytes(&w->facts, TEACHER_BLOCK_RECORDS));
+    while (w->count < blocks * TEACHER_BLOCK_RECORDS && w->there[w->count / TEACHER_BLOCK_RECORDS])
+        w->count += TEACHER_BLOCK_RECORDS;
+    return longer ? cut(w->part, most) : STATUS_OK;
 }
 
 static status find_finished(teacher_writer *w, const shard *s, uint64_t shard_crc) {
     teacher_file f;
     TRY(teacher_file_open(&f, w->path));
     const status result = check_same(w, &f, s, shard_crc);
-    w->count = f.tokens;
+    w->count = w->tokens;
+    for (int64_t b = 0; b < teacher_blocks(w->tokens); b++) w->there[b] = true;
     teacher_file_close(&f);
     return result;
 }
@@ -97,8 +118,7 @@ static status check_facts(const shard *s, const teacher_facts *f) {
     return STATUS_OK;
 }
 
-status teacher_writer_open(teacher_writer **out, const char *folder, const shard *s, const teacher_facts *facts) {
-    TRY(check_facts(s, facts));
+static teacher_writer *create(const char *folder, const shard *s, const teacher_facts *facts) {
     teacher_writer *w = xcalloc(1, sizeof *w);
     w->path = teacher_path(folder, s->path);
     w->part = xasprintf("%s" TEACHER_PART, w->path);
@@ -106,20 +126,47 @@ status teacher_writer_open(teacher_writer **out, const char *folder, const shard
     w->tokens = s->count;
     w->record_bytes = teacher_record_bytes(facts->k, facts->vocab_size);
     w->written = clock_seconds();
+    w->there = xcalloc((size_t)teacher_blocks(s->count) + 1, sizeof *w->there);
+    return w;
+}
+
+static status hand_over(teacher_writer **out, teacher_writer *w, status s) {
+    w->first_block = w->count / TEACHER_BLOCK_RECORDS;
+    if (s == STATUS_OK)
+        *out = w;
+    else
+        (void)teacher_writer_close(w);
+    return s;
+}
+
+status teacher_writer_open(teacher_writer **out, const char *folder, const shard *s, const teacher_facts *facts) {
+    TRY(check_facts(s, facts));
+    teacher_writer *w = create(folder, s, facts);
     const uint64_t shard_crc = teacher_shard_crc(s);
     status result = path_exists(w->path)   ? find_finished(w, s, shard_crc)
                     : path_exists(w->part) ? go_on(w, s, shard_crc)
                                            : begin(w, folder, shard_crc);
     w->grows = result == STATUS_OK && !path_exists(w->path);
-    if (result == STATUS_OK)
-        *out = w;
-    else
-        (void)teacher_writer_close(w);
-    return result;
+    return hand_over(out, w, result);
+}
+
+status teacher_writer_join(teacher_writer **out, const char *folder, const shard *s, const teacher_facts *facts) {
+    file_map map;
+    TRY(check_facts(s, facts));
+    teacher_writer *w = create(folder, s, facts);
+    const status result = map_part(w, s, teacher_shard_crc(s), &map);
+    if (result == STATUS_OK) file_map_close(&map);
+    return hand_over(out, w, result);
 }
 
 int64_t teacher_writer_count(const teacher_writer *w) {
     return w->count;
+}
+
+int64_t teacher_writer_lacks(const teacher_writer *w, int64_t from) {
+    const int64_t blocks = teacher_blocks(w->tokens);
+    while (from < blocks && w->there[from]) from++;
+    return from < blocks ? from : blocks;
 }
 
 /* ---- records ---- */
@@ -150,9 +197,20 @@ static status write_out(teacher_writer *w) {
     const size_t open = (size_t)(w->open_records * w->record_bytes), whole = w->bytes - open;
     w->written = clock_seconds();
     if (whole == 0) return STATUS_OK;
-    TRY(file_append(w->part, w->gathered, whole));
+    TRY(file_write_at(w->part, place_of(w, w->first_block), w->gathered, whole));
     memmove(w->gathered, w->gathered + whole, open);
     w->bytes = open;
+    w->first_block = (w->count - w->open_records + TEACHER_BLOCK_RECORDS - 1) / TEACHER_BLOCK_RECORDS;
+    return STATUS_OK;
+}
+
+status teacher_writer_seek(teacher_writer *w, int64_t block) {
+    if (w->count == block * TEACHER_BLOCK_RECORDS) return STATUS_OK;
+    if (w->open_records > 0)
+        return fail("%s: token %lld: expected a whole block, found a part of one", w->path, (long long)w->count);
+    TRY(write_out(w));
+    w->count = block * TEACHER_BLOCK_RECORDS;
+    w->first_block = block;
     return STATUS_OK;
 }
 
@@ -163,6 +221,7 @@ static void end_block(teacher_writer *w) {
     little_put(w->gathered + w->bytes, crc, TEACHER_CRC_BYTES);
     w->bytes += TEACHER_CRC_BYTES;
     w->open_records = 0;
+    w->there[block] = true;
 }
 
 status teacher_writer_add(teacher_writer *w, const int32_t *ids, const float *log_probs, float rest) {
@@ -179,6 +238,22 @@ status teacher_writer_add(teacher_writer *w, const int32_t *ids, const float *lo
     return enough ? write_out(w) : STATUS_OK;
 }
 
+status teacher_writer_check(teacher_writer *w) {
+    file_map map;
+    int64_t block = 0;
+    if (!w->grows) return STATUS_OK;
+    TRY(write_out(w));
+    TRY(file_map_open(&map, w->part));
+    const int64_t blocks = teacher_blocks(w->tokens);
+    while (block < blocks && is_whole(w, &map, block)) w->there[block++] = true;
+    file_map_close(&map);
+    if (block == blocks) return STATUS_OK;
+    w->there[block] = false;
+    return fail("%s: tokens %lld to %lld: expected a whole block, found none; the same command makes it again", w->part,
+                (long long)block * TEACHER_BLOCK_RECORDS,
+                (long long)block * TEACHER_BLOCK_RECORDS + records_of(w, block) - 1);
+}
+
 /* All records are there. */
 static status finish(const teacher_writer *w) {
     if (rename(w->part, w->path) != 0) return fail("%s: cannot rename %s to it: %s", w->path, w->part, strerror(errno));
@@ -188,8 +263,9 @@ static status finish(const teacher_writer *w) {
 status teacher_writer_close(teacher_writer *w) {
     if (!w) return STATUS_OK;
     status s = write_out(w);
-    if (s == STATUS_OK && w->grows && w->count == w->tokens) s = finish(w);
+    if (s == STATUS_OK && w->grows && teacher_writer_lacks(w, 0) == teacher_blocks(w->tokens)) s = finish(w);
     free(w->gathered);
+    free(w->there);
     free(w->path);
     free(w->part);
     free(w);

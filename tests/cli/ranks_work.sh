@@ -51,6 +51,22 @@ for n in 1 2 3; do
     done
 done
 says out "taught now"
+# A disk that is full after so many bytes of each process: what is there stays, and another number of ranks goes on.
+for n in 3 2 1; do
+    rm -rf "$work/full"
+    MOEC_FAIL_WRITE_AFTER=9000 together 1 $n teach "$work/run" --data "$work/data" -o "$work/full" --held-out --dtype f32 --seq 16 --batch 3 --top 5
+    says err "No space left on device"
+    ls "$work/full"/*.part >"$work/out" 2>&1 || complain "teach, $n ranks: a full disk left no part of a cache"
+    for goes_on in 2 1 3; do
+        rm -rf "$work/copy"
+        cp -a "$work/full" "$work/copy"
+        together 0 $goes_on teach "$work/run" --data "$work/data" -o "$work/copy" --held-out --dtype f32 --seq 16 --batch 3 --top 5
+        for file in "$work/cache-1"/*.teacher; do
+            cmp "$file" "$work/copy/${file##*/}" || complain "teach: $goes_on ranks went on after $n to another ${file##*/}"
+        done
+        [ ! -e "$work/copy/lock" ] && ! ls "$work/copy" | grep -q part || complain "teach: something is left: $(ls "$work/copy")"
+    done
+done
 together 0 2 teach "$work/run" --data "$work/data" -o "$work/cache-1" --held-out --dtype f32 --seq 16 --batch 3 --top 5
 says out "nothing: all of it was there"
 

@@ -214,6 +214,80 @@ static void a_damaged_last_block_is_made_again(void **state) {
     free(bytes), free(path), free(part);
 }
 
+/* Records of one block, wherever it lies. */
+static void add_block(teacher_writer *w, int64_t block) {
+    const int64_t end = (block + 1) * TEACHER_BLOCK_RECORDS;
+    assert_ok(teacher_writer_seek(w, block));
+    assert_int_equal(teacher_writer_count(w), block * TEACHER_BLOCK_RECORDS);
+    add_records(w, K, VOCAB, end < TOKENS ? end : TOKENS);
+}
+
+/* Several write, each its own blocks; whoever goes on after a kill finds those that are there, and makes what lacks. */
+static void blocks_come_in_any_order(void **state) {
+    const teacher_facts facts = facts_of(K, VOCAB);
+    char *whole_folder = path_join(*state, "whole"), *folder = path_join(*state, "several");
+    write_cache(whole_folder, &facts, TOKENS);
+    char *whole = file_of(whole_folder, ""), *done = file_of(folder, ""), *part = file_of(folder, ".part");
+    shard s = shard_of(TOKENS);
+    teacher_writer *first, *second, *third;
+    assert_int_equal(teacher_blocks(TOKENS), 3);
+    assert_ok(teacher_writer_open(&first, folder, &s, &facts));
+    assert_ok(teacher_writer_join(&second, folder, &s, &facts));
+    add_block(second, 2);
+    assert_ok(teacher_writer_close(second)); /* beyond the file's end */
+    assert_false(path_exists(done));
+    assert_fails(teacher_writer_check(first), "x_train_000000.teacher.part: tokens 0 to 255: expected a whole block");
+    assert_ok(teacher_writer_close(first));
+
+    assert_ok(
+        teacher_writer_open(&first, folder, &s, &facts)); /* the last one is made again: it is not of full length */
+    assert_int_equal(teacher_writer_count(first), 0);
+    assert_int_equal(teacher_writer_lacks(first, 0), 0);
+    assert_ok(teacher_writer_join(&second, folder, &s, &facts));
+    add_block(second, 1);
+    assert_ok(teacher_writer_close(second));
+    assert_ok(teacher_writer_close(first));
+
+    assert_ok(teacher_writer_open(&first, folder, &s, &facts)); /* a hole in front */
+    assert_int_equal(teacher_writer_count(first), 0);
+    assert_int_equal(teacher_writer_lacks(first, 0), 0);
+    assert_int_equal(teacher_writer_lacks(first, 1), 2);
+    assert_int_equal(teacher_writer_lacks(first, 3), 3);
+    assert_ok(teacher_writer_join(&second, folder, &s, &facts));
+    assert_ok(teacher_writer_join(&third, folder, &s, &facts));
+    add_block(third, 2);
+    add_block(second, 0);
+    assert_ok(teacher_writer_close(third));
+    assert_ok(teacher_writer_close(second));
+    assert_false(path_exists(done));
+    assert_ok(teacher_writer_check(first));
+    assert_ok(teacher_writer_close(first));
+    assert_false(path_exists(part));
+    assert_same_files(whole, done);
+
+    teacher_facts other = facts;
+    other.teacher++;
+    assert_int_equal(rename(done, part), 0);
+    assert_fails(teacher_writer_join(&second, folder, &s, &other), "by another teacher");
+    assert_ok(teacher_writer_open(&first, folder, &s, &facts));
+    add_block(first, 2); /* backwards, by one */
+    assert_ok(teacher_writer_close(first));
+    assert_same_files(whole, done);
+    shard_close(&s);
+    free(whole), free(done), free(part), free(whole_folder), free(folder);
+}
+
+static void within_a_block_nobody_seeks(void **state) {
+    const teacher_facts facts = facts_of(K, VOCAB);
+    shard s = shard_of(TOKENS);
+    teacher_writer *w;
+    assert_ok(teacher_writer_open(&w, *state, &s, &facts));
+    add_records(w, K, VOCAB, 300);
+    assert_fails(teacher_writer_seek(w, 0), "token 300: expected a whole block, found a part of one");
+    assert_ok(teacher_writer_close(w));
+    shard_close(&s);
+}
+
 static void another_teaching_is_refused(void **state) {
     const teacher_facts facts = facts_of(K, VOCAB);
     write_cache(*state, &facts, TOKENS);
@@ -387,6 +461,8 @@ int main(void) {
         cmocka_unit_test(what_the_reader_cannot_say_is_the_rest),
         in_scratch(whatever_a_kill_left_goes_on_to_the_same_bytes),
         in_scratch(a_damaged_last_block_is_made_again),
+        in_scratch(blocks_come_in_any_order),
+        in_scratch(within_a_block_nobody_seeks),
         in_scratch(another_teaching_is_refused),
         in_scratch(what_is_no_probability_is_refused_and_the_rest_stays),
         in_scratch(every_truncation_is_refused),
