@@ -126,16 +126,18 @@ static void add_piece(scheduler *s, decode_span span) {
     if (one->counted < at + span.count) one->counted = at + span.count;
 }
 
-/* In order: neither a shorter prompt overtakes, nor a text that needs fewer blocks. */
+/* In order: neither a shorter prompt overtakes, nor does a text begin that needs fewer blocks than one that waits for
+ * them; but those that have begun are read, for that one waits for them. */
 static void gather_prompts(scheduler *s, int64_t room) {
     uint64_t turn = 0;
+    bool full = false;
     for (int i = next_reader(s, 0); i >= 0 && room > 0; i = next_reader(s, turn)) {
         slot *one = &s->slots[i];
         turn = one->turn + 1;
         if (one->phase == SLOT_BEGINS) {
-            const beginning made = slot_begin(s, i);
-            if (made == BEGINNING_FULL) return;
-            if (made == BEGINNING_LATER) continue;
+            const beginning made = full ? BEGINNING_FULL : slot_begin(s, i);
+            full = made == BEGINNING_FULL;
+            if (made != BEGINNING_MADE) continue;
             if (!one->w) begin_text(s, i);
         }
         const decode_span span = next_piece(s, i, room);

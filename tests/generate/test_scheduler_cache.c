@@ -285,6 +285,33 @@ static void a_pool_for_one_text_serves_them_in_order(void **state) {
     free(a);
 }
 
+/* The second waits for what the first reads of its prompt, meanwhile the third takes the blocks: it is read and ends, and
+ * then there is room for the second. */
+static void who_waits_for_blocks_lets_those_go_on_that_have_them(void **state) {
+    const fixture *f = *state;
+    enum { ASKERS = 4 };
+    const prompt_ids p[ASKERS] = {text_of(20, 0, 9), text_of(120, 60, 1), text_of(150, 60, 2), text_of(130, 0, 3)};
+    scheduler *s = start(f, (scheduler_options){.slots = ASKERS, .context = CONTEXT, .chunk = 16}, 6);
+    asked *a = xcalloc(ASKERS, sizeof *a);
+    sem_t hold, began;
+    sem_init(&hold, 0, 0);
+    sem_init(&began, 0, 0);
+    a[0].hold = &hold, a[0].began = &began; /* until all are there */
+    for (int i = 0; i < ASKERS; i++)
+        assert_int_equal(ask(s, &a[i], request_of(&p[i], i, i > 0 ? 20 : 1)), SUBMIT_ACCEPTED);
+    sem_wait(&began);
+    sem_post(&hold);
+    for (int i = 0; i < ASKERS; i++) asked_wait(&a[i]);
+    assert_true(a[2].first > a[3].first);
+    for (int i = 0; i < ASKERS; i++) {
+        asked *expected = alone(f, request_of(&p[i], i, i > 0 ? 20 : 1), CONTEXT);
+        assert_same_text(&a[i], expected);
+        free(expected);
+    }
+    scheduler_destroy(s);
+    free(a);
+}
+
 static void a_pool_for_less_than_a_text_is_refused(void **state) {
     const fixture *f = *state;
     scheduler *s;
@@ -341,6 +368,7 @@ int main(void) {
         cmocka_unit_test(so_they_are_with_few_bits),
         cmocka_unit_test(and_in_bf16),
         cmocka_unit_test(a_pool_for_one_text_serves_them_in_order),
+        cmocka_unit_test(who_waits_for_blocks_lets_those_go_on_that_have_them),
         cmocka_unit_test(a_pool_for_less_than_a_text_is_refused),
         cmocka_unit_test(cancelled_texts_leave_no_block),
     };
