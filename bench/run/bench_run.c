@@ -51,7 +51,7 @@ static double fastest(model *m, int64_t batch, int64_t count, int steps) {
     must(pass_create(&p, m));
     must(kv_cache_create(&cache, m, batch, count > 1 ? count : steps));
     for (int s = 0; s < steps; s++) {
-        if (count > 1) kv_cache_reset(cache, 0);
+        for (int64_t b = 0; b < batch && count > 1; b++) kv_cache_cut(cache, b, 0);
         const double start = clock_seconds();
         for (int64_t at = 0; at < count; at += PIECE)
             must(pass_decode(p, cache, ids + at, count - at < PIECE ? count - at : PIECE, logits));

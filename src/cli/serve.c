@@ -38,11 +38,10 @@ static const char help[] =
     "  --allow-origin O    pages of this origin (https://host) may ask, too (CORS); none else than the server's own\n"
     "  --name NAME         the model's name for clients (the last part of MODEL)\n"
     "  --slots N           texts that are written at a time (8)\n"
+    "  --cache-memory BYTES  of keys and values of all texts; beyond it texts wait, and the newest are put back to be\n"
+    "                      read again (what all slots take when each has a whole context)\n"
     "  --queue N           texts that wait beyond those; more are refused with 429 (64)\n"
-    "  --context N         tokens of a text with its prompt, each slot has room for so many (what the model was "
-    "trained "
-    "with,\n"
-    "                      at most 4096)\n"
+    "  --context N         tokens of a text with its prompt (what the model was trained with, at most 4096)\n"
     "  --max-tokens N      of one answer, at most (the context)\n"
     "  --choices N         texts of one request, n times its prompts, at most (16)\n"
     "  --max-body BYTES    of a request, at most (4194304)\n"
@@ -91,7 +90,8 @@ static status parse_sizes(int *argc, char **argv, request *q) {
                  {"--max-body", 1024, 1 << 30, 0},
                  {"--connections", 1, 4096, 0},
                  {"--request-seconds", 1, 86400, 0},
-                 {"--idle-seconds", 1, 86400, 0}};
+                 {"--idle-seconds", 1, 86400, 0},
+                 {"--cache-memory", 1, INT64_MAX, 0}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         TRY(cli_integer(sizes[i].option, cli_option(argc, argv, sizes[i].option), sizes[i].least, sizes[i].most,
                         &sizes[i].value));
@@ -103,6 +103,7 @@ static status parse_sizes(int *argc, char **argv, request *q) {
     q->server.connections = (int)sizes[5].value;
     q->server.request_seconds = (int)sizes[6].value;
     q->server.idle_seconds = (int)sizes[7].value;
+    q->served.cache_bytes = sizes[8].value;
     return STATUS_OK;
 }
 
@@ -188,9 +189,13 @@ static void say_address(const listener *l, const served *s) {
         fprintf(stderr, "a mixture of %d experts, top-%d", c->experts, model_config_active_experts(&s->m->config));
     else
         fprintf(stderr, "a dense model");
-    fprintf(stderr, "; context %lld tokens; keys and values %.1f kB a token, up to %.0f MB in %d slots\n",
-            (long long)s->context, (double)figures.token_bytes / 1e3,
-            (double)figures.token_bytes * figures.slots * (double)s->context / 1e6, figures.slots);
+    const cache_figures *cache = &figures.cache;
+    fprintf(stderr,
+            "; context %lld tokens; keys and values %.1f kB a token, up to %.0f MB in %lld blocks of %lld tokens; "
+            "%d slots\n",
+            (long long)s->context, (double)cache->token_bytes / 1e3,
+            (double)(cache->token_bytes * cache->block_tokens * cache->blocks) / 1e6, (long long)cache->blocks,
+            (long long)cache->block_tokens, figures.slots);
 }
 
 static status serve_model(request *q, listener *l, const api_keys *keys, model *m, const tokenizer *tok, int trained) {

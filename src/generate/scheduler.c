@@ -63,17 +63,23 @@ static void take_cancelled(scheduler *s) {
     s->last = last;
 }
 
+/* There is one. */
+static slot *idle_slot(const scheduler *s) {
+    slot *one = s->slots;
+    while (one->phase != SLOT_IDLE) one++;
+    return one;
+}
+
 /* The oldest requests to the slots that are idle. Under the lock. */
 static void fill_slots(scheduler *s) {
     while (s->first && s->figures.running < s->o.slots) {
         job *j = s->first;
-        slot *one = &s->slots[slot_for(s, j)];
+        slot *one = idle_slot(s);
         s->first = j->next;
         if (!s->first) s->last = NULL;
         s->waiting--;
         s->figures.running++;
         j->next = NULL;
-        j->began = clock_seconds();
         one->j = j;
         one->phase = SLOT_BEGINS;
         one->turn = ++s->turns;
@@ -99,6 +105,7 @@ bool slot_is_cancelled(scheduler *s, const slot *one) {
 /* Waits until there is something to do, and gives the slots their jobs; false: nothing will come any more. */
 static bool take_jobs(scheduler *s) {
     pthread_mutex_lock(&s->lock);
+    figures_see_cache(s);
     while (!s->first && s->figures.running == 0 && !s->closed) pthread_cond_wait(&s->work, &s->lock);
     take_cancelled(s);
     pthread_mutex_unlock(&s->lock);
@@ -159,6 +166,21 @@ static status take_options(scheduler *s, const scheduler_options *o) {
     return check_range("chunk_beside", s->o.chunk_beside, LEAST_PIECE, MOST_CHUNK);
 }
 
+/* A sequence for each slot, and for each prompt that may be kept, of which none is without a block of its own. */
+static status create_cache(scheduler *s) {
+    kv_cache_size size = {.sequences = s->o.slots + KEPT_MOST,
+                          .capacity = s->o.context,
+                          .bytes = s->o.cache_bytes,
+                          .full_sequences = s->o.slots};
+    if (s->o.no_reuse) size.sequences = s->o.slots;
+    TRY(kv_cache_create_sized(&s->cache, s->m, &size));
+    s->kept_count = (int)size.sequences - s->o.slots;
+    s->kept = xcalloc((size_t)s->kept_count + 1, sizeof *s->kept);
+    s->figures.cache.token_bytes = kv_cache_token_bytes(s->cache);
+    figures_see_cache(s);
+    return STATUS_OK;
+}
+
 static status create(scheduler *s, const scheduler_options *o) {
     TRY(take_options(s, o));
     const int64_t chunk = s->o.chunk > s->o.chunk_beside ? s->o.chunk : s->o.chunk_beside;
@@ -168,6 +190,7 @@ static status create(scheduler *s, const scheduler_options *o) {
     s->slots = xcalloc(slots, sizeof *s->slots);
     s->step.spans = xcalloc(slots, sizeof *s->step.spans);
     s->step.starts = xcalloc(slots + 1, sizeof *s->step.starts);
+    s->step.counted = xcalloc(slots, sizeof *s->step.counted);
     s->step.texts = xcalloc(slots, sizeof *s->step.texts);
     s->step.ids = xcalloc(rows + (size_t)chunk, sizeof *s->step.ids);
     s->logits = xmalloc(rows * vocab * sizeof *s->logits);
@@ -176,14 +199,13 @@ static status create(scheduler *s, const scheduler_options *o) {
     TRY(figures_create(s));
     TRY(pass_create(&s->p, s->m));
     if (s->path_routed > 0) pass_watch_routing(s->p, figures_see_routing, s);
-    TRY(kv_cache_create(&s->cache, s->m, s->o.slots, s->o.context));
-    s->figures.token_bytes = kv_cache_token_bytes(s->cache);
-    return STATUS_OK;
+    return create_cache(s);
 }
 
 /* All but the lock. */
 static void release(scheduler *s) {
-    for (int i = 0; s->slots && i < s->o.slots; i++) control_free(s->slots[i].control);
+    for (int i = 0; s->slots && i < s->o.slots; i++) free(s->slots[i].again);
+    free_kept(s);
     job_free(s->telling);
     figures_free(s);
     kv_cache_destroy(s->cache);
@@ -191,8 +213,10 @@ static void release(scheduler *s) {
     json_masks_free(s->masks);
     drafts_free(s->drafts);
     free(s->slots);
+    free(s->kept);
     free(s->step.spans);
     free(s->step.starts);
+    free(s->step.counted);
     free(s->step.texts);
     free(s->step.ids);
     free(s->logits);

@@ -11,7 +11,15 @@
  * Callbacks must not block: all texts wait for them. What they are given is valid for the time of the call.
  *
  * The same request with the same seed gives the same text, alone or beside others, whoever proposes. Other passes on
- * the model may run in other threads at the same time (embeddings, a secretary's question). */
+ * the model may run in other threads at the same time (embeddings, a secretary's question).
+ *
+ * Keys and values lie in a pool of blocks (nn/kv_cache.h). A prompt's beginning that another text holds is held with
+ * it; of texts that ended the prompts' blocks stay for those that begin alike, until somebody else needs them: those
+ * that were not used for the longest time go first. A text begins when the pool has blocks for its whole prompt, in the
+ * order of requests. Where a text that is written finds none for its next token, the one that began last is put back: it
+ * leaves its blocks, and what it had read is read again when there is room, its written tokens one by one, so that
+ * it goes on as if nothing had been. The one that began first always goes on, and the pool has room for any text
+ * alone. */
 #ifndef MOEC_GENERATE_SCHEDULER_H
 #define MOEC_GENERATE_SCHEDULER_H
 
@@ -20,11 +28,12 @@
 
 typedef struct scheduler_options {
     int slots;            /* texts that run at a time; 0: 8 */
-    int64_t context;      /* tokens of a text with its prompt, at most; each slot has room for so many. Required */
+    int64_t context;      /* tokens of a text with its prompt, at most. Required */
+    int64_t cache_bytes;  /* of keys and values, at most, at least one text's; 0: what all slots' contexts take */
     int queue;            /* requests that wait beyond those that run; 0: 64 */
     int64_t chunk;        /* tokens of prompts in one step, at most, at least 16; 0: 256 */
     int64_t chunk_beside; /* the same where other texts are written, who wait for it; 0: 64 */
-    bool no_reuse;        /* prompts are read from their beginning even where a slot has it already */
+    bool no_reuse;        /* prompts are read from their beginning even where it was read already; none is kept */
     /* Who proposes how texts go on (drafts.h), up to DRAFT_MOST + 1 rows a pass with the newest tokens of all: a text
      * alone has most of it, and where so many are written that a pass is no cheaper for a row more, nothing is
      * proposed. */
@@ -51,7 +60,7 @@ typedef struct text_end {
     size_t bytes;
     int64_t prompt_tokens, cached_tokens; /* of the prompt's, those that were not read again */
     int64_t completion_tokens;            /* that were drawn, an end token among them not counted */
-    double queue_seconds;                 /* from scheduler_submit until it had a slot */
+    double queue_seconds;                 /* from scheduler_submit until it had a slot, and blocks */
     double first_token_seconds;           /* from scheduler_submit; 0: none came */
     double seconds;                       /* from scheduler_submit to now */
 } text_end;
@@ -93,9 +102,21 @@ typedef struct latency_histogram {
     double sum;
 } latency_histogram;
 
+/* Blocks of keys and values. */
+typedef struct cache_figures {
+    int64_t token_bytes;  /* a token of a text */
+    int64_t block_tokens; /* of a block */
+    int64_t blocks;       /* in all: */
+    int64_t used;         /* of texts that run, */
+    int64_t kept;         /* of prompts of texts that ended, which nobody uses now, */
+    int64_t free;
+    int64_t shared;   /* of used and kept ones: that several texts or prompts hold */
+    int64_t put_back; /* how often a text was, because all were used */
+} cache_figures;
+
 typedef struct scheduler_statistics {
     int slots, running, waiting, queue; /* queue: how many may wait */
-    int64_t token_bytes;                /* of keys and values, a token of a text */
+    cache_figures cache;
     int64_t accepted, full, ended[END_REASONS];
     int64_t prompt_tokens, cached_tokens,
         completion_tokens; /* of what has begun; prompt_tokens: all, with the cached ones */

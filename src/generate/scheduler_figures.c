@@ -88,17 +88,29 @@ void figures_see_routing(void *context, int layer, int pass, const moe_choice *c
         slot *one = &s->slots[s->step.spans[i].sequence];
         const int64_t end = s->step.starts[i + 1], logits = s->step.spans[i].logits, first = end - logits;
         /* what is proposed counts when it is drawn */
-        count_choices(s, layer, choice, s->step.starts[i], logits > 0 ? first + 1 : end);
+        count_choices(s, layer, choice, s->step.starts[i] + s->step.counted[i], logits > 0 ? first + 1 : end);
         for (int64_t row = 0; row < logits; row++)
             if (row > 0 || one->j->r.routing) keep_route(s, one, row, layer, pass, choice, first + row);
         one->route_count += logits > 0;
     }
 }
 
+void figures_see_cache(scheduler *s) {
+    const kv_cache_blocks blocks = kv_cache_count(s->cache);
+    cache_figures *f = &s->figures.cache;
+    f->block_tokens = blocks.tokens;
+    f->blocks = blocks.all;
+    f->free = blocks.free;
+    f->shared = blocks.shared;
+    f->used = kv_cache_held(s->cache, 0, s->o.slots);
+    f->kept = f->blocks - f->free - f->used;
+}
+
 void figures_add_step(scheduler *s, double seconds) {
     for (size_t i = 0; i < traffic_cells(s); i++) s->traffic.counts[i] += s->step_counts[i];
     memset(s->step_counts, 0, traffic_cells(s) * sizeof *s->step_counts);
     s->traffic.tokens += s->step.starts[s->step.count] - s->step.proposed;
+    for (int64_t i = 0; i < s->step.count; i++) s->traffic.tokens -= s->step.counted[i];
     s->figures.drafts.proposed += s->step.proposed;
     s->figures.steps++;
     s->figures.busy_seconds += seconds;

@@ -10,6 +10,7 @@ static void add_span(step *a, const int32_t *ids, decode_span span) {
     a->spans[a->count] = span;
     for (int64_t i = 0; i < span.count; i++) a->ids[a->starts[a->count] + i] = ids[i];
     a->starts[a->count + 1] = a->starts[a->count] + span.count;
+    a->counted[a->count] = 0;
     a->count++;
 }
 
@@ -26,6 +27,12 @@ static void find_texts(scheduler *s) {
                                                      .tokens = {s->slots[i].next}};
 }
 
+/* What it may go on with, of which there is room for the first token. */
+static int64_t room_ahead(scheduler *s, int index, int64_t most) {
+    if (most <= 0) return 0;
+    return room_to_go_on(s, index, 1 + most) ? most : kv_cache_room(s->cache, index) - 1;
+}
+
 /* Each may go on with as many tokens as the others and as it has room for; its last one is not read. */
 static void find_room(scheduler *s) {
     step *a = &s->step;
@@ -33,12 +40,13 @@ static void find_room(scheduler *s) {
     for (int64_t i = 0; i < a->text_count; i++) {
         const slot *one = &s->slots[a->texts[i].sequence];
         const int64_t left = one->j->r.how.max_tokens - writing_tokens(one->w) - 1, most = left < share ? left : share;
-        a->texts[i].most = most > 0 ? (int)most : 0;
+        a->texts[i].most = s->drafts ? (int)room_ahead(s, (int)a->texts[i].sequence, most) : 0;
     }
 }
 
 static void gather_texts(scheduler *s) {
     step *a = &s->step;
+    room_to_write(s);
     find_texts(s);
     find_room(s);
     /* Without proposals texts go on all the same, so where they fail (memory) nobody need hear of it. */
@@ -51,8 +59,9 @@ static void gather_texts(scheduler *s) {
                                .count = 1 + t->proposed,
                                .logits = 1 + t->proposed,
                                .one_by_one = true,
-                               .experts = s->slots[t->sequence].control});
+                               .experts = s->slots[t->sequence].j->control});
         a->proposed += t->proposed;
+        s->slots[t->sequence].counted = t->count + 1; /* and those of the proposed tokens that are drawn */
     }
 }
 
@@ -76,12 +85,14 @@ static int next_reader(const scheduler *s, uint64_t turn) {
     return found;
 }
 
-static void begin(scheduler *s, int index) {
+/* It begins for the first time. */
+static void begin_text(scheduler *s, int index) {
     slot *one = &s->slots[index];
-    const job *j = one->j;
-    if (!slot_begin(s, index)) return;
+    job *j = one->j;
     drafts_begin(s->drafts, index);
     one->w = writing_create(s->tok, s->masks, s->vocab, &j->r.how, j->r.prompt, j->r.prompt_count);
+    one->cached = one->counted = one->prompt_rows;
+    j->began = clock_seconds();
     pthread_mutex_lock(&s->lock);
     s->figures.prompt_tokens += (int64_t)j->r.prompt_count;
     s->figures.cached_tokens += one->cached;
@@ -89,20 +100,50 @@ static void begin(scheduler *s, int index) {
     pthread_mutex_unlock(&s->lock);
 }
 
+/* A piece of what the slot is to read: of its prompt, or of what it had written before it was put back, one by one as it
+ * was read then. count 0: there is no room for one. */
+static decode_span next_piece(const scheduler *s, int index, int64_t room) {
+    const slot *one = &s->slots[index];
+    const int64_t at = kv_cache_length(s->cache, index), left = (int64_t)one->j->r.prompt_count - at;
+    decode_span span = {.sequence = index, .experts = one->j->control};
+    if (left > 0) {
+        span.count = piece_of(left, room);
+        span.logits = span.count == left && !one->resumes ? 1 : 0;
+    } else {
+        span.count = left + one->again_count < room ? left + one->again_count : room;
+        span.one_by_one = true;
+    }
+    return span;
+}
+
+static void add_piece(scheduler *s, decode_span span) {
+    step *a = &s->step;
+    slot *one = &s->slots[span.sequence];
+    const int64_t at = kv_cache_length(s->cache, span.sequence), before = one->counted - at;
+    const int64_t behind = at - (int64_t)one->j->r.prompt_count;
+    add_span(a, span.one_by_one ? one->again + behind : one->j->r.prompt + at, span);
+    a->counted[a->count - 1] = before < 0 ? 0 : before < span.count ? before : span.count;
+    if (one->counted < at + span.count) one->counted = at + span.count;
+}
+
+/* In order: neither a shorter prompt overtakes, nor does a text begin that needs fewer blocks than one that waits for
+ * them; but those that have begun are read, for that one waits for them. */
 static void gather_prompts(scheduler *s, int64_t room) {
     uint64_t turn = 0;
+    bool full = false;
     for (int i = next_reader(s, 0); i >= 0 && room > 0; i = next_reader(s, turn)) {
         slot *one = &s->slots[i];
         turn = one->turn + 1;
-        if (one->phase == SLOT_BEGINS) begin(s, i);
-        if (one->phase != SLOT_READS) continue;
-        const int64_t at = kv_cache_length(s->cache, i), left = (int64_t)one->j->r.prompt_count - at;
-        const int64_t count = piece_of(left, room);
-        if (count == 0) return; /* in order: a shorter prompt behind it does not overtake */
-        add_span(
-            &s->step, one->j->r.prompt + at,
-            (decode_span){.sequence = i, .count = count, .logits = count == left ? 1 : 0, .experts = one->control});
-        room -= count;
+        if (one->phase == SLOT_BEGINS) {
+            const beginning made = full ? BEGINNING_FULL : slot_begin(s, i);
+            full = made == BEGINNING_FULL;
+            if (made != BEGINNING_MADE) continue;
+            if (!one->w) begin_text(s, i);
+        }
+        const decode_span span = next_piece(s, i, room);
+        if (span.count == 0) return;
+        add_piece(s, span);
+        room -= span.count;
     }
 }
 
@@ -156,18 +197,29 @@ void job_end(scheduler *s, job *j, const slot *one, end_reason reason, const cha
     job_free(j);
 }
 
+/* Its blocks go first, so that whoever hears of the end finds them free. */
+static void leave_cache(scheduler *s, slot *one) {
+    const int index = (int)(one - s->slots);
+    keep_prompt(s, index, one->j->control);
+    one->j->control = NULL;
+    kv_cache_cut(s->cache, index, 0);
+    one->prompt_rows = 0;
+}
+
 void slot_end(scheduler *s, slot *one, end_reason reason, const char *error, const written *last) {
     job *j = one->j;
+    leave_cache(s, one);
     pthread_mutex_lock(&s->lock);
     one->j = NULL; /* nobody cancels it any more */
     s->figures.running--;
+    figures_see_cache(s);
     pthread_mutex_unlock(&s->lock);
     job_end(s, j, one, reason, error, last);
     writing_free(one->w);
     one->w = NULL;
     one->phase = SLOT_IDLE;
-    one->used = ++s->turns;
-    one->cached = one->route_count = 0;
+    one->cached = one->counted = one->again_count = one->route_count = 0;
+    one->resumes = false;
 }
 
 /* From the logits of a row to the next token; false: the text is over. */
@@ -191,17 +243,23 @@ static void advance_text(scheduler *s, const draft_text *t, float *logits) {
     while (advance(s, one, row, logits + (int64_t)row * s->m->config.vocab_size) && row < t->proposed &&
            one->next == t->tokens[1 + row] && !slot_is_cancelled(s, one))
         figures_add_proposed(s, one, ++row);
-    kv_cache_cut(s->cache, t->sequence, t->count + 1 + row);
+    if (one->phase == SLOT_WRITES) { /* not over */
+        kv_cache_cut(s->cache, t->sequence, t->count + 1 + row);
+        one->counted = t->count + 1 + row;
+    }
     drafts_learn(s->drafts, t, row);
+}
+
+static int64_t to_read(const slot *one) {
+    return (int64_t)one->j->r.prompt_count + one->again_count;
 }
 
 /* The pass failed: what it was over is over, and nothing of it is kept. */
 static void give_up(scheduler *s, const char *error) {
     for (int64_t i = 0; i < s->step.count; i++) {
         slot *one = &s->slots[s->step.spans[i].sequence];
-        slot_end(s, one, END_ERROR, error, NULL);
-        kv_cache_cut(s->cache, s->step.spans[i].sequence, 0);
         one->prompt_rows = 0;
+        slot_end(s, one, END_ERROR, error, NULL);
     }
 }
 
@@ -226,7 +284,10 @@ void step_run(scheduler *s) {
             advance_text(s, &a->texts[i], logits);
             continue;
         }
-        if (a->spans[i].count > FEW_TOKENS) one->prompt_rows += a->spans[i].count;
-        if (a->spans[i].logits > 0) (void)advance(s, one, 0, logits);
+        if (a->spans[i].count > FEW_TOKENS && !a->spans[i].one_by_one) one->prompt_rows += a->spans[i].count;
+        if (a->spans[i].logits > 0)
+            (void)advance(s, one, 0, logits);
+        else if (one->resumes && kv_cache_length(s->cache, a->spans[i].sequence) == to_read(one))
+            one->phase = SLOT_WRITES;
     }
 }

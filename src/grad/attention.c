@@ -22,16 +22,19 @@ static void attention_backward(tape *t, void *record) {
     tape_give_grad(t, op->v, dv);
 }
 
-/* The new tokens' rows go behind those of the cache, sequence by sequence. */
+/* The new tokens' rows go behind those of the cache, sequence by sequence and block by block. */
 static void append(tape *t, const layout *l, void *cache, cache_type type, const void *added,
                    const attention_shape *s) {
     const kernels *k = tape_kernels(t);
     const size_t row = cache_row_bytes(type, k->act, s->kv_heads, s->head_dim);
     for (int64_t b = 0; b < l->batch; b++) {
-        const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start;
-        const int64_t at = l->past->sequences[b] * l->past->capacity + l->past->lengths[b];
-        k->cache_put((char *)cache + (size_t)at * row, type, (const char *)added + act_bytes(t, start * s->kv_stride),
-                     rows, s->kv_heads, s->head_dim);
+        const cache_table table = l->past->tables[b];
+        const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start, past = l->past->lengths[b];
+        for (int64_t i = 0, run; i < rows; i += run) {
+            run = cache_table_run(table, past + i, rows - i);
+            k->cache_put((char *)cache + (size_t)cache_table_row(table, past + i) * row, type,
+                         (const char *)added + act_bytes(t, (start + i) * s->kv_stride), run, s->kv_heads, s->head_dim);
+        }
     }
 }
 
@@ -44,10 +47,8 @@ static int64_t spans_of(const layout *l, int64_t b) {
 static void put_spans(attention_span *spans, int64_t count, const layout *l, int64_t b) {
     const int64_t start = layout_start(l, b), each = (layout_start(l, b + 1) - start) / count;
     for (int64_t i = 0; i < count; i++)
-        spans[i] = (attention_span){.row = start + i,
-                                    .queries = each,
-                                    .kv_row = l->past->sequences[b] * l->past->capacity,
-                                    .keys = l->past->lengths[b] + i + each};
+        spans[i] = (attention_span){
+            .row = start + i, .queries = each, .table = l->past->tables[b], .keys = l->past->lengths[b] + i + each};
 }
 
 /* Attention to what is in the cache. */

@@ -10,12 +10,11 @@
 #include "grad/linear.h"
 #include "grad/rotary.h"
 
-/* Earlier tokens of the sequences of a pass, when generating: what is kept of them lies in caches, act [sequences,
- * capacity, width], of which ops read the rows that are there and to which they append rows for the pass's own tokens. */
+/* Earlier tokens of the sequences of a pass, when generating: what is kept of them lies in caches, act [rows, width], of
+ * which ops read the rows that are there and to which they append rows for the pass's own tokens. */
 typedef struct layout_past {
-    int64_t capacity;
-    const int64_t *sequences; /* host [B]: which one of the caches' each is */
-    const int64_t *lengths;   /* host [B]: its tokens that are there; no op changes it */
+    const cache_table *tables; /* host [B]: which rows are each one's, with room for the pass's own tokens */
+    const int64_t *lengths;    /* host [B]: its tokens that are there; no op changes it */
     const bool
         *one_by_one; /* host [B]: its tokens attend as if each came in a pass of its own, to the last bit; NULL: none */
 } layout_past;
@@ -60,7 +59,7 @@ var *op_head_rotate(tape *t, var *x, param *weight, param *gain, const layout *l
 
 /* Keys and values of earlier tokens, for generating; one a pass of a block. */
 typedef struct attention_cache {
-    void *k, *v; /* [sequences, capacity] rows of cache_row_bytes(type) */
+    void *k, *v; /* rows of cache_row_bytes(type) */
     cache_type type;
 } attention_cache;
 /* Causal attention; q [N, heads·head_dim], k, v [N, kv_heads·head_dim] → like q. cache: where l has a past, and then

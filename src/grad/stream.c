@@ -103,12 +103,13 @@ static void smear_cached(tape *t, var *y, const var *x, const param *w, const la
     const int64_t d = tensor_cols(&x->value), width = param_count(w);
     for (int64_t b = 0; b < l->batch; b++) {
         const int64_t start = layout_start(l, b), rows = layout_start(l, b + 1) - start, past = l->past->lengths[b];
-        char *own = act_at(t, cache, (l->past->sequences[b] * l->past->capacity + past) * width);
+        const cache_table table = l->past->tables[b];
         const char *from = act_at(t, x->value.data, start * d);
         k->smear(act_at(t, y->value.data, start * d), from, param_values(w),
-                 past > 0 ? own - act_bytes(t, width) : NULL, NULL, 1, rows, d, width);
+                 past > 0 ? act_at(t, cache, cache_table_row(table, past - 1) * width) : NULL, NULL, 1, rows, d, width);
         for (int64_t i = 0; i < rows; i++)
-            k->copy(own + act_bytes(t, i * width), from + act_bytes(t, i * d), act_bytes(t, width));
+            k->copy(act_at(t, cache, cache_table_row(table, past + i) * width), from + act_bytes(t, i * d),
+                    act_bytes(t, width));
     }
 }
 

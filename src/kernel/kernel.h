@@ -79,10 +79,27 @@ typedef struct attention_shape {
     int64_t kv_batch_stride; /* act elements from a sequence's k to the next one's (a cache is longer than keys) */
 } attention_shape;
 
+/* Which rows of a cache are a sequence's: those of its tokens i · rows … (i + 1) · rows − 1 are block blocks[i], the cache's rows from
+ * blocks[i] · rows on. Where a sequence's rows lie one behind another it is a table of one block. */
+typedef struct cache_table {
+    const int32_t *blocks; /* HOST */
+    int64_t rows;          /* of a block */
+} cache_table;
+static inline int64_t cache_table_row(cache_table t, int64_t token) {
+    return t.blocks[token / t.rows] * t.rows + token % t.rows;
+}
+/* How many of `count` tokens' rows, from this one's on, lie one behind another: neighbouring blocks are one piece. */
+static inline int64_t cache_table_run(cache_table t, int64_t token, int64_t count) {
+    int64_t run = t.rows - token % t.rows;
+    for (int64_t i = token / t.rows; run < count && t.blocks[i + 1] == t.blocks[i] + 1; i++) run += t.rows;
+    return run < count ? run : count;
+}
+
 /* Where a sequence's queries and keys lie among those of others, when each has its own length (generating). */
 typedef struct attention_span {
     int64_t row, queries; /* its first row of q and y, and how many it has */
-    int64_t kv_row, keys; /* its first row of k and v, and how many; the last query sees all of them */
+    cache_table table;    /* its rows of k and v, */
+    int64_t keys;         /* and how many; the last query sees all of them */
 } attention_span;
 
 /* How keys and values of earlier tokens are kept while text is generated. */

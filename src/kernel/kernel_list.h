@@ -120,7 +120,8 @@ KERNEL(attention,
         const attention_shape *shape),
        (y, lse, q, k, v, first, shape), attention_flops(shape, 2))
 /* The same for sequences of different lengths, spans HOST [count], whose keys and values lie in caches; of the shape heads, head_dim
- * and q_stride count. What a query gets depends on its own span alone, and on whether that has more queries than a few. */
+ * and q_stride count. What a query gets depends on its own span alone, and on whether that has more queries than a few; not on where the
+ * blocks of its table lie. */
 KERNEL(attention_spans,
        (void *y, const void *q, const void *k, const void *v, cache_type type, const attention_span *spans,
         int64_t count, const attention_shape *shape),

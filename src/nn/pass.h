@@ -4,7 +4,7 @@
 #define MOEC_NN_PASS_H
 
 #include "comm/comm.h"
-#include "nn/model.h"
+#include "nn/kv_cache.h"
 #include "text/batch.h"
 
 typedef struct pass pass;
@@ -148,22 +148,6 @@ typedef struct expert_control {
 /* How many experts a token of this layer goes to, whose usual number is `usual`. c NULL: usual. */
 int expert_control_top_k(const expert_control *c, int layer, int usual, int experts);
 
-/* What generating keeps of the tokens of some sequences, token by token: ids, keys and values of every pass of every
- * block, and what SmearGates look back at. So a sequence can be cut anywhere, and another one can begin as a copy of its
- * beginning. */
-typedef struct kv_cache kv_cache;
-/* Memory is taken as tokens come (where the system gives it so), not for the whole capacity at once. */
-status kv_cache_create(kv_cache **out, const model *m, int64_t sequences, int64_t capacity);
-void kv_cache_destroy(kv_cache *c); /* NULL is fine */
-int64_t kv_cache_capacity(const kv_cache *c);
-int64_t kv_cache_length(const kv_cache *c, int64_t sequence);
-const int32_t *kv_cache_tokens(const kv_cache *c, int64_t sequence); /* [length] */
-/* Keep the first `length` tokens, which is at most as many as there are. */
-void kv_cache_cut(kv_cache *c, int64_t sequence, int64_t length);
-/* Sequence `to` becomes the first `length` tokens of sequence `from`. */
-void kv_cache_copy(kv_cache *c, int64_t to, int64_t from, int64_t length);
-int64_t kv_cache_token_bytes(const kv_cache *c); /* of one token of one sequence */
-
 /* New tokens of one sequence. */
 typedef struct decode_span {
     int64_t sequence, count;       /* ≥ 1; a sequence occurs once */
@@ -174,8 +158,8 @@ typedef struct decode_span {
 /* Append to each span's sequence its tokens, ids [Σ count], all in one pass: products take the rows of all spans together,
  * attention each sequence's own. logits: host [Σ logits, V], span by span. What a row gets does not depend on the other
  * spans as far as the kernels see to it: those of packed codes do, and those of dense weights with AVX-512; of attention,
- * a span of up to 4 tokens and a longer one may differ in the last bits, unless both are read one_by_one. On failure the
- * sequences are as before. */
+ * a span of up to 4 tokens and a longer one may differ in the last bits, unless both are read one_by_one. On failure,
+ * where the cache lacks blocks, too, the sequences are as before. */
 status pass_decode_spans(pass *p, kv_cache *c, const decode_span *spans, int64_t span_count, const int32_t *ids,
                          float *logits);
 /* The same for all sequences of the cache, ids [B, count], and the last tokens' logits, host [B, V]. */

@@ -75,6 +75,8 @@ struct pass {
     int entry; /* of the path, that is being run */
 };
 
+/* ---- a kv_cache (kv_cache.c) ---- */
+
 /* What generating keeps of the tokens of one pass of a block: caches as in layout_past. */
 typedef struct pass_cache {
     attention_cache attention;
@@ -83,17 +85,38 @@ typedef struct pass_cache {
 
 /* The same of what comes before the blocks. */
 typedef struct stem_cache {
-    int32_t *ids; /* host [sequences, capacity] */
-    void *smear;  /* of d: embeddings before smear.gate; NULL */
+    void *smear; /* of d: embeddings before smear.gate; NULL */
 } stem_cache;
 
-/* One pass over tokens: from ids to the final norm's output. starts, past, stem and passes (one entry a pass of the path)
+/* Everything of a token is a row of its own in each array. */
+struct kv_cache {
+    const model *m;
+    int64_t sequences, capacity;
+    int64_t block, blocks; /* tokens of a block; blocks of the pool, whose arrays have block · blocks rows */
+    int64_t table_size;    /* blocks of a whole sequence */
+    cache_type type;
+    int64_t *lengths;      /* [sequences]: tokens */
+    int64_t *held;         /* [sequences]: blocks of its table, as many as its tokens fill or reserved beyond those */
+    int32_t *tables;       /* [sequences, table_size] */
+    int32_t *ids;          /* [sequences, capacity] */
+    int32_t *holders;      /* [blocks]: sequences that have it in their tables */
+    int32_t *unused;       /* [free]: blocks that nobody holds, the next one to be taken last */
+    int64_t free, shared;  /* shared: blocks that several hold */
+    uint64_t *marks, mark; /* [blocks]: those with this mark were counted */
+    stem_cache stem;
+    int count; /* passes of the forward path */
+    pass_cache *passes;
+};
+cache_table kv_cache_table(const kv_cache *c, int64_t sequence);
+
+/* One pass over tokens: from ids to the final norm's output. starts, past, earlier, stem and passes (one entry a pass of the path)
  * when generating, else NULL. */
 typedef struct pass_input {
     int64_t batch, length;
     const int64_t *starts;                         /* as in layout */
     const int32_t *ids, *targets, *first, *domain; /* host [B, T]; all but ids may be NULL */
     const layout_past *past;
+    const int32_t *const *earlier; /* host [B]: ids of each one's earlier tokens */
     const stem_cache *stem;
     const pass_cache *passes;
     const expert_control *const *experts; /* host [B], NULL for a sequence without; NULL: none has one */

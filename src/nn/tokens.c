@@ -25,7 +25,7 @@ static int32_t token_before(const pass_input *in, int64_t b, int64_t t, int back
     if (in->first && at < from) return -1;
     if (at >= 0) return in->ids[start + at];
     const int64_t before = input_past(in, b) + at;
-    return before >= 0 ? in->stem->ids[in->past->sequences[b] * in->past->capacity + before] : -1;
+    return before >= 0 ? in->earlier[b][before] : -1;
 }
 
 static int32_t hash_linear(int32_t previous, int32_t current, int buckets) {

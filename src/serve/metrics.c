@@ -122,7 +122,7 @@ static void put_scheduler(FILE *out, const scheduler_statistics *s) {
                 s->ended[r]);
     one(out, "moec_prompt_tokens_total", "counter", "Tokens of prompts, the cached ones too.",
         (double)s->prompt_tokens);
-    one(out, "moec_cached_tokens_total", "counter", "Tokens of prompts that a slot had already.",
+    one(out, "moec_cached_tokens_total", "counter", "Tokens of prompts that were read before.",
         (double)s->cached_tokens);
     one(out, "moec_completion_tokens_total", "counter", "Tokens that were drawn.", (double)s->completion_tokens);
     one(out, "moec_proposed_tokens_total", "counter", "Tokens that were read because somebody proposed them.",
@@ -132,6 +132,23 @@ static void put_scheduler(FILE *out, const scheduler_statistics *s) {
     one(out, "moec_busy_seconds_total", "counter", "Time in passes.", s->busy_seconds);
     put_histogram(out, "moec_first_token_seconds", "Time from a request to its first token.", &s->first_token);
     put_histogram(out, "moec_between_tokens_seconds", "Time between two tokens of a text.", &s->between_tokens);
+}
+
+static void put_cache(FILE *out, const cache_figures *c) {
+    const struct {
+        const char *state;
+        int64_t blocks;
+    } states[] = {{"used", c->used}, {"kept", c->kept}, {"free", c->free}};
+    one(out, "moec_cache_token_bytes", "gauge", "Keys and values of a token.", (double)c->token_bytes);
+    one(out, "moec_cache_room_bytes", "gauge", "The same of all blocks.",
+        (double)(c->token_bytes * c->block_tokens * c->blocks));
+    one(out, "moec_cache_block_tokens", "gauge", "Tokens of a block of keys and values.", (double)c->block_tokens);
+    head(out, "moec_cache_blocks", "gauge", "Blocks of texts that run, of prompts kept from others, and free ones.");
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++)
+        fprintf(out, "moec_cache_blocks{state=\"%s\"} %" PRId64 "\n", states[i].state, states[i].blocks);
+    one(out, "moec_cache_shared_blocks", "gauge", "Blocks that several texts or kept prompts hold.", (double)c->shared);
+    one(out, "moec_texts_put_back_total", "counter", "Texts that left their blocks to others, to be read again later.",
+        (double)c->put_back);
 }
 
 static void put_experts(FILE *out, const served *s) {
@@ -171,9 +188,7 @@ char *metrics_text(metrics *m, const served *s) {
     put_scheduler(out, &figures);
     put_experts(out, s);
     put_hot_experts(out, s->m);
-    one(out, "moec_cache_token_bytes", "gauge", "Keys and values of a token.", (double)figures.token_bytes);
-    one(out, "moec_cache_room_bytes", "gauge", "The same of all slots' contexts, were they full.",
-        (double)figures.token_bytes * figures.slots * (double)s->context);
+    put_cache(out, &figures.cache);
     one(out, "moec_resident_bytes", "gauge", "Memory of the process.", (double)memory_resident());
     return text_stream_end(&t);
 }

@@ -22,8 +22,11 @@ status served_start(served **out, model *m, const tokenizer *tok, const served_o
                                  .vocab = pieces < vocab ? pieces : vocab,
                                  .max_tokens = o->max_tokens ? o->max_tokens : o->context,
                                  .choices = o->choices};
-    const scheduler_options options = {
-        .slots = o->slots, .queue = o->queue, .context = o->context, .drafts = o->drafts};
+    const scheduler_options options = {.slots = o->slots,
+                                       .queue = o->queue,
+                                       .context = o->context,
+                                       .cache_bytes = o->cache_bytes,
+                                       .drafts = o->drafts};
     const int room = (o->slots ? o->slots : DEFAULT_SLOTS) + (o->queue ? o->queue : DEFAULT_WAITING);
     if (s->limits.choices > room) s->limits.choices = room; /* more could never be accepted together */
     status outcome = side_pass_start(&s->side, m);

@@ -13,6 +13,7 @@ typedef struct served_options {
     int64_t max_tokens;  /* of an answer; 0: the context's */
     int choices;         /* texts of one request */
     int slots, queue;    /* as the scheduler's; 0: its own */
+    int64_t cache_bytes; /* as the scheduler's */
     draft_source drafts; /* as the scheduler's */
     int waiting;         /* embeddings and secretary's questions that wait; 0: 64 */
 } served_options;

@@ -116,6 +116,11 @@ says out 'moec_first_token_seconds_count '
 says out 'moec_proposed_tokens_total '
 says out 'moec_accepted_tokens_total '
 says out 'moec_cache_token_bytes '
+says out 'moec_cache_blocks{state="used"} 0'
+says out 'moec_cache_blocks{state="free"} '
+says out 'moec_cache_shared_blocks '
+says out 'moec_texts_put_back_total 0'
+grep -q 'up to .* MB in 16 blocks of 64 tokens; 4 slots' "$work/told" || complain "what the cache takes: $(cat "$work/told")"
 grep -q moec_hot_expert "$work/out" && complain "hot experts of a server that has all"
 
 # ---- the counts of experts outlive the server ----
@@ -145,7 +150,8 @@ assert any(l["route"] == "/v1/completions" and l["completion_tokens"] == 12 and 
 
 # ---- keys ----
 printf '# ours\nsk-first\nsk-second\n' >"$work/keys"
-start "$work/hf" --context 256 --api-key-file "$work/keys" --log "$work/log" --hot-experts 1 --cache int8
+start "$work/hf" --context 256 --api-key-file "$work/keys" --log "$work/log" --hot-experts 1 --cache int8 \
+    --cache-memory 50000 # five blocks
 get 401 /v1/models
 heads 'WWW-Authenticate: Bearer'
 says out '"code":"invalid_api_key"'
@@ -189,9 +195,12 @@ refused() { # PATTERN arguments…
 refused '--host 0.0.0.0: expected --api-key-file, or --insecure-without-key' "$work/hf" --host 0.0.0.0 --port 0
 refused '--port: expected an integer from 0 to 65535' "$work/hf" --port 70000
 refused '--slots: expected an integer from 1' "$work/hf" --slots 0
+refused '--cache-memory: expected an integer from 1' "$work/hf" --cache-memory 0
 refused '--hot-experts: expected an integer from 1' "$work/hf" --hot-experts 0
 refused '--cache: expected f32, bf16 or int8, found .f16.' "$work/hf" --cache f16
 refused 'expected at least 1 argument' --port 0
+expect 2 serve "$work/hf" --port 0 --context 256 --cache-memory 1000
+says err 'blocks of 64 tokens for a text of 256, found 1000'
 expect 1 serve "$work/hf" --api-key-file "$work/none" --port 0
 says err "$work/none"
 : >"$work/empty"

@@ -2,6 +2,7 @@
 #ifndef MOEC_TESTS_GENERATE_ASKED_H
 #define MOEC_TESTS_GENERATE_ASKED_H
 
+#include "base/progress.h"
 #include "generate/scheduler.h"
 #include "texts.h"
 #include <pthread.h>
@@ -18,18 +19,33 @@ typedef struct asked {
     int tokens;
     text_end end; /* without what its pointers point to, but: */
     char error[256], stopped[64];
-    int ends;             /* calls of on_end */
-    int cancel_at;        /* cancels itself with so many tokens; 0: never */
-    sem_t *hold;          /* the first token waits for it; NULL */
-    sem_t *began;         /* is posted with the first token; NULL */
+    int ends;      /* calls of on_end */
+    int cancel_at; /* cancels itself with so many tokens; 0: never */
+    sem_t *hold;   /* the first token waits for it; NULL */
+    sem_t *began;  /* is posted with the first token; NULL */
+    bool watch;    /* `most_used` and `most_shared` are found out, and that blocks add up */
+    int64_t most_used, most_shared;
+    double first;         /* when the first token came */
     int most[8], entries; /* choices of each route, at most; of the last token */
     bool used[TEXTS_EXPERTS];
     float top[2];
     sem_t done;
 } asked;
 
+static inline void asked_watch(asked *a) {
+    scheduler_statistics figures;
+    scheduler_read(a->s, &figures);
+    const cache_figures *c = &figures.cache;
+    assert_int_equal(c->used + c->kept + c->free, c->blocks);
+    assert_true(c->used >= 0 && c->kept >= 0 && c->free >= 0);
+    if (c->used > a->most_used) a->most_used = c->used;
+    if (c->shared > a->most_shared) a->most_shared = c->shared;
+}
+
 static inline void asked_token(void *context, const token_event *e) {
     asked *a = context;
+    if (a->tokens == 0) a->first = clock_seconds();
+    if (a->watch) asked_watch(a);
     if (a->tokens == 0 && a->began) sem_post(a->began);
     if (a->tokens == 0 && a->hold) sem_wait(a->hold);
     assert_int_equal(e->text[e->bytes], 0);
@@ -56,6 +72,7 @@ static inline void asked_end(void *context, const text_end *e) {
     snprintf(a->error, sizeof a->error, "%s", e->error ? e->error : "");
     snprintf(a->stopped, sizeof a->stopped, "%s", e->stopped ? e->stopped : "");
     a->ends++;
+    if (a->watch) asked_watch(a);
     sem_post(&a->done);
 }
 
@@ -83,6 +100,16 @@ static inline prompt_ids prompt_of(const char *text) {
     prompt_ids p = {.ids = {TEXTS_BOS}, .count = 1};
     for (; *text; text++) p.ids[p.count++] = TEXTS_BYTES + (unsigned char)*text;
     return p;
+}
+
+/* Of so many blocks of keys and values, where texts have up to `context` tokens. */
+static inline int64_t blocks_bytes(model *m, const tokenizer *t, int64_t context, int64_t blocks) {
+    scheduler *s;
+    scheduler_statistics figures;
+    assert_ok(scheduler_start(&s, m, t, &(scheduler_options){.slots = 1, .context = context}));
+    scheduler_read(s, &figures);
+    scheduler_destroy(s);
+    return figures.cache.token_bytes * figures.cache.block_tokens * blocks;
 }
 
 #endif

@@ -53,12 +53,15 @@ static void *run_client(void *context) {
     return NULL;
 }
 
-static void run_clients(model *m, tokenizer *t, bool stop_early) {
+/* blocks: of keys and values, 0: for all slots */
+static void run_clients(model *m, tokenizer *t, int64_t blocks, bool stop_early) {
     scheduler *s;
     client clients[THREADS];
     int accepted = 0;
     int64_t tokens = 0;
-    assert_ok(scheduler_start(&s, m, t, &(scheduler_options){.slots = 3, .context = 80, .queue = 4, .chunk = 16}));
+    scheduler_options o = {.slots = 3, .context = 80, .queue = 4, .chunk = 16};
+    if (blocks > 0) o.cache_bytes = blocks_bytes(m, t, o.context, blocks);
+    assert_ok(scheduler_start(&s, m, t, &o));
     for (int i = 0; i < THREADS; i++) {
         clients[i] = (client){.s = s, .seed = (uint64_t)i + 1};
         assert_int_equal(pthread_create(&clients[i].thread, NULL, run_client, &clients[i]), 0);
@@ -80,6 +83,7 @@ static void run_clients(model *m, tokenizer *t, bool stop_early) {
     for (int i = 0; i < END_REASONS; i++) ended += figures.ended[i];
     assert_int_equal(ended, accepted);
     assert_int_equal(figures.running + figures.waiting, 0);
+    assert_int_equal(figures.cache.used, 0);
     if (!stop_early) assert_true(accepted > THREADS * ROUNDS / 2);
     scheduler_destroy(s);
 }
@@ -88,8 +92,10 @@ static void clients_come_and_go(void **state) {
     (void)state;
     model *m = texts_model(DTYPE_F32, 0.3f);
     tokenizer *t = texts_tokenizer();
-    run_clients(m, t, false);
-    run_clients(m, t, true);
+    run_clients(m, t, 0, false);
+    run_clients(m, t, 0, true);
+    run_clients(m, t, 3, false);
+    run_clients(m, t, 2, true);
     tokenizer_close(t);
     model_destroy(m);
 }

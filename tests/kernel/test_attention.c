@@ -378,8 +378,10 @@ static void check_spans(const variant *variant) {
     uint64_t seed = 5;
     int64_t rows = 0;
     attention_span spans[SPANS];
+    int32_t block[SPANS];
     for (int i = 0; i < SPANS; i++) {
-        spans[i] = (attention_span){rows, queries[i], (SPANS - 1 - i) * CAPACITY, keys[i]};
+        block[i] = SPANS - 1 - i;
+        spans[i] = (attention_span){rows, queries[i], {&block[i], CAPACITY}, keys[i]};
         rows += queries[i];
     }
     char *q = act_random(act, rows * Q, 2, &seed, NULL), *k = act_random(act, SPANS * CAPACITY * KV, 2, &seed, NULL);
@@ -393,7 +395,7 @@ static void check_spans(const variant *variant) {
         one.batch = 1;
         one.queries = queries[i];
         one.keys = keys[i];
-        const size_t at = (size_t)(spans[i].row * Q) * element, cache = (size_t)(spans[i].kv_row * KV) * element;
+        const size_t at = (size_t)(spans[i].row * Q) * element, cache = (size_t)(block[i] * CAPACITY * KV) * element;
         table.attention(alone + at, NULL, q + at, k + cache, v + cache, NULL, &one);
     }
     assert_memory_equal(together, alone, (size_t)(rows * Q) * element);

@@ -103,6 +103,7 @@ typedef struct attending {
     int dim;
     int64_t rows;
     attention_span spans[SPANS];
+    int32_t block[SPANS]; /* each sequence in one */
     double *Q;
     char *q, *k, *v, *y;
     attention_shape shape;
@@ -116,11 +117,12 @@ static void *fill_cache(const kernels *table, const attending *a, float size, ui
     return rows;
 }
 
-static attending make(const kernels *table, dtype act, cache_type type, int dim) {
+static void make(attending *made, const kernels *table, dtype act, cache_type type, int dim) {
     attending a = {.act = act, .type = type, .dim = dim};
     uint64_t seed = 5;
     for (int i = 0; i < SPANS; i++) {
-        a.spans[i] = (attention_span){a.rows, queries[i], (SPANS - 1 - i) * CAPACITY, keys[i]};
+        a.block[i] = SPANS - 1 - i;
+        a.spans[i] = (attention_span){a.rows, queries[i], {&made->block[i], CAPACITY}, keys[i]};
         a.rows += queries[i];
     }
     a.Q = xmalloc((size_t)(a.rows * HEADS * dim) * sizeof *a.Q);
@@ -129,7 +131,7 @@ static attending make(const kernels *table, dtype act, cache_type type, int dim)
     a.v = fill_cache(table, &a, 1, &seed);
     a.y = act_constant(act, a.rows * HEADS * dim, 7);
     a.shape = (attention_shape){.heads = HEADS, .kv_heads = KV_HEADS, .head_dim = dim, .q_stride = HEADS * dim};
-    return a;
+    *made = a;
 }
 
 static void release(attending *a) {
@@ -139,7 +141,8 @@ static void release(attending *a) {
 static void check_attention(const variant *variant, cache_type type, int dim) {
     kernels table = {0};
     variant->fill_attention(&table);
-    attending a = make(&table, variant->act, type, dim);
+    attending a;
+    make(&a, &table, variant->act, type, dim);
     const double tolerance = variant->act == DTYPE_F32 ? 2e-5 : 1.5e-2;
     table.attention_spans(a.y, a.q, a.k, a.v, type, a.spans, SPANS, &a.shape);
     for (int i = 0; i < SPANS; i++)
@@ -148,7 +151,7 @@ static void check_attention(const variant *variant, cache_type type, int dim) {
                 const int64_t at = ((a.spans[i].row + n) * HEADS + h) * dim;
                 for (int c = 0; c < dim; c += 5)
                     assert_float_equal(act_at(variant->act, a.y, at + c),
-                                       attended(a.Q + at, a.k, a.v, type, variant->act, dim, a.spans[i].kv_row,
+                                       attended(a.Q + at, a.k, a.v, type, variant->act, dim, a.block[i] * CAPACITY,
                                                 keys[i] - queries[i] + 1 + n, h / (HEADS / KV_HEADS), c),
                                        tolerance);
             }
@@ -158,6 +161,47 @@ static void check_attention(const variant *variant, cache_type type, int dim) {
     assert_memory_equal(alone, a.y, (size_t)(a.rows * HEADS * dim) * dtype_bytes(variant->act));
     free(alone);
     release(&a);
+}
+
+/* The sequences' rows in blocks of `rows` all over another cache; *blocks: the tables, one behind another. */
+static char *scatter(const attending *a, const char *from, int64_t rows, int32_t *blocks) {
+    const int64_t each = (CAPACITY + rows - 1) / rows, all = SPANS * each;
+    const size_t row = cache_row_bytes(a->type, a->act, KV_HEADS, a->dim);
+    char *to = xcalloc((size_t)(all * rows), row);
+    for (int64_t i = 0; i < all; i++) blocks[i] = (int32_t)((i * 13 + 3) % all);
+    assert_int_not_equal(all % 13, 0); /* so that each is met */
+    for (int s = 0; s < SPANS; s++)
+        for (int64_t n = 0; n < CAPACITY; n++)
+            memcpy(to + (size_t)cache_table_row((cache_table){blocks + s * each, rows}, n) * row,
+                   from + (size_t)(a->block[s] * CAPACITY + n) * row, row);
+    return to;
+}
+
+/* Wherever the blocks lie and however large they are: the bits of the rows one behind another. */
+static void check_blocks(const variant *variant, cache_type type, int dim, int64_t rows) {
+    kernels table = {0};
+    variant->fill_attention(&table);
+    attending a;
+    make(&a, &table, variant->act, type, dim);
+    const int64_t each = (CAPACITY + rows - 1) / rows;
+    const size_t bytes = (size_t)(a.rows * HEADS * dim) * dtype_bytes(variant->act);
+    int32_t *blocks = xmalloc((size_t)(SPANS * each) * sizeof *blocks);
+    char *k = scatter(&a, a.k, rows, blocks), *v = scatter(&a, a.v, rows, blocks);
+    char *apart = act_constant(variant->act, a.rows * HEADS * dim, 9);
+    table.attention_spans(a.y, a.q, a.k, a.v, type, a.spans, SPANS, &a.shape);
+    for (int i = 0; i < SPANS; i++) a.spans[i].table = (cache_table){blocks + i * each, rows};
+    table.attention_spans(apart, a.q, k, v, type, a.spans, SPANS, &a.shape);
+    assert_memory_equal(apart, a.y, bytes);
+    free(blocks), free(k), free(v), free(apart);
+    release(&a);
+}
+
+static void attention_through_blocks(void **state) {
+    static const int64_t rows[] = {1, 16, 23, 64, 100, 128, 300};
+    (void)state;
+    for (int i = 0; i < VARIANTS; i++)
+        for (size_t n = 0; n < 3 * sizeof rows / sizeof *rows; n++)
+            if (variant_runs_here(i)) check_blocks(&variants[i], types[n % 3], n % 2 ? 24 : 64, rows[n / 3]);
 }
 
 static void attention_to_them(void **state) {
@@ -175,6 +219,7 @@ int main(void) {
         cmocka_unit_test(what_a_row_becomes),
         cmocka_unit_test(what_is_not_finite_is_not_lost),
         cmocka_unit_test(attention_to_them),
+        cmocka_unit_test(attention_through_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

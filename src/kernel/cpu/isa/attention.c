@@ -137,22 +137,52 @@ static packed_cache cache_at(void *memory, int64_t index, const attention_shape 
     return (packed_cache){keys, keys + capacity * s->head_dim, capacity};
 }
 
-static void pack_block(packed_cache cache, const act *k, const act *v, int64_t start, const attention_shape *s) {
-    int64_t left = s->keys - start, d = s->head_dim;
-    for (int64_t c = 0; c < KEY_BLOCK; c += PANEL) KERNEL(pack_transposed)
-    (cache.keys + (start + c) * d, k + (start + c) * s->kv_stride, s->kv_stride, most(0, least(left - c, PANEL)), d);
-    KERNEL(pack_rows)
-    (cache.values + start * PANEL, cache.capacity * PANEL, v + start * s->kv_stride, s->kv_stride,
-     least(left, KEY_BLOCK), KEY_BLOCK, d);
-}
-
 typedef struct attention_call {
     act *y;
     float *lse;
     const act *q;
+    const void *k, *v;
+    cache_type type;
+    const attention_span *span; /* whose table k and v are read through; NULL: they are rows of all sequences */
     const int32_t *first;
     const attention_shape *shape;
 } attention_call;
+
+/* k or v as kv head `index` = sequence · kv_heads + head sees it. */
+static cache_head head_of(const attention_call *call, const void *rows, int64_t index) {
+    const attention_shape *s = call->shape;
+    const int64_t head = index % s->kv_heads;
+    if (call->span) return cache_head_at(rows, call->type, call->span->table, (int)head, s->kv_heads, s->head_dim);
+    return cache_head_plain((const act *)rows + index / s->kv_heads * s->kv_batch_stride + head * s->head_dim,
+                            s->kv_stride);
+}
+
+/* Rows of a head as act, where they lie if they do so one behind another, else in `room`. */
+static const act *rows_of(cache_head h, cache_type type, int64_t start, int64_t count, int64_t d, act *room,
+                          int64_t *stride) {
+    if (type == CACHE_ACT && cache_table_run(h.table, start, count) == count) {
+        *stride = (int64_t)(h.stride / sizeof(act));
+        return (const act *)cache_numbers(h, cache_table_row(h.table, start));
+    }
+    *stride = d;
+    KERNEL(cache_expand)(room, h, type, start, count, d);
+    return room;
+}
+
+static size_t room_bytes(const attention_shape *s) {
+    return KEY_BLOCK * s->head_dim * sizeof(act);
+}
+
+static void pack_block(packed_cache cache, const attention_call *call, int64_t index, int64_t start) {
+    const int64_t d = call->shape->head_dim, count = least(call->shape->keys - start, KEY_BLOCK);
+    act *room = KERNEL(scratch)(SCRATCH_OWN, room_bytes(call->shape));
+    int64_t stride;
+    const act *k = rows_of(head_of(call, call->k, index), call->type, start, count, d, room, &stride);
+    for (int64_t c = 0; c < KEY_BLOCK; c += PANEL) KERNEL(pack_transposed)
+    (cache.keys + (start + c) * d, k + c * stride, stride, most(0, least(count - c, PANEL)), d);
+    const act *v = rows_of(head_of(call, call->v, index), call->type, start, count, d, room, &stride);
+    KERNEL(pack_rows)(cache.values + start * PANEL, cache.capacity * PANEL, v, stride, count, KEY_BLOCK, d);
+}
 
 static size_t query_bytes(const attention_shape *s) {
     return QUERY_BLOCK * (s->head_dim * sizeof(act) + round_up(s->head_dim, LANES) * sizeof(float)) + 64;
@@ -182,36 +212,49 @@ static void attend_group(const attention_call *call, packed_cache cache, int64_t
     }
 }
 
-void KERNEL(attention)(void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
-                       const attention_shape *shape) {
-    if (shape->queries <= FEW_QUERIES) {
-        KERNEL(attention_few)(y, lse, q, k, v, first, shape);
-        return;
-    }
-    attention_call call = {y, lse, q, first, shape};
+static void attend_all(const attention_call *call) {
+    const attention_shape *shape = call->shape;
     int64_t caches = shape->batch * shape->kv_heads, d = shape->head_dim;
     int64_t key_blocks = (shape->keys + KEY_BLOCK - 1) / KEY_BLOCK;
     int64_t query_blocks = (shape->queries + QUERY_BLOCK - 1) / QUERY_BLOCK;
     size_t elements = (size_t)(caches * key_blocks * KEY_BLOCK * (d + round_up(d, PANEL)));
-    KERNEL(scratch_reserve)(query_bytes(shape));
+    KERNEL(scratch_reserve)((size_t)most((int64_t)query_bytes(shape), (int64_t)room_bytes(shape)));
     void *memory = KERNEL(scratch)(SCRATCH_SHARED, elements * sizeof(act));
 #pragma omp parallel
     {
 #pragma omp for schedule(static)
-        for (int64_t i = 0; i < caches * key_blocks; i++) {
-            int64_t at =
-                i / key_blocks / shape->kv_heads * shape->kv_batch_stride + i / key_blocks % shape->kv_heads * d;
-            pack_block(cache_at(memory, i / key_blocks, shape), (const act *)k + at, (const act *)v + at,
-                       i % key_blocks * KEY_BLOCK, shape);
-        }
-        /* Every task writes rows of its own, so it does not matter who takes it; the longest ones of a sequence first. */
+        for (int64_t i = 0; i < caches * key_blocks; i++)
+            pack_block(cache_at(memory, i / key_blocks, shape), call, i / key_blocks, i % key_blocks * KEY_BLOCK);
+            /* Every task writes rows of its own, so it does not matter who takes it; the longest ones of a sequence first. */
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < caches * query_blocks; i++) {
             int64_t cache = i / query_blocks, block = query_blocks - 1 - i % query_blocks;
-            attend_group(&call, cache_at(memory, cache, shape), cache / shape->kv_heads, (int)(cache % shape->kv_heads),
+            attend_group(call, cache_at(memory, cache, shape), cache / shape->kv_heads, (int)(cache % shape->kv_heads),
                          block * QUERY_BLOCK);
         }
     }
+}
+
+void KERNEL(attention)(void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
+                       const attention_shape *shape) {
+    const attention_call call = {
+        .y = y, .lse = lse, .q = q, .k = k, .v = v, .type = CACHE_ACT, .first = first, .shape = shape};
+    if (shape->queries <= FEW_QUERIES)
+        KERNEL(attention_few)(y, lse, q, k, v, first, shape);
+    else
+        attend_all(&call);
+}
+
+void KERNEL(attention_table)(void *y, const void *q, const void *k, const void *v, cache_type type,
+                             const attention_span *span, const attention_shape *shape) {
+    attention_shape one = *shape;
+    one.batch = 1;
+    one.queries = span->queries;
+    one.keys = span->keys;
+    const int64_t at = span->row * shape->q_stride;
+    const attention_call call = {
+        .y = (act *)y + at, .q = (const act *)q + at, .k = k, .v = v, .type = type, .span = span, .shape = &one};
+    attend_all(&call);
 }
 
 void KERNEL(fill_attention)(kernels *table) {

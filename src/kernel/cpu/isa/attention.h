@@ -46,6 +46,9 @@ void KERNEL(attention)(void *y, float *lse, const void *q, const void *k, const 
                        const attention_shape *shape);
 void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, const void *v, const int32_t *first,
                            const attention_shape *shape);
+/* One span of more than FEW_QUERIES queries. */
+void KERNEL(attention_table)(void *y, const void *q, const void *k, const void *v, cache_type type,
+                             const attention_span *span, const attention_shape *shape);
 void KERNEL(attention_spans)(void *y, const void *q, const void *k, const void *v, cache_type type,
                              const attention_span *spans, int64_t count, const attention_shape *shape);
 void KERNEL(attention_backward)(void *dq, void *dk, void *dv, const void *dy, const void *y, const float *lse,

@@ -5,15 +5,31 @@
 #include "kernel/cpu/isa/scratch.h"
 #include <math.h>
 
+/* Blocks of a table that `count` tokens fill, and how many of those are in block b. */
+static inline int64_t blocks_of(cache_table t, int64_t count) {
+    return (count - 1) / t.rows + 1;
+}
+static inline int64_t rows_of(cache_table t, int64_t b, int64_t count) {
+    const int64_t left = count - b * t.rows;
+    return left < t.rows ? left : t.rows;
+}
+
 /* One query of one head against `count` rows of k and v; returns log Σ exp. scores: [count], overwritten. Codes are multiplied as they
  * are, and their scales with the scores and the probabilities: once a row. */
 static inline __attribute__((always_inline)) float attend_rows(act *y, const act *q, cache_head k, cache_head v,
                                                                cache_type type, int64_t count, int64_t head_dim,
                                                                float *scores) {
-    float top = -INFINITY, total = 0, scale = LOG2_E / sqrtf((float)head_dim);
-    for (int64_t i = 0; i < count; i++) {
-        scores[i] = cache_dot(q, cache_numbers(k, i), head_dim, type) * scale;
-        if (type == CACHE_INT8) scores[i] *= cache_scale(k, i);
+    const float scale = LOG2_E / sqrtf((float)head_dim);
+    const int64_t blocks = blocks_of(k.table, count);
+    float top = -INFINITY, total = 0;
+    for (int64_t b = 0; b < blocks; b++) {
+        const cache_head part = cache_head_block(k, b);
+        float *to = scores + b * k.table.rows;
+        const int64_t rows = rows_of(k.table, b, count);
+        for (int64_t i = 0; i < rows; i++) {
+            to[i] = cache_dot(q, cache_numbers(part, i), head_dim, type) * scale;
+            if (type == CACHE_INT8) to[i] *= cache_scale(part, i);
+        }
     }
     for (int64_t i = 0; i < count; i++) top = scores[i] > top ? scores[i] : top;
     for (int64_t i = 0; i < count; i += LANES) {
@@ -21,15 +37,20 @@ static inline __attribute__((always_inline)) float attend_rows(act *y, const act
         total += lanes_sum(p);
         lanes_put(scores + i, p, count - i);
     }
-    for (int64_t i = 0; type == CACHE_INT8 && i < count; i++) scores[i] *= cache_scale(v, i);
     for (int64_t c = 0; c < head_dim; c += 4 * LANES) {
         lanes sum[4] = {lanes_all(0), lanes_all(0), lanes_all(0), lanes_all(0)};
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t b = 0; b < blocks; b++) {
+            const cache_head part = cache_head_block(v, b);
+            const float *from = scores + b * v.table.rows;
+            const int64_t rows = rows_of(v.table, b, count);
+            for (int64_t i = 0; i < rows; i++) {
+                const lanes p = lanes_all(type == CACHE_INT8 ? from[i] * cache_scale(part, i) : from[i]);
 #pragma GCC unroll 4
-            for (int j = 0; j < 4; j++)
-                sum[j] = lanes_multiply_add(
-                    lanes_all(scores[i]), cache_get(cache_numbers(v, i), c + j * LANES, head_dim - c - j * LANES, type),
-                    sum[j]);
+                for (int j = 0; j < 4; j++)
+                    sum[j] = lanes_multiply_add(
+                        p, cache_get(cache_numbers(part, i), c + j * LANES, head_dim - c - j * LANES, type), sum[j]);
+            }
+        }
         for (int j = 0; j < 4; j++)
             if (c + j * LANES < head_dim)
                 act_put(y + c + j * LANES, sum[j] * lanes_all(1 / total), head_dim - c - j * LANES);
@@ -63,9 +84,8 @@ void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, co
         int64_t cache = sequence * s->kv_batch_stride + seen * s->kv_stride + head / (s->heads / s->kv_heads) * d;
         int64_t count = s->keys - s->queries + query + 1 - seen;
         float *scores = KERNEL(scratch)(SCRATCH_OWN, (size_t)s->keys * sizeof(float));
-        const size_t stride = (size_t)s->kv_stride * sizeof(act);
-        const cache_head keys = {.numbers = (const char *)((const act *)k + cache), .stride = stride};
-        const cache_head values = {.numbers = (const char *)((const act *)v + cache), .stride = stride};
+        const cache_head keys = cache_head_plain((const act *)k + cache, s->kv_stride);
+        const cache_head values = cache_head_plain((const act *)v + cache, s->kv_stride);
         float sum = attend_row((act *)y + at, (const act *)q + at, keys, values, CACHE_ACT, count, d, scores);
         if (lse) lse[i] = sum;
     }
@@ -75,7 +95,8 @@ void KERNEL(attention_few)(void *y, float *lse, const void *q, const void *k, co
 
 /* One of the few queries of a span. */
 typedef struct span_query {
-    int64_t row, kv_row, keys; /* keys: that it sees */
+    int64_t row, keys; /* keys: that it sees */
+    cache_table table;
 } span_query;
 
 /* The queries of all spans that have a few; returns how many. */
@@ -85,7 +106,7 @@ static int64_t few_queries(span_query *out, const attention_span *spans, int64_t
     for (int64_t i = 0; i < count; i++)
         for (int64_t j = 0; spans[i].queries <= FEW_QUERIES && j < spans[i].queries; j++) {
             const int64_t keys = spans[i].keys - spans[i].queries + 1 + j;
-            out[queries++] = (span_query){spans[i].row + j, spans[i].kv_row, keys};
+            out[queries++] = (span_query){spans[i].row + j, keys, spans[i].table};
             *longest = most(*longest, keys);
         }
     return queries;
@@ -101,34 +122,11 @@ static void attend_few(act *y, const act *q, const void *k, const void *v, cache
         const span_query *one = &queries[i / s->heads];
         const int64_t head = i % s->heads, at = one->row * s->q_stride + head * d;
         const int kv_head = (int)head / (s->heads / s->kv_heads);
-        const cache_head keys = cache_head_at(k, type, one->kv_row, kv_head, s->kv_heads, (int)d);
-        const cache_head values = cache_head_at(v, type, one->kv_row, kv_head, s->kv_heads, (int)d);
+        const cache_head keys = cache_head_at(k, type, one->table, kv_head, s->kv_heads, (int)d);
+        const cache_head values = cache_head_at(v, type, one->table, kv_head, s->kv_heads, (int)d);
         float *scores = KERNEL(scratch)(SCRATCH_OWN, (size_t)longest * sizeof(float));
         attend_row(y + at, q + at, keys, values, type, one->keys, d, scores);
     }
-}
-
-/* A span of many queries: its keys and values as activations, which are packed in blocks anyway. */
-static void attend_many(act *y, const act *q, const void *k, const void *v, cache_type type, const attention_span *span,
-                        const attention_shape *shape) {
-    const size_t row = cache_row_bytes(type, ACT_DTYPE, shape->kv_heads, shape->head_dim);
-    const void *keys = (const char *)k + (size_t)span->kv_row * row,
-               *values = (const char *)v + (size_t)span->kv_row * row;
-    attention_shape one = *shape;
-    one.batch = 1;
-    one.queries = span->queries;
-    one.keys = span->keys;
-    one.kv_stride = (int64_t)shape->kv_heads * shape->head_dim;
-    if (type != CACHE_ACT) {
-        act *expanded = KERNEL(scratch)(SCRATCH_KEYS, 2 * (size_t)(span->keys * one.kv_stride) * sizeof *expanded);
-        act *second = expanded + span->keys * one.kv_stride;
-        KERNEL(cache_expand)(expanded, keys, type, span->keys, shape->kv_heads, shape->head_dim);
-        KERNEL(cache_expand)(second, values, type, span->keys, shape->kv_heads, shape->head_dim);
-        keys = expanded;
-        values = second;
-    }
-    const int64_t at = span->row * one.q_stride;
-    KERNEL(attention)(y + at, NULL, q + at, keys, values, NULL, &one);
 }
 
 void KERNEL(attention_spans)(void *y, const void *q, const void *k, const void *v, cache_type type,
@@ -138,5 +136,5 @@ void KERNEL(attention_spans)(void *y, const void *q, const void *k, const void *
     const int64_t queries = few_queries(few, spans, count, &longest);
     if (queries > 0) attend_few(y, q, k, v, type, few, queries, longest, shape);
     for (int64_t i = 0; i < count; i++)
-        if (spans[i].queries > FEW_QUERIES) attend_many(y, q, k, v, type, &spans[i], shape);
+        if (spans[i].queries > FEW_QUERIES) KERNEL(attention_table)(y, q, k, v, type, &spans[i], shape);
 }

@@ -46,22 +46,30 @@ void KERNEL(cache_put)(void *rows, cache_type type, const void *x, int64_t N, in
     }
 }
 
-static inline __attribute__((always_inline)) void expand(act *x, const void *rows, cache_type type, int64_t N,
-                                                         int heads, int head_dim) {
-#pragma omp parallel for schedule(static) if (N * heads * head_dim > PARALLEL_ELEMENTS)
-    for (int64_t n = 0; n < N; n++)
-        for (int h = 0; h < heads; h++) {
-            const cache_head one = cache_head_at(rows, type, n, h, heads, head_dim);
-            const lanes scale = lanes_all(type == CACHE_INT8 ? *one.scale : 1);
-            act *to = x + (n * heads + h) * head_dim;
+static inline __attribute__((always_inline)) void expand(act *x, cache_head h, cache_type type, int64_t from,
+                                                         int64_t count, int64_t head_dim) {
+    for (int64_t at = 0, run; at < count; at += run) {
+        const int64_t row = cache_table_row(h.table, from + at);
+        run = cache_table_run(h.table, from + at, count - at);
+        for (int64_t n = 0; n < run; n++) {
+            const char *from = cache_numbers(h, row + n);
+            act *to = x + (at + n) * head_dim;
+            if (type == CACHE_ACT) {
+                memcpy(to, from, (size_t)head_dim * sizeof *to);
+                continue;
+            }
+            const lanes scale = lanes_all(type == CACHE_INT8 ? cache_scale(h, row + n) : 1);
             for (int64_t c = 0; c < head_dim; c += LANES)
-                act_put(to + c, cache_get(one.numbers, c, head_dim - c, type) * scale, head_dim - c);
+                act_put(to + c, cache_get(from, c, head_dim - c, type) * scale, head_dim - c);
         }
+    }
 }
 
-void KERNEL(cache_expand)(act *x, const void *rows, cache_type type, int64_t N, int heads, int head_dim) {
+void KERNEL(cache_expand)(act *x, cache_head h, cache_type type, int64_t from, int64_t count, int64_t head_dim) {
     if (type == CACHE_INT8)
-        expand(x, rows, CACHE_INT8, N, heads, head_dim);
+        expand(x, h, CACHE_INT8, from, count, head_dim);
+    else if (type == CACHE_BF16)
+        expand(x, h, CACHE_BF16, from, count, head_dim);
     else
-        expand(x, rows, CACHE_BF16, N, heads, head_dim);
+        expand(x, h, CACHE_ACT, from, count, head_dim);
 }

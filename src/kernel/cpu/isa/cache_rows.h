@@ -1,23 +1,39 @@
-/* Rows of a cache of keys or values (cache_type in kernel.h): how one is read where it lies. */
+/* Rows of a cache of keys or values (cache_type and cache_table in kernel.h): how one is read where it lies. */
 #ifndef MOEC_KERNEL_CPU_ISA_CACHE_ROWS_H
 #define MOEC_KERNEL_CPU_ISA_CACHE_ROWS_H
 
 #include "kernel/cpu/isa/lanes.h"
 
-/* One head's numbers in the rows of a cache, the first row's on. */
+/* One head's numbers in the rows of a cache, and which of them are a sequence's. */
 typedef struct cache_head {
-    const char *numbers;
-    const float *scale; /* of int8, else NULL; the next row's lies a stride behind it, too */
-    size_t stride;      /* bytes from row to row */
+    const char *numbers; /* of the cache's first row */
+    const float *scale;  /* of int8, else NULL; the next row's lies a stride behind it, too */
+    size_t stride;       /* bytes from row to row */
+    cache_table table;
 } cache_head;
 
-static inline cache_head cache_head_at(const void *rows, cache_type type, int64_t row, int head, int heads,
+static inline cache_head cache_head_at(const void *rows, cache_type type, cache_table table, int head, int heads,
                                        int head_dim) {
     const size_t stride = cache_row_bytes(type, ACT_DTYPE, heads, head_dim);
-    const char *first = (const char *)rows + (size_t)row * stride;
+    const char *first = rows;
     return (cache_head){.numbers = first + (size_t)(head * head_dim) * cache_number_bytes(type, ACT_DTYPE),
                         .scale = type == CACHE_INT8 ? (const float *)(first + stride) - heads + head : NULL,
-                        .stride = stride};
+                        .stride = stride,
+                        .table = table};
+}
+
+/* Rows of activations, one behind another. */
+static inline cache_head cache_head_plain(const act *x, int64_t stride) {
+    static const int32_t whole[] = {0};
+    return (cache_head){.numbers = (const char *)x, .stride = (size_t)stride * sizeof *x, .table = {whole, INT64_MAX}};
+}
+
+/* The head whose first row is that of block i of the table. */
+static inline cache_head cache_head_block(cache_head h, int64_t i) {
+    const size_t away = (size_t)(h.table.blocks[i] * h.table.rows) * h.stride;
+    h.numbers += away;
+    if (h.scale) h.scale = (const float *)((const char *)h.scale + away);
+    return h;
 }
 
 static inline const char *cache_numbers(cache_head h, int64_t row) {
@@ -74,7 +90,7 @@ static inline __attribute__((always_inline)) float cache_dot(const act *q, const
 }
 
 void KERNEL(cache_put)(void *rows, cache_type type, const void *x, int64_t N, int heads, int head_dim);
-/* N rows of a cache as act. */
-void KERNEL(cache_expand)(act *x, const void *rows, cache_type type, int64_t N, int heads, int head_dim);
+/* A head of the tokens from `from` on as act: x [count, head_dim]. */
+void KERNEL(cache_expand)(act *x, cache_head h, cache_type type, int64_t from, int64_t count, int64_t head_dim);
 
 #endif

@@ -8,7 +8,6 @@
 typedef enum scratch_use {
     SCRATCH_SHARED, /* asked for before a parallel region, by the thread that opens it */
     SCRATCH_OWN,    /* asked for by each thread inside */
-    SCRATCH_KEYS,   /* keys and values of a cache as activations; before a parallel region, too */
     SCRATCH_USES
 } scratch_use;
 
