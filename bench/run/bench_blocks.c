@@ -1,6 +1,6 @@
 /* Attention to keys and values in blocks: what the block's size costs beside rows that lie one behind another, of a model as wide as
  * SmolLM2-135M (9 heads, 3 of keys, 64 numbers each). One token of 1 or 16 texts, and a piece of 256 tokens of a prompt, behind `keys`
- * tokens. All sizes see the same rows, through tables that scatter the blocks, in turns; of each the median and the fastest of all rounds.
+ * tokens. All sizes see the same rows, through tables that scatter the blocks or have them in order, in turns; of each the median and the fastest of all rounds.
  *   cc -O2 -std=gnu17 -D_GNU_SOURCE -Isrc -fopenmp bench/run/bench_blocks.c -Wl,--start-group build/floors/*.a -Wl,--end-group ...
  *   bench_blocks [keys (1024)] [rounds (40)] */
 #include "base/memory.h"
@@ -11,8 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { HEADS = 9, KV_HEADS = 3, DIM = 64, LAYERS = 12, TEXTS = 16, PIECE = 256, SIZES = 6, CASES = 3 };
-static const int64_t sizes[SIZES] = {0 /* all keys */, 16, 32, 64, 128, 256};
+enum { HEADS = 9, KV_HEADS = 3, DIM = 64, LAYERS = 12, TEXTS = 16, PIECE = 256, SIZES = 7, CASES = 3 };
+static const int64_t sizes[SIZES] = {0 /* all keys */, -64 /* in order */, 16, 32, 64, 128, 256};
 static const struct {
     const char *name;
     int64_t texts, queries;
@@ -23,6 +23,10 @@ static void must(status s) {
     if (s == STATUS_OK) return;
     fprintf(stderr, "bench_blocks: %s\n", error_message());
     exit(1);
+}
+
+static int64_t block_of(int size, int64_t keys) {
+    return sizes[size] > 0 ? sizes[size] : sizes[size] < 0 ? -sizes[size] : keys;
 }
 
 typedef struct caches {
@@ -59,11 +63,11 @@ int main(int argc, char **argv) {
     int32_t *blocks[SIZES];
     rng r = rng_seed(1);
     rng_normal(&r, q, PIECE * HEADS * DIM, 1);
-    for (int s = 0; s < SIZES; s++) { /* which of them is whose: at random, but for whole texts */
-        const int64_t block = sizes[s] ? sizes[s] : keys, count = rows / block;
+    for (int s = 0; s < SIZES; s++) { /* which of them is whose: at random, or in order */
+        const int64_t block = block_of(s, keys), count = rows / block;
         blocks[s] = xmalloc((size_t)count * sizeof **blocks);
         for (int64_t i = 0; i < count; i++) blocks[s][i] = (int32_t)i;
-        for (int64_t i = count - 1; i > 0 && sizes[s]; i--) {
+        for (int64_t i = count - 1; i > 0 && sizes[s] > 0; i--) {
             const int64_t j = (int64_t)rng_below(&r, (uint64_t)i + 1);
             const int32_t one = blocks[s][i];
             blocks[s][i] = blocks[s][j];
@@ -73,7 +77,8 @@ int main(int argc, char **argv) {
     printf("%s, %d threads, %lld keys; microseconds a layer, median (fastest)\n%-22s", k->name, kernels_threads(),
            (long long)keys, "");
     for (int s = 0; s < SIZES; s++)
-        printf(sizes[s] ? "     blocks of %-4lld" : "     one behind another", (long long)sizes[s]);
+        printf(sizes[s] ? "   blocks of %-4lld%s" : "   one behind another", (long long)block_of(s, keys),
+               sizes[s] < 0 ? " in order" : "         ");
     printf("\n");
     for (int type = CACHE_ACT; type <= CACHE_INT8; type++) {
         caches c;
@@ -83,7 +88,7 @@ int main(int argc, char **argv) {
             for (int s = 0; s < SIZES; s++) times[s] = xcalloc((size_t)rounds, sizeof **times);
             for (int64_t i = 0; i < rounds; i++)
                 for (int s = 0; s < SIZES; s++) {
-                    const int64_t block = sizes[s] ? sizes[s] : keys;
+                    const int64_t block = block_of(s, keys);
                     attention_span spans[TEXTS];
                     const attention_shape shape = {
                         .heads = HEADS, .kv_heads = KV_HEADS, .head_dim = DIM, .q_stride = HEADS * DIM};

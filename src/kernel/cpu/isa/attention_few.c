@@ -5,28 +5,17 @@
 #include "kernel/cpu/isa/scratch.h"
 #include <math.h>
 
-/* Blocks of a table that `count` tokens fill, and how many of those are in block b. */
-static inline int64_t blocks_of(cache_table t, int64_t count) {
-    return (count - 1) / t.rows + 1;
-}
-static inline int64_t rows_of(cache_table t, int64_t b, int64_t count) {
-    const int64_t left = count - b * t.rows;
-    return left < t.rows ? left : t.rows;
-}
-
 /* One query of one head against `count` rows of k and v; returns log Σ exp. scores: [count], overwritten. Codes are multiplied as they
  * are, and their scales with the scores and the probabilities: once a row. */
 static inline __attribute__((always_inline)) float attend_rows(act *y, const act *q, cache_head k, cache_head v,
                                                                cache_type type, int64_t count, int64_t head_dim,
                                                                float *scores) {
     const float scale = LOG2_E / sqrtf((float)head_dim);
-    const int64_t blocks = blocks_of(k.table, count);
     float top = -INFINITY, total = 0;
-    for (int64_t b = 0; b < blocks; b++) {
-        const cache_head part = cache_head_block(k, b);
-        float *to = scores + b * k.table.rows;
-        const int64_t rows = rows_of(k.table, b, count);
-        for (int64_t i = 0; i < rows; i++) {
+    for (cache_piece p = cache_piece_at(k.table, 0, count); p.rows > 0; p = cache_piece_at(k.table, p.next, count)) {
+        const cache_head part = cache_head_block(k, p.block);
+        float *to = scores + p.first;
+        for (int64_t i = 0; i < p.rows; i++) {
             to[i] = cache_dot(q, cache_numbers(part, i), head_dim, type) * scale;
             if (type == CACHE_INT8) to[i] *= cache_scale(part, i);
         }
@@ -39,16 +28,17 @@ static inline __attribute__((always_inline)) float attend_rows(act *y, const act
     }
     for (int64_t c = 0; c < head_dim; c += 4 * LANES) {
         lanes sum[4] = {lanes_all(0), lanes_all(0), lanes_all(0), lanes_all(0)};
-        for (int64_t b = 0; b < blocks; b++) {
-            const cache_head part = cache_head_block(v, b);
-            const float *from = scores + b * v.table.rows;
-            const int64_t rows = rows_of(v.table, b, count);
-            for (int64_t i = 0; i < rows; i++) {
-                const lanes p = lanes_all(type == CACHE_INT8 ? from[i] * cache_scale(part, i) : from[i]);
+        for (cache_piece p = cache_piece_at(v.table, 0, count); p.rows > 0;
+             p = cache_piece_at(v.table, p.next, count)) {
+            const cache_head part = cache_head_block(v, p.block);
+            const float *from = scores + p.first;
+            for (int64_t i = 0; i < p.rows; i++) {
+                const lanes weight = lanes_all(type == CACHE_INT8 ? from[i] * cache_scale(part, i) : from[i]);
 #pragma GCC unroll 4
                 for (int j = 0; j < 4; j++)
                     sum[j] = lanes_multiply_add(
-                        p, cache_get(cache_numbers(part, i), c + j * LANES, head_dim - c - j * LANES, type), sum[j]);
+                        weight, cache_get(cache_numbers(part, i), c + j * LANES, head_dim - c - j * LANES, type),
+                        sum[j]);
             }
         }
         for (int j = 0; j < 4; j++)

@@ -36,6 +36,19 @@ static inline cache_head cache_head_block(cache_head h, int64_t i) {
     return h;
 }
 
+/* The rows of `count` tokens piece by piece: from a block on those that lie one behind another. Nothing is divided. */
+typedef struct cache_piece {
+    int64_t block, next; /* next: the first block behind the piece */
+    int64_t first, rows; /* tokens; rows 0: there is none */
+} cache_piece;
+static inline cache_piece cache_piece_at(cache_table t, int64_t block, int64_t count) {
+    const int64_t first = block * t.rows;
+    int64_t next = block + 1;
+    if (first >= count) return (cache_piece){0};
+    while (next * t.rows < count && t.blocks[next] == t.blocks[next - 1] + 1) next++;
+    return (cache_piece){block, next, first, (next * t.rows < count ? next * t.rows : count) - first};
+}
+
 static inline const char *cache_numbers(cache_head h, int64_t row) {
     return h.numbers + (size_t)row * h.stride;
 }
