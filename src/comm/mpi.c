@@ -13,6 +13,8 @@
 enum {
     TAG = 1,
     TAG_BEGUN = 2,     /* of exchanges that are under way behind others */
+    TAG_ASKED = 3,     /* whether a rank is there; */
+    TAG_HERE = 4,      /* it is. Both without bytes */
     LARGEST = 1 << 30, /* bytes of one MPI message, whose counts are ints */
     EAGER_ASKS = 2000  /* how often it asks before it sleeps in between */
 };
@@ -71,12 +73,62 @@ static bool is_under_way(MPI_Request *request) {
     return !done;
 }
 
+/* ---- who is missing ---- */
+
+static void say(int rank, int tag) {
+    MPI_Request said;
+    MPI_Isend(NULL, 0, MPI_BYTE, rank, tag, MPI_COMM_WORLD, &said);
+    MPI_Request_free(&said);
+}
+
+/* Takes in a message without bytes, if there is one. */
+static bool heard(int rank, int tag, int *from) {
+    MPI_Status found;
+    int there = 0;
+    MPI_Iprobe(rank, tag, MPI_COMM_WORLD, &there, &found);
+    if (!there) return false;
+    *from = found.MPI_SOURCE;
+    MPI_Recv(NULL, 0, MPI_BYTE, found.MPI_SOURCE, tag, MPI_COMM_WORLD, MPI_STATUS_IGNORE);
+    return true;
+}
+
+/* Whoever waits says so to those who ask. */
+static void answer(void) {
+    int from;
+    while (heard(MPI_ANY_SOURCE, TAG_ASKED, &from)) say(from, TAG_HERE);
+}
+
+static void answer_until(double when) {
+    const struct timespec some = {.tv_nsec = 20000000};
+    while (clock_seconds() < when) {
+        answer();
+        nanosleep(&some, NULL); /* the launcher's SIGTERM ends no sleep */
+    }
+}
+
+/* Of those that are missing: a rank that only waits, as this one does, for one that is gone says that it is there. Where all of them do,
+ * all stay. */
+static void keep_silent_ones(bool *is_missing, int ranks) {
+    int from, silent = 0;
+    bool *is_silent = xcalloc((size_t)ranks, sizeof *is_silent);
+    for (int rank = 0; rank < ranks; rank++) {
+        is_silent[rank] = is_missing[rank];
+        if (is_missing[rank]) say(rank, TAG_ASKED);
+    }
+    answer_until(clock_seconds() + 1);
+    while (heard(MPI_ANY_SOURCE, TAG_HERE, &from)) is_silent[from] = false;
+    for (int rank = 0; rank < ranks; rank++) silent += is_silent[rank];
+    if (silent > 0) memcpy(is_missing, is_silent, (size_t)ranks * sizeof *is_missing);
+    free(is_silent);
+}
+
 /* "rank 2" or "ranks 2, 3"; a rank whose messages have all come and gone is not among them. */
 static char *missing(requests *r, int ranks) {
     bool *is_missing = xcalloc((size_t)ranks, sizeof *is_missing);
     int count = 0;
     for (int i = 0; i < r->count; i++)
         if (is_under_way(&r->items[i])) is_missing[r->ranks[i]] = true;
+    keep_silent_ones(is_missing, ranks);
     char *list = xstrdup("");
     for (int rank = 0; rank < ranks; rank++) {
         if (!is_missing[rank]) continue;
@@ -92,14 +144,14 @@ static char *missing(requests *r, int ranks) {
 
 /* The lowest rank that is alive says it and ends the others before they do. */
 static status timed_out(const comm *c, requests *r) {
-    const double turn = clock_seconds() + 2 * (c->rank < 5 ? c->rank : 5);
-    const struct timespec some = {.tv_nsec = 100000000};
-    while (clock_seconds() < turn) nanosleep(&some, NULL); /* the launcher's SIGTERM ends no sleep */
+    answer_until(clock_seconds() + 2 * (c->rank < 5 ? c->rank : 5));
     char *whom = missing(r, c->ranks);
     const status s = fail("%s: not heard from for %g s (MOEC_RANK_TIMEOUT): the job ends", whom, c->timeout);
     free(whom);
     return s;
 }
+
+/* ---- all messages at once ---- */
 
 static status wait_for(const comm *c, requests *r) {
     const double started = clock_seconds();
@@ -107,6 +159,7 @@ static status wait_for(const comm *c, requests *r) {
     MPI_Testall(r->count, r->items, &done, MPI_STATUSES_IGNORE);
     while (!done) {
         pause_a_little(asked++);
+        if (asked > EAGER_ASKS) answer();
         if (clock_seconds() - started > c->timeout) return timed_out(c, r);
         MPI_Testall(r->count, r->items, &done, MPI_STATUSES_IGNORE);
     }

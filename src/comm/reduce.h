@@ -24,7 +24,8 @@
  *   from products (two ranks on two cores have none to spare), one that sleeps would wait for the same moments, and MPI would have to
  *   be asked for MPI_THREAD_MULTIPLE, which costs each call a lock. Price: a message rests while an op runs.
  * - A rank that hangs is noticed where somebody waits for it: in comm_reduction_finish, or in any exchange before, by the same clock
- *   (MOEC_RANK_TIMEOUT). One that only computes for long is not taken for hung. */
+ *   (MOEC_RANK_TIMEOUT). Others may wait for a rank that itself waits for it; these are told apart by asking (mpi.c). One that only computes
+ *   for long is not taken for hung. */
 #ifndef MOEC_COMM_REDUCE_H
 #define MOEC_COMM_REDUCE_H
 
