@@ -109,5 +109,6 @@ status open_model_laid_out(const char *path, const kernels *k, const char *which
     const opening o = {saved ? saved->path : path, which, k, use, wish, m, tok, context_tokens, line};
     const status s = open_resolved(&o);
     checkpoint_close(saved);
+    if (s != STATUS_OK) note(&o, NULL); /* why there is no model says more */
     return s;
 }
