@@ -54,6 +54,8 @@ static const char help[] =
     "  --bandwidth N    MiB of the array whose reading is timed: more than the caches hold (512); 0: none\n"
     "  --live, --ema    of a run's weights the live, the averaged ones\n"
     "  --run-bits B, --run-inputs N   what it is run from, as for moec generate (stored, 16)\n"
+    "  --layout L       auto, on, off or a folder: a file that processes of one model share, as for moec generate "
+    "(auto)\n"
     "  --cache T        keys and values as f32, bf16 or int8, as for moec generate (as activations)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "  --json           one JSON object\n"

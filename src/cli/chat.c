@@ -43,6 +43,8 @@ static const char help[] =
     "  --speculate S       lookup or MODEL: several tokens are read in one pass where they can be foreseen, as for\n"
     "                      moec generate; answers are the same (off)\n"
     "  --cache T        keys and values as f32, bf16 or int8, as for moec generate (as activations)\n"
+    "  --layout L       auto, on, off or a folder: a file that processes of one model share, as for moec generate "
+    "(auto)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "of a mixture:\n"
     "  --experts N         experts a token goes to (as it was trained)\n"

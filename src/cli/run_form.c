@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "store/open.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static status read_cache(const char *wanted, run_form *f) {
@@ -14,10 +15,19 @@ static status read_cache(const char *wanted, run_form *f) {
     return fail_usage("--cache: expected f32, bf16 or int8, found `%.60s`", wanted);
 }
 
+static status read_layout(const char *wanted, layout_wish *wish) {
+    *wish = (layout_wish){.kind = LAYOUT_AUTO};
+    if (!wanted || strcmp(wanted, "auto") == 0) return STATUS_OK;
+    wish->kind = strcmp(wanted, "off") == 0 ? LAYOUT_OFF : LAYOUT_ON;
+    if (wish->kind == LAYOUT_ON && strcmp(wanted, "on") != 0) wish->folder = wanted;
+    return *wanted ? STATUS_OK : fail_usage("--layout: expected auto, on, off or a folder, found an empty one");
+}
+
 status run_form_parse(int *argc, char **argv, run_form *f) {
     *f = (run_form){.use = MODEL_RUN_STORED};
     TRY(cli_run_bits(argc, argv, &f->use));
     TRY(read_cache(cli_option(argc, argv, "--cache"), f));
+    TRY(read_layout(cli_option(argc, argv, "--layout"), &f->layout));
     f->device = cli_option(argc, argv, "--device");
     f->dtype = cli_option(argc, argv, "--dtype");
     return STATUS_OK;
@@ -46,10 +56,19 @@ static status load_hot(const run_form *f, const char *path, const kernels *k, co
     return STATUS_OK;
 }
 
+static status load_whole(const run_form *f, const char *path, const kernels *k, const char *which, model **m,
+                         tokenizer **tok, int *context_tokens) {
+    char *note;
+    const status s = open_model_laid_out(path, k, which, f->use, &f->layout, m, tok, context_tokens, &note);
+    if (note) fprintf(stderr, "%s\n", note);
+    free(note);
+    return s;
+}
+
 status run_form_load(const run_form *f, const char *path, const kernels *k, const char *which, model **m,
                      tokenizer **tok, int *context_tokens) {
     TRY(f->hot_experts ? load_hot(f, path, k, which, m, tok, context_tokens)
-                       : open_model(path, k, which, f->use, m, tok, context_tokens));
+                       : load_whole(f, path, k, which, m, tok, context_tokens));
     (*m)->cache = f->cache;
     return STATUS_OK;
 }

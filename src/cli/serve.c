@@ -58,13 +58,16 @@ static const char help[] =
     "                      moec generate; answers are the same, /metrics counts what was proposed and drawn (off)\n"
     "  --hot-experts N  of a mixture: as for moec generate (all)\n"
     "  --cache T        keys and values as f32, bf16 or int8, as for moec generate (as activations)\n"
+    "  --layout L       auto, on, off or a folder: a file that processes of one model share, as for moec generate "
+    "(auto)\n"
     "  --device D, --dtype T   cpu; bf16 or f32 (f32 beside codes, otherwise bf16 where the CPU has it)\n"
     "\n"
     "Ctrl-C or SIGTERM ends it when the answers that are under way are out; a second one cuts them.\n"
     "\n"
     "examples:\n"
     "  moec serve runs/demo/model.moec\n"
-    "  moec serve SmolLM2-135M.gguf --port 0 --name smol --log requests.jsonl\n";
+    "  moec serve SmolLM2-135M.gguf --port 0 --name smol --log requests.jsonl\n"
+    "  moec serve SmolLM2-135M.gguf --port 0 --layout on\n";
 
 enum { MOST_CONTEXT_BY_DEFAULT = 4096, DEFAULT_PORT = 8080, DEFAULT_CHOICES = 16 };
 

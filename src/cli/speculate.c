@@ -1,7 +1,6 @@
 #include "cli/speculate.h"
 
 #include "cli/cli.h"
-#include "store/open.h"
 #include <inttypes.h>
 #include <string.h>
 
@@ -26,8 +25,8 @@ status speculate_open(speculation *s, const run_form *form, const tokenizer *tok
     run_form small = *form; /* its activations may be of another type, which only --cache f32 minds */
     small.float_cache = false;
     TRY(run_form_open(&small, s->asked, &k));
-    TRY(open_model(s->asked, k, "chosen", form->use, &s->source.small, &own, NULL));
-    s->source.small->cache = form->cache;
+    small.hot_experts = 0;
+    TRY(run_form_load(&small, s->asked, k, "chosen", &s->source.small, &own, NULL));
     const status outcome = check_tokenizer(s->asked, own, tok);
     tokenizer_close(own);
     if (outcome != STATUS_OK) speculate_close(s);

@@ -76,6 +76,14 @@ status param_set_packed(param *p, const kernels *k, const quantized *q, int inpu
     return k->weight_packed(&p->matrix, q, input_bits, p->room);
 }
 
+status param_adopt(param *p, const kernels *k, const stored_weight *s) {
+    if (s->rows != p->value.shape[0] || s->cols != p->value.shape[1])
+        return fail("expected a matrix of %lld x %lld, found %lld x %lld", (long long)p->value.shape[0],
+                    (long long)p->value.shape[1], (long long)s->rows, (long long)s->cols);
+    k->weight_destroy(&p->matrix);
+    return k->weight_adopt(&p->matrix, s, p->room);
+}
+
 static status get_matrix(const param *p, const kernels *k, int64_t first, int64_t rows, float *values) {
     const size_t bytes = (size_t)(rows * p->matrix.cols) * sizeof *values;
     float *device;

@@ -46,6 +46,8 @@ status param_set_rows(param *p, const kernels *k, int64_t first, int64_t rows, c
 status param_set_quantized(param *p, const kernels *k, const quantized *q);
 /* The same, in integers: products round their inputs too (weight_packed). */
 status param_set_packed(param *p, const kernels *k, const quantized *q, int input_bits);
+/* The same of arrays that p's room owns already (weight_adopt). */
+status param_adopt(param *p, const kernels *k, const stored_weight *s);
 /* The values to host memory; of a matrix that is only run, what products see. */
 status param_get(const param *p, const kernels *k, float *values);
 status param_get_rows(const param *p, const kernels *k, int64_t first, int64_t rows, float *values);

@@ -34,6 +34,21 @@ typedef struct weight {
     weight_room *room;     /* that all of it lies in; NULL: it has memory of its own */
 } weight;
 
+/* A weight of a model that is only run, as a file can keep it: numbers, and arrays that lie in device memory. What is in the arrays, and in
+ * which order, is the device's affair, and may be another with every instruction set and version of moec (kernels_weight_layout). */
+typedef enum stored_kind { STORED_NOTHING, STORED_PLAIN, STORED_PACKED } stored_kind;
+enum { STORED_ARRAYS = 3, STORED_ALIGNMENT = 64 };
+typedef struct stored_weight {
+    stored_kind kind;
+    int64_t rows, cols;
+    dtype type;    /* plain: of the values */
+    int64_t group; /* packed, here and below (kernel/cpu/packed.h) */
+    int bits, zero;
+    bool half, has_offset, fine;
+    const void *array[STORED_ARRAYS]; /* aligned to STORED_ALIGNMENT */
+    int64_t bytes[STORED_ARRAYS];     /* 0: it has none */
+} stored_weight;
+
 typedef enum activation {
     ACTIVATION_RELU2,       /* h = max(u, 0)² */
     ACTIVATION_LEAKY_RELU2, /* h = (u > 0 ? u : u/2)², #2102 */
@@ -177,6 +192,9 @@ dtype kernels_best_act(void);
 const char *kernels_isa(void);
 /* "OK" or why this CPU cannot run moec (no AVX2), or MOEC_ISA names something unknown or above this CPU. */
 status kernels_check(void);
+/* What the arrays of a stored_weight depend on: instructions, version; one line. Arrays that were made under another one are not to be
+ * adopted. */
+const char *kernels_weight_layout(void);
 int kernels_threads(void);             /* what OpenMP uses; OMP_NUM_THREADS sets it */
 void kernels_set_threads(int threads); /* from now on, of the calling thread */
 

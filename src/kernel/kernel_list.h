@@ -46,6 +46,12 @@ KERNEL_STATUS(weight_quantized, (weight * w, const quantized *q, weight_room *ro
  * linear, grouped_linear, linear_several, embed. */
 KERNEL_STATUS(weight_packed, (weight * w, const quantized *q, int input_bits, weight_room *room),
               (w, q, input_bits, room), 0)
+/* What w is, and where its arrays lie; they stay w's. STORED_NOTHING: it cannot be stored (quantised with exact inputs). */
+KERNEL(weight_describe, (stored_weight * out, const weight *w), (out, w), 0)
+/* A weight whose arrays are there already, made by the same device and kernels_weight_layout, in memory that `room` owns
+ * (weight_room_adopt) and nobody writes to. Whatever is in the arrays, products stay within them; numbers that do not go together, and
+ * arrays of other sizes than they say, are refused. Values of another type than act, too. */
+KERNEL_STATUS(weight_adopt, (weight * w, const stored_weight *s, weight_room *room), (w, s, room), 0)
 /* values[rows, cols]: rows first … as products see them */
 KERNEL(weight_values, (float *values, const weight *w, int64_t first, int64_t rows), (values, w, first, rows), 0)
 KERNEL(weight_destroy, (weight * w), (w), 0)

@@ -5,6 +5,7 @@
 #include <cpuid.h>
 #include <omp.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* In rising order. f32 and bf16 tell which variant of kernel/cpu/isa serves that activation type. */
@@ -76,6 +77,7 @@ static int best_level(void) {
 static struct {
     int best, taken; /* levels; −1: none */
     kernels f32, bf16;
+    char weight_layout[64];
 } chosen;
 static pthread_once_t chosen_once = PTHREAD_ONCE_INIT;
 
@@ -140,6 +142,9 @@ static void choose(void) {
     if (chosen.taken < chosen.best) onednn_limit_isa(level_limits[chosen.taken]);
     fill_tables((level)chosen.taken);
     packed_taken = integer_products((level)chosen.taken, (level)chosen.best);
+    /* Today all instruction sets read one order of bytes; who has a better one for one of them need not remember that files know it. */
+    snprintf(chosen.weight_layout, sizeof chosen.weight_layout, "%s %s %d", level_names[chosen.taken],
+             packed_taken->name, PACKED_VERSION);
 }
 
 const kernels *kernels_for(dtype act) {
@@ -157,6 +162,11 @@ dtype kernels_best_act(void) {
 const char *kernels_isa(void) {
     pthread_once(&chosen_once, choose);
     return chosen.taken < 0 ? "none" : level_names[chosen.taken];
+}
+
+const char *kernels_weight_layout(void) {
+    pthread_once(&chosen_once, choose);
+    return chosen.weight_layout;
 }
 
 status kernels_check(void) {

@@ -104,10 +104,10 @@ static double gram_flops(int64_t N, int64_t cols) {
 #define KERNEL_STATUS(name, parameters, arguments, flops)                                                              \
     static status timed_##name parameters {                                                                            \
         double started = now();                                                                                        \
-        status s = inner->name arguments;                                                                              \
+        status outcome = inner->name arguments;                                                                        \
         double seconds = now() - started;                                                                              \
         add_call(KERNEL_ID_##name, seconds, flops);                                                                    \
-        return s;                                                                                                      \
+        return outcome;                                                                                                \
     }
 #include "kernel/kernel_list.h"
 #undef KERNEL

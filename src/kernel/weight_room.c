@@ -9,6 +9,9 @@ enum { ALIGNMENT = 64 };
 typedef struct block {
     char *memory;
     size_t used, bytes;
+    size_t filled; /* that were used from the start: all of what was adopted */
+    void (*release)(void *owner);
+    void *owner;
     struct block *next;
 } block;
 
@@ -34,7 +37,7 @@ void weight_room_destroy(weight_room *r) {
     if (!r) return;
     for (block *b = r->blocks, *next; b; b = next) {
         next = b->next;
-        r->k->release(b->memory);
+        b->release(b->owner);
         free(b);
     }
     pthread_mutex_destroy(&r->lock);
@@ -42,19 +45,32 @@ void weight_room_destroy(weight_room *r) {
 }
 
 void weight_room_empty(weight_room *r) {
-    for (block *b = r->blocks; b; b = b->next) b->used = 0;
+    for (block *b = r->blocks; b; b = b->next) b->used = b->filled;
 }
 
-static status add_block(weight_room *r, size_t bytes) {
+static status add_block(weight_room *r, block contents) {
     block *b = memory_allows() ? malloc(sizeof *b) : NULL; /* xmalloc may not be: a parallel region asks, too */
-    if (!b) return fail("out of memory: %zu bytes were asked for", bytes);
-    *b = (block){.bytes = bytes, .next = r->blocks};
-    const status s =
-        r->sparse ? r->k->alloc_sparse((void **)&b->memory, bytes) : r->k->alloc((void **)&b->memory, bytes);
-    if (s == STATUS_OK)
-        r->blocks = b;
-    else
-        free(b);
+    if (!b) return fail("out of memory: %zu bytes were asked for", sizeof *b);
+    *b = contents;
+    b->next = r->blocks;
+    r->blocks = b;
+    return STATUS_OK;
+}
+
+static status allocate_block(weight_room *r, size_t bytes) {
+    void *memory;
+    TRY(r->sparse ? r->k->alloc_sparse(&memory, bytes) : r->k->alloc(&memory, bytes));
+    const status s = add_block(r, (block){.memory = memory, .bytes = bytes, .release = r->k->release, .owner = memory});
+    if (s != STATUS_OK) r->k->release(memory);
+    return s;
+}
+
+status weight_room_adopt(weight_room *r, void *memory, size_t bytes, void (*release)(void *owner), void *owner) {
+    pthread_mutex_lock(&r->lock);
+    const status s = add_block(
+        r,
+        (block){.memory = memory, .used = bytes, .bytes = bytes, .filled = bytes, .release = release, .owner = owner});
+    pthread_mutex_unlock(&r->lock);
     return s;
 }
 
@@ -72,7 +88,7 @@ static block *find_block(const weight_room *r, size_t bytes) {
 static status take(weight_room *r, void **pointer, size_t bytes) {
     block *b = find_block(r, bytes);
     if (!b) {
-        TRY(add_block(r, bytes > r->block_bytes ? bytes : r->block_bytes));
+        TRY(allocate_block(r, bytes > r->block_bytes ? bytes : r->block_bytes));
         b = r->blocks;
     }
     *pointer = b->memory + b->used;

@@ -13,9 +13,9 @@
 #include <stdlib.h>
 
 /* Pieces of the tokenizer beyond the model's vocabulary would be ids without an embedding. */
-static status check_vocabulary(const char *path, const tokenizer *tok, const model *m) {
-    if (tokenizer_vocab_size(tok) <= m->config.vocab_size) return STATUS_OK;
-    return fail("%s: expected at most %d pieces in its tokenizer, found %d", path, m->config.vocab_size,
+static status check_vocabulary(const char *path, const tokenizer *tok, const model_config *c) {
+    if (tokenizer_vocab_size(tok) <= c->vocab_size) return STATUS_OK;
+    return fail("%s: expected at most %d pieces in its tokenizer, found %d", path, c->vocab_size,
                 tokenizer_vocab_size(tok));
 }
 
@@ -25,7 +25,7 @@ static status open_checkpoint(const checkpoint *c, const kernels *k, const char 
     TRY(checkpoint_open_tokenizer(c, tok));
     status s = checkpoint_load_model(c, k, which, use, m);
     if (s == STATUS_OK) {
-        s = check_vocabulary(c->path, *tok, *m);
+        s = check_vocabulary(c->path, *tok, &(*m)->config);
         if (s != STATUS_OK) model_destroy(*m);
     }
     if (s != STATUS_OK) tokenizer_close(*tok);
@@ -35,7 +35,7 @@ static status open_checkpoint(const checkpoint *c, const kernels *k, const char 
 static status open_weights(const model_source *source, const weight_source *weights, const kernels *k, model_use use,
                            const tokenizer *tok, model **m) {
     TRY(fail_in(model_create(m, &weights->config, k, use), "%s", model_source_path(source)));
-    status s = check_vocabulary(model_source_path(source), tok, *m);
+    status s = check_vocabulary(model_source_path(source), tok, &(*m)->config);
     if (s == STATUS_OK) s = weight_source_fill(weights, *m);
     if (s == STATUS_OK) s = model_refresh(*m);
     if (s != STATUS_OK) model_destroy(*m);
@@ -111,7 +111,7 @@ static status open_hot(model_source *source, const kernels *k, model_use use, in
     TRY(model_source_take_tokenizer(source, tok));
     status s = fail_in(model_create_hot(m, model_source_weights(source), k, use, most), "%s", path);
     if (s == STATUS_OK) {
-        s = check_vocabulary(path, *tok, *m);
+        s = check_vocabulary(path, *tok, &(*m)->config);
         if (s == STATUS_OK)
             hot_experts_keep(*m, source, close_source);
         else
@@ -139,10 +139,14 @@ status open_model_hot(const char *path, const kernels *k, const char *which, mod
     return s;
 }
 
-static status config_of_artifact(const char *path, model_config *config) {
+/* ---- without weights ---- */
+
+/* context_tokens, here and below: may be NULL. */
+static status config_of_artifact(const char *path, model_config *config, int *context_tokens) {
     artifact_contents *contents = xcalloc(1, sizeof *contents);
     const status s = artifact_examine_config(contents, path);
     if (s == STATUS_OK) *config = contents->model;
+    if (s == STATUS_OK && context_tokens) *context_tokens = contents->context_tokens;
     free(contents);
     return s;
 }
@@ -161,10 +165,50 @@ status open_model_config(const char *path, model_config *config) {
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
     if (pretrained_is(path)) return config_of_pretrained(path, config);
-    if (kind != PATH_FOLDER) return config_of_artifact(path, config);
+    if (kind != PATH_FOLDER) return config_of_artifact(path, config, NULL);
     TRY(checkpoint_require(&c, path));
     const status s = checkpoint_load_model_config(c, config);
     checkpoint_close(c);
+    return s;
+}
+
+static status pretrained_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
+    pretrained *p;
+    TRY(pretrained_open(&p, path));
+    *config = *pretrained_config(p);
+    if (context_tokens) *context_tokens = pretrained_context(p);
+    status s = pretrained_open_tokenizer(p, tok);
+    pretrained_close(p);
+    if (s == STATUS_OK && !*tok) s = fail("%s: expected a model with a tokenizer, found none", path);
+    return s;
+}
+
+static status artifact_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
+    TRY(config_of_artifact(path, config, context_tokens));
+    return artifact_read_tokenizer(path, tok);
+}
+
+static status checkpoint_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
+    checkpoint *c;
+    TRY(checkpoint_require(&c, path));
+    if (context_tokens) *context_tokens = c->context_tokens;
+    status s = checkpoint_load_model_config(c, config);
+    if (s == STATUS_OK) s = checkpoint_open_tokenizer(c, tok);
+    checkpoint_close(c);
+    return s;
+}
+
+status open_model_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
+    path_kind kind;
+    TRY(path_look(path, &kind));
+    if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    status (*const outside)(const char *, model_config *, tokenizer **, int *) =
+        pretrained_is(path)   ? pretrained_outside
+        : kind == PATH_FOLDER ? checkpoint_outside
+                              : artifact_outside;
+    TRY(outside(path, config, tok, context_tokens));
+    const status s = check_vocabulary(path, *tok, config);
+    if (s != STATUS_OK) tokenizer_close(*tok);
     return s;
 }
 

@@ -21,6 +21,10 @@ status open_model_experts(const char *path, const kernels *k, const char *which,
 status open_model_hot(const char *path, const kernels *k, const char *which, model_use use, int most, model **m,
                       tokenizer **tok, int *context_tokens);
 
+/* All but its weights, which somebody has elsewhere (store/layout_open.h): they are not decoded, nor is their checksum formed where it is one
+ * of its own (a checkpoint's). */
+status open_model_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens);
+
 /* What it is, without its weights. */
 status open_model_config(const char *path, model_config *config);
 

@@ -26,15 +26,25 @@ static bool all_half(const float *values, int64_t count) {
     return true;
 }
 
+/* What follows from rows, columns and groups alone. */
+static packed_weight with_widths(int64_t rows, int64_t cols, int64_t group) {
+    packed_weight w = {.rows = rows, .cols = cols, .group = group, .groups = cols / group};
+    w.width = up(group, w.groups == 1 ? INPUT_BLOCK : STEP_CODES);
+    w.depth = w.width * w.groups;
+    w.segment = largest_segment(w.width);
+    return w;
+}
+
+static bool holds_nibbles(const packed_weight *w) {
+    return w->segment % (2 * STEP_CODES) == 0;
+}
+
 static packed_weight lay_out(const quantized *q) {
     const int64_t groups = quantized_groups(q);
-    packed_weight w = {.rows = q->rows, .cols = q->cols, .group = q->group, .groups = groups};
+    packed_weight w = with_widths(q->rows, q->cols, q->group);
     int least;
     const bool nibbles = quantized_is_nibbles(q, &least);
-    w.width = up(q->group, groups == 1 ? INPUT_BLOCK : STEP_CODES);
-    w.depth = w.width * groups;
-    w.segment = largest_segment(w.width);
-    w.bits = nibbles && w.segment % (2 * STEP_CODES) == 0 ? 4 : 8;
+    w.bits = nibbles && holds_nibbles(&w) ? 4 : 8;
     w.zero = w.bits == 4 ? -least : 128;
     w.has_offset = q->offset != NULL;
     w.half = all_half(q->scale, q->rows * groups) && all_half(q->offset, q->rows * groups);
@@ -133,6 +143,71 @@ packed_weight *packed_create(const quantized *q, int input_bits, weight_room *ro
     }
     *bytes = tiles * (codes + scales) + (int64_t)inputs;
     return w;
+}
+
+/* ---- what is there already ---- */
+
+enum {
+    MOST_SIDE = 1 << 28
+}; /* so that no size below overflows: 8 bytes of scales and offsets for each of 2^56 groups */
+
+static int64_t inputs_bytes(const packed_weight *w) {
+    return w->cols * (int64_t)sizeof *w->input_scale;
+}
+
+void packed_describe(const packed_weight *w, stored_weight *out) {
+    *out = (stored_weight){.kind = STORED_PACKED,
+                           .rows = w->rows,
+                           .cols = w->cols,
+                           .group = w->group,
+                           .bits = w->bits,
+                           .zero = w->zero,
+                           .half = w->half,
+                           .has_offset = w->has_offset,
+                           .fine = w->fine,
+                           .array = {w->codes, w->scales, w->input_scale},
+                           .bytes = {packed_tiles(w) * packed_tile_codes(w), packed_tiles(w) * packed_tile_scales(w),
+                                     w->input_scale ? inputs_bytes(w) : 0}};
+}
+
+static bool numbers_are_sound(const stored_weight *s) {
+    if (s->rows < 1 || s->rows > MOST_SIDE || s->cols < 1 || s->cols > MOST_SIDE) return false;
+    if (s->group < 1 || s->group > s->cols || s->cols % s->group != 0) return false;
+    return s->bits == 8 ? s->zero == 128 : s->bits == 4 && (s->zero == 0 || s->zero == 8);
+}
+
+static bool arrays_are_sound(const packed_weight *w, const stored_weight *s) {
+    for (int i = 0; i < STORED_ARRAYS; i++)
+        if ((uintptr_t)s->array[i] % STORED_ALIGNMENT != 0 || (s->bytes[i] > 0 && !s->array[i])) return false;
+    return s->bytes[0] == packed_tiles(w) * packed_tile_codes(w) &&
+           s->bytes[1] == packed_tiles(w) * packed_tile_scales(w) &&
+           (s->bytes[2] == 0 || s->bytes[2] == inputs_bytes(w));
+}
+
+status packed_adopt(packed_weight **out, const stored_weight *s, weight_room *room, int64_t *bytes) {
+    if (!numbers_are_sound(s))
+        return fail("codes of %lld x %lld in groups of %lld, %d bits from %d on: they do not go together",
+                    (long long)s->rows, (long long)s->cols, (long long)s->group, s->bits, -s->zero);
+    packed_weight w = with_widths(s->rows, s->cols, s->group);
+    w.bits = s->bits;
+    w.zero = s->zero;
+    w.half = s->half;
+    w.has_offset = s->has_offset;
+    w.fine = s->fine;
+    w.room = room;
+    if ((w.bits == 4 && !holds_nibbles(&w)) || !arrays_are_sound(&w, s))
+        return fail("codes of %lld x %lld in groups of %lld, %d bits: expected other arrays for them than %lld, %lld "
+                    "and %lld bytes",
+                    (long long)s->rows, (long long)s->cols, (long long)s->group, s->bits, (long long)s->bytes[0],
+                    (long long)s->bytes[1], (long long)s->bytes[2]);
+    w.codes = (uint8_t *)s->array[0];
+    w.scales = (void *)s->array[1];
+    w.input_scale = s->bytes[2] > 0 ? (float *)s->array[2] : NULL;
+    *out = memory_allows() ? malloc(sizeof **out) : NULL;
+    if (!*out) return fail("out of memory for a packed weight");
+    **out = w;
+    *bytes = s->bytes[0] + s->bytes[1] + s->bytes[2];
+    return STATUS_OK;
 }
 
 void packed_destroy(packed_weight *w) {

@@ -17,6 +17,9 @@
 
 enum { TILE = 32, STEP_CODES = 4, INPUT_BLOCK = 32 };
 
+/* Of what lies in the arrays; another one whenever the order or the meaning of their bytes changes, which files of an older one then know. */
+enum { PACKED_VERSION = 1 };
+
 struct packed_weight {
     int64_t rows, cols, group;
     int64_t width, depth, groups;
@@ -50,6 +53,9 @@ static inline bool packed_spreads(const packed_weight *w) {
 
 /* NULL: no memory. */
 packed_weight *packed_create(const quantized *q, int input_bits, weight_room *room, int64_t *bytes);
+/* The same of arrays that are there, in memory of the room (kernel_list.h, weight_adopt), and back. */
+status packed_adopt(packed_weight **out, const stored_weight *s, weight_room *room, int64_t *bytes);
+void packed_describe(const packed_weight *w, stored_weight *out);
 void packed_destroy(packed_weight *w); /* NULL is fine */
 /* Columns first … of a row. */
 void packed_expand(const packed_weight *w, int64_t row, int64_t first, int64_t count, float *out);

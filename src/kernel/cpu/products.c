@@ -89,14 +89,20 @@ static void weight_destroy(weight *w) {
     *w = (weight){0};
 }
 
-static status weight_create(weight *w, dtype type, int64_t rows, int64_t cols, weight_room *room) {
-    *w = (weight){.rows = rows, .cols = cols, .room = room};
-    TRY(weight_room_take(room, kernels_for(type), &w->plain, (size_t)(rows * cols) * dtype_bytes(type)));
-    form *f = form_create(type, rows, cols, room);
+/* w has its plain values. */
+static status add_form(weight *w, dtype type) {
+    const int64_t rows = w->rows, cols = w->cols;
+    form *f = form_create(type, rows, cols, w->room);
     w->forward = f;
     if (f && f->plain) return STATUS_OK;
     weight_destroy(w);
     return fail("out of memory for a weight of %lld × %lld", (long long)rows, (long long)cols);
+}
+
+static status weight_create(weight *w, dtype type, int64_t rows, int64_t cols, weight_room *room) {
+    *w = (weight){.rows = rows, .cols = cols, .room = room};
+    TRY(weight_room_take(room, kernels_for(type), &w->plain, (size_t)(rows * cols) * dtype_bytes(type)));
+    return add_form(w, type);
 }
 
 static status weight_quantized(weight *w, const quantized *q, weight_room *room) {
@@ -127,6 +133,38 @@ static status weight_packed(weight *w, const quantized *q, int input_bits, weigh
     w->packed = packed_create(q, input_bits, room, &w->packed_bytes);
     if (w->packed) return STATUS_OK;
     return fail("out of memory for codes of %lld × %lld", (long long)q->rows, (long long)q->cols);
+}
+
+/* ---- weights in files ---- */
+
+static void weight_describe(stored_weight *out, const weight *w) {
+    *out = (stored_weight){.rows = w->rows, .cols = w->cols};
+    if (w->packed) packed_describe(w->packed, out);
+    if (!w->plain) return;
+    out->kind = STORED_PLAIN;
+    out->type = ((const form *)w->forward)->type;
+    out->array[0] = w->plain;
+    out->bytes[0] = w->rows * w->cols * (int64_t)dtype_bytes(out->type);
+}
+
+/* oneDNN's form of it is made as ever, in memory of the process: how that lies is oneDNN's affair. */
+static status adopt_plain(weight *w, dtype type, const stored_weight *s) {
+    enum { MOST_SIDE = 1 << 28 };
+    const bool sized = s->rows >= 1 && s->rows <= MOST_SIDE && s->cols >= 1 && s->cols <= MOST_SIDE &&
+                       s->bytes[0] == s->rows * s->cols * (int64_t)dtype_bytes(type);
+    if (s->type != type || !sized || !s->array[0] || (uintptr_t)s->array[0] % STORED_ALIGNMENT != 0)
+        return fail("values of %lld x %lld: expected another type or other arrays for them than %lld bytes",
+                    (long long)s->rows, (long long)s->cols, (long long)s->bytes[0]);
+    w->plain = (void *)s->array[0];
+    return add_form(w, type);
+}
+
+static status weight_adopt(weight *w, dtype type, const stored_weight *s, weight_room *room) {
+    *w = (weight){.rows = s->rows, .cols = s->cols, .room = room};
+    if (!room) return fail("expected a room that owns the arrays, found none");
+    if (s->kind == STORED_PLAIN) return adopt_plain(w, type, s);
+    if (s->kind == STORED_PACKED) return packed_adopt(&w->packed, s, room, &w->packed_bytes);
+    return fail("expected values or codes, found neither");
 }
 
 static void weight_update(weight *w, dtype type, const float *values, int64_t first, int64_t rows) {
@@ -296,6 +334,9 @@ static void grouped_linear_backward_weight(float *const *dw, const void *dy, con
     static void weight_update_##suffix(weight *w, const float *values, int64_t first, int64_t rows) {                  \
         weight_update(w, type, values, first, rows);                                                                   \
     }                                                                                                                  \
+    static status weight_adopt_##suffix(weight *w, const stored_weight *s, weight_room *room) {                        \
+        return weight_adopt(w, type, s, room);                                                                         \
+    }                                                                                                                  \
     static void gram_##suffix(float *hessian, const void *x, int64_t N, int64_t cols) {                                \
         gram(hessian, type, x, N, cols);                                                                               \
     }
@@ -313,6 +354,8 @@ void fill_products(kernels *table) {
     table->weight_update = bf16 ? weight_update_bf16 : weight_update_f32;
     table->weight_quantized = weight_quantized;
     table->weight_packed = weight_packed;
+    table->weight_describe = weight_describe;
+    table->weight_adopt = bf16 ? weight_adopt_bf16 : weight_adopt_f32;
     table->weight_destroy = weight_destroy;
     table->linear = dense_linear; /* isa/quantized.c puts itself before these two */
     table->grouped_linear = dense_grouped_linear;

@@ -3,6 +3,7 @@
 moec=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export XDG_CACHE_HOME="$work/cache" # nothing that tests leave is the user's
 export OMP_WAIT_POLICY=passive # threads that spin starve each other where tests run side by side
 
 # write_text FOLDER COUNT: COUNT files of simple sentences, no two files alike
