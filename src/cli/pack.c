@@ -64,6 +64,11 @@ static const char help[] =
     "                     bits and step decided, component by component\n"
     "  --embed-step X     the same of embeddings and head (0)\n"
     "  --round            plain rounding instead of GPTQ\n"
+    "  --record           as #2102's script packs: int6 everywhere, no scale under 1/31, matrices up to 65,536 "
+    "weights\n"
+    "                     as floats, embeddings without statistics, experts' Hessians of all tokens, plain clip "
+    "choice\n"
+    "                     (`moec study --gap` takes them away one by one)\n"
     "\n"
     "Under `mpirun -n N moec pack ...` or srun the ranks share out the matrices that are quantised and coded at "
     "several rates\n"
@@ -118,7 +123,7 @@ static status check_request(const request *q, bool output) {
 typedef struct way_options {
     const char *bits, *budget, *recipe, *quantizer;    /* shared out */
     const char *grid, *embed_grid, *step, *embed_step; /* uniform */
-    bool uniform, rounding;
+    bool uniform, rounding, record;
 } way_options;
 
 static way_options read_way(int *argc, char **argv) {
@@ -131,12 +136,14 @@ static way_options read_way(int *argc, char **argv) {
                          .step = cli_option(argc, argv, "--step"),
                          .embed_step = cli_option(argc, argv, "--embed-step"),
                          .uniform = cli_flag(argc, argv, "--uniform"),
-                         .rounding = cli_flag(argc, argv, "--round")};
+                         .rounding = cli_flag(argc, argv, "--round"),
+                         .record = cli_flag(argc, argv, "--record")};
 }
 
 static status parse_uniform(request *q, const way_options *w) {
-    long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits;
     quant_options *quant = &q->options.quant;
+    if (w->record) *quant = quant_options_record();
+    long long matrix = quant->bits, embedding = quant->embed_bits;
     TRY(cli_integer("--grid", w->grid, 2, 8, &matrix));
     TRY(cli_integer("--embed-grid", w->embed_grid, 0, 8, &embedding));
     TRY(cli_number("--step", w->step, 0, 1, &quant->least_step));
@@ -157,7 +164,7 @@ static status parse_allocation(request *q, const way_options *w) {
 }
 
 static status parse_way(request *q, const way_options *w) {
-    const bool grids = w->uniform || w->grid || w->embed_grid || w->step || w->embed_step || w->rounding;
+    const bool grids = w->uniform || w->grid || w->embed_grid || w->step || w->embed_step || w->rounding || w->record;
     long long bytes = q->run.pack.budget_bytes;
     TRY(cli_integer("--budget", w->budget, 0, INT64_MAX, &bytes));
     q->options.budget_bytes = bytes;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "base/progress.h"
+#include "nn/plan.h"
 #include "nn/roles.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,7 @@ struct hessians {
     input *inputs;
     int input_count;
     status failed; /* the first failure of an observation */
+    bool pool_experts;
 
     float *host; /* the Hessian that was asked for last */
     input_key shown;
@@ -61,6 +63,11 @@ void hessians_destroy(hessians *h) {
     }
     free(h->batches);
     free(h);
+}
+
+void hessians_pool_experts(hessians *h, bool pool) {
+    if (h->pool_experts != pool) release_inputs(h);
+    h->pool_experts = pool;
 }
 
 static int32_t *copy_column(const int32_t *column, int64_t count) {
@@ -114,14 +121,60 @@ static input *find_or_add(hessians *h, const param *weight, int64_t cols) {
     return &h->inputs[h->input_count++];
 }
 
-static void observe(void *context, const param *weight, const void *x, int64_t N, int64_t cols) {
-    hessians *h = context;
-    if (h->failed != STATUS_OK || weight->layer < h->first || weight->layer > h->last) return;
-    if (key_of(weight).role != weight->role) return;
+static void add_rows(hessians *h, const param *weight, const void *x, int64_t N, int64_t cols) {
     input *in = find_or_add(h, weight, cols);
     if (!in || N == 0) return;
     h->m->k->gram(in->sum, x, N, cols);
     in->rows += N;
+}
+
+/* ---- all tokens for every expert ---- */
+
+static const param *expert_proj(const model *m, const param *fc) {
+    for (int i = 0; i < m->param_count; i++) {
+        const param *p = m->params[i];
+        if (p->role == ROLE_EXPERT_PROJ && p->layer == fc->layer && p->expert == fc->expert) return p;
+    }
+    return NULL;
+}
+
+/* What this expert's proj would read of rows that went to any: f(fc x). */
+static status add_hidden(hessians *h, const param *fc, const void *x, int64_t N) {
+    const kernels *k = h->m->k;
+    const param *proj = expert_proj(h->m, fc);
+    const int64_t wide = fc->matrix.rows, hidden = proj ? proj->matrix.cols : 0;
+    void *u = NULL, *act = NULL;
+    if (!proj || N == 0) return STATUS_OK;
+    status s = k->alloc(&u, (size_t)(N * wide) * dtype_bytes(k->act));
+    if (s == STATUS_OK) s = k->alloc(&act, (size_t)(N * hidden) * dtype_bytes(k->act));
+    if (s == STATUS_OK) {
+        k->linear(u, k->act, x, &fc->matrix, N);
+        k->activate(act, u, model_plan(&h->m->config, fc->layer).mlp.activation, NULL, N, hidden);
+        add_rows(h, proj, act, N, hidden);
+    }
+    k->release(u);
+    k->release(act);
+    return s;
+}
+
+/* Rows that were routed to one expert of a layer, given to all of them. */
+static void add_to_all(hessians *h, const param *fc, const void *x, int64_t N, int64_t cols) {
+    for (int i = 0; i < h->m->param_count && h->failed == STATUS_OK; i++) {
+        const param *p = h->m->params[i];
+        if (p->role != ROLE_EXPERT_FC || p->layer != fc->layer) continue;
+        add_rows(h, p, x, N, cols);
+        if (h->failed == STATUS_OK) h->failed = add_hidden(h, p, x, N);
+    }
+}
+
+static void observe(void *context, const param *weight, const void *x, int64_t N, int64_t cols) {
+    hessians *h = context;
+    if (h->failed != STATUS_OK || weight->layer < h->first || weight->layer > h->last) return;
+    if (key_of(weight).role != weight->role) return;
+    if (!h->pool_experts || !role_has_expert((param_role)weight->role))
+        add_rows(h, weight, x, N, cols);
+    else if (weight->role == ROLE_EXPERT_FC)
+        add_to_all(h, weight, x, N, cols);
 }
 
 /* ---- collecting ---- */

@@ -16,6 +16,10 @@ typedef struct hessians hessians;
 /* p runs the batches, and belongs to the Hessians until they are destroyed. */
 hessians *hessians_create(pass *p, size_t memory);
 void hessians_destroy(hessians *h); /* NULL is fine */
+/* From now on every expert's Hessians are those of all tokens, whoever they were routed to: each expert multiplies the
+ * others' tokens too, for the observation alone, and the model goes on as it would. As #2102's script has it, whose
+ * experts all run on all tokens; false: as said above. */
+void hessians_pool_experts(hessians *h, bool pool);
 /* One more calibration batch, whose ids and document starts are copied; before the first Hessian is asked for. */
 void hessians_add(hessians *h, const batch *b);
 /* H / rows of what the weight's product reads, host [cols, cols], valid until the next call; NULL where there is no such

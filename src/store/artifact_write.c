@@ -201,6 +201,8 @@ static status check_quant_options(const quant_options *o) {
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
     if (!(o->prune_fraction >= 0 && o->prune_fraction < 1))
         return fail_usage("prune_fraction: expected a number from 0 to under 1, found %g", o->prune_fraction);
+    if (!(o->least_scale >= 0 && isfinite(o->least_scale)))
+        return fail_usage("scale_floor: expected a number from 0 on, found %g", o->least_scale);
     if (!(o->least_step >= 0 && o->least_step <= PACK_MOST_STEP))
         return fail_usage("step: expected a number from 0 to %g, found %g", PACK_MOST_STEP, o->least_step);
     if (!(o->embed_least_step >= 0 && o->embed_least_step <= PACK_MOST_STEP))
@@ -247,6 +249,8 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
         return fail_usage("context_tokens: expected at least one token, found %d", options->context_tokens);
     TRY(artifact_check_weights(m));
     const int64_t budget = options->budget_bytes;
+    const bool uniform = !options->plan && !options->allocation.on;
+    if (h) hessians_pool_experts(h, uniform && options->quant.pool_experts);
     status s = options->allocation.on ? artifact_allocate(&file, m, tok, h, *options, report, path)
                                       : artifact_build(&file, m, tok, h, options, report);
     if (s == STATUS_OK && budget > 0 && report->artifact_bytes > budget)
