@@ -40,6 +40,9 @@ static const char help[] =
     "also\n"
     "                     group: N, asymmetric: true, rotate: true (docs/quantisation.md)\n"
     "  --quantizer Q      round, gptq, rate or trellis: what `moec study --curve` compares (trellis)\n"
+    "  --low-rank R       matrices may have a correction of rank R, R/4 or R/16, quantised too, where that is worth "
+    "its\n"
+    "                     bytes (recipes: rank, rank_bits): with --quantizer round at 2 and 3 bits; 0: none (0)\n"
     "  --tune MINUTES     then train what takes no bytes beside the codes (scales, norms, gains, gates) against the "
     "float\n"
     "                     model's probabilities on the run's text, and keep it where it is better on rows kept apart\n"
@@ -121,8 +124,8 @@ static status check_request(const request *q, bool output) {
 
 /* Which of the two ways the options ask for. */
 typedef struct way_options {
-    const char *bits, *budget, *recipe, *quantizer;    /* shared out */
-    const char *grid, *embed_grid, *step, *embed_step; /* uniform */
+    const char *bits, *budget, *recipe, *quantizer, *low_rank; /* shared out */
+    const char *grid, *embed_grid, *step, *embed_step;         /* uniform */
     bool uniform, rounding, record;
 } way_options;
 
@@ -131,6 +134,7 @@ static way_options read_way(int *argc, char **argv) {
                          .budget = cli_option(argc, argv, "--budget"),
                          .recipe = cli_option(argc, argv, "--recipe"),
                          .quantizer = cli_option(argc, argv, "--quantizer"),
+                         .low_rank = cli_option(argc, argv, "--low-rank"),
                          .grid = cli_option(argc, argv, "--grid"),
                          .embed_grid = cli_option(argc, argv, "--embed-grid"),
                          .step = cli_option(argc, argv, "--step"),
@@ -156,8 +160,11 @@ static status parse_uniform(request *q, const way_options *w) {
 
 static status parse_allocation(request *q, const way_options *w) {
     pack_allocation *a = &q->options.allocation;
+    long long rank = 0;
     a->quantizer = QUANTIZER_TRELLIS;
     a->recipe_path = w->recipe;
+    TRY(cli_integer("--low-rank", w->low_rank, 0, 1024, &rank));
+    a->low_rank = (int)rank;
     if (w->quantizer && !quantizer_find(w->quantizer, &a->quantizer))
         return fail_usage("--quantizer: expected one of %s, found `%s`", quantizer_list(), w->quantizer);
     return cli_number("--bits", w->bits, RATE_LEAST, RATE_MOST, &a->bits);
@@ -169,6 +176,9 @@ static status parse_way(request *q, const way_options *w) {
     TRY(cli_integer("--budget", w->budget, 0, INT64_MAX, &bytes));
     q->options.budget_bytes = bytes;
     q->options.allocation.on = !grids && (w->bits || (w->budget && bytes > 0) || w->recipe || w->quantizer);
+    if (!q->options.allocation.on && w->low_rank)
+        return fail_usage(
+            "pack: --low-rank is a part of what shares bytes out: expected --bits or --budget, found neither");
     if (grids && (w->bits || w->recipe || w->quantizer))
         return fail_usage("pack: %s shares bytes out, and uniform grids do not: expected one of the two ways",
                           w->bits     ? "--bits"
