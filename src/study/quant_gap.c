@@ -247,13 +247,13 @@ static void put_layers(const gap *g, FILE *out) {
 static status draw_rows(const gap *g) {
     plot p;
     bool found;
-    TRY(plot_begin(&p, "gap", 860, 480));
+    TRY(plot_begin(&p, "gap", 960, 480));
     for (int i = 0; i < g->count; i++)
         fprintf(p.data, "%s\t%.6f\t%.0f\n", g->rows[i].title, quant_study_number(known_row(g, i), "difference"),
                 quant_study_number(known_row(g, i), "bytes"));
     fprintf(p.script, "set title 'the gap taken apart: packed - float'\nset ylabel 'bits per byte'\n"
                       "set style fill solid 0.8\nset boxwidth 0.6\nunset key\nset xtics rotate by -25 left\n"
-                      "set bmargin 7\nset rmargin 12\nplot 'gap.tsv' using 0:2:xtic(1) with boxes lc rgb '#3060a0', "
+                      "set bmargin 7\nset rmargin 24\nplot 'gap.tsv' using 0:2:xtic(1) with boxes lc rgb '#3060a0', "
                       "'' using 0:2:(sprintf('%%.2f MB', $3 / 1e6)) with labels offset 0,0.7\n");
     return plot_end(&p, g->s->options->out, &found);
 }
