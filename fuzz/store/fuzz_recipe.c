@@ -34,6 +34,7 @@ static void check(const tensor_plan *t, const param *p) {
     if (t->given_rate != 0 && !(t->given_rate >= RATE_LEAST && t->given_rate <= RATE_MOST)) abort();
     if (t->given_bits != 0 && !(t->given_bits >= RATE_LEAST && t->given_bits <= RATE_MOST)) abort();
     if (t->quantizer < 0 || t->quantizer >= QUANTIZERS) abort();
+    if (t->most_rank < 0 || t->most_rank > 1024 || t->rank_bits < 2 || t->rank_bits > 8) abort();
     if (t->floats || !p->is_matrix) return;
     if ((t->group || t->asymmetric) && !quantizer_has_groups(t->quantizer)) abort();
     if (t->group && (t->group < 2 || tensor_cols(&p->value) % t->group != 0)) abort();

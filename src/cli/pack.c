@@ -40,6 +40,9 @@ static const char help[] =
     "also\n"
     "                     group: N, asymmetric: true, rotate: true (docs/quantisation.md)\n"
     "  --quantizer Q      round, gptq, rate or trellis: what `moec study --curve` compares (trellis)\n"
+    "  --low-rank R       matrices may have a correction of rank R, R/4 or R/16, quantised too, where that is worth "
+    "its\n"
+    "                     bytes (recipes: rank, rank_bits): with --quantizer round at 2 and 3 bits; 0: none (0)\n"
     "  --tune MINUTES     then train what takes no bytes beside the codes (scales, norms, gains, gates) against the "
     "float\n"
     "                     model's probabilities on the run's text, and keep it where it is better on rows kept apart\n"
@@ -64,6 +67,11 @@ static const char help[] =
     "                     bits and step decided, component by component\n"
     "  --embed-step X     the same of embeddings and head (0)\n"
     "  --round            plain rounding instead of GPTQ\n"
+    "  --record           as #2102's script packs: int6 everywhere, no scale under 1/31, matrices up to 65,536 "
+    "weights\n"
+    "                     as floats, embeddings without statistics, experts' Hessians of all tokens, plain clip "
+    "choice\n"
+    "                     (`moec study --gap` takes them away one by one)\n"
     "\n"
     "Under `mpirun -n N moec pack ...` or srun the ranks share out the batches that it calibrates with and the "
     "matrices that\n"
@@ -118,9 +126,9 @@ static status check_request(const request *q, bool output) {
 
 /* Which of the two ways the options ask for. */
 typedef struct way_options {
-    const char *bits, *budget, *recipe, *quantizer;    /* shared out */
-    const char *grid, *embed_grid, *step, *embed_step; /* uniform */
-    bool uniform, rounding;
+    const char *bits, *budget, *recipe, *quantizer, *low_rank; /* shared out */
+    const char *grid, *embed_grid, *step, *embed_step;         /* uniform */
+    bool uniform, rounding, record;
 } way_options;
 
 static way_options read_way(int *argc, char **argv) {
@@ -128,17 +136,20 @@ static way_options read_way(int *argc, char **argv) {
                          .budget = cli_option(argc, argv, "--budget"),
                          .recipe = cli_option(argc, argv, "--recipe"),
                          .quantizer = cli_option(argc, argv, "--quantizer"),
+                         .low_rank = cli_option(argc, argv, "--low-rank"),
                          .grid = cli_option(argc, argv, "--grid"),
                          .embed_grid = cli_option(argc, argv, "--embed-grid"),
                          .step = cli_option(argc, argv, "--step"),
                          .embed_step = cli_option(argc, argv, "--embed-step"),
                          .uniform = cli_flag(argc, argv, "--uniform"),
-                         .rounding = cli_flag(argc, argv, "--round")};
+                         .rounding = cli_flag(argc, argv, "--round"),
+                         .record = cli_flag(argc, argv, "--record")};
 }
 
 static status parse_uniform(request *q, const way_options *w) {
-    long long matrix = q->run.pack.bits, embedding = q->run.pack.embed_bits;
     quant_options *quant = &q->options.quant;
+    if (w->record) *quant = quant_options_record();
+    long long matrix = quant->bits, embedding = quant->embed_bits;
     TRY(cli_integer("--grid", w->grid, 2, 8, &matrix));
     TRY(cli_integer("--embed-grid", w->embed_grid, 0, 8, &embedding));
     TRY(cli_number("--step", w->step, 0, 1, &quant->least_step));
@@ -151,19 +162,25 @@ static status parse_uniform(request *q, const way_options *w) {
 
 static status parse_allocation(request *q, const way_options *w) {
     pack_allocation *a = &q->options.allocation;
+    long long rank = 0;
     a->quantizer = QUANTIZER_TRELLIS;
     a->recipe_path = w->recipe;
+    TRY(cli_integer("--low-rank", w->low_rank, 0, 1024, &rank));
+    a->low_rank = (int)rank;
     if (w->quantizer && !quantizer_find(w->quantizer, &a->quantizer))
         return fail_usage("--quantizer: expected one of %s, found `%s`", quantizer_list(), w->quantizer);
     return cli_number("--bits", w->bits, RATE_LEAST, RATE_MOST, &a->bits);
 }
 
 static status parse_way(request *q, const way_options *w) {
-    const bool grids = w->uniform || w->grid || w->embed_grid || w->step || w->embed_step || w->rounding;
+    const bool grids = w->uniform || w->grid || w->embed_grid || w->step || w->embed_step || w->rounding || w->record;
     long long bytes = q->run.pack.budget_bytes;
     TRY(cli_integer("--budget", w->budget, 0, INT64_MAX, &bytes));
     q->options.budget_bytes = bytes;
     q->options.allocation.on = !grids && (w->bits || (w->budget && bytes > 0) || w->recipe || w->quantizer);
+    if (!q->options.allocation.on && w->low_rank)
+        return fail_usage(
+            "pack: --low-rank is a part of what shares bytes out: expected --bits or --budget, found neither");
     if (grids && (w->bits || w->recipe || w->quantizer))
         return fail_usage("pack: %s shares bytes out, and uniform grids do not: expected one of the two ways",
                           w->bits     ? "--bits"

@@ -77,14 +77,20 @@ static void print_uniform(const pack_options *o, const pack_report *r) {
 
 static void print_tensor(const pack_report *r, const pack_tensor *t) {
     const double elements = (double)param_count(t->of), bpb = t->error * r->bpb_of_nat;
-    printf("  %-36s %-8s %5.2f %12.0f %8.3f %12.0f", t->of->name, t->coding, t->rate, elements, 8 * t->bytes / elements,
+    char coding[32];
+    if (t->rank)
+        snprintf(coding, sizeof coding, "%s+%d", t->coding, t->rank);
+    else
+        snprintf(coding, sizeof coding, "%s", t->coding);
+    printf("  %-36s %-12s %5.2f %12.0f %8.3f %12.0f", t->of->name, coding, t->rate, elements, 8 * t->bytes / elements,
            t->bytes);
     t->weight > 0 ? printf("   %10.2e %+12.6f\n", t->error / t->weight, bpb) : printf("   %10s %12s\n", "-", "-");
 }
 
 static void print_tensors(const pack_report *r) {
-    printf("  tensor                               coding    rate      weights    bits        bytes   rel. error     "
-           "loss BPB\n");
+    printf(
+        "  tensor                               coding        rate      weights    bits        bytes   rel. error     "
+        "loss BPB\n");
     for (int i = 0; i < r->tensor_count; i++) print_tensor(r, &r->tensors[i]);
 }
 

@@ -23,9 +23,18 @@ static const char help[] =
     "  --layers         cosine and relative error of the hidden state against the float model, block by block and "
     "pass\n"
     "                   by pass of a loop\n"
+    "  --gap            the loss of #2102's way of packing taken apart: its causes (an average that bf16 froze, a "
+    "floor "
+    "under\n"
+    "                   scales, an embedding without statistics, experts' Hessians of all tokens, clip choice, the "
+    "wrong\n"
+    "                   weights) taken away one by one down to `moec pack MODEL --uniform`, and the hidden state's "
+    "error\n"
+    "                   after every pass. The average needs a run with keep_checkpoints of 2 or more\n"
     "  --sensitivity    what errors of the matrices of one role do to the loss, foretold and measured\n"
-    "                   (none of these four: all of them)\n"
-    "  -o FOLDER        study.md, study.json, and by gnuplot five.svg, curve.svg, layers.svg (MODEL/study, of a run)\n"
+    "                   (none of these five: all of them)\n"
+    "  -o FOLDER        study.md, study.json, and by gnuplot five.svg, curve.svg, layers.svg, gap.svg,\n"
+    "                   gap-layers.svg (MODEL/study, of a run)\n"
     "  --bits LIST      bits a weight of --curve and --layers (2,2.5,3,3.5,4,5)\n"
     "  --tokens N       score a sample of N tokens of held-out text, the same part of every domain (65536; 0: all)\n"
     "  --data PATH      a folder made by moec data, to calibrate and to score (the run's data)\n"
@@ -87,8 +96,10 @@ static status parse(int argc, char **argv, request *q) {
     o->five = cli_flag(&argc, argv, "--five");
     o->curve = cli_flag(&argc, argv, "--curve");
     o->layers = cli_flag(&argc, argv, "--layers");
+    o->gap = cli_flag(&argc, argv, "--gap");
     o->sensitivity = cli_flag(&argc, argv, "--sensitivity");
-    if (!o->five && !o->curve && !o->layers && !o->sensitivity) o->five = o->curve = o->layers = o->sensitivity = true;
+    if (!o->five && !o->curve && !o->layers && !o->gap && !o->sensitivity)
+        o->five = o->curve = o->layers = o->gap = o->sensitivity = true;
     TRY(cli_weights(&argc, argv, &q->which));
     TRY(cli_device(&argc, argv, NULL, &q->k));
     TRY(cli_rest(argc, argv, 1, 1, "moec study MODEL [options]"));
@@ -110,6 +121,8 @@ static status parse(int argc, char **argv, request *q) {
     q->out = out ? xstrdup(out) : xasprintf("%s/study", argv[1]);
     o->out = q->out;
     o->data = q->run.data.path;
+    o->saved = q->saved;
+    o->which = q->which;
     return STATUS_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "quant/candidates.h"
 
 #include "base/memory.h"
+#include "quant/low_rank.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,20 +84,60 @@ static void sample_rows(row_sample *s, const matrix_problem *p, int64_t stride) 
     s->problem.pruned = s->pruned;
 }
 
-status candidate_measure(candidate *out, quantizer q, const matrix_problem *p, double rate, coded_bytes bytes) {
+candidate_ranks candidate_ranks_up_to(int most, int bits, int64_t rows, int64_t cols) {
+    candidate_ranks out = {.bits = bits};
+    const int possible = low_rank_most(rows, cols);
+    if (most > possible) most = possible;
+    for (int part = 16; part >= 1; part /= 4)
+        if (most / part > 0) out.rank[out.count++] = most / part;
+    return out;
+}
+
+/* q is of the rows that were taken of p. A's numbers are as many as rows, B's are the same for some rows as for all. */
+static candidate measured(const quantized *q, const matrix_problem *of, const matrix_problem *p, double rate,
+                          coded_bytes bytes) {
+    const double all = (double)p->rows / (double)of->rows;
+    quantized alone = *q;
+    alone.correction = NULL;
+    candidate out = {.rate = rate, .bytes = all * bytes(&alone), .error = all * matrix_error(of, q)};
+    if (q->correction) out.bytes += bytes(q->correction) * (double)(p->rows + p->cols) / (double)(of->rows + of->cols);
+    return out;
+}
+
+static status measure_ranks(candidate *out, quantized *q, const matrix_problem *of, const matrix_problem *p,
+                            const candidate_ranks *ranks, double rate, coded_bytes bytes) {
+    low_rank found;
+    if (ranks->count == 0) return STATUS_OK;
+    TRY(low_rank_find(&found, of, q, ranks->rank[ranks->count - 1]));
+    status s = STATUS_OK;
+    for (int i = 0; i < ranks->count && s == STATUS_OK; i++) {
+        s = low_rank_attach(q, &found, ranks->rank[i], ranks->bits);
+        if (s == STATUS_OK) out[i] = measured(q, of, p, rate, bytes);
+    }
+    low_rank_free(&found);
+    return s;
+}
+
+status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, const candidate_ranks *ranks,
+                          double rate, coded_bytes bytes) {
     const int64_t stride = (p->rows * p->cols + CANDIDATE_ELEMENTS - 1) / CANDIDATE_ELEMENTS;
     row_sample sample = {0};
     if (stride > 1) sample_rows(&sample, p, stride);
-    const matrix_problem *of = stride > 1 ? &sample.problem : p;
-    const double all = (double)p->rows / (double)of->rows;
+    matrix_problem of = stride > 1 ? sample.problem : *p;
+    of.rank = 0;
     quantized quantised;
-    status s = quantize_matrix(q, &quantised, of, rate);
+    status s = quantize_matrix(q, &quantised, &of, rate);
     if (s == STATUS_OK) {
-        *out = (candidate){.rate = rate, .bytes = all * bytes(&quantised), .error = all * matrix_error(of, &quantised)};
+        out[0] = measured(&quantised, &of, p, rate, bytes);
+        s = measure_ranks(out + 1, &quantised, &of, p, ranks, rate, bytes);
         quantized_free(&quantised);
     }
     free(sample.w);
     free(sample.row_weight);
     free(sample.pruned);
     return s;
+}
+
+status candidate_measure(candidate *out, quantizer q, const matrix_problem *p, double rate, coded_bytes bytes) {
+    return candidates_measure(out, q, p, &(candidate_ranks){0}, rate, bytes);
 }

@@ -34,4 +34,17 @@ typedef double (*coded_bytes)(const quantized *q);
 enum { CANDIDATE_ELEMENTS = 1 << 20 };
 status candidate_measure(candidate *out, quantizer q, const matrix_problem *p, double rate, coded_bytes bytes);
 
+/* The ranks that a correction may have (low_rank.h), rising, each a candidate of its own. */
+enum { CANDIDATE_RANKS = 3 };
+typedef struct candidate_ranks {
+    int count, rank[CANDIDATE_RANKS];
+    int bits; /* of the factors */
+} candidate_ranks;
+/* `most`, a quarter and a sixteenth of it, as far as they are ranks; most is cut to low_rank_most. */
+candidate_ranks candidate_ranks_up_to(int most, int bits, int64_t rows, int64_t cols);
+/* Without a correction, out[0], and with one of each rank, out[1 … ranks->count]; the matrix is quantised once, p->rank
+ * is not asked. A correction that is found on some of the rows is a little better there than it will be on all. */
+status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, const candidate_ranks *ranks,
+                          double rate, coded_bytes bytes);
+
 #endif

@@ -164,17 +164,18 @@ static void quantize_given(quantized *out, const rounding *job, int64_t first, i
 /* The same where scales are looked for: try the finalists, keep each row's best. */
 static void quantize_searched(quantized *out, const rounding *job, int64_t first, int64_t rows, panel *space) {
     const int64_t cols = job->p->cols;
+    const float *importance = job->grid->plain_clip ? NULL : job->p->importance;
+    const int finalists = job->grid->plain_clip ? 1 : FINALISTS;
     float candidates[PANEL][SCALE_CANDIDATES];
     row_grid grids[PANEL] = {0};
     int count[PANEL];
     double error[PANEL], best[PANEL];
     for (int64_t r = 0; r < rows; r++) {
-        count[r] = scale_candidates(candidates[r], job->w + (first + r) * cols, job->p->importance, first + r, cols,
-                                    job->grid);
+        count[r] = scale_candidates(candidates[r], job->w + (first + r) * cols, importance, first + r, cols, job->grid);
         best[r] = INFINITY;
     }
     fill_pruned(space, job, first, rows);
-    for (int i = 0; i < FINALISTS; i++) {
+    for (int i = 0; i < finalists; i++) {
         for (int64_t r = 0; r < rows; r++) grids[r] = (row_grid){i < count[r] ? &candidates[r][i] : NULL, NULL};
         fill_work(space, job, first, rows);
         const panel_rows panel = {space->work, space->q, space->pruned, grids, job->group, rows};

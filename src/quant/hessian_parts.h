@@ -25,7 +25,9 @@ struct hessians {
     size_t memory;
     batch *batches;
     int batch_count;
-    bool parted; /* a failure that all ranks know: nobody follows any more */
+    bool pool_experts; /* every expert's are those of all tokens */
+    status failed;     /* the first failure of an observation */
+    bool parted;       /* a failure that all ranks know: nobody follows any more */
 
     /* the layers that are held: first … last, where −1 is what is in no layer; first > last: none */
     int first, last;

@@ -45,6 +45,11 @@ void hessians_destroy(hessians *h) {
     free(h);
 }
 
+void hessians_pool_experts(hessians *h, bool pool) {
+    if (h->pool_experts != pool) release_inputs(h);
+    h->pool_experts = pool;
+}
+
 static int32_t *copy_column(const int32_t *column, int64_t count) {
     if (!column) return NULL;
     int32_t *copy = xmalloc((size_t)count * sizeof *copy);
@@ -84,9 +89,10 @@ static bool has_input(const param *p) {
     return p->is_matrix && key_of(p).role == p->role;
 }
 
-/* Several products in one batch add up before the batch does: of looped layers. */
+/* Several products in one batch add up before the batch does: of looped layers, and of all experts' tokens. */
 static bool comes_once(const hessians *h, const input *in) {
     const model_config *c = &h->m->config;
+    if (h->pool_experts && in->key.expert >= 0) return false;
     return in->key.layer < 0 || !c->loop.on || model_passes(c, in->key.layer) == 1;
 }
 
@@ -124,11 +130,9 @@ static status add_inputs(hessians *h) {
     return widest > 0 ? zeroed(h->m->k, &h->scratch, widest) : STATUS_OK;
 }
 
-static void observe(void *context, const param *weight, const void *x, int64_t N, int64_t cols) {
-    const hessians *h = context;
+static void add_rows(hessians *h, const param *weight, const void *x, int64_t N, int64_t cols) {
     const kernels *k = h->m->k;
     const int64_t count = cols * cols;
-    if (!has_input(weight)) return;
     input *in = find(h, key_of(weight));
     if (!in || in->cols != cols) return;
     in->seen = true;
@@ -141,6 +145,54 @@ static void observe(void *context, const param *weight, const void *x, int64_t N
     k->zero(h->scratch, (size_t)count * sizeof *h->scratch);
     k->gram(h->scratch, x, N, cols);
     k->add(in->sum, h->scratch, count);
+}
+
+/* ---- all tokens for every expert ---- */
+
+static const param *expert_proj(const model *m, const param *fc) {
+    for (int i = 0; i < m->param_count; i++) {
+        const param *p = m->params[i];
+        if (p->role == ROLE_EXPERT_PROJ && p->layer == fc->layer && p->expert == fc->expert) return p;
+    }
+    return NULL;
+}
+
+/* What this expert's proj would read of rows that went to any: f(fc x). */
+static status add_hidden(hessians *h, const param *fc, const void *x, int64_t N) {
+    const kernels *k = h->m->k;
+    const param *proj = expert_proj(h->m, fc);
+    const int64_t wide = fc->matrix.rows, hidden = proj ? proj->matrix.cols : 0;
+    void *u = NULL, *act = NULL;
+    if (!proj || N == 0) return STATUS_OK;
+    status s = k->alloc(&u, (size_t)(N * wide) * dtype_bytes(k->act));
+    if (s == STATUS_OK) s = k->alloc(&act, (size_t)(N * hidden) * dtype_bytes(k->act));
+    if (s == STATUS_OK) {
+        k->linear(u, k->act, x, &fc->matrix, N);
+        k->activate(act, u, model_plan(&h->m->config, fc->layer).mlp.activation, NULL, N, hidden);
+        add_rows(h, proj, act, N, hidden);
+    }
+    k->release(u);
+    k->release(act);
+    return s;
+}
+
+/* Rows that were routed to one expert of a layer, given to all of them. */
+static void add_to_all(hessians *h, const param *fc, const void *x, int64_t N, int64_t cols) {
+    for (int i = 0; i < h->m->param_count && h->failed == STATUS_OK; i++) {
+        const param *p = h->m->params[i];
+        if (p->role != ROLE_EXPERT_FC || p->layer != fc->layer || !find(h, key_of(p))) continue;
+        add_rows(h, p, x, N, cols);
+        h->failed = add_hidden(h, p, x, N);
+    }
+}
+
+static void observe(void *context, const param *weight, const void *x, int64_t N, int64_t cols) {
+    hessians *h = context;
+    if (h->failed != STATUS_OK || !has_input(weight)) return;
+    if (!h->pool_experts || !role_has_expert((param_role)weight->role))
+        add_rows(h, weight, x, N, cols);
+    else if (weight->role == ROLE_EXPERT_FC)
+        add_to_all(h, weight, x, N, cols);
 }
 
 /* ---- collecting ---- */
@@ -173,6 +225,7 @@ static status run_batch(hessians *h, int number, bool first) {
             h->m->k->zero(h->inputs[i].batch, (size_t)(h->inputs[i].cols * h->inputs[i].cols) * sizeof(float));
     if (interrupt_requested()) s = STATUS_INTERRUPTED;
     if (s == STATUS_OK && number < h->batch_count) s = pass_observe(h->p, &h->batches[number], until);
+    if (s == STATUS_OK) s = h->failed;
     return comm_agree(h->ranks, s);
 }
 
@@ -207,6 +260,7 @@ status hessians_run(hessians *h, comm_reduction *r) {
     char detail[128];
     int count = 0;
     progress shown = progress_start("calibrate");
+    h->failed = STATUS_OK;
     pass_watch_products(h->p, observe, h);
     const status s = run_rounds(h, r, &shown);
     pass_watch_products(h->p, NULL, NULL);

@@ -28,6 +28,10 @@ typedef struct hessians hessians;
 /* p runs the batches, and belongs to the Hessians until they are destroyed. */
 hessians *hessians_create(pass *p, size_t memory);
 void hessians_destroy(hessians *h); /* NULL is fine */
+/* From now on every expert's Hessians are those of all tokens, whoever they were routed to: each expert multiplies the
+ * others' tokens too, for the observation alone, and the model goes on as it would. As #2102's script has it, whose
+ * experts all run on all tokens; false: as said above. */
+void hessians_pool_experts(hessians *h, bool pool);
 /* One more calibration batch, whose ids and document starts are copied; before the first Hessian is asked for. */
 void hessians_add(hessians *h, const batch *b);
 /* Before the first is asked for: these ranks have added the same batches, and run them in turn. */

@@ -89,7 +89,7 @@ int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *i
         return out[0] > 0;
     }
     const float levels = (float)((1 << (grid->bits - 1)) - 1);
-    const float least = least_scale(w, cols, grid);
+    const float least = fmaxf(least_scale(w, cols, grid), (float)grid->least_scale);
     float largest = 0;
     for (int64_t c = 0; c < cols; c++) largest = fmaxf(largest, fabsf(w[c]));
     /* From a little above the largest weight down to about a quarter of it, where the best grids of 2 bits lie. */

@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 #include "tensor/quantized.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 /* How a row's grid is chosen. */
@@ -13,6 +14,8 @@ typedef struct grid_options {
     /* The least step in units of the row's σ (its root mean square); 0: only the error decides. The entropy coder pays
      * about log2(σ / step) + 2.05 bits a weight of a Gaussian row, so a coarser step buys bytes with error. */
     double least_step;
+    double least_scale; /* of every row's scale, as it is; 0: none */
+    bool plain_clip;    /* of quantize_gptq: the scale of least plain rounding error, as quantize_round has it */
     /* [rows, cols], 1: this weight becomes exactly 0, whatever it is; NULL: none (prune.h). GPTQ lets the weights that are
      * left make up for it, as for any other rounding. */
     const uint8_t *pruned;

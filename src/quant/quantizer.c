@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "quant/dependent.h"
+#include "quant/low_rank.h"
 #include "quant/quantize.h"
 #include "tensor/rotation.h"
 #include <math.h>
@@ -255,8 +256,9 @@ static status check_problem(quantizer q, const matrix_problem *p) {
     if (p->group && (p->group < 2 || p->cols % p->group != 0))
         return fail("expected a group that divides the %lld columns, found %lld", (long long)p->cols,
                     (long long)p->group);
-    if ((p->rotation || p->asymmetric) && p->pruned)
-        return fail("expected nothing pruned on grids around means and in rotated columns, found some");
+    if ((p->rotation || p->asymmetric || p->rank > 0) && p->pruned)
+        return fail(
+            "expected nothing pruned on grids around means, in rotated columns and under corrections, found some");
     return check_finite(p->w, p->rows, p->cols);
 }
 
@@ -289,7 +291,8 @@ status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, dou
     if (!(rate >= RATE_LEAST && rate <= RATE_MOST))
         return fail("expected a rate of %g to %g bits a weight, found %g", RATE_LEAST, RATE_MOST, rate);
     TRY(check_problem(q, p));
-    return p->rotation ? run_rotated(q, out, p, rate) : table[q].run(out, p, rate);
+    TRY(p->rotation ? run_rotated(q, out, p, rate) : table[q].run(out, p, rate));
+    return p->rank > 0 ? low_rank_correct(out, p) : STATUS_OK;
 }
 
 double matrix_error(const matrix_problem *p, const quantized *quantised) {

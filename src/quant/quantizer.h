@@ -38,6 +38,8 @@ typedef struct matrix_problem {
         asymmetric; /* a group's grid is centred on its mean, in quarters of a step. Of the same two; nothing is pruned then */
     uint32_t
         rotation; /* of the columns, before anything else (tensor/rotation.h), by this seed; 0: none. Nothing is pruned then */
+    int rank;      /* of a correction of what is left (low_rank.h); 0: none. Nothing is pruned then */
+    int rank_bits; /* of its factors, 2 … 8; 0: LOW_RANK_BITS */
 } matrix_problem;
 
 /* Quantises at `rate` (RATE_LEAST … RATE_MOST); out is to be freed with quantized_free. Weights that are not finite, and a Hessian that

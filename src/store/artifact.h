@@ -11,8 +11,9 @@
 #include "quant/sensitivity.h"
 #include "text/tokenizer.h"
 
-/* What is read, from the oldest on. Written is 2, or 3 where a grid has offsets or rotated columns. */
-enum { ARTIFACT_VERSION = 3, ARTIFACT_USUAL_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 };
+/* What is read, from the oldest on. Written is 2, 3 where a grid has offsets or rotated columns, 4 where one has a
+ * correction of low rank. */
+enum { ARTIFACT_VERSION = 4, ARTIFACT_CENTRED_VERSION = 3, ARTIFACT_USUAL_VERSION = 2, ARTIFACT_OLDEST_VERSION = 1 };
 
 struct pack_plan;
 
@@ -23,6 +24,7 @@ typedef struct pack_allocation {
     quantizer quantizer;                /* of what no rule of the recipe names */
     const char *recipe_path;            /* pack_recipe.h; NULL: none */
     const char *candidates;             /* path of what was measured (candidate_file.h); NULL: nothing is kept */
+    int low_rank;                       /* of corrections that matrices may have, at most (quant/low_rank.h); 0: none */
     bool spare;                         /* leave a bit a row, which tuning adds to the scales (train/tune.h) */
     uint64_t calibration;               /* what stands for the calibration's text in the candidates' keys */
     const sensitivities *sensitivities; /* NULL: an error counts by itself, whatever it does to the loss */
@@ -53,6 +55,7 @@ typedef struct pack_tensor {
     const param *of;
     const char *coding; /* a quantiser's name, or "float16" */
     double rate;        /* nominal, of grids */
+    int rank;           /* of its correction; 0: none */
     double bytes;
     double error, weight; /* as in pack_component, rows weighted by what they do to the loss: nats a token */
 } pack_tensor;

@@ -131,7 +131,10 @@ static status read_shape(tensor_entry *t, byte_reader *r, const char *where, uin
 static status read_grid_shape(tensor_entry *t, const char *where, uint64_t flags, uint64_t group, uint64_t seed,
                               int version) {
     const bool grid = entry_is_grid(t), trellis = t->coding == CODING_BINARY && trellis_of(t->trellis);
-    const uint64_t possible = !grid ? 0 : version > 2 ? ENTRY_FLAGS - 1 : ENTRY_COLUMNS;
+    const uint64_t possible = !grid         ? 0
+                              : version > 3 ? ENTRY_FLAGS - 1
+                              : version > 2 ? ENTRY_LOW_RANK - 1
+                                            : ENTRY_COLUMNS;
     const bool lacks_seed = (flags & ENTRY_ROTATION) && seed == 0;
     if ((t->trellis && !trellis) || (flags & ~possible) || lacks_seed ||
         (group && (!grid || (uint64_t)t->cols % group != 0)))
@@ -156,6 +159,25 @@ static status read_twin(tensor_entry *t, const directory *d, const char *where, 
                     where, t->name, (unsigned long long)back);
     t->twin = index - (int)back;
     return STATUS_OK;
+}
+
+/* Its factors have no more numbers than the matrix, which bounds them by the file. */
+static status check_correction(const tensor_entry *t, const char *where) {
+    const int64_t factors = entry_factors(t);
+    const bool coded = t->rank_coding == CODING_BINARY, plain = t->rank_coding == CODING_PLAIN;
+    const bool fits = coded ? t->rank_bytes >= 3 && t->rank_bytes < (size_t)factors : t->rank_bytes == (size_t)factors;
+    if (t->rank >= 1 && factors <= t->elements && t->rank_bits >= 2 && t->rank_bits <= 8 && (coded || plain) && fits)
+        return STATUS_OK;
+    return fail("%s: tensor %s: expected a correction whose factors have at most %lld numbers, found rank %d, %d bits, "
+                "coding %d, %zu bytes",
+                where, t->name, (long long)t->elements, t->rank, t->rank_bits, t->rank_coding, t->rank_bytes);
+}
+
+static void read_correction(tensor_entry *t, byte_reader *r) {
+    t->rank = (int)reader_number(r, 2);
+    t->rank_bits = (int)reader_number(r, 1);
+    t->rank_coding = (int)reader_number(r, 1);
+    t->rank_bytes = (size_t)reader_number(r, 8);
 }
 
 /* Coded: fewer than one a weight, or the writer would not have done it. */
@@ -188,8 +210,11 @@ static status read_tensor_entry(tensor_entry *t, byte_reader *r, const container
     const uint64_t flags = c->version == 1 ? 0 : reader_number(r, 1);
     const uint64_t group = c->version == 1 ? 0 : reader_number(r, 4), back = c->version == 1 ? 0 : reader_number(r, 4);
     const uint64_t seed = c->version > 2 && (flags & ENTRY_ROTATION) ? reader_number(r, 4) : 0;
+    const bool corrected = c->version > 3 && (flags & ENTRY_LOW_RANK);
+    if (corrected) read_correction(t, r);
     TRY(read_shape(t, r, where, (uint64_t)c->file_bytes * MAX_PER_FILE_BYTE));
     TRY(read_grid_shape(t, where, flags, group, seed, c->version));
+    if (corrected) TRY(check_correction(t, where));
     if (back) TRY(read_twin(t, d, where, index, back));
     return read_code_bytes(t, r, where);
 }
@@ -198,7 +223,7 @@ static void directory_add(directory *d, tensor_entry *t) {
     t->scale = d->scales;
     t->code = d->codes;
     d->elements += (uint64_t)t->elements;
-    d->codes += t->code_bytes;
+    d->codes += t->code_bytes + t->rank_bytes;
     if (t->coding == CODING_FLOAT32) d->floats += (size_t)t->elements;
     if (t->coding == CODING_FLOAT16) d->halves += (size_t)t->elements;
     if (entry_is_grid(t)) d->scales += entry_scales(t);

@@ -34,7 +34,7 @@ static status add_grid(examination *e, contents_component *to, component part, c
     e->steps[part] += steps_of(&q);
     quantized_free(&q);
     e->shares[part].scales += (int64_t)entry_scales(t);
-    to->bytes += (int64_t)t->code_bytes;
+    to->bytes += (int64_t)(t->code_bytes + t->rank_bytes);
     to->grid_elements += t->elements;
     if (to->grids == 0 || t->bits < to->least_bits) to->least_bits = t->bits;
     if (t->bits > to->most_bits) to->most_bits = t->bits;

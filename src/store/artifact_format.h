@@ -29,10 +29,11 @@ const char *section_name(int kind);
 /* How a section is stored. Of scales alone: scale_codec.h; otherwise they are in byte planes, as halves and floats are. */
 typedef enum section_coding { SECTION_PLAIN, SECTION_LZMA, SECTION_SCALE_CODED, SECTION_CODINGS } section_coding;
 
-/* u32 count, then a tensor each: u16 length of the name, the name, u8 coding, u8 bits, u8 dimensions, u8 states of its trellis,
- * since version 2 u8 what its grid has (entry_flag; up to version 2 scales of columns alone), u32 columns in a group, u32 how many tensors
- * before it its twin is, with ENTRY_ROTATION u32 its seed, and then u64 a dimension, u64 bytes of codes. */
-enum entry_flag { ENTRY_COLUMNS = 1, ENTRY_OFFSETS = 2, ENTRY_ROTATION = 4, ENTRY_FLAGS = 8 };
+/* u32 count, then a tensor each: u16 length of the name, the name, u8 coding, u8 bits, u8 dimensions, u8 states of its
+ * trellis, since version 2 u8 what its grid has (entry_flag; up to version 2 scales of columns alone), u32 columns in a
+ * group, u32 how many tensors before it its twin is, with ENTRY_ROTATION u32 its seed, with ENTRY_LOW_RANK of its
+ * correction u16 rank, u8 bits, u8 coding, u64 bytes of codes, and then u64 a dimension, u64 bytes of codes. */
+enum entry_flag { ENTRY_COLUMNS = 1, ENTRY_OFFSETS = 2, ENTRY_ROTATION = 4, ENTRY_LOW_RANK = 8, ENTRY_FLAGS = 16 };
 typedef enum tensor_coding {
     CODING_FLOAT32,
     CODING_FLOAT16,
@@ -48,7 +49,7 @@ enum { MAX_TENSORS = 1 << 20, MAX_NAME = 127 };
  * model that is nearly nothing else), and LZMA's largest ratio. */
 enum { MAX_PER_CODE_BYTE = 256, MAX_PER_FILE_BYTE = 256, MAX_LZMA_RATIO = 8192 };
 /* What is unpacked before a directory bounds it: the config, and a tensor's entry with name, shape and the rest. */
-enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 17 + 8 * TENSOR_MAX_DIMS + 8 };
+enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 29 + 8 * TENSOR_MAX_DIMS + 8 };
 
 /* artifact_parse, and without the checksum for fuzzing, which could not pass it. */
 status artifact_decode(const uint8_t *bytes, size_t count, const char *where, bool check_crc, const kernels *k,
@@ -91,12 +92,20 @@ typedef struct tensor_entry {
     int64_t shape[TENSOR_MAX_DIMS];
     int64_t elements, rows, cols;
     size_t code_bytes;
+    /* of its correction, a grid without anything else whose scales and codes follow the tensor's own */
+    int rank, rank_bits, rank_coding; /* rank 0: none */
+    size_t rank_bytes;
 } tensor_entry;
 static inline bool entry_is_grid(const tensor_entry *t) {
     return t->coding == CODING_PLAIN || t->coding == CODING_RANGE || t->coding == CODING_BINARY;
 }
-static inline size_t entry_scales(const tensor_entry *t) { /* in the section, those of columns too */
-    return (size_t)((t->offsets ? 2 : 1) * t->rows * (t->cols / t->group) + (t->input_scales ? t->cols : 0));
+static inline size_t
+entry_scales(const tensor_entry *t) { /* in the section, those of columns and of a correction too */
+    return (size_t)((t->offsets ? 2 : 1) * t->rows * (t->cols / t->group) + (t->input_scales ? t->cols : 0) + t->rank);
+}
+/* Numbers of its correction's factors. */
+static inline int64_t entry_factors(const tensor_entry *t) {
+    return t->rank * (t->rows + t->cols);
 }
 
 typedef struct directory {

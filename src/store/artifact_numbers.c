@@ -67,23 +67,6 @@ void artifact_numbers_free(artifact_numbers *n) {
 
 /* ---- and back ---- */
 
-static quantized copy_of(const quantized *q) {
-    const size_t weights = (size_t)(q->rows * q->cols), scales = (size_t)(q->rows * quantized_groups(q));
-    quantized copy = *q;
-    copy.q = xmalloc(weights);
-    memcpy(copy.q, q->q, weights);
-    copy.scale = xmalloc(scales * sizeof *copy.scale);
-    memcpy(copy.scale, q->scale, scales * sizeof *copy.scale);
-    if (q->offset) {
-        copy.offset = xmalloc(scales * sizeof *copy.offset);
-        memcpy(copy.offset, q->offset, scales * sizeof *copy.offset);
-    }
-    if (!q->input_scale) return copy;
-    copy.input_scale = xmalloc((size_t)q->cols * sizeof *copy.input_scale);
-    memcpy(copy.input_scale, q->input_scale, (size_t)q->cols * sizeof *copy.input_scale);
-    return copy;
-}
-
 static status add_tensor(packed_tensors *out, const param *p, const stored_numbers *n) {
     size_t code_bytes;
     if (n->count != param_count(p))
@@ -92,7 +75,7 @@ static status add_tensor(packed_tensors *out, const param *p, const stored_numbe
         packed_add_floats(out, p, n->floats);
         return STATUS_OK;
     }
-    quantized q = copy_of(&n->q);
+    quantized q = quantized_copy(&n->q);
     return fail_in(packed_add_grid(out, p, &q, &code_bytes), "%s", p->name);
 }
 

@@ -21,7 +21,7 @@ static status fill_floats(param *p, const tensor_entry *t, value_reader *v, cons
     return s;
 }
 
-/* What has to be undone first is run as floats, or as what these are rounded to. */
+/* What has to be undone or corrected first is run as floats, or as what these are rounded to. */
 static status fill_expanded(param *p, const quantized *q, const kernels *k, model_use use) {
     float *values = xmalloc((size_t)(q->rows * q->cols) * sizeof *values);
     quantized_expand(q, values);
@@ -36,7 +36,7 @@ static status fill_grid(param *p, const tensor_entry *t, value_reader *v, const 
     quantized q;
     TRY(value_read_grid(v, t, &q));
     status s;
-    if (p->value.data || q.rotation || q.offset)
+    if (p->value.data || q.rotation || q.offset || q.correction)
         s = fill_expanded(p, &q, k, use);
     else
         s = model_use_packs(use) ? packed_set_codes(p, k, use, &q) : param_set_quantized(p, k, &q);

@@ -28,7 +28,13 @@ static size_t column_scales(const tensor_entry *t) {
     return t->scale + (t->offsets ? 2 : 1) * row_scales(t);
 }
 
-/* The scales of grid t among all: of its rows, their offsets, and of its columns. Returns how many runs that is. */
+/* Where those of its correction begin, the last ones. */
+static size_t factor_scales(const tensor_entry *t) {
+    return t->scale + entry_scales(t) - (size_t)t->rank;
+}
+
+/* The scales of grid t among all: of its rows, their offsets, of its columns, and of its correction. Returns how many
+ * runs that is. */
 static size_t scale_runs(scale_run out[SCALE_KINDS], const directory *d, const tensor_entry *t) {
     const size_t rows = row_scales(t);
     const tensor_entry *twin = t->twin >= 0 ? &d->tensors[t->twin] : NULL;
@@ -40,6 +46,7 @@ static size_t scale_runs(scale_run out[SCALE_KINDS], const directory *d, const t
     if (t->input_scales)
         out[count++] = (scale_run){column_scales(t), (size_t)t->cols, SCALES_OF_COLUMNS, twin && twin->input_scales,
                                    twin ? column_scales(twin) : 0};
+    if (t->rank) out[count++] = (scale_run){factor_scales(t), (size_t)t->rank, SCALES_OF_FACTORS, false, 0};
     return count;
 }
 
@@ -140,6 +147,30 @@ void value_skip(value_reader *v, const tensor_entry *t) {
     if (t->coding == CODING_FLOAT16) v->half += (size_t)t->elements;
 }
 
+/* A correction as the grid that it is. */
+static tensor_entry correction_of(const tensor_entry *t) {
+    tensor_entry f = {.coding = t->rank_coding,
+                      .bits = t->rank_bits,
+                      .rows = t->rank,
+                      .cols = t->rows + t->cols,
+                      .group = t->rows + t->cols,
+                      .elements = entry_factors(t),
+                      .twin = -1,
+                      .scale = factor_scales(t),
+                      .code = t->code + t->code_bytes,
+                      .code_bytes = t->rank_bytes};
+    memcpy(f.name, t->name, sizeof f.name);
+    return f;
+}
+
+static status read_grid(quantized *q, const quantized *twin, const value_reader *v, const tensor_entry *t);
+
+static status read_correction(quantized *q, const value_reader *v, const tensor_entry *t) {
+    const tensor_entry factors = correction_of(t);
+    q->correction = xcalloc(1, sizeof *q->correction);
+    return read_grid(q->correction, NULL, v, &factors);
+}
+
 /* Allocates q; its twin has been read. */
 static status read_grid(quantized *q, const quantized *twin, const value_reader *v, const tensor_entry *t) {
     const int64_t scales = (int64_t)row_scales(t);
@@ -159,6 +190,7 @@ static status read_grid(quantized *q, const quantized *twin, const value_reader 
         s = read_scales(q->input_scale, v->scales + column_scales(t), t->cols, false, v, t);
     }
     if (s == STATUS_OK) s = read_codes(q, twin, v, t);
+    if (s == STATUS_OK && t->rank) s = read_correction(q, v, t);
     if (s != STATUS_OK) quantized_free(q);
     return s;
 }

@@ -201,6 +201,8 @@ static status check_quant_options(const quant_options *o) {
         return fail_usage("embed_bits: expected 2 to 8, or 0 for as many as bits, found %d", o->embed_bits);
     if (!(o->prune_fraction >= 0 && o->prune_fraction < 1))
         return fail_usage("prune_fraction: expected a number from 0 to under 1, found %g", o->prune_fraction);
+    if (!(o->least_scale >= 0 && isfinite(o->least_scale)))
+        return fail_usage("scale_floor: expected a number from 0 on, found %g", o->least_scale);
     if (!(o->least_step >= 0 && o->least_step <= PACK_MOST_STEP))
         return fail_usage("step: expected a number from 0 to %g, found %g", PACK_MOST_STEP, o->least_step);
     if (!(o->embed_least_step >= 0 && o->embed_least_step <= PACK_MOST_STEP))
@@ -248,7 +250,9 @@ status artifact_write(const char *path, const model *m, const tokenizer *tok, he
     TRY(artifact_check_weights(m));
     const int64_t budget = options->budget_bytes;
     const bool leads = !options->allocation.ranks || options->allocation.ranks->rank == 0;
+    const bool uniform = !options->plan && !options->allocation.on;
     status s;
+    if (h) hessians_pool_experts(h, uniform && options->quant.pool_experts);
     if (options->allocation.on)
         s = artifact_allocate(&file, m, tok, h, *options, report, path);
     else if (leads)

@@ -202,6 +202,21 @@ static status list_by_step(const char *folder, char ***names, size_t *count) {
     return STATUS_OK;
 }
 
+status checkpoint_steps(const char *folder, int64_t **steps, int *count) {
+    char **names;
+    size_t all;
+    *steps = NULL;
+    *count = 0;
+    TRY(list_by_step(folder, &names, &all));
+    for (size_t i = 0; i < all; i++) {
+        if (!is_checkpoint(folder, names[i])) continue;
+        *steps = xrealloc(*steps, (size_t)(*count + 1) * sizeof **steps);
+        (*steps)[(*count)++] = step_of(names[i]);
+    }
+    free_names(names, all);
+    return STATUS_OK;
+}
+
 status checkpoint_prune(const char *folder, int64_t keep) {
     char **names, *best = best_name(folder);
     size_t count;

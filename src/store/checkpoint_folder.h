@@ -18,6 +18,8 @@
 /* The path of the newest checkpoint in `folder` (malloc'ed), or NULL in *path where there is none: a folder has its final
  * name only when everything in it is on the disk. */
 status checkpoint_newest(const char *folder, char **path);
+/* The steps of all of them, rising (malloc'ed; NULL where there are none). */
+status checkpoint_steps(const char *folder, int64_t **steps, int *count);
 /* *lock: a descriptor that keeps the checkpoint from being pruned until it is closed; −1 where it is gone or about to go. */
 status checkpoint_hold(const char *path, int *lock);
 /* Remove what killed runs left, and all but the newest `keep` (at least one) and the best checkpoint that nobody holds. Like

@@ -21,9 +21,10 @@ typedef struct allocator {
     hessians *h;
     pack_options options;
     pack_plan plan;
-    candidate_curve *curves; /* [plan.count], of grids */
-    allocation_item *items;  /* [item_count] */
-    int *index;              /* [item_count] of an item's tensor */
+    candidate_curve
+        *curves; /* [plan.count, ALLOCATION_WAYS], of grids: without a correction, and with each of their ranks */
+    allocation_item *items; /* [item_count] */
+    int *index;             /* [item_count] of an item's tensor */
     int item_count;
     double elements; /* weights of all grids */
     double spare;    /* bytes that stay free */
@@ -48,56 +49,99 @@ static status weights_key(const model *m, uint64_t *key) {
     return s;
 }
 
+static candidate_curve *curve_of(const allocator *a, int index, int way) {
+    return &a->curves[index * ALLOCATION_WAYS + way];
+}
+
+static candidate_ranks ranks_of_tensor(const allocator *a, int index) {
+    const tensor_plan *t = &a->plan.tensors[index];
+    const tensor *value = &a->m->params[index]->value;
+    return candidate_ranks_up_to(t->most_rank, t->rank_bits, tensor_rows(value), tensor_cols(value));
+}
+
 /* Everything that a candidate's numbers depend on. */
-static uint64_t tensor_key(const allocator *a, uint64_t weights, int index) {
+static uint64_t tensor_key(const allocator *a, uint64_t weights, int index, int rank) {
     const pack_allocation *o = &a->options.allocation;
     const tensor_plan *t = &a->plan.tensors[index];
-    char text[320];
-    const int length = snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d %lld %d %u", MOEC_VERSION,
-                                a->m->params[index]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
-                                (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction,
-                                o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
+    char text[360];
+    int length = snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d %lld %d %u", MOEC_VERSION,
+                          a->m->params[index]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
+                          (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction,
+                          o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
+    if (rank) length += snprintf(text + length, sizeof text - (size_t)length, " %d %d", rank, t->rank_bits);
     return crc64(0, text, (size_t)length);
 }
 
-/* One tensor at all rates. */
+/* One tensor at all rates, in all ways. */
 typedef struct rate_table {
-    bool known[CANDIDATES_MOST];
-    candidate at[CANDIDATES_MOST];
+    bool known[CANDIDATES_MOST][ALLOCATION_WAYS];
+    candidate at[CANDIDATES_MOST][ALLOCATION_WAYS];
 } rate_table;
 
-static void look_up(const candidate_file *known, uint64_t key, rate_table *t) {
+/* Of each way of a tensor, by rank: what stands for it in the file. */
+typedef struct way_keys {
+    int count;
+    uint64_t of[ALLOCATION_WAYS];
+} way_keys;
+
+static way_keys keys_of(const allocator *a, uint64_t weights, int index) {
+    const candidate_ranks ranks = ranks_of_tensor(a, index);
+    way_keys keys = {.count = 1 + ranks.count};
+    for (int w = 0; w < keys.count; w++) keys.of[w] = tensor_key(a, weights, index, w ? ranks.rank[w - 1] : 0);
+    return keys;
+}
+
+static void look_up(const candidate_file *known, const way_keys *keys, rate_table *t) {
     for (int i = 0; i < candidate_rate_count; i++)
-        t->known[i] = candidate_file_find(known, key, candidate_rates[i], &t->at[i]);
+        for (int w = 0; w < keys->count; w++)
+            t->known[i][w] = candidate_file_find(known, keys->of[w], candidate_rates[i], &t->at[i][w]);
+}
+
+static bool all_known(const rate_table *t, int rate, const way_keys *keys) {
+    bool all = true;
+    for (int w = 0; w < keys->count; w++) all = all && t->known[rate][w];
+    return all;
+}
+
+/* What is not in the file yet. */
+static status keep_rate(candidate_file *file, const way_keys *keys, const rate_table *t, int rate) {
+    for (int w = 0; w < keys->count; w++)
+        if (!t->known[rate][w]) TRY(candidate_file_add(file, keys->of[w], &t->at[rate][w]));
+    return STATUS_OK;
 }
 
 /* The rates that are not known yet; the weights and their Hessian are asked for only where there are any. file NULL: others keep them. */
-static status measure_tensor(allocator *a, candidate_file *file, uint64_t key, int index, rate_table *table) {
+static status measure_tensor(allocator *a, candidate_file *file, const way_keys *keys, int index, rate_table *table) {
     const tensor_plan *t = &a->plan.tensors[index];
+    const candidate_ranks ranks = ranks_of_tensor(a, index);
     packed_matrix matrix;
     bool open = false;
     status s = STATUS_OK;
     for (int i = 0; i < candidate_rate_count && s == STATUS_OK; i++) {
-        if (table->known[i]) continue;
+        if (all_known(table, i, keys)) continue;
         if (interrupt_requested()) s = STATUS_INTERRUPTED;
         if (s == STATUS_OK && !open) {
             s = packed_matrix_open(&matrix, &a->plan, a->m, index, a->h);
             open = s == STATUS_OK;
         }
         if (s == STATUS_OK)
-            s = candidate_measure(&table->at[i], t->quantizer, &matrix.problem, candidate_rates[i],
-                                  packed_matrix_bytes);
-        if (s == STATUS_OK && file) s = candidate_file_add(file, key, &table->at[i]);
+            s = candidates_measure(table->at[i], t->quantizer, &matrix.problem, &ranks, candidate_rates[i],
+                                   packed_matrix_bytes);
+        if (s == STATUS_OK && file) s = keep_rate(file, keys, table, i);
     }
     if (open) packed_matrix_close(&matrix);
     return fail_in(s, "%s", a->m->params[index]->name);
 }
 
 /* What other ranks measured. */
-static status keep_theirs(candidate_file *file, uint64_t key, const rate_table *t) {
-    for (int i = 0; i < candidate_rate_count; i++)
-        if (!t->known[i]) TRY(candidate_file_add(file, key, &t->at[i]));
+static status keep_theirs(candidate_file *file, const way_keys *keys, const rate_table *t) {
+    for (int i = 0; i < candidate_rate_count; i++) TRY(keep_rate(file, keys, t, i));
     return STATUS_OK;
+}
+
+static void add_to_curves(const allocator *a, int index, const rate_table *t, int ways) {
+    for (int i = 0; i < candidate_rate_count; i++)
+        for (int w = 0; w < ways; w++) curve_add(curve_of(a, index, w), t->at[i][w]);
 }
 
 typedef struct measuring {
@@ -111,25 +155,31 @@ typedef struct measuring {
     progress shown;
 } measuring;
 
-static uint64_t key_of(const measuring *m, int i) {
-    return tensor_key(m->a, m->weights, m->group[i]);
+static way_keys keys_of_item(const measuring *m, int i) {
+    return keys_of(m->a, m->weights, m->group[i]);
 }
 
 /* A matrix of the group for each rank, from `first` on. */
 static status measure_round(measuring *m, int first) {
     const int ranks = m->ranks->ranks, own = first + m->ranks->rank;
     const int count = m->group_count - first < ranks ? m->group_count - first : ranks;
-    for (int i = 0; i < count && m->file; i++) look_up(m->file, key_of(m, first + i), &m->tables[i]);
+    for (int i = 0; i < count && m->file; i++) {
+        const way_keys keys = keys_of_item(m, first + i);
+        look_up(m->file, &keys, &m->tables[i]);
+    }
     TRY(comm_broadcast(m->ranks, 0, m->tables, (size_t)ranks * sizeof *m->tables));
     rate_table mine = m->tables[m->ranks->rank];
     status s = STATUS_OK;
-    if (own < m->group_count) s = measure_tensor(m->a, m->file, key_of(m, own), m->group[own], &mine);
+    if (own < m->group_count) {
+        const way_keys keys = keys_of_item(m, own);
+        s = measure_tensor(m->a, m->file, &keys, m->group[own], &mine);
+    }
     TRY(comm_agree(m->ranks, s));
     TRY(comm_gather(m->ranks, &mine, m->tables, sizeof mine));
     for (int i = 0; i < count; i++) {
-        if (i > 0 && m->file && s == STATUS_OK) s = keep_theirs(m->file, key_of(m, first + i), &m->tables[i]);
-        for (int j = 0; j < candidate_rate_count; j++)
-            curve_add(&m->a->curves[m->group[first + i]], m->tables[i].at[j]);
+        const way_keys keys = keys_of_item(m, first + i);
+        if (i > 0 && m->file && s == STATUS_OK) s = keep_theirs(m->file, &keys, &m->tables[i]);
+        add_to_curves(m->a, m->group[first + i], &m->tables[i], keys.count);
     }
     return comm_agree(m->ranks, s);
 }
@@ -139,8 +189,9 @@ static status hold_for_group(measuring *m, int layer) {
     bool needed = false;
     for (int i = 0; i < m->group_count && m->file; i++) {
         rate_table *t = xcalloc(1, sizeof *t);
-        look_up(m->file, key_of(m, i), t);
-        for (int j = 0; j < candidate_rate_count; j++) needed |= !t->known[j];
+        const way_keys keys = keys_of_item(m, i);
+        look_up(m->file, &keys, t);
+        for (int j = 0; j < candidate_rate_count; j++) needed |= !all_known(t, j, &keys);
         free(t);
     }
     TRY(comm_broadcast(m->ranks, 0, &needed, sizeof needed));
@@ -207,9 +258,13 @@ static status allocator_open(allocator *a) {
     a->plan.damp = a->options.quant.damp;
     a->plan.prune_fraction = a->options.quant.prune_fraction;
     a->options.plan = &a->plan;
-    a->curves = xcalloc((size_t)a->plan.count, sizeof *a->curves);
+    a->curves = xcalloc((size_t)a->plan.count * ALLOCATION_WAYS, sizeof *a->curves);
     a->items = xcalloc((size_t)a->plan.count, sizeof *a->items);
     a->index = xcalloc((size_t)a->plan.count, sizeof *a->index);
+    if (o->low_rank > 0 && a->plan.prune_fraction > 0)
+        return fail_usage("low-rank: expected nothing pruned beside corrections, found prune_fraction %g",
+                          a->plan.prune_fraction);
+    for (int i = 0; i < a->plan.count; i++) a->plan.tensors[i].most_rank = o->low_rank;
     TRY(apply_recipe(a));
     for (int i = 0; i < a->plan.count; i++)
         if (pack_plan_is_grid(&a->plan, a->m, i)) a->index[a->item_count++] = i;
@@ -227,17 +282,21 @@ static void allocator_close(allocator *a) {
 }
 
 /* Which rates each may have: all that were measured, or the one that the recipe gives. */
+static allocation_way way_of(const candidate_curve *c, const tensor_plan *t, double elements) {
+    allocation_way way = {c, c->at[0].rate, c->at[c->count - 1].rate};
+    if (t->given_rate > 0) way.least = way.most = t->given_rate;
+    if (t->given_bits > 0) way.least = way.most = curve_rate_of_bytes(c, t->given_bits / 8 * elements);
+    return way;
+}
+
 static void set_items(allocator *a) {
     for (int i = 0; i < a->item_count; i++) {
-        const candidate_curve *c = &a->curves[a->index[i]];
-        const tensor_plan *t = &a->plan.tensors[a->index[i]];
+        const int index = a->index[i];
         allocation_item *item = &a->items[i];
-        *item = (allocation_item){.curve = c, .least = c->at[0].rate, .most = c->at[c->count - 1].rate};
-        if (t->given_rate > 0) item->least = item->most = t->given_rate;
-        if (t->given_bits > 0) {
-            const double bytes = t->given_bits / 8 * (double)param_count(a->m->params[a->index[i]]);
-            item->least = item->most = curve_rate_of_bytes(c, bytes);
-        }
+        *item = (allocation_item){.way_count = 1 + ranks_of_tensor(a, index).count};
+        for (int w = 0; w < item->way_count; w++)
+            item->ways[w] =
+                way_of(curve_of(a, index, w), &a->plan.tensors[index], (double)param_count(a->m->params[index]));
     }
 }
 
@@ -249,20 +308,28 @@ static double grid_bytes(const allocator *a) {
     return bytes;
 }
 
+static void scale_curve(candidate_curve *c, double bytes, double error) {
+    for (int j = 0; j < c->count; j++) {
+        c->at[j].bytes *= bytes;
+        c->at[j].error *= error;
+    }
+}
+
 /* Packs what was chosen, and moves every curve to where the whole matrix turned out to be at its rate. */
 static status build(allocator *a, byte_buffer *file, pack_report *report) {
-    for (int i = 0; i < a->item_count; i++) a->plan.tensors[a->index[i]].rate = a->items[i].chosen.rate;
+    for (int i = 0; i < a->item_count; i++) {
+        tensor_plan *t = &a->plan.tensors[a->index[i]];
+        const candidate_ranks ranks = ranks_of_tensor(a, a->index[i]);
+        t->rate = a->items[i].chosen.rate;
+        t->rank = a->items[i].way > 0 ? ranks.rank[a->items[i].way - 1] : 0;
+    }
     TRY(artifact_build(file, a->m, a->tok, a->h, &a->options, report));
     for (int i = 0; i < a->item_count; i++) {
         const tensor_plan *t = &a->plan.tensors[a->index[i]];
         const candidate *expected = &a->items[i].chosen;
-        candidate_curve *c = &a->curves[a->index[i]];
         const double bytes = expected->bytes > 0 ? t->bytes / expected->bytes : 1;
         const double error = expected->error > 0 && t->error > 0 ? t->error / expected->error : 1;
-        for (int j = 0; j < c->count; j++) {
-            c->at[j].bytes *= bytes;
-            c->at[j].error *= error;
-        }
+        for (int w = 0; w < a->items[i].way_count; w++) scale_curve(curve_of(a, a->index[i], w), bytes, error);
     }
     return STATUS_OK;
 }
@@ -277,6 +344,7 @@ static status measure_rest(allocator *a, double *rest) {
     for (int i = 0; i < rounded.count; i++) {
         rounded.tensors[i].quantizer = QUANTIZER_ROUND;
         rounded.tensors[i].rate = 1;
+        rounded.tensors[i].rank = 0;
     }
     options.plan = &rounded;
     const status s = artifact_build(&file, a->m, a->tok, NULL, &options, &report);
@@ -306,7 +374,7 @@ static status too_small(const allocator *a, const char *path, double rest) {
 
 static bool all_at_most(const allocator *a) {
     for (int i = 0; i < a->item_count; i++)
-        if (a->items[i].chosen.rate + RATE_STEP <= a->items[i].most) return false;
+        if (a->items[i].chosen.rate + RATE_STEP <= a->items[i].ways[a->items[i].way].most) return false;
     return true;
 }
 
@@ -360,6 +428,7 @@ static void fill_tensors(pack_report *r, const allocator *a, const best_file *be
         r->tensors[r->tensor_count++] = (pack_tensor){.of = a->m->params[i],
                                                       .coding = t->floats ? "float16" : quantizer_name(t->quantizer),
                                                       .rate = t->rate,
+                                                      .rank = t->rank,
                                                       .bytes = t->bytes,
                                                       .error = t->error,
                                                       .weight = t->weight};

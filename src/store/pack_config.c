@@ -12,6 +12,16 @@ static const config_field fields[] = {
     FIELD(FIELD_DOUBLE, "gptq_damp", gptq_damp, 1e-6, 1, "damping, as a part of the Hessian's mean diagonal"),
     FIELD(FIELD_DOUBLE, "prune_fraction", prune_fraction, 0, 0.99,
           "of each matrix in blocks: its smallest weights become 0"),
+    FIELD(FIELD_INT64, "keep_float_elements", keep_float_elements, 0, 1e15,
+          "matrices of at most so many weights stay floats"),
+    FIELD(FIELD_DOUBLE, "scale_floor", scale_floor, 0, 1e6,
+          "no step of a uniform grid is below it, whatever its row's weights are; 0: none"),
+    FIELD(FIELD_BOOL, "plain_clip", plain_clip, 0, 1,
+          "scales of uniform grids by the plain error of rounding, not by what GPTQ leaves"),
+    FIELD(FIELD_BOOL, "plain_tables", plain_tables, 0, 1,
+          "embeddings and head on uniform grids are rounded, without their inputs' second moments"),
+    FIELD(FIELD_BOOL, "pool_experts", pool_experts, 0, 1,
+          "an expert's Hessian is that of all tokens, not of those that are routed to it"),
 };
 
 static const foreign_key foreign[] = {
@@ -34,8 +44,12 @@ static const foreign_key foreign[] = {
 const config_section pack_section = {"pack", TABLE_AND_COUNT(fields), TABLE_AND_COUNT(foreign)};
 
 pack_config pack_config_default(void) {
-    return (pack_config){
-        .budget_bytes = 16000000, .bits = 6, .embed_bits = 8, .calibration_batches = 16, .gptq_damp = 0.01};
+    return (pack_config){.budget_bytes = 16000000,
+                         .bits = 6,
+                         .embed_bits = 8,
+                         .calibration_batches = 16,
+                         .gptq_damp = 0.01,
+                         .keep_float_elements = quant_options_default.keep_float_elements};
 }
 
 status pack_config_check(const pack_config *c) {
@@ -50,6 +64,11 @@ pack_options pack_options_of(const pack_config *c, int64_t context_tokens) {
     options.quant.embed_bits = c->embed_bits;
     options.quant.prune_fraction = c->prune_fraction;
     options.quant.damp = c->gptq_damp;
+    options.quant.keep_float_elements = c->keep_float_elements;
+    options.quant.least_scale = c->scale_floor;
+    options.quant.plain_clip = c->plain_clip;
+    options.quant.plain_tables = c->plain_tables;
+    options.quant.pool_experts = c->pool_experts;
     options.budget_bytes = c->budget_bytes;
     options.context_tokens = (int)context_tokens;
     return options;

@@ -12,6 +12,10 @@ typedef struct pack_config {
     int64_t calibration_batches;
     double gptq_damp;
     double prune_fraction; /* of each matrix in blocks: its smallest weights become 0 */
+    /* of uniform grids, as quant_options has them */
+    int64_t keep_float_elements;
+    double scale_floor;
+    bool plain_clip, plain_tables, pool_experts;
 } pack_config;
 
 extern const config_section pack_section;

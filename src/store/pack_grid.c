@@ -8,7 +8,7 @@
 
 static int entry_flags(const tensor_entry *t) {
     return (t->input_scales ? ENTRY_COLUMNS : 0) | (t->offsets ? ENTRY_OFFSETS : 0) |
-           (t->rotation ? ENTRY_ROTATION : 0);
+           (t->rotation ? ENTRY_ROTATION : 0) | (t->rank ? ENTRY_LOW_RANK : 0);
 }
 
 void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t) {
@@ -25,7 +25,14 @@ void packed_add_entry(packed_tensors *out, const param *p, const tensor_entry *t
     buffer_add_number(d, (uint64_t)t->group, 4);
     buffer_add_number(d, t->twin >= 0 ? (uint64_t)(out->tensors - t->twin) : 0, 4);
     if (t->rotation) buffer_add_number(d, t->rotation, 4);
-    if (flags > ENTRY_COLUMNS) out->version = ARTIFACT_VERSION;
+    if (t->rank) {
+        buffer_add_number(d, (uint64_t)t->rank, 2);
+        buffer_add_number(d, (uint64_t)t->rank_bits, 1);
+        buffer_add_number(d, (uint64_t)t->rank_coding, 1);
+        buffer_add_number(d, t->rank_bytes, 8);
+    }
+    const int version = t->rank ? ARTIFACT_VERSION : flags > ENTRY_COLUMNS ? ARTIFACT_CENTRED_VERSION : 0;
+    if (version > out->version) out->version = version;
     for (int i = 0; i < p->value.ndim; i++) buffer_add_number(d, (uint64_t)p->value.shape[i], 8);
     buffer_add_number(d, t->code_bytes, 8);
     out->tensors++;
@@ -118,6 +125,21 @@ static int grid_bits(const quantized *q) {
     return bits;
 }
 
+/* The correction's factors, behind the tensor's own codes and scales. */
+static status add_correction(packed_tensors *out, tensor_entry *entry, const quantized *factors) {
+    uint8_t *codes;
+    size_t count;
+    tensor_entry own = {.coding = CODING_BINARY};
+    TRY(weights_encode(factors, NULL, &codes, &count));
+    add_codes(out, &own, factors, codes, count);
+    free(codes);
+    entry->rank = (int)factors->rows;
+    entry->rank_bits = grid_bits(factors);
+    entry->rank_coding = own.coding;
+    entry->rank_bytes = own.code_bytes;
+    return add_scales(out, factors->scale, factors->rows, SCALES_OF_FACTORS, false);
+}
+
 status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t *code_bytes) {
     uint8_t *codes;
     size_t count;
@@ -135,6 +157,7 @@ status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t
         free(codes);
         s = add_all_scales(out, q, entry.twin >= 0);
     }
+    if (s == STATUS_OK && q->correction) s = add_correction(out, &entry, q->correction);
     if (s == STATUS_OK && role_has_expert(p->role) && !fits) {
         quantized_free(&out->base.q);
         out->base.q = *q, out->base.p = p, out->base.tensor = out->tensors;
@@ -142,7 +165,7 @@ status packed_add_grid(packed_tensors *out, const param *p, quantized *q, size_t
         *q = (quantized){0};
     }
     packed_add_entry(out, p, &entry);
-    *code_bytes = entry.code_bytes;
+    *code_bytes = entry.code_bytes + entry.rank_bytes;
     quantized_free(q);
     return s;
 }

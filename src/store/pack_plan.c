@@ -1,6 +1,7 @@
 #include "store/pack_plan.h"
 
 #include "base/memory.h"
+#include "quant/low_rank.h"
 #include "quant/prune.h"
 #include "store/weight_codec.h"
 #include <math.h>
@@ -10,8 +11,10 @@
 pack_plan pack_plan_create(const model *m, quantizer q, int64_t keep_float_elements) {
     pack_plan p = {.tensors = xcalloc((size_t)m->param_count, sizeof *p.tensors), .count = m->param_count};
     for (int i = 0; i < m->param_count; i++)
-        p.tensors[i] = (tensor_plan){
-            .floats = !m->params[i]->is_matrix || param_count(m->params[i]) <= keep_float_elements, .quantizer = q};
+        p.tensors[i] =
+            (tensor_plan){.floats = !m->params[i]->is_matrix || param_count(m->params[i]) <= keep_float_elements,
+                          .quantizer = q,
+                          .rank_bits = LOW_RANK_BITS};
     return p;
 }
 
@@ -50,7 +53,9 @@ status packed_matrix_open(packed_matrix *out, const pack_plan *p, const model *m
                                     .damp = p->damp,
                                     .group = t->group,
                                     .asymmetric = t->asymmetric,
-                                    .rotation = t->rotation};
+                                    .rotation = t->rotation,
+                                    .rank = t->rank,
+                                    .rank_bits = t->rank_bits};
     if (s != STATUS_OK) packed_matrix_close(out);
     return fail_in(s, "%s", weight->name);
 }
@@ -94,12 +99,17 @@ static double offset_bytes(const quantized *q, int64_t groups) {
 double packed_scale_bytes(const quantized *q) {
     const double inputs = q->input_scale ? scale_bytes(q->input_scale, q->cols) : 0;
     const int64_t groups = q->rows * quantized_groups(q);
-    return scale_bytes(q->scale, groups) + (q->offset ? offset_bytes(q, groups) : 0) + inputs;
+    const double factors = q->correction ? packed_scale_bytes(q->correction) : 0;
+    return scale_bytes(q->scale, groups) + (q->offset ? offset_bytes(q, groups) : 0) + inputs + factors;
 }
 
-double packed_matrix_bytes(const quantized *q) {
+static double code_bytes(const quantized *q) {
     uint8_t *codes;
     size_t count = (size_t)(q->rows * q->cols);
     if (weights_encode(q, NULL, &codes, &count) == STATUS_OK) free(codes);
-    return fmin((double)count, (double)(q->rows * q->cols)) + packed_scale_bytes(q);
+    return fmin((double)count, (double)(q->rows * q->cols));
+}
+
+double packed_matrix_bytes(const quantized *q) {
+    return code_bytes(q) + (q->correction ? code_bytes(q->correction) : 0) + packed_scale_bytes(q);
 }

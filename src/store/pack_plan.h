@@ -16,6 +16,9 @@ typedef struct tensor_plan {
     int64_t group;       /* columns that share a scale; 0: all */
     bool asymmetric;     /* grids with offsets */
     uint32_t rotation;   /* of the columns, by this seed; 0: none */
+    int most_rank;       /* of a correction, from which the bytes choose (candidates.h); 0: none */
+    int rank_bits;       /* of its factors */
+    int rank;            /* that it has; 0: none */
     /* as it became */
     double bytes;  /* codes and scales, or floats */
     double error;  /* matrix_error: with sensitivities the loss's increase, nats a token; 0 of floats */
@@ -49,9 +52,9 @@ typedef struct packed_matrix {
 /* Of the model's parameter `index`; h may be NULL. Messages name it. */
 status packed_matrix_open(packed_matrix *out, const pack_plan *p, const model *m, int index, hessians *h);
 void packed_matrix_close(packed_matrix *m);
-/* About the bytes of its scales, rows' and columns'. */
+/* About the bytes of its scales, rows', columns' and a correction's. */
 double packed_scale_bytes(const quantized *q);
-/* Bytes of its codes, and about those of its scales (coded_bytes of candidates.h). */
+/* Bytes of its codes, a correction's too, and about those of its scales (coded_bytes of candidates.h). */
 double packed_matrix_bytes(const quantized *q);
 
 #endif

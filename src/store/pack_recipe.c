@@ -20,6 +20,7 @@ typedef struct rule {
     bool float16;
     int64_t group;
     bool asymmetric, rotate;
+    int rank, rank_bits;
 } rule;
 
 #define FIELD(type, key, member, least, most, meaning) CONFIG_FIELD(rule, key, type, member, least, most, NULL, meaning)
@@ -35,6 +36,8 @@ enum {
     GROUP_KEY,
     ASYMMETRIC_KEY,
     ROTATE_KEY,
+    RANK_KEY,
+    RANK_BITS_KEY,
     KEYS
 };
 static const config_field fields[KEYS] = {
@@ -50,6 +53,8 @@ static const config_field fields[KEYS] = {
     FIELD(FIELD_INT64, "group", group, 2, 1e9, "columns that share a scale, with round and gptq"),
     FIELD(FIELD_BOOL, "asymmetric", asymmetric, 0, 1, "grids around the mean of a group, with round and gptq"),
     FIELD(FIELD_BOOL, "rotate", rotate, 0, 1, "columns by a randomised Hadamard transform, which is undone at load"),
+    FIELD(FIELD_INT, "rank", rank, 0, 1024, "of a correction at most, where it is worth its bytes; 0: none"),
+    FIELD(FIELD_INT, "rank_bits", rank_bits, 2, 8, "of its factors"),
 };
 
 static void rule_free(rule *r) {
@@ -82,10 +87,11 @@ static status check(const rule *r, const int *lines, const yaml_document *d, con
         return yaml_fail(d, item, "quantizer: expected %s, found %s", quantizer_list(), r->quantizer);
     const int ways = (lines[BITS_KEY] > 0) + (lines[RATE_KEY] > 0) + (lines[FLOAT16_KEY] > 0 && r->float16);
     if (ways > 1) return yaml_fail(d, item, "expected one of bits, rate, float16, found %d of them", ways);
-    const bool grid = lines[GROUP_KEY] || lines[ASYMMETRIC_KEY] || lines[ROTATE_KEY];
+    const bool grid =
+        lines[GROUP_KEY] || lines[ASYMMETRIC_KEY] || lines[ROTATE_KEY] || lines[RANK_KEY] || lines[RANK_BITS_KEY];
     if (ways + (lines[QUANTIZER_KEY] > 0) + (lines[FLOAT16_KEY] > 0) == 0 && !grid)
-        return yaml_fail(d, item,
-                         "expected bits, rate, quantizer, float16, group, asymmetric or rotate, found none of them");
+        return yaml_fail(
+            d, item, "expected bits, rate, quantizer, float16, group, asymmetric, rotate or rank, found none of them");
     return STATUS_OK;
 }
 
@@ -95,6 +101,8 @@ static void apply(tensor_plan *t, const rule *r, const int *lines, quantizer q) 
     if (lines[GROUP_KEY]) t->group = r->group;
     if (lines[ASYMMETRIC_KEY]) t->asymmetric = r->asymmetric;
     if (lines[ROTATE_KEY]) t->rotation = r->rotate ? ROTATION_SEED : 0;
+    if (lines[RANK_KEY]) t->most_rank = r->rank;
+    if (lines[RANK_BITS_KEY]) t->rank_bits = r->rank_bits;
     if (!lines[BITS_KEY] && !lines[RATE_KEY]) return;
     t->floats = false;
     t->given_bits = r->bits;
@@ -113,9 +121,9 @@ static status check_tensor(const pack_plan *plan, const model *m, int index, con
     if (t->group && cols % t->group != 0)
         return fail_usage("%s: %s: expected a group that divides its %lld columns, found %lld", path, p->name,
                           (long long)cols, (long long)t->group);
-    if ((t->rotation || t->asymmetric) && plan->prune_fraction > 0 && prune_concerns(p))
-        return fail_usage("%s: %s: expected nothing pruned beside asymmetric and rotate, found prune_fraction %g", path,
-                          p->name, plan->prune_fraction);
+    if ((t->rotation || t->asymmetric || t->most_rank) && plan->prune_fraction > 0 && prune_concerns(p))
+        return fail_usage("%s: %s: expected nothing pruned beside asymmetric, rotate and rank, found prune_fraction %g",
+                          path, p->name, plan->prune_fraction);
     return STATUS_OK;
 }
 

@@ -6,6 +6,7 @@
  *     - {up_to: 65536, float16: true}
  *     - {component: mlp, quantizer: gptq, group: 64, asymmetric: true}
  *     - {component: attention, rotate: true}
+ *     - {component: mlp, quantizer: round, rank: 16, rank_bits: 6}
  *
  * A rule means the tensors that everything it names means; of several rules for one tensor the last one counts, key by key. Matrices alone
  * can be grids; a rule that means no matrix is refused. */

@@ -19,8 +19,11 @@ static component component_of(const param *p) {
 
 /* Embeddings and the head have their own grid; the table of a hash is an embedding, its projection is not. */
 static grid_options grid_of(const param *p, const quant_options *options) {
-    if (!role_is_table(p->role)) return (grid_options){.bits = options->bits, .least_step = options->least_step};
-    return (grid_options){.bits = quant_embed_bits(options), .least_step = options->embed_least_step};
+    const bool table = role_is_table(p->role);
+    return (grid_options){.bits = table ? quant_embed_bits(options) : options->bits,
+                          .least_step = table ? options->embed_least_step : options->least_step,
+                          .least_scale = options->least_scale,
+                          .plain_clip = options->plain_clip};
 }
 
 /* ---- floats ---- */
@@ -70,7 +73,7 @@ static status quantize_one(quantized *q, const float *w, const uint8_t *pruned, 
     grid_options grid = grid_of(p, options);
     grid.pruned = pruned;
     const float *hessian = NULL;
-    if (h) TRY(hessians_of(h, p, &hessian, NULL));
+    if (h && !(options->plain_tables && role_is_table(p->role))) TRY(hessians_of(h, p, &hessian, NULL));
     status s = options->gptq && hessian ? quantize_gptq(q, w, hessian, rows, cols, &grid, options->damp)
                                         : quantize_round(q, w, rows, cols, &grid);
     if (s == STATUS_OK) {

@@ -8,7 +8,7 @@ enum {
     MEAN_MOST = 24,
     AWAY_SHIFT = 6,
     AWAY_START = 16 * SPREAD_ONE,
-    STREAM_HEADER = 2 /* of offsets no bit is dropped */
+    STREAM_HEADER = 2 /* of offsets and factors no bit is dropped */
 };
 
 /* Of one kind of scales. A scale is 0, or the integer of its bits without those that are 0 in all of the kind. */

@@ -8,8 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Offsets of groups (quantized_offset) are coded like scales, as OFFSET_ZERO + z. Version 2 of the artifact has none. */
-enum { SCALES_OF_ROWS, SCALES_OF_COLUMNS, SCALE_OFFSETS, SCALE_KINDS };
+/* Offsets of groups (quantized_offset) are coded like scales, as OFFSET_ZERO + z; factors are a correction's. Version 2 of
+ * the artifact has neither, version 3 no factors. */
+enum { SCALES_OF_ROWS, SCALES_OF_COLUMNS, SCALE_OFFSETS, SCALES_OF_FACTORS, SCALE_KINDS };
 enum { OFFSET_ZERO = 32768 };
 
 /* The scales of one matrix, a part of an array of all. */

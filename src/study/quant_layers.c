@@ -96,6 +96,19 @@ static batch first_tokens(const quant_study *s, int32_t **ids) {
     return (batch){.batch = rows, .length = count / rows, .input_ids = *ids};
 }
 
+status quant_study_stream(const quant_study *s, model *packed, cJSON **list) {
+    int32_t *ids;
+    stream x = {0}, y = {0};
+    const batch b = first_tokens(s, &ids);
+    status result = run(&x, s, s->m, &b);
+    if (result == STATUS_OK) result = run(&y, s, packed, &b);
+    if (result == STATUS_OK) *list = compare_all(&x, &y);
+    stream_free(&x);
+    stream_free(&y);
+    free(ids);
+    return result;
+}
+
 static char *key_of(double bits) {
     return xasprintf("gptq %g", bits);
 }
@@ -106,21 +119,15 @@ static status measure(quant_study *s, double bits) {
         free(key);
         return STATUS_OK;
     }
-    int32_t *ids;
     int64_t bytes;
     model *packed = NULL;
     pack_report report = {0};
-    stream x = {0}, y = {0};
-    const batch b = first_tokens(s, &ids);
+    cJSON *list;
     status result = quant_study_pack(s, NULL, QUANTIZER_GPTQ, bits, &packed, &bytes, &report);
-    if (result == STATUS_OK) result = run(&x, s, s->m, &b);
-    if (result == STATUS_OK) result = run(&y, s, packed, &b);
-    if (result == STATUS_OK) result = quant_study_keep(s, "layers", key, compare_all(&x, &y));
-    stream_free(&x);
-    stream_free(&y);
+    if (result == STATUS_OK) result = quant_study_stream(s, packed, &list);
+    if (result == STATUS_OK) result = quant_study_keep(s, "layers", key, list);
     model_destroy(packed);
     pack_report_free(&report);
-    free(ids);
     free(key);
     return result;
 }
@@ -134,8 +141,8 @@ static const cJSON *entry_of(const quant_study *s, int rate, int i) {
     return cJSON_GetArrayItem(list, i);
 }
 
-/* What the entry is: what block `layer` gets in a pass, or at last what the head gets. */
-static void title_of(char text[32], const quant_study *s, const cJSON *entry) {
+/* What block `layer` gets in a pass, or at last what the head gets. */
+void quant_study_reader(char text[32], const quant_study *s, const cJSON *entry) {
     const int layer = (int)quant_study_number(entry, "layer"), pass = (int)quant_study_number(entry, "pass");
     if (layer == s->m->config.num_layers)
         snprintf(text, 32, "head");
@@ -155,7 +162,7 @@ static void put_table(const quant_study *s, FILE *out) {
     }
     for (int i = 0; entry_of(s, 0, i); i++) {
         char title[32];
-        title_of(title, s, entry_of(s, 0, i));
+        quant_study_reader(title, s, entry_of(s, 0, i));
         table_put(&t, "%s", title);
         for (int j = 0; j < rates; j++) {
             table_put(&t, "%.2e", 1 - quant_study_number(entry_of(s, j, i), "cosine"));
@@ -172,7 +179,7 @@ static status draw(const quant_study *s) {
     TRY(plot_begin(&p, "layers", 900, 460));
     for (int i = 0; entry_of(s, 0, i); i++) {
         char title[32];
-        title_of(title, s, entry_of(s, 0, i));
+        quant_study_reader(title, s, entry_of(s, 0, i));
         fputs(title, p.data);
         for (int j = 0; j < s->options->rate_count; j++)
             fprintf(p.data, "\t%.6g", quant_study_number(entry_of(s, j, i), "relative"));

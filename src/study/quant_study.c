@@ -115,9 +115,20 @@ pack_plan quant_study_plan(const quant_study *s, quantizer q, double rate) {
     return plan;
 }
 
+status quant_study_write(const quant_study *s, const model *m, hessians *h, const pack_options *options, model **packed,
+                         int64_t *bytes, pack_report *report) {
+    char *path = path_join(s->options->out, "packed.moec");
+    status result = artifact_write(path, m, s->tok, h, options, report);
+    if (result == STATUS_OK) *bytes = report->artifact_bytes;
+    if (result == STATUS_OK) result = artifact_read(path, s->k, MODEL_RUN, packed, NULL, NULL);
+    unlink(path);
+    free(path);
+    return result;
+}
+
 status quant_study_pack(const quant_study *s, pack_plan *plan, quantizer q, double bits, model **packed, int64_t *bytes,
                         pack_report *report) {
-    char *path = path_join(s->options->out, "packed.moec"), *candidates = path_join(s->options->out, "candidates");
+    char *candidates = path_join(s->options->out, "candidates");
     pack_options options = pack_options_of(&s->config->pack, s->config->train.seq);
     options.budget_bytes = 0;
     options.plan = plan;
@@ -127,11 +138,7 @@ status quant_study_pack(const quant_study *s, pack_plan *plan, quantizer q, doub
                                            .candidates = candidates,
                                            .calibration = s->calibration.key,
                                            .sensitivities = s->calibration.s};
-    status result = artifact_write(path, s->m, s->tok, s->calibration.h, &options, report);
-    if (result == STATUS_OK) *bytes = report->artifact_bytes;
-    if (result == STATUS_OK) result = artifact_read(path, s->k, MODEL_RUN, packed, NULL, NULL);
-    unlink(path);
-    free(path);
+    const status result = quant_study_write(s, s->m, s->calibration.h, &options, packed, bytes, report);
     free(candidates);
     return result;
 }
@@ -173,6 +180,7 @@ static status ask(quant_study *s, FILE *out) {
     if (o->five) TRY(quant_five(s, out));
     if (o->curve) TRY(quant_curve(s, out));
     if (o->layers) TRY(quant_layers(s, out));
+    if (o->gap) TRY(quant_gap(s, out));
     return o->sensitivity ? quant_sensitivity(s, out) : STATUS_OK;
 }
 

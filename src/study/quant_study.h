@@ -4,6 +4,7 @@
 #define MOEC_STUDY_QUANT_STUDY_H
 
 #include "eval/scored_text.h"
+#include "store/checkpoint.h"
 #include "store/pack_plan.h"
 #include "train/pack.h"
 #include <cjson/cJSON.h>
@@ -15,7 +16,11 @@ typedef struct quant_study_options {
     int64_t tokens;   /* of it, a sample (eval/sample.h); 0: all */
     double rates[16]; /* bits a weight of the curve and of the layers' errors */
     int rate_count;
-    bool five, curve, layers, sensitivity;
+    bool five, curve, layers, gap, sensitivity;
+    /* Of --gap, which asks a run's checkpoints: the one that the weights are of, and which of them; NULL: no training of
+     * moec made the model */
+    const checkpoint *saved;
+    const char *which;
 } quant_study_options;
 
 typedef struct quant_study {
@@ -45,6 +50,9 @@ status quant_five(quant_study *s, FILE *out);
 status quant_curve(quant_study *s, FILE *out);
 /* The hidden state against the float model's after every block and pass; quant_layers.c. */
 status quant_layers(quant_study *s, FILE *out);
+/* The loss of #2102's way of packing taken apart: one cause after another is taken away until what is left is `moec
+ * pack`; quant_gap.c. */
+status quant_gap(quant_study *s, FILE *out);
 /* What errors of the matrices of one role do to the loss, foretold and measured; quant_sensitivity.c. */
 status quant_sensitivity(quant_study *s, FILE *out);
 
@@ -62,6 +70,14 @@ pack_plan quant_study_plan(const quant_study *s, quantizer q, double rate);
 /* The model packed by a plan, or where that is NULL shared out to `bits` a weight by `q`, and read back. *bytes: of the file. */
 status quant_study_pack(const quant_study *s, pack_plan *plan, quantizer q, double bits, model **packed, int64_t *bytes,
                         pack_report *report);
+/* Any model, packed as the options say, and read back. */
+status quant_study_write(const quant_study *s, const model *m, hessians *h, const pack_options *options, model **packed,
+                         int64_t *bytes, pack_report *report);
+/* The stream of a packed model against s->m's on a part of the text, where each block reads it, pass by pass, and at last
+ * the head: a list of {layer, pass, cosine, relative}; quant_layers.c. */
+status quant_study_stream(const quant_study *s, model *packed, cJSON **list);
+/* Who reads it, of an entry of that list. */
+void quant_study_reader(char text[32], const quant_study *s, const cJSON *entry);
 /* The same, scored: {bytes, bits, bpb, difference, expected}. */
 status quant_study_row(const quant_study *s, pack_plan *plan, quantizer q, double bits, const char *shown, cJSON **row);
 

@@ -19,6 +19,9 @@ typedef struct quantized {
     int trellis;        /* states of the one whose paths the rows are (trellis.h); 0: none */
     uint32_t
         rotation; /* seed of a transform of the columns that has to be undone (rotation.h), which expanding does; 0: none */
+    /* A B of low rank (quant/low_rank.h), which expanding adds when everything else is done: a grid [rank, rows + cols]
+     * with a scale a row, whose row k holds column k of A and then row k of B. Owned; NULL: none. */
+    struct quantized *correction;
 } quantized;
 
 /* Offsets as artifacts have them: quarters of a step, |z| ≤ QUANTIZED_MOST_ZERO. */
@@ -32,6 +35,7 @@ static inline int64_t quantized_groups(const quantized *q) {
 /* Without values: rows and cols as said; xmalloc'ed. */
 quantized quantized_alloc(int64_t rows, int64_t cols, int64_t group, bool has_offset);
 void quantized_free(quantized *q);                     /* of host memory */
+quantized quantized_copy(const quantized *q);          /* with memory of its own */
 void quantized_expand(const quantized *q, float *out); /* out[rows, cols], with all scales */
 void quantized_expand_row(const quantized *q, int64_t row, float *out);
 

@@ -183,7 +183,9 @@ static void column_slopes(float *out, const quantized *q, const float *slopes) {
 static void find_slopes(tune_values *v, const stretch *s) {
     const int64_t weights = s->of->count;
     v->m->k->download(v->slopes, s->p->grad, (size_t)weights * sizeof *v->slopes);
-    quantized_expand(&s->of->q, v->matrix);
+    quantized scaled = s->of->q; /* a correction does not follow the scales */
+    scaled.correction = NULL;
+    quantized_expand(&scaled, v->matrix);
 #pragma omp parallel for schedule(static) if (weights > 1 << 14)
     for (int64_t i = 0; i < weights; i++) v->slopes[i] *= v->matrix[i];
 }

@@ -38,11 +38,32 @@ says err "expected one of round, gptq"
 # ---- study ----
 expect 0 "$moec" study "$run" --tokens 300 --bits 2,4
 for part in "Bits of attention and of MLPs" attn5_mlp4 "Bits per byte against bytes" "rate-distortion limit" \
-    "The hidden state against" "block 1, pass 2" "foretold by the sensitivities"; do says out "$part"; done
+    "The hidden state against" "block 1, pass 2" "The gap of #2102 taken apart" "foretold by the sensitivities"; do says out "$part"; done
 for file in study.md study.json five.tsv curve.tsv layers.tsv; do [ -s "$run/study/$file" ] || die "no $file"; done
 cp "$work/out" "$work/first"
 expect 0 "$moec" study "$run" --tokens 300 --bits 2,4 # nothing is measured again
 cmp "$work/first" "$work/out" || die "a second study says other things"
+# ---- the gap ----
+looped=$work/looped # with the upcycling before its second checkpoint, so that the average has a way
+expect 0 "$moec" train configs/test-tiny.yaml model_dim=32 rope_dims=8 batch=2 seq=32 eval_stride=32 dtype=f32 \
+    calibration_batches=2 data="$work/data" vocab_size=320 run="$looped" steps=12 checkpoint_every=2 keep_checkpoints=9
+expect 0 "$moec" study "$looped" --gap --tokens 300
+for part in "The gap of #2102 taken apart" "the script's way" "the average in float32" "no floor under scales" \
+    "embedding under its statistics" "Hessians of routed tokens" "clipped by what GPTQ leaves" "small matrices on grids" \
+    "straight lines between the run's" "block 1, pass 2"; do says out "$part"; done
+for file in gap.tsv gap-layers.tsv; do [ -s "$looped/study/$file" ] || die "no $file"; done
+last=$(grep -E '^\| (bits and steps|live weights)' "$work/out" | tail -n 1)
+expect 0 "$moec" pack "$looped" --uniform -o "$work/uniform.moec"
+bytes=$(wc -c <"$work/uniform.moec" | tr -d ' ' | sed -E ':a; s/^([0-9]+)([0-9]{3})/\1,\2/; ta')
+case $last in *" $bytes "*) ;; *) die "the last row is not moec pack's $bytes bytes: $last" ;; esac
+expect 0 "$moec" pack "$looped" --record -o "$work/record.moec"
+cmp -s "$work/record.moec" "$work/uniform.moec" && die "--record changes nothing"
+expect 2 "$moec" pack "$looped" --record --bits 3
+expect 0 "$moec" train configs/test-tiny.yaml model_dim=32 rope_dims=8 batch=2 seq=32 eval_stride=32 dtype=f32 \
+    calibration_batches=2 data="$work/data" vocab_size=320 run="$work/one" steps=8 keep_checkpoints=1
+expect 0 "$moec" study "$work/one" --gap --tokens 300
+says out "no older checkpoint"
+says out "the script's way, average in float32"
 expect 2 "$moec" study "$run" --bits 2,9
 expect 2 "$moec" study "$run" --bits x
 expect 1 "$moec" study "$work/nowhere"

@@ -182,7 +182,7 @@ static void bytes_are_shared_at_equal_slopes(void **state) {
     (void)state;
     const candidate_curve curves[] = {curve_of(1e6, 1), curve_of(1e5, 16), curve_of(3e6, 0.25)};
     allocation_item items[3];
-    for (int i = 0; i < 3; i++) items[i] = (allocation_item){.curve = &curves[i], .least = 0.5, .most = 6.5};
+    for (int i = 0; i < 3; i++) items[i] = (allocation_item){.ways = {{&curves[i], 0.5, 6.5}}, .way_count = 1};
     const double bytes = 4.1e6 * 3 / 8;
     const double lambda = allocate(items, 3, bytes);
     double sum = 0;
@@ -190,16 +190,33 @@ static void bytes_are_shared_at_equal_slopes(void **state) {
     assert_true(sum <= bytes && sum > 0.999 * bytes && lambda > 0);
     assert_float_equal(items[1].chosen.rate - items[0].chosen.rate, 2, 0.1);
     assert_float_equal(items[0].chosen.rate - items[2].chosen.rate, 1, 0.1);
-    items[2].least = items[2].most = 5; /* given: the others have the rest */
+    items[2].ways[0].least = items[2].ways[0].most = 5; /* given: the others have the rest */
     allocate(items, 3, bytes * 1.4);
     assert_float_equal(items[2].chosen.rate, 5, 1e-9);
     assert_true(allocation_least_bytes(items, 3) > 3e6 * 5 / 8);
 }
 
+/* A way that costs more at each rate and is worth it is taken, one that is not is not. */
+static void the_better_way_is_taken(void **state) {
+    (void)state;
+    const candidate_curve plain = curve_of(1e5, 1);
+    for (int worth = 0; worth < 2; worth++) {
+        candidate_curve corrected = plain;
+        for (int i = 0; i < corrected.count; i++) { /* half a bit, for three quarters or a third of the error */
+            corrected.at[i].bytes += 1e5 / 16;
+            corrected.at[i].error *= worth ? 0.33 : 0.75;
+        }
+        allocation_item item = {.ways = {{&plain, 0.5, 6.5}, {&corrected, 0.5, 6.5}}, .way_count = 2};
+        allocate(&item, 1, 1e5 * 3 / 8);
+        assert_int_equal(item.way, worth);
+        assert_true(item.chosen.bytes <= 1e5 * 3 / 8 && item.chosen.bytes > 0.99 * 1e5 * 3 / 8);
+    }
+}
+
 static void ends_of_what_can_be_asked(void **state) {
     (void)state;
     const candidate_curve c = curve_of(1000, 1);
-    allocation_item item = {.curve = &c, .least = 0.5, .most = 6.5};
+    allocation_item item = {.ways = {{&c, 0.5, 6.5}}, .way_count = 1};
     assert_float_equal(allocate(&item, 1, 1e9), 0, 0);
     assert_float_equal(item.chosen.rate, 6.5, 1e-9);
     allocate(&item, 1, 1);
@@ -338,6 +355,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(rotation_spreads_outliers, setup, teardown),
         cmocka_unit_test_setup_teardown(what_does_not_fit_is_refused, setup, teardown),
         cmocka_unit_test(bytes_are_shared_at_equal_slopes),
+        cmocka_unit_test(the_better_way_is_taken),
         cmocka_unit_test(ends_of_what_can_be_asked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

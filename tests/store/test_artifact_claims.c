@@ -127,9 +127,11 @@ static void what_no_grid_has_is_refused(void **state) {
     claim c = good;
     c.trellis = 5;
     assert_fails(parse(&c), "claim.moec: tensor w: found a trellis of 5 states");
-    c = good, c.flags = 8;
+    c = good, c.flags = 16;
     assert_fails(parse(&c),
-                 "claim.moec: tensor w: found a trellis of 0 states, groups of 0 columns of 8, a grid with flags 8");
+                 "claim.moec: tensor w: found a trellis of 0 states, groups of 0 columns of 8, a grid with flags 16");
+    c = good, c.flags = 8; /* nothing of a correction follows */
+    assert_fails(parse(&c), "claim.moec: ");
     c = good, c.group = 3;
     assert_fails(parse(&c), "claim.moec: tensor w: found a trellis of 0 states, groups of 3 columns of 8");
     c = good, c.twin = 1; /* before the first tensor */

@@ -55,24 +55,6 @@ typedef struct grids {
     byte_buffer file;
 } grids;
 
-static quantized copy_of(const quantized *q) {
-    quantized copy = *q;
-    const size_t scales = (size_t)(q->rows * quantized_groups(q));
-    copy.q = xmalloc((size_t)(q->rows * q->cols));
-    copy.scale = xmalloc(scales * sizeof(float));
-    memcpy(copy.q, q->q, (size_t)(q->rows * q->cols));
-    memcpy(copy.scale, q->scale, scales * sizeof(float));
-    if (q->offset) {
-        copy.offset = xmalloc(scales * sizeof(float));
-        memcpy(copy.offset, q->offset, scales * sizeof(float));
-    }
-    if (q->input_scale) {
-        copy.input_scale = xmalloc((size_t)q->cols * sizeof(float));
-        memcpy(copy.input_scale, q->input_scale, (size_t)q->cols * sizeof(float));
-    }
-    return copy;
-}
-
 static quantized noise(uint64_t seed, int bits) {
     quantized q;
     rng r = rng_seed(seed);
@@ -95,15 +77,29 @@ static void add(grids *g, int at, int role, int expert, const quantized *q) {
     *p = (param){.name = names[at], .role = role, .layer = 1, .expert = expert};
     p->value.ndim = 2;
     memcpy(p->value.shape, shape, sizeof shape);
-    g->q[at] = copy_of(q);
-    quantized given = copy_of(q);
+    g->q[at] = quantized_copy(q);
+    quantized given = quantized_copy(q);
     size_t bytes;
     assert_ok(packed_add_grid(&g->packed, p, &given, &bytes));
 }
 
-/* 0, 1, 2: experts on a trellis with scales of columns, 1 a copy of 0 that moved a little, 2 a stranger. 3: a matrix in groups.
- * 4: of few weights that are not 0. 5, 6: experts of another role, the same ones. 7, 8: experts in groups with offsets, whose columns are
- * rotated, 8 nearly 7. */
+/* As low_rank.c makes them. */
+static void correct(quantized *q, int rank, int bits, uint64_t seed) {
+    rng r = rng_seed(seed);
+    q->correction = xcalloc(1, sizeof *q->correction);
+    assert_ok(quantized_create(q->correction, rank, ROWS + COLS, bits));
+    for (int i = 0; i < rank * (ROWS + COLS); i++) {
+        float x;
+        rng_normal(&r, &x, 1, bits == 8 ? 40 : 3);
+        q->correction->q[i] = (int8_t)grid_nearest(x, 1, (float)q->correction->levels);
+    }
+    for (int k = 0; k < rank; k++) q->correction->scale[k] = scale_round(0.003f / (float)(k + 1));
+}
+
+/* 0, 1, 2: experts on a trellis with scales of columns, 1 a copy of 0 that moved a little, 2 a stranger. 3: a matrix in
+ * groups. 4: of few weights that are not 0. 5, 6: experts of another role, the same ones. 7, 8: experts in groups with
+ * offsets, whose columns are rotated, 8 nearly 7, and corrected, 7 with rank 1, whose few codes are kept as they are, 8
+ * with as large a rank as there can be. */
 static grids make(void) {
     grids g = {0};
     const trellis *t = trellis_of(8);
@@ -146,7 +142,11 @@ static grids make(void) {
         centred.offset[i] = i == 9 ? 0 : quantized_offset(centred.scale[i], i == 50 ? -QUANTIZED_MOST_ZERO : i % 7 - 3);
     }
     memset(centred.q + 9 * COLS / 4, 0, COLS / 4);
+    correct(&centred, 1, 8, 6);
     add(&g, 7, ROLE_EXPERT_FC, 0, &centred);
+    quantized_free(centred.correction);
+    free(centred.correction);
+    correct(&centred, ROWS * COLS / (ROWS + COLS), 4, 7);
     centred.q[5] = (int8_t)-centred.q[5];
     centred.offset[20] = quantized_offset(centred.scale[20], 40);
     add(&g, 8, ROLE_EXPERT_FC, 1, &centred);
@@ -180,6 +180,14 @@ static void close_grids(opened *o) {
     container_close(&o->c);
 }
 
+static void assert_same_correction(const quantized *a, const quantized *b) {
+    assert_int_equal(a->rows, b->rows);
+    assert_int_equal(a->cols, b->cols);
+    assert_int_equal(a->levels, b->levels);
+    assert_memory_equal(a->q, b->q, (size_t)(a->rows * a->cols));
+    assert_memory_equal(a->scale, b->scale, (size_t)a->rows * sizeof(float));
+}
+
 static void assert_same(const quantized *a, const quantized *b) {
     assert_int_equal(a->group, b->group);
     assert_int_equal(a->levels, b->levels);
@@ -190,6 +198,12 @@ static void assert_same(const quantized *a, const quantized *b) {
     if (a->offset) assert_memory_equal(a->offset, b->offset, (size_t)(ROWS * quantized_groups(a)) * sizeof(float));
     assert_int_equal(!a->input_scale, !b->input_scale);
     if (a->input_scale) assert_memory_equal(a->input_scale, b->input_scale, COLS * sizeof(float));
+    assert_int_equal(!a->correction, !b->correction);
+    if (a->correction) assert_same_correction(a->correction, b->correction);
+    float x[ROWS * COLS], y[ROWS * COLS];
+    quantized_expand(a, x);
+    quantized_expand(b, y);
+    assert_memory_equal(x, y, sizeof x); /* bit for bit what was written */
 }
 
 static void grids_come_back_in_any_order(void **state) {
@@ -256,15 +270,60 @@ static void damage_is_survived(void **state) {
     unmake(&g);
 }
 
-/* What version 2 does not know, a version 2 file does not have. */
-static void flags_belong_to_version_3(void **state) {
+/* What a version does not know, a file of that version does not have. */
+static void flags_belong_to_versions(void **state) {
+    (void)state;
+    grids g = make();
+    assert_int_equal(g.packed.version, ARTIFACT_VERSION);
+    for (int version = ARTIFACT_USUAL_VERSION; version < ARTIFACT_VERSION; version++) {
+        opened o;
+        g.file.bytes[4] = (uint8_t)version;
+        assert_fails(open_grids(&o, g.file.bytes, g.file.count), "tensor grid.7: ");
+        close_grids(&o);
+    }
+    unmake(&g);
+}
+
+/* A file has no later version than it needs. */
+static void versions_are_as_old_as_they_can_be(void **state) {
+    (void)state;
+    char name[] = "w";
+    param p = {.role = ROLE_C_Q, .layer = 1, .expert = -1, .name = name};
+    packed_tensors packed = {0};
+    for (int i = 0; i < 4; i++) {
+        quantized q = noise(1, 4);
+        size_t bytes;
+        if (i == 1) q.rotation = 5;
+        if (i == 2) correct(&q, 2, 6, 1);
+        assert_ok(packed_add_grid(&packed, &p, &q, &bytes));
+        const int expected[] = {0, ARTIFACT_CENTRED_VERSION, ARTIFACT_VERSION, ARTIFACT_VERSION};
+        assert_int_equal(packed.version, expected[i]);
+    }
+    packed_tensors_free(&packed);
+}
+
+/* Every figure of a correction's entry: a rank of 0 and one that is too large, bits, coding, bytes. */
+static void corrections_are_bounded(void **state) {
     (void)state;
     grids g = make();
     opened o;
-    assert_int_equal(g.packed.version, ARTIFACT_VERSION);
-    g.file.bytes[4] = ARTIFACT_USUAL_VERSION;
-    assert_fails(open_grids(&o, g.file.bytes, g.file.count), "tensor grid.7: ");
-    close_grids(&o);
+    const uint8_t name[] = "grid.7";
+    uint8_t *entry = memmem(g.file.bytes, g.file.count, name, 6);
+    assert_non_null(entry);
+    uint8_t *rank = entry + 6 + 4 + 1 + 4 + 4 + 4; /* name, coding to trellis, flags, group, twin, seed */
+    assert_int_equal(rank[0], 1);
+    assert_int_equal(rank[2], 8);
+    static const struct {
+        int at;
+        uint8_t value;
+    } bad[] = {{0, 0}, {0, 17}, {1, 1}, {2, 1}, {2, 9}, {3, CODING_RANGE}, {3, CODING_FLOAT16}, {4, 2}, {11, 200}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const uint8_t kept = rank[bad[i].at];
+        rank[bad[i].at] = bad[i].value;
+        assert_fails(open_grids(&o, g.file.bytes, g.file.count), "tensor grid.7: expected a correction");
+        close_grids(&o);
+        rank[bad[i].at] = kept;
+    }
     unmake(&g);
 }
 
@@ -385,7 +444,9 @@ int main(void) {
         cmocka_unit_test(grids_come_back_in_any_order),
         cmocka_unit_test(twins_are_used_where_they_pay),
         cmocka_unit_test(damage_is_survived),
-        cmocka_unit_test(flags_belong_to_version_3),
+        cmocka_unit_test(flags_belong_to_versions),
+        cmocka_unit_test(versions_are_as_old_as_they_can_be),
+        cmocka_unit_test(corrections_are_bounded),
         cmocka_unit_test(offsets_are_quarters_of_steps),
         cmocka_unit_test(scales_have_to_be_bfloat16),
         cmocka_unit_test(version_1_is_read),

@@ -10,7 +10,10 @@
 static void pack_with(fixture *f, quantizer q, uint8_t **bytes, size_t *count) {
     pack_options o = tiny_options();
     pack_plan plan = pack_plan_create(f->m, q, o.quant.keep_float_elements);
-    for (int i = 0; i < plan.count; i++) plan.tensors[i].rate = 3;
+    for (int i = 0; i < plan.count; i++) {
+        plan.tensors[i].rate = 3;
+        plan.tensors[i].rank = i % 3; /* some with a correction */
+    }
     plan.damp = 0.01;
     o.plan = &plan;
     assert_ok(artifact_write(f->path, f->m, NULL, f->h, &o, NULL));
