@@ -122,8 +122,8 @@ cp "$artifact" "$work/bad.moec" && shorten "$work/bad.moec" 10
 damaged "truncated or damaged: expected $bytes bytes, found $((bytes - 10))"
 cp "$artifact" "$work/bad.moec" && change "$work/bad.moec" 9000 'damage'
 damaged "damaged: expected checksum"
-cp "$artifact" "$work/bad.moec" && change "$work/bad.moec" 4 '\004'
-damaged "expected artifact version 1 to 3, found version 4: a newer moec wrote it"
+cp "$artifact" "$work/bad.moec" && change "$work/bad.moec" 4 '\005'
+damaged "expected artifact version 1 to 4, found version 5: a newer moec wrote it"
 : >"$work/bad.moec"
 damaged 'expected an artifact (magic "MOEC")'
 
