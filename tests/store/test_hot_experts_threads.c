@@ -10,6 +10,9 @@
 #include "store/open.h"
 #include <malloc.h>
 #include <pthread.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/lsan_interface.h>
+#endif
 
 enum { STEPS = 6 };
 static const model_use uses[] = {MODEL_RUN, MODEL_RUN_8, (model_use)(MODEL_RUN_4 | MODEL_RUN_INPUTS_8)};
@@ -175,6 +178,20 @@ static status decode(void *context) {
     return pass_decode(d->p, d->c, ids, LENGTH, d->logits);
 }
 
+/* What a call that gives up holds stays allocated (base/memory.h): no leak to be told of. */
+static status decode_with(const decoding *d, int64_t allocations) {
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_disable();
+#endif
+    memory_fail_after(allocations);
+    const status s = memory_guarded(decode, (void *)d);
+    memory_fail_after(-1);
+#ifdef __SANITIZE_ADDRESS__
+    __lsan_enable();
+#endif
+    return s;
+}
+
 /* Wherever a pass gives up, the experts are there for the next one. */
 static void memory_that_runs_out(void **state) {
     (void)state;
@@ -190,9 +207,7 @@ static void memory_that_runs_out(void **state) {
         if (failures == 0) assert_ok(write(hot, expected));
         assert_ok(pass_create(&d.p, hot));
         assert_ok(kv_cache_create(&d.c, hot, 2, LENGTH));
-        memory_fail_after(allocations);
-        s = memory_guarded(decode, &d);
-        memory_fail_after(-1);
+        s = decode_with(&d, allocations);
         kv_cache_destroy(d.c);
         pass_destroy(d.p);
         failures += s != STATUS_OK;
