@@ -111,8 +111,9 @@ def stop(work):
             terminal.wait("> ", "a prompt")
             terminal.type("the cat sees\r")
             terminal.wait(r"the cat sees\r\n.", "the beginning of an answer")
+            time.sleep(0.02 * attempt)  # or Ctrl-C was too early
             terminal.type("\x03")
-            shown = terminal.wait(r"tokens read[^\]]*\]\r\n> ", "an answer or its beginning")
+            shown = terminal.wait(r"(tokens read[^\]]*|message is dropped)\]\r\n> ", "an answer, its beginning, or that there is none")
             time.sleep(0.1)  # a Ctrl-C that came too late begins a new line
             if "; stopped]" in shown:
                 break
