@@ -57,7 +57,12 @@ class Terminal:
             if time.monotonic() > end or not self.read(0.2):
                 raise SystemExit(f"FAILED: waited for {what}, found {self.seen!r}")
         shown, self.seen = self.seen[: found.end()], self.seen[found.end():]
+        while pattern.endswith("> ") and self.is_cooked() and time.monotonic() < end:
+            self.read(0.01)  # libedit shows the prompt before it has the terminal: Ctrl-C in between is none of its
         return shown
+
+    def is_cooked(self):
+        return bool(termios.tcgetattr(self.side)[3] & termios.ICANON)
 
     def type(self, text):
         os.write(self.side, text.encode())
