@@ -93,14 +93,14 @@ candidate_ranks candidate_ranks_up_to(int most, int bits, int64_t rows, int64_t 
     return out;
 }
 
-/* q is of the rows that were taken of p. A's numbers are as many as rows, B's are the same for some rows as for all. */
+/* q is of the rows that were taken of p; where it has a correction, of all. */
 static candidate measured(const quantized *q, const matrix_problem *of, const matrix_problem *p, double rate,
                           coded_bytes bytes) {
     const double all = (double)p->rows / (double)of->rows;
     quantized alone = *q;
     alone.correction = NULL;
     candidate out = {.rate = rate, .bytes = all * bytes(&alone), .error = all * matrix_error(of, q)};
-    if (q->correction) out.bytes += bytes(q->correction) * (double)(p->rows + p->cols) / (double)(of->rows + of->cols);
+    if (q->correction) out.bytes += bytes(q->correction);
     return out;
 }
 
@@ -120,7 +120,8 @@ static status measure_ranks(candidate *out, quantized *q, const matrix_problem *
 
 status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, const candidate_ranks *ranks,
                           double rate, coded_bytes bytes) {
-    const int64_t stride = (p->rows * p->cols + CANDIDATE_ELEMENTS - 1) / CANDIDATE_ELEMENTS;
+    const int64_t some = (p->rows * p->cols + CANDIDATE_ELEMENTS - 1) / CANDIDATE_ELEMENTS;
+    const int64_t stride = ranks->count > 0 ? 1 : some;
     row_sample sample = {0};
     if (stride > 1) sample_rows(&sample, p, stride);
     matrix_problem of = stride > 1 ? sample.problem : *p;

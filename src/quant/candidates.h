@@ -43,7 +43,7 @@ typedef struct candidate_ranks {
 /* `most`, a quarter and a sixteenth of it, as far as they are ranks; most is cut to low_rank_most. */
 candidate_ranks candidate_ranks_up_to(int most, int bits, int64_t rows, int64_t cols);
 /* Without a correction, out[0], and with one of each rank, out[1 … ranks->count]; the matrix is quantised once, p->rank
- * is not asked. A correction that is found on some of the rows is a little better there than it will be on all. */
+ * is not asked. Where there are ranks all rows are measured: one of some rows is far better there than on all. */
 status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, const candidate_ranks *ranks,
                           double rate, coded_bytes bytes);
 

@@ -126,7 +126,7 @@ char *layout_key_path(const layout_key *key) {
 
 /* ---- which go ---- */
 
-/* What is unknown (a disk that is not there, a folder that is closed) is not gone. */
+/* What cannot be looked at (a folder that is closed) is not gone; a disk that is not mounted looks like a file that is. */
 static bool model_is_gone(const char *layout) {
     uint8_t bytes[2 * LAYOUT_MOST_TEXT];
     path_kind kind = PATH_OTHER;

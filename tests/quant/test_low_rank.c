@@ -156,18 +156,28 @@ static void ranks_are_candidates(void **state) {
     }
 }
 
-/* Of a matrix that is measured on some of its rows: B's bytes are not multiplied. */
-static void parts_of_matrices_count_as_wholes(void **state) {
+/* Matrices of which some rows would be measured without one: what is foretold is what the whole matrix has, and no rank is beyond what
+ * some rows could have. */
+static void large_matrices_are_measured_whole(void **state) {
     (void)state;
     const int64_t rows = 40000, cols = 64;
     float *w = xmalloc((size_t)(rows * cols) * sizeof *w);
     rng r = rng_seed(2);
     rng_normal(&r, w, (size_t)(rows * cols), 0.1f);
     const matrix_problem p = {.w = w, .rows = rows, .cols = cols, .damp = 0.01};
-    const candidate_ranks ranks = {.count = 1, .rank = {2}, .bits = 8};
+    const candidate_ranks ranks = candidate_ranks_up_to(1000, 8, rows, cols);
+    const int most = ranks.rank[ranks.count - 1];
+    assert_true(rows * cols > CANDIDATE_ELEMENTS && most == low_rank_most(rows, cols));
     candidate out[1 + CANDIDATE_RANKS];
     assert_ok(candidates_measure(out, QUANTIZER_ROUND, &p, &ranks, 2, count_bytes));
-    assert_float_equal(out[1].bytes - out[0].bytes, 2 * (rows + cols), 1);
+    assert_float_equal(out[ranks.count].bytes - out[0].bytes, (double)most * (double)(rows + cols), 1);
+    quantized q;
+    matrix_problem whole = p;
+    whole.rank = most;
+    whole.rank_bits = 8;
+    assert_ok(quantize_matrix(QUANTIZER_ROUND, &q, &whole, 2));
+    assert_float_equal(out[ranks.count].error / matrix_error(&p, &q), 1, 1e-9);
+    quantized_free(&q);
     free(w);
 }
 
@@ -208,7 +218,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_problem_asks_for_it, setup, teardown),
         cmocka_unit_test_setup_teardown(it_pays_where_errors_are_not_white, setup, teardown),
         cmocka_unit_test_setup_teardown(ranks_are_candidates, setup, teardown),
-        cmocka_unit_test(parts_of_matrices_count_as_wholes),
+        cmocka_unit_test(large_matrices_are_measured_whole),
         cmocka_unit_test_setup_teardown(what_cannot_be_is_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
