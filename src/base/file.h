@@ -71,8 +71,9 @@ bool path_holds(const char *folder, const char *name); /* folder/name exists */
 bool path_leads_to(const char *path, int descriptor);  /* the open file, still */
 char *path_join(const char *folder, const char *name); /* a new string; free() it */
 char *path_parent(const char *path);                   /* the folder that holds it; a new string */
-const char *path_last(const char *path);   /* what stands behind the last slash; all where that is nothing */
-status path_sync_parent(const char *path); /* make its names durable */
+const char *path_last(const char *path); /* what stands behind the last slash; all where that is nothing */
+bool path_ends_with(const char *path, const char *ending); /* letter by letter; of any name */
+status path_sync_parent(const char *path);                 /* make its names durable */
 /* One path more in a list for a message, behind a comma; *list is a string of its own, NULL while there is none. */
 void path_note(char **list, const char *folder, const char *name);
 status folder_create(const char *path); /* with parents; an existing folder is fine */

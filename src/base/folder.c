@@ -88,6 +88,11 @@ const char *path_last(const char *path) {
     return slash && slash[1] ? slash + 1 : path;
 }
 
+bool path_ends_with(const char *path, const char *ending) {
+    const size_t length = strlen(path), tail = strlen(ending);
+    return length >= tail && strcmp(path + length - tail, ending) == 0;
+}
+
 /* Of the path that mkdir failed at: why it is no folder. */
 static status cannot_create(const char *path, int error) {
     if (error != EEXIST) return fail("%s: cannot create the folder: %s", path, strerror(error));

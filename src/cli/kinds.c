@@ -12,17 +12,12 @@
 
 /* ---- what it is ---- */
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static kind kind_of_folder(const char *path) {
     if (path_holds(path, "data.json")) return KIND_DATA;
     if (path_holds(path, "checkpoint.json")) return KIND_CHECKPOINT;
     if (path_holds(path, "checkpoints")) return KIND_RUN;
     if (pretrained_is(path)) return KIND_PRETRAINED;
-    return ends_with(path, "checkpoints") || ends_with(path, "checkpoints/") ? KIND_CHECKPOINTS : KIND_OTHER;
+    return path_ends_with(path, "checkpoints") || path_ends_with(path, "checkpoints/") ? KIND_CHECKPOINTS : KIND_OTHER;
 }
 
 /* One of the two magic numbers of text/shard.c. */
@@ -44,8 +39,8 @@ kind kind_of(const char *path) {
     if (artifact_is(path)) return KIND_ARTIFACT;
     if (pretrained_is(path)) return KIND_PRETRAINED;
     if (is_shard(path)) return KIND_SHARD;
-    if (ends_with(path, ".yaml") || ends_with(path, ".yml")) return KIND_PRESET;
-    return ends_with(path, ".model") ? KIND_TOKENIZER : KIND_OTHER;
+    if (path_ends_with(path, ".yaml") || path_ends_with(path, ".yml")) return KIND_PRESET;
+    return path_ends_with(path, ".model") ? KIND_TOKENIZER : KIND_OTHER;
 }
 
 static const char *noun_of(kind k) {

@@ -37,7 +37,8 @@ typedef struct weight {
 /* A weight of a model that is only run, as a file can keep it: numbers, and arrays that lie in device memory. What is in the arrays, and in
  * which order, is the device's affair, and may be another with every instruction set and version of moec (kernels_weight_layout). */
 typedef enum stored_kind { STORED_NOTHING, STORED_PLAIN, STORED_PACKED } stored_kind;
-enum { STORED_ARRAYS = 3, STORED_ALIGNMENT = 64 };
+/* MOST_SIDE: rows or columns, so that no size that follows overflows: 8 bytes of scales and offsets for each of 2^56 groups. */
+enum { STORED_ARRAYS = 3, STORED_ALIGNMENT = 64, STORED_MOST_SIDE = 1 << 28 };
 typedef struct stored_weight {
     stored_kind kind;
     int64_t rows, cols;

@@ -3,6 +3,7 @@
 #include "nn/plan.h"
 #include "nn/roles.h"
 #include "quant/hessian_parts.h"
+#include "quant/zeroed.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,13 +97,6 @@ static bool comes_once(const hessians *h, const input *in) {
     return in->key.layer < 0 || !c->loop.on || model_passes(c, in->key.layer) == 1;
 }
 
-static status zeroed(const kernels *k, float **out, int64_t cols) {
-    const size_t bytes = (size_t)(cols * cols) * sizeof **out;
-    TRY(k->alloc((void **)out, bytes));
-    k->zero(*out, bytes);
-    return STATUS_OK;
-}
-
 /* Arrays for what a weight reads. */
 static status add_input(hessians *h, const param *weight) {
     const kernels *k = h->m->k;
@@ -112,8 +106,8 @@ static status add_input(hessians *h, const param *weight) {
     input *in = &h->inputs[number];
     *in = (input){.key = key_of(weight), .cols = tensor_cols(&weight->value)};
     status s = STATUS_OK;
-    if (alone || hessians_owner(h, number) == h->ranks->rank) s = zeroed(k, &in->sum, in->cols);
-    if (s == STATUS_OK && (!alone || !comes_once(h, in))) s = zeroed(k, &in->batch, in->cols);
+    if (alone || hessians_owner(h, number) == h->ranks->rank) s = zeroed_floats(k, &in->sum, in->cols * in->cols);
+    if (s == STATUS_OK && (!alone || !comes_once(h, in))) s = zeroed_floats(k, &in->batch, in->cols * in->cols);
     return fail_in(s, "the Hessian of %s", weight->name);
 }
 
@@ -127,7 +121,7 @@ static status add_inputs(hessians *h) {
         const input *in = &h->inputs[h->input_count - 1];
         if (!in->batch && in->cols > widest) widest = in->cols;
     }
-    return widest > 0 ? zeroed(h->m->k, &h->scratch, widest) : STATUS_OK;
+    return widest > 0 ? zeroed_floats(h->m->k, &h->scratch, widest * widest) : STATUS_OK;
 }
 
 static void add_rows(hessians *h, const param *weight, const void *x, int64_t N, int64_t cols) {
@@ -149,21 +143,13 @@ static void add_rows(hessians *h, const param *weight, const void *x, int64_t N,
 
 /* ---- all tokens for every expert ---- */
 
-static const param *expert_proj(const model *m, const param *fc) {
-    for (int i = 0; i < m->param_count; i++) {
-        const param *p = m->params[i];
-        if (p->role == ROLE_EXPERT_PROJ && p->layer == fc->layer && p->expert == fc->expert) return p;
-    }
-    return NULL;
-}
-
 /* What this expert's proj would read of rows that went to any: f(fc x). */
 static status add_hidden(hessians *h, const param *fc, const void *x, int64_t N) {
     const kernels *k = h->m->k;
-    const param *proj = expert_proj(h->m, fc);
-    const int64_t wide = fc->matrix.rows, hidden = proj ? proj->matrix.cols : 0;
+    const param *proj = model_param(h->m, ROLE_EXPERT_PROJ, fc->layer, fc->expert);
+    const int64_t wide = fc->matrix.rows, hidden = proj->matrix.cols;
     void *u = NULL, *act = NULL;
-    if (!proj || N == 0) return STATUS_OK;
+    if (N == 0) return STATUS_OK;
     status s = k->alloc(&u, (size_t)(N * wide) * dtype_bytes(k->act));
     if (s == STATUS_OK) s = k->alloc(&act, (size_t)(N * hidden) * dtype_bytes(k->act));
     if (s == STATUS_OK) {
@@ -178,9 +164,9 @@ static status add_hidden(hessians *h, const param *fc, const void *x, int64_t N)
 
 /* Rows that were routed to one expert of a layer, given to all of them. */
 static void add_to_all(hessians *h, const param *fc, const void *x, int64_t N, int64_t cols) {
-    for (int i = 0; i < h->m->param_count && h->failed == STATUS_OK; i++) {
-        const param *p = h->m->params[i];
-        if (p->role != ROLE_EXPERT_FC || p->layer != fc->layer || !find(h, key_of(p))) continue;
+    if (!find(h, key_of(fc))) return;
+    for (int e = 0; e < h->m->config.moe.experts && h->failed == STATUS_OK; e++) {
+        const param *p = model_param(h->m, ROLE_EXPERT_FC, fc->layer, e);
         add_rows(h, p, x, N, cols);
         h->failed = add_hidden(h, p, x, N);
     }

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "nn/roles.h"
+#include "quant/zeroed.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,15 +61,9 @@ static seen *find(const sensitivities *s, const param *weight) {
 
 /* ---- observing ---- */
 
-static status zeroed(const kernels *k, float **array, int64_t count) {
-    TRY(k->alloc((void **)array, (size_t)count * sizeof **array));
-    k->zero(*array, (size_t)count * sizeof **array);
-    return STATUS_OK;
-}
-
 static status see_product(const kernels *k, seen *to, const product_gradient *g) {
     const int64_t rows = g->weight->matrix.rows;
-    if (!to->squares) TRY(zeroed(k, &to->squares, rows));
+    if (!to->squares) TRY(zeroed_floats(k, &to->squares, rows));
     k->add_column_squares(to->squares, g->dy, g->N, rows);
     return STATUS_OK;
 }
@@ -77,7 +72,7 @@ static status see_look_up(const kernels *k, seen *to, const product_gradient *g)
     const int64_t cols = g->weight->matrix.cols;
     float *sums, *host = xmalloc((size_t)cols * sizeof *host);
     int32_t *ids = xmalloc((size_t)g->N * sizeof *ids);
-    status s = zeroed(k, &sums, cols);
+    status s = zeroed_floats(k, &sums, cols);
     if (s == STATUS_OK) {
         k->add_column_squares(sums, g->dy, g->N, cols);
         k->download(host, sums, (size_t)cols * sizeof *host);
@@ -115,7 +110,7 @@ static status run_batch(sensitivities *s, const batch *b) {
 
 /* total += one: of a parameter with so many rows. */
 static status add_seen(const kernels *k, seen *total, const seen *one, int64_t rows) {
-    if (one->squares && !total->squares) TRY(zeroed(k, &total->squares, rows));
+    if (one->squares && !total->squares) TRY(zeroed_floats(k, &total->squares, rows));
     if (one->squares) k->add(total->squares, one->squares, rows);
     if (one->reads && !total->reads) total->reads = xcalloc((size_t)rows, sizeof *total->reads);
     for (int64_t r = 0; r < rows && one->reads; r++) total->reads[r] += one->reads[r];
@@ -176,7 +171,7 @@ static status read_seen(const kernels *k, const param *p, seen *one, const uint8
     memcpy(&h, from, sizeof h);
     from += sizeof h;
     *one = (seen){.read_square = h.read_square, .read_count = h.read_count};
-    if (h.squares) TRY(zeroed(k, &one->squares, rows));
+    if (h.squares) TRY(zeroed_floats(k, &one->squares, rows));
     if (h.squares) k->upload(one->squares, from + reads, (size_t)rows * sizeof *one->squares);
     if (h.reads) one->reads = memcpy(xmalloc(reads), from, reads);
     return STATUS_OK;

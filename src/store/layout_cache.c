@@ -53,11 +53,6 @@ static status add_file(uint64_t *crc, const char *path, const char *name) {
     return s;
 }
 
-static bool ends_with(const char *name, const char *end) {
-    const size_t length = strlen(name), most = strlen(end);
-    return length >= most && strcmp(name + length - most, end) == 0;
-}
-
 static status add_folder(uint64_t *crc, const char *folder) {
     char **names;
     size_t count;
@@ -65,7 +60,7 @@ static status add_folder(uint64_t *crc, const char *folder) {
     status s = STATUS_OK;
     for (size_t i = 0; i < count; i++) {
         char *path = path_join(folder, names[i]);
-        if (s == STATUS_OK && (ends_with(names[i], ".json") || ends_with(names[i], ".safetensors")))
+        if (s == STATUS_OK && (path_ends_with(names[i], ".json") || path_ends_with(names[i], ".safetensors")))
             s = add_file(crc, path, names[i]);
         free(path);
         free(names[i]);

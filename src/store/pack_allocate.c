@@ -188,11 +188,10 @@ static status measure_round(measuring *m, int first) {
 static status hold_for_group(measuring *m, int layer) {
     bool needed = false;
     for (int i = 0; i < m->group_count && m->file; i++) {
-        rate_table *t = xcalloc(1, sizeof *t);
+        rate_table t;
         const way_keys keys = keys_of_item(m, i);
-        look_up(m->file, &keys, t);
-        for (int j = 0; j < candidate_rate_count; j++) needed |= !all_known(t, j, &keys);
-        free(t);
+        look_up(m->file, &keys, &t);
+        for (int j = 0; j < candidate_rate_count; j++) needed |= !all_known(&t, j, &keys);
     }
     TRY(comm_broadcast(m->ranks, 0, &needed, sizeof needed));
     return needed && m->a->h ? hessians_hold(m->a->h, layer) : STATUS_OK;

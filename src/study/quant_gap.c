@@ -99,8 +99,10 @@ static status load_weights(gap *g, whose weights, model **out) {
 static status open_weights(gap *g, whose weights) {
     quant_study *s = g->s;
     if (g->open && g->weights == weights) return STATUS_OK;
-    close_weights(g);
-    TRY(load_weights(g, weights, &g->own));
+    if (!g->own || g->weights != weights) {
+        close_weights(g);
+        TRY(load_weights(g, weights, &g->own));
+    }
     model *m = g->own ? g->own : s->m;
     TRY(pack_calibrate(&g->calibration, s->config, m, s->tok, false, NULL));
     g->own_bpb = s->float_bpb;
@@ -156,10 +158,8 @@ static status look_for_average(gap *g) {
     if (!g->has_average) return STATUS_OK;
     g->packs_average = strcmp(g->which, "ema") == 0;
     if (!known) {
-        model *m;
-        status s = load_weights(g, WHOSE_FROZEN, &m);
-        model_destroy(m);
-        TRY(s);
+        TRY(load_weights(g, WHOSE_FROZEN, &g->own)); /* of the first row, which is measured next */
+        g->weights = WHOSE_FROZEN;
         cJSON *way = cJSON_CreateObject();
         cJSON_AddNumberToObject(way, "points", g->frozen.points);
         cJSON_AddNumberToObject(way, "first", (double)g->frozen.first);

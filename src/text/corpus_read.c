@@ -7,11 +7,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static bool ends_with(const char *text, const char *ending) {
-    size_t length = strlen(text), ending_length = strlen(ending);
-    return length >= ending_length && strcmp(text + length - ending_length, ending) == 0;
-}
-
 /* Is it text at all? Sets the message if not. */
 static status check_text(const char *path, const char *text, size_t bytes) {
     if (bytes == 0) return fail("%s: expected text, found an empty file (byte offset 0)", path);
@@ -53,7 +48,7 @@ static status add_file(corpus *c, const char *path, bool named) {
         s = STATUS_OK;
     } else if (s == STATUS_OK) {
         domain->files++;
-        if (ends_with(path, ".jsonl"))
+        if (path_ends_with(path, ".jsonl"))
             s = corpus_add_jsonl(c, path, text, count);
         else
             corpus_add_text(c, path, text, count, named || count > CORPUS_LONG_FILE);

@@ -147,10 +147,6 @@ packed_weight *packed_create(const quantized *q, int input_bits, weight_room *ro
 
 /* ---- what is there already ---- */
 
-enum {
-    MOST_SIDE = 1 << 28
-}; /* so that no size below overflows: 8 bytes of scales and offsets for each of 2^56 groups */
-
 static int64_t inputs_bytes(const packed_weight *w) {
     return w->cols * (int64_t)sizeof *w->input_scale;
 }
@@ -171,7 +167,7 @@ void packed_describe(const packed_weight *w, stored_weight *out) {
 }
 
 static bool numbers_are_sound(const stored_weight *s) {
-    if (s->rows < 1 || s->rows > MOST_SIDE || s->cols < 1 || s->cols > MOST_SIDE) return false;
+    if (s->rows < 1 || s->rows > STORED_MOST_SIDE || s->cols < 1 || s->cols > STORED_MOST_SIDE) return false;
     if (s->group < 1 || s->group > s->cols || s->cols % s->group != 0) return false;
     return s->bits == 8 ? s->zero == 128 : s->bits == 4 && (s->zero == 0 || s->zero == 8);
 }

@@ -149,8 +149,7 @@ static void weight_describe(stored_weight *out, const weight *w) {
 
 /* oneDNN's form of it is made as ever, in memory of the process: how that lies is oneDNN's affair. */
 static status adopt_plain(weight *w, dtype type, const stored_weight *s) {
-    enum { MOST_SIDE = 1 << 28 };
-    const bool sized = s->rows >= 1 && s->rows <= MOST_SIDE && s->cols >= 1 && s->cols <= MOST_SIDE &&
+    const bool sized = s->rows >= 1 && s->rows <= STORED_MOST_SIDE && s->cols >= 1 && s->cols <= STORED_MOST_SIDE &&
                        s->bytes[0] == s->rows * s->cols * (int64_t)dtype_bytes(type);
     if (s->type != type || !sized || !s->array[0] || (uintptr_t)s->array[0] % STORED_ALIGNMENT != 0)
         return fail("values of %lld x %lld: expected another type or other arrays for them than %lld bytes",

@@ -52,15 +52,15 @@ static inline __attribute__((always_inline)) void expand(act *x, cache_head h, c
         const int64_t row = cache_table_row(h.table, from + at);
         run = cache_table_run(h.table, from + at, count - at);
         for (int64_t n = 0; n < run; n++) {
-            const char *from = cache_numbers(h, row + n);
+            const char *numbers = cache_numbers(h, row + n);
             act *to = x + (at + n) * head_dim;
             if (type == CACHE_ACT) {
-                memcpy(to, from, (size_t)head_dim * sizeof *to);
+                memcpy(to, numbers, (size_t)head_dim * sizeof *to);
                 continue;
             }
             const lanes scale = lanes_all(type == CACHE_INT8 ? cache_scale(h, row + n) : 1);
             for (int64_t c = 0; c < head_dim; c += LANES)
-                act_put(to + c, cache_get(from, c, head_dim - c, type) * scale, head_dim - c);
+                act_put(to + c, cache_get(numbers, c, head_dim - c, type) * scale, head_dim - c);
         }
     }
 }
