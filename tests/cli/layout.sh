@@ -1,20 +1,11 @@
 # --layout: the same text with and without, of an artifact, a GGUF file and a run; two processes at once; what is damaged, what cannot be
 # written; servers. $1: moec
 . "$(dirname "$0")/common/lenient.sh"
+. "$(dirname "$0")/common/llama.sh"
 
 write_text "$work/text" 40
 expect 0 data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
-cat >"$work/llama.yaml" <<END
-data: {data: $work/data}
-model:
-  {vocab_size: 320, num_layers: 3, model_dim: 32, num_heads: 4, num_kv_heads: 2, qk_norm: none, q_gain: false, rope_dims: 0,
-   norm_weight: true, norm_eps: 1e-5, ln_scale: false, mlp_hidden: 48, activation: swiglu, xsa: false, document_attention: false,
-   resid_mix: false, attn_scale: false, mlp_scale: false, unet: false, gated_skips: false, smear_width: 0, parallel_start_layer: 3,
-   bigram_buckets: 0, num_loops: 0, stem_norm: false, tie_embeddings: true, logit_softcap: 0, projection_init: orthogonal}
-train: {run: $work/run, batch: 2, seq: 32, steps: 6, checkpoint_every: 3, val_every: 0, dtype: f32}
-average: {ema_decay: 0.9}
-events: []
-END
+write_llama true 3 0.9
 expect 0 train "$work/llama.yaml"
 expect 0 pack "$work/run"
 expect 0 export "$work/run" -o "$work/run.gguf" --to gguf --type q8_0

@@ -2,6 +2,7 @@
 # so does a mixture made of it; wrong arguments; what is stopped leaves nothing.
 # usage: pretrained.sh MOEC
 . "$(dirname "$0")/common/strict.sh"
+. "$(dirname "$0")/common/llama.sh"
 
 says() {
     grep -qF -e "$1" "$work/err" || die "the message does not name \"$1\": $(cat "$work/err")"
@@ -22,17 +23,7 @@ export_to() {
 # ---- a Llama of moec's own ----
 write_text "$work/text" 40
 expect 0 "$moec" data "$work/data" --domain "text=$work/text" --vocab 320 --heldout 0.1
-cat >"$work/llama.yaml" <<END
-data: {data: $work/data}
-model:
-  {vocab_size: 320, num_layers: 3, model_dim: 32, num_heads: 4, num_kv_heads: 2, qk_norm: none, q_gain: false, rope_dims: 0,
-   norm_weight: true, norm_eps: 1e-5, ln_scale: false, mlp_hidden: 48, activation: swiglu, xsa: false, document_attention: false,
-   resid_mix: false, attn_scale: false, mlp_scale: false, unet: false, gated_skips: false, smear_width: 0, parallel_start_layer: 3,
-   bigram_buckets: 0, num_loops: 0, stem_norm: false, tie_embeddings: false, logit_softcap: 0, projection_init: orthogonal}
-train: {run: $work/run, batch: 2, seq: 32, steps: 6, checkpoint_every: 6, val_every: 0, dtype: f32}
-average: {ema_decay: 0}
-events: []
-END
+write_llama false 6 0
 expect 0 "$moec" train "$work/llama.yaml"
 
 # ---- out and in, and out again: the same bytes ----

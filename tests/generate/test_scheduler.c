@@ -14,27 +14,7 @@ static const char poem[] =
     "Tyger Tyger, burning bright, in the forests of the night; what immortal hand or eye, could frame thy "
     "fearful symmetry? In what distant deeps or skies burnt the fire of thine eyes?";
 
-typedef struct fixture {
-    model *m;
-    tokenizer *t;
-} fixture;
-
-static int create(void **state) {
-    fixture *f = xmalloc(sizeof *f);
-    *f = (fixture){texts_model(DTYPE_F32, 0.3f), texts_tokenizer()};
-    *state = f;
-    return 0;
-}
-
-static int destroy(void **state) {
-    fixture *f = *state;
-    model_destroy(f->m);
-    tokenizer_close(f->t);
-    free(f);
-    return 0;
-}
-
-static scheduler *start(const fixture *f, scheduler_options o) {
+static scheduler *start(const texts_fixture *f, scheduler_options o) {
     scheduler *s;
     if (o.context == 0) o.context = 400;
     assert_ok(scheduler_start(&s, f->m, f->t, &o));
@@ -42,7 +22,7 @@ static scheduler *start(const fixture *f, scheduler_options o) {
 }
 
 /* The answer of a scheduler that has nothing else to do. */
-static asked *answer(const fixture *f, text_request r, scheduler_options o) {
+static asked *answer(const texts_fixture *f, text_request r, scheduler_options o) {
     asked *a = xcalloc(1, sizeof *a);
     scheduler *s = start(f, o);
     assert_int_equal(ask(s, a, r), SUBMIT_ACCEPTED);
@@ -74,7 +54,7 @@ static bool collect(void *context, const char *text, size_t bytes) {
 }
 
 /* The caller's thread, one text behind one prompt. */
-static asked *generated(const fixture *f, const text_request *r) {
+static asked *generated(const texts_fixture *f, const text_request *r) {
     asked *a = xcalloc(1, sizeof *a);
     generation *g;
     pass *p;
@@ -88,7 +68,7 @@ static asked *generated(const fixture *f, const text_request *r) {
     return a;
 }
 
-static void many_texts_are_each_as_alone(const fixture *f, scheduler_options o) {
+static void many_texts_are_each_as_alone(const texts_fixture *f, scheduler_options o) {
     asked *all = xcalloc(TEXTS, sizeof *all);
     scheduler *s = start(f, o);
     prompt_ids prompts[TEXTS];
@@ -135,7 +115,7 @@ static void a_text_does_not_depend_on_others(void **state) {
 static void nor_in_bf16(void **state) {
     (void)state;
     if (!kernels_for(DTYPE_BF16)) skip();
-    fixture f = {texts_model(DTYPE_BF16, 0.3f), texts_tokenizer()};
+    texts_fixture f = {texts_model(DTYPE_BF16, 0.3f), texts_tokenizer()};
     many_texts_are_each_as_alone(&f, (scheduler_options){.slots = 5});
     model_destroy(f.m);
     tokenizer_close(f.t);
@@ -144,7 +124,7 @@ static void nor_in_bf16(void **state) {
 /* ---- ends ---- */
 
 static void stop_strings_end_a_text_over_tokens(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of("the ");
     text_request r = {
         .prompt = p.ids,
@@ -185,7 +165,7 @@ static void stop_strings_end_a_text_over_tokens(void **state) {
 }
 
 static void the_context_ends_a_text(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of("abcdefgh");
     text_request r = {.prompt = p.ids,
                       .prompt_count = p.count,
@@ -199,7 +179,7 @@ static void the_context_ends_a_text(void **state) {
 }
 
 static void a_cancelled_text_ends(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of("abc");
     const text_request r = {.prompt = p.ids, .prompt_count = p.count, .how = {.ignore_end = true}};
     scheduler *s = start(f, (scheduler_options){.slots = 1, .context = 400});
@@ -225,7 +205,7 @@ static void a_cancelled_text_ends(void **state) {
 }
 
 static void a_full_queue_says_so(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of("abc");
     const text_request r = {.prompt = p.ids, .prompt_count = p.count, .how = {.max_tokens = 4, .ignore_end = true}};
     scheduler *s = start(f, (scheduler_options){.slots = 1, .queue = 2});
@@ -256,7 +236,7 @@ static void a_full_queue_says_so(void **state) {
 }
 
 static void stopping_cuts_or_finishes(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of("abc");
     const text_request r = {.prompt = p.ids, .prompt_count = p.count, .how = {.max_tokens = 100, .ignore_end = true}};
     for (int finish = 0; finish < 2; finish++) {
@@ -298,7 +278,7 @@ static void end_without_memory(void *context, const text_end *end) {
 
 static void nobody_is_forgotten_where_memory_is_out(void **state) {
     enum { REQUESTS = 5 };
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of("abc");
     scheduler *s = start(f, (scheduler_options){.slots = 1, .queue = REQUESTS});
     sem_t hold, began;
@@ -331,7 +311,7 @@ static void nobody_is_forgotten_where_memory_is_out(void **state) {
 }
 
 static void nonsense_is_refused(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     scheduler *s = start(f, (scheduler_options){.context = 40}), *none;
     prompt_ids p = prompt_of("abc"), far = p, long_one = prompt_of(poem);
     far.ids[2] = TEXTS_VOCAB;
@@ -377,7 +357,7 @@ static void nonsense_is_refused(void **state) {
 
 static void a_model_of_nonsense_is_an_error_of_the_text(void **state) {
     (void)state;
-    fixture f = {texts_model(DTYPE_F32, 0.3f), texts_tokenizer()};
+    texts_fixture f = {texts_model(DTYPE_F32, 0.3f), texts_tokenizer()};
     param *head = model_param(f.m, ROLE_TOK_EMB, -1, -1);
     assert_non_null(head);
     const size_t count = (size_t)tensor_count(&head->value);
@@ -398,7 +378,7 @@ static void a_model_of_nonsense_is_an_error_of_the_text(void **state) {
 /* ---- what prompts have in common ---- */
 
 static void a_shared_prompt_is_read_once(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     enum { ASKERS = 6 };
     scheduler *s = start(f, (scheduler_options){.slots = 3, .chunk = 32});
     asked *a = xcalloc(ASKERS, sizeof *a);
@@ -444,7 +424,7 @@ static void a_shared_prompt_is_read_once(void **state) {
 
 /* A conversation goes on: what was read of it before is not read again, however it is cut off. */
 static void a_longer_prompt_goes_on_from_a_shorter_one(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     scheduler *s = start(f, (scheduler_options){.slots = 2});
     for (size_t count = 20; count < 170; count += 11) {
         prompt_ids p = prompt_of(poem);
@@ -465,7 +445,7 @@ static void a_longer_prompt_goes_on_from_a_shorter_one(void **state) {
 /* ---- what is said of tokens ---- */
 
 static void routing_is_shown_and_steered(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of(poem);
     static const bool two[TEXTS_EXPERTS] = {true, false, false, true};
     static const int by_layer[TEXTS_LAYERS] = {0, 1, 3};
@@ -496,7 +476,7 @@ static void routing_is_shown_and_steered(void **state) {
 }
 
 static void traffic_is_counted_and_kept(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     scheduler *s = start(f, (scheduler_options){.slots = 2});
     prompt_ids p = prompt_of(poem);
     asked *a = xcalloc(1, sizeof *a);
@@ -534,7 +514,7 @@ static void traffic_is_counted_and_kept(void **state) {
 }
 
 static void log_probabilities_are_said(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     prompt_ids p = prompt_of("abc");
     const text_request r = {.prompt = p.ids,
                             .prompt_count = p.count,
@@ -548,7 +528,7 @@ static void log_probabilities_are_said(void **state) {
 }
 
 static void an_untrained_model_writes_json(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     enum { ASKERS = 24 };
     scheduler *s = start(f, (scheduler_options){.slots = 6, .context = 500});
     prompt_ids p = prompt_of("As JSON: ");
@@ -598,5 +578,5 @@ int main(void) {
         cmocka_unit_test(log_probabilities_are_said),
         cmocka_unit_test(an_untrained_model_writes_json),
     };
-    return cmocka_run_group_tests(tests, create, destroy);
+    return cmocka_run_group_tests(tests, texts_setup, texts_teardown);
 }

@@ -8,28 +8,8 @@
 
 enum { BLOCK = CACHE_BLOCK };
 
-typedef struct fixture {
-    model *m;
-    tokenizer *t;
-} fixture;
-
-static int create(void **state) {
-    fixture *f = xmalloc(sizeof *f);
-    *f = (fixture){texts_model(DTYPE_F32, 0.3f), texts_tokenizer()};
-    *state = f;
-    return 0;
-}
-
-static int destroy(void **state) {
-    fixture *f = *state;
-    model_destroy(f->m);
-    tokenizer_close(f->t);
-    free(f);
-    return 0;
-}
-
 /* blocks 0: room for all slots */
-static scheduler *start(const fixture *f, scheduler_options o, int64_t blocks) {
+static scheduler *start(const texts_fixture *f, scheduler_options o, int64_t blocks) {
     scheduler *s;
     if (blocks > 0) o.cache_bytes = blocks_bytes(f->m, f->t, o.context, blocks);
     assert_ok(scheduler_start(&s, f->m, f->t, &o));
@@ -43,7 +23,7 @@ static cache_figures figures_of(scheduler *s) {
 }
 
 /* Alone, with all the room there is, nothing shared. */
-static asked *alone(const fixture *f, text_request r, int64_t context) {
+static asked *alone(const texts_fixture *f, text_request r, int64_t context) {
     asked *a = xcalloc(1, sizeof *a);
     scheduler *s = start(f, (scheduler_options){.slots = 1, .context = context, .no_reuse = true}, 0);
     assert_int_equal(ask(s, a, r), SUBMIT_ACCEPTED);
@@ -83,7 +63,7 @@ static text_request request_of(const prompt_ids *p, int which, int64_t tokens) {
 
 /* Two go on from a beginning that ends before, at and behind a block's end, at the same time and one after the other. */
 static void texts_that_begin_alike_share_blocks(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     for (size_t common = 2 * BLOCK - 1; common <= 2 * BLOCK + 1; common++)
         for (int together = 0; together < 2; together++) {
             enum { ASKERS = 4 };
@@ -121,7 +101,7 @@ static void texts_that_begin_alike_share_blocks(void **state) {
 
 /* A prompt that was read stays when other texts came and went in its slot. */
 static void a_prompt_outlives_its_slot(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     scheduler *s = start(f, (scheduler_options){.slots = 1, .context = 4 * BLOCK}, 20);
     enum { PROMPTS = 6 };
     for (int round = 0; round < 2; round++)
@@ -144,7 +124,7 @@ static void a_prompt_outlives_its_slot(void **state) {
 
 /* Four blocks, prompts of one each. */
 static void the_prompt_that_was_not_used_for_longest_makes_way(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     scheduler *s = start(f, (scheduler_options){.slots = 1, .context = 4 * BLOCK}, 4);
     static const struct {
         int prompt, cached;
@@ -183,7 +163,7 @@ static text_request long_request(int i, prompt_ids *p) {
 }
 
 /* What each says alone. */
-static asked *all_alone(const fixture *f) {
+static asked *all_alone(const texts_fixture *f) {
     asked *all = xcalloc(TEXTS, sizeof *all);
     for (int i = 0; i < TEXTS; i++) {
         prompt_ids p;
@@ -194,7 +174,7 @@ static asked *all_alone(const fixture *f) {
     return all;
 }
 
-static void few_blocks_serve_all(const fixture *f, const asked *expected, scheduler_options o, int64_t blocks) {
+static void few_blocks_serve_all(const texts_fixture *f, const asked *expected, scheduler_options o, int64_t blocks) {
     asked *all = xcalloc(TEXTS, sizeof *all);
     prompt_ids *prompts = xcalloc(TEXTS, sizeof *prompts);
     o.context = CONTEXT;
@@ -228,7 +208,7 @@ static void few_blocks_serve_all(const fixture *f, const asked *expected, schedu
 }
 
 static void texts_that_were_put_back_are_the_same(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     asked *expected = all_alone(f);
     few_blocks_serve_all(f, expected, (scheduler_options){.slots = 4}, 5);
     few_blocks_serve_all(f, expected, (scheduler_options){.slots = 8, .chunk = 16}, 7);
@@ -241,7 +221,7 @@ static void texts_that_were_put_back_are_the_same(void **state) {
 }
 
 static void so_they_are_with_few_bits(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     for (int type = CACHE_BF16; type <= CACHE_INT8; type++) {
         f->m->cache = (cache_type)type;
         asked *expected = all_alone(f);
@@ -252,9 +232,9 @@ static void so_they_are_with_few_bits(void **state) {
 }
 
 static void and_in_bf16(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     if (!kernels_for(DTYPE_BF16)) skip();
-    fixture other = {texts_model(DTYPE_BF16, 0.3f), f->t};
+    texts_fixture other = {texts_model(DTYPE_BF16, 0.3f), f->t};
     asked *expected = all_alone(&other);
     few_blocks_serve_all(&other, expected, (scheduler_options){.slots = 6}, 6);
     free(expected);
@@ -263,7 +243,7 @@ static void and_in_bf16(void **state) {
 
 /* A pool for one text at a time: nobody waits for ever, nobody overtakes. */
 static void a_pool_for_one_text_serves_them_in_order(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     enum { ASKERS = 10 };
     scheduler *s = start(f, (scheduler_options){.slots = 5, .context = CONTEXT, .no_reuse = true}, 3);
     asked *a = xcalloc(ASKERS, sizeof *a);
@@ -288,7 +268,7 @@ static void a_pool_for_one_text_serves_them_in_order(void **state) {
 /* The second waits for what the first reads of its prompt, meanwhile the third takes the blocks, and a pass has no room for
  * its first piece: it is read all the same and ends, and then there are blocks for the second. */
 static void who_waits_for_blocks_lets_those_go_on_that_have_them(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     enum { ASKERS = 4 };
     const prompt_ids p[ASKERS] = {text_of(20, 0, 9), text_of(120, 60, 1), text_of(150, 60, 2), text_of(130, 0, 3)};
     scheduler *s = start(f, (scheduler_options){.slots = ASKERS, .context = CONTEXT, .chunk = 128}, 6);
@@ -314,7 +294,7 @@ static void who_waits_for_blocks_lets_those_go_on_that_have_them(void **state) {
 }
 
 static void a_pool_for_less_than_a_text_is_refused(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     scheduler *s;
     scheduler_options o = {.context = CONTEXT, .cache_bytes = blocks_bytes(f->m, f->t, CONTEXT, 3) - 1};
     assert_fails(scheduler_start(&s, f->m, f->t, &o), "cache memory: expected at least");
@@ -324,7 +304,7 @@ static void a_pool_for_less_than_a_text_is_refused(void **state) {
 
 /* In the queue, while they are read, written, put back: whenever they are cancelled, all blocks are free at the end. */
 static void cancelled_texts_leave_no_block(void **state) {
-    const fixture *f = *state;
+    const texts_fixture *f = *state;
     for (int round = 0; round < 6; round++) {
         scheduler_options o = {.slots = 6, .context = CONTEXT, .no_reuse = true, .chunk = 16};
         if (round % 2) o.drafts = (draft_source){.small = f->m};
@@ -373,5 +353,5 @@ int main(void) {
         cmocka_unit_test(a_pool_for_less_than_a_text_is_refused),
         cmocka_unit_test(cancelled_texts_leave_no_block),
     };
-    return cmocka_run_group_tests(tests, create, destroy);
+    return cmocka_run_group_tests(tests, texts_setup, texts_teardown);
 }

@@ -2,7 +2,7 @@
 #ifndef MOEC_TESTS_GENERATE_TEXTS_H
 #define MOEC_TESTS_GENERATE_TEXTS_H
 
-#include "disturb.h"
+#include "looking_back.h"
 
 #include "base/random.h"
 #include "nn/model.h"
@@ -44,8 +44,8 @@ enum {
     TEXTS_LONGER = TEXTS_BYTES + 256,
     TEXTS_IDS = TEXTS_LONGER + sizeof texts_pieces / sizeof *texts_pieces,
     TEXTS_VOCAB = 304, /* of the model, which is padded */
-    TEXTS_EXPERTS = 4,
-    TEXTS_LAYERS = 3
+    TEXTS_EXPERTS = LOOKING_BACK_EXPERTS,
+    TEXTS_LAYERS = LOOKING_BACK_LAYERS
 };
 
 static inline status texts_encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count) {
@@ -79,31 +79,29 @@ static inline tokenizer *texts_tokenizer(void) {
 
 /* noise: of the weights; the more, the surer the model is of what it says */
 static inline model *texts_model(dtype type, float noise) {
-    model_config c = model_config_default();
+    const model_config c = looking_back_config(TEXTS_VOCAB);
+    return looking_back_model(&c, type, noise);
+}
+
+/* Both, for a test's setup and teardown. */
+typedef struct texts_fixture {
     model *m;
-    c.vocab_size = TEXTS_VOCAB;
-    c.num_layers = TEXTS_LAYERS;
-    c.model_dim = 32;
-    c.attention.heads = 4;
-    c.attention.kv_heads = 2;
-    c.mlp.mult = 2;
-    c.rotary.dims = 8;
-    c.stem.smear = true;
-    c.stem.bigram_buckets = c.stem.trigram_buckets = 40;
-    c.stem.bigram_dim = c.stem.trigram_dim = 8;
-    c.residual.smear_width = 6;
-    c.residual.parallel_start_layer = TEXTS_LAYERS;
-    c.loop.on = true;
-    c.loop.extra_passes = 1;
-    c.loop.first = c.loop.last = 1;
-    c.moe.layers[1] = c.moe.layers[2] = true;
-    c.moe.experts = TEXTS_EXPERTS;
-    c.moe.top_k = 2;
-    c.moe.gate = GATE_RENORMALIZED;
-    assert_ok(model_create(&m, &c, kernels_for(type), MODEL_VALUES));
-    assert_ok(model_init(m, 5));
-    disturb(m, 3, noise);
-    return m;
+    tokenizer *t;
+} texts_fixture;
+
+static inline int texts_setup(void **state) {
+    texts_fixture *f = xmalloc(sizeof *f);
+    *f = (texts_fixture){texts_model(DTYPE_F32, 0.3f), texts_tokenizer()};
+    *state = f;
+    return 0;
+}
+
+static inline int texts_teardown(void **state) {
+    texts_fixture *f = *state;
+    model_destroy(f->m);
+    tokenizer_close(f->t);
+    free(f);
+    return 0;
 }
 
 #endif

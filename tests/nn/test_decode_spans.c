@@ -1,40 +1,16 @@
 /* Sequences of different lengths in one pass: each gets to the last bit what it gets alone; caches are cut and copied;
  * each sequence has its own control of experts. */
-#include "disturb.h"
+#include "looking_back.h"
 
 #include "base/random.h"
 #include "nn/pass.h"
 
-enum { VOCAB = 90, EXPERTS = 4, SEQUENCES = 7, CAPACITY = 64, LAYERS = 3 };
+enum { VOCAB = 90, EXPERTS = LOOKING_BACK_EXPERTS, SEQUENCES = 7, CAPACITY = 64, LAYERS = LOOKING_BACK_LAYERS };
 
-/* With everything that looks back: hashes of three tokens, both SmearGates, layers of experts, one of them looped. */
 static model *make(dtype type, float bias_rate) {
-    model_config c = model_config_default();
-    model *m;
-    c.vocab_size = VOCAB;
-    c.num_layers = LAYERS;
-    c.model_dim = 32;
-    c.attention.heads = 4;
-    c.attention.kv_heads = 2;
-    c.mlp.mult = 2;
-    c.rotary.dims = 8;
-    c.stem.smear = true;
-    c.stem.bigram_buckets = c.stem.trigram_buckets = 40;
-    c.stem.bigram_dim = c.stem.trigram_dim = 8;
-    c.residual.smear_width = 6;
-    c.residual.parallel_start_layer = LAYERS;
-    c.loop.on = true;
-    c.loop.extra_passes = 1;
-    c.loop.first = c.loop.last = 1;
-    c.moe.layers[1] = c.moe.layers[2] = true;
-    c.moe.experts = EXPERTS;
-    c.moe.top_k = 2;
+    model_config c = looking_back_config(VOCAB);
     c.moe.bias_rate = bias_rate;
-    c.moe.gate = GATE_RENORMALIZED;
-    assert_ok(model_create(&m, &c, kernels_for(type), MODEL_VALUES));
-    assert_ok(model_init(m, 5));
-    disturb(m, 3, 0.2f);
-    return m;
+    return looking_back_model(&c, type, 0.2f);
 }
 
 typedef struct fixture {

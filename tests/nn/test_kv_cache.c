@@ -1,38 +1,17 @@
 /* The pool of blocks: sequences get to the last bit what they get where their rows lie one behind another; those that begin
  * alike hold the same blocks until one of them writes; what nobody holds is free again. */
-#include "disturb.h"
+#include "looking_back.h"
 
 #include "base/random.h"
 #include "nn/pass.h"
 
-enum { VOCAB = 90, CAPACITY = 70, LAYERS = 3, BLOCK = 16 };
+enum { VOCAB = 90, CAPACITY = 70, BLOCK = 16 };
 
-/* With everything that looks back: hashes of three tokens, both SmearGates, a layer of experts, which is looped. */
+/* Its one layer of experts is looped. */
 static model *make(dtype type, cache_type cache) {
-    model_config c = model_config_default();
-    model *m;
-    c.vocab_size = VOCAB;
-    c.num_layers = LAYERS;
-    c.model_dim = 32;
-    c.attention.heads = 4;
-    c.attention.kv_heads = 2;
-    c.mlp.mult = 2;
-    c.rotary.dims = 8;
-    c.stem.smear = true;
-    c.stem.bigram_buckets = c.stem.trigram_buckets = 40;
-    c.stem.bigram_dim = c.stem.trigram_dim = 8;
-    c.residual.smear_width = 6;
-    c.residual.parallel_start_layer = LAYERS;
-    c.loop.on = true;
-    c.loop.extra_passes = 1;
-    c.loop.first = c.loop.last = 1;
-    c.moe.layers[1] = true;
-    c.moe.experts = 4;
-    c.moe.top_k = 2;
-    c.moe.gate = GATE_RENORMALIZED;
-    assert_ok(model_create(&m, &c, kernels_for(type), MODEL_VALUES));
-    assert_ok(model_init(m, 5));
-    disturb(m, 3, 0.2f);
+    model_config c = looking_back_config(VOCAB);
+    c.moe.layers[2] = false;
+    model *m = looking_back_model(&c, type, 0.2f);
     m->cache = cache;
     return m;
 }

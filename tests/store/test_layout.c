@@ -1,6 +1,7 @@
 /* Layouts: the same bits from one as without, for every kind of model file; which there are, which go; damage of every kind is found, said
  * and mended; where none can be written the model is there all the same. */
 #include "store/laid_out.h"
+#include "tiny.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -48,21 +49,8 @@ static void the_same_bits(void **state) {
 /* What is made from a seed is made from the seed, and stands in no layout. */
 static void random_weights_are_made(void **state) {
     char *artifact = path_join(*state, "model.moec"), *folder = path_join(*state, "layouts");
-    model_config c = model_config_default();
+    model_config c = tiny_model();
     c.vocab_size = VOCAB;
-    c.num_layers = 4;
-    c.model_dim = 32;
-    c.attention.heads = 2;
-    c.attention.kv_heads = 1;
-    c.mlp.mult = 2;
-    c.rotary.dims = 8;
-    c.residual.smear_width = 4;
-    c.residual.parallel_start_layer = 3;
-    c.stem.bigram_buckets = 64;
-    c.stem.bigram_dim = 16;
-    c.loop.extra_passes = 1;
-    c.loop.first = 1;
-    c.loop.last = 2;
     c.random_up.layers[0] = true;
     c.random_up.experts = 2;
     c.random_up.rank = 3;
