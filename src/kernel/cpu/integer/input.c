@@ -16,7 +16,7 @@ bool KERNEL(same_input)(const packed_weight *a, const packed_weight *b) {
 }
 
 static void place_part(input_part *p, int64_t columns, int64_t blocks, uintptr_t *at) {
-    p->q = scratch_take(at, (size_t)columns);
+    p->q = scratch_take(at, (size_t)columns * sizeof *p->q);
     p->scale = scratch_take(at, (size_t)blocks * sizeof(float));
     p->start = scratch_take(at, (size_t)blocks * sizeof(int32_t));
     p->sum = scratch_take(at, (size_t)blocks * sizeof(float));
@@ -41,14 +41,9 @@ static inline float largest(const float x[INPUT_BLOCK]) {
 /* Below this the quotient 127 / max would be infinite. */
 #define SMALLEST 1e-36f
 
-/* Where a block's sum of unsigned codes begins. */
-static inline int32_t start_of(const packed_weight *w, int32_t sum) {
-    return DOT_IS_SIGNED && w->bits == 8 ? 0 : -w->zero * sum;
-}
-
 /* A block with a NaN or an infinity: what is multiplied with it is NaN. */
 static void round_nothing(const input_part *p, int64_t at, int count) {
-    memset(p->q + at * count, 0, (size_t)count);
+    memset(p->q + at * count, 0, (size_t)count * sizeof *p->q);
     p->scale[at] = p->sum[at] = NAN;
     p->start[at] = 0;
 }
@@ -59,10 +54,10 @@ static inline ints low_of(floats steps, ints high) {
     return ints_max(ints_min(ints_of(rest), ints_all(127)), ints_all(-127));
 }
 
-static inline void put_part(const input_part *p, const packed_weight *w, int64_t at, const int8_t *bytes, int count,
+static inline void put_part(const input_part *p, const packed_weight *w, int64_t at, const input_code *q, int count,
                             int32_t sum) {
-    memcpy(p->q + at * count, bytes, (size_t)count);
-    p->start[at] = start_of(w, sum);
+    memcpy(p->q + at * count, q, (size_t)count * sizeof *q);
+    p->start[at] = -w->zero * sum;
 }
 
 /* values: 0 from `count` on. */
@@ -75,25 +70,27 @@ static inline __attribute__((always_inline)) void round_block(const packed_input
         return;
     }
     const float inverse = most < SMALLEST ? 0 : 127 / most, scale = most < SMALLEST ? 0 : most / 127;
-    int8_t high_bytes[INPUT_BLOCK], low_bytes[INPUT_BLOCK];
-    ints high_sum = ints_all(0), low_sum = ints_all(0);
+    input_code high_part[INPUT_BLOCK], low_part[INPUT_BLOCK];
+    ints high_sums = ints_all(0), low_sums = ints_all(0);
     for (int i = 0; i < INPUT_BLOCK; i += INT_LANES) {
         const floats steps = floats_multiply(floats_get(values + i), floats_all(inverse));
         const ints high = ints_of(steps);
-        ints_put_bytes(high_bytes + i, high);
-        high_sum = ints_add(high_sum, high);
+        inputs_put(high_part + i, high);
+        high_sums = ints_add(high_sums, high);
         if (!x->fine) continue;
         const ints low = low_of(steps, high);
-        ints_put_bytes(low_bytes + i, low);
-        low_sum = ints_add(low_sum, low);
+        inputs_put(low_part + i, INPUT_IS_WIDE ? ints_of_high(high, low) : low);
+        low_sums = ints_add(low_sums, low);
     }
-    put_part(&x->high, x->kind, at, high_bytes, count, ints_sum(high_sum));
+    const int32_t high_sum = ints_sum(high_sums);
+    put_part(&x->high, x->kind, at, high_part, count, high_sum);
     x->high.scale[at] = scale;
-    x->high.sum[at] = scale * (float)ints_sum(high_sum);
+    x->high.sum[at] = scale * (float)high_sum;
     if (!x->fine) return;
-    put_part(&x->low, x->kind, at, low_bytes, count, ints_sum(low_sum));
+    const int32_t low_sum = ints_sum(low_sums), both = 256 * high_sum + low_sum;
+    put_part(&x->low, x->kind, at, low_part, count, INPUT_IS_WIDE ? both : low_sum);
     x->low.scale[at] = scale / 256;
-    x->low.sum[at] = scale / 256 * (float)(256 * ints_sum(high_sum) + ints_sum(low_sum));
+    x->low.sum[at] = scale / 256 * (float)both;
 }
 
 /* Columns first … of a row, as floats; 0 beyond it. */

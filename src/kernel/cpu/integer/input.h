@@ -1,4 +1,4 @@
-/* Rows of activations rounded to int8 in blocks, in the order and with the sums that products of one kind of weight want. */
+/* Rows of activations rounded to 8 or 16 bits in blocks, in the order and with the sums that products of one kind of weight want. */
 #ifndef MOEC_KERNEL_CPU_INTEGER_INPUT_H
 #define MOEC_KERNEL_CPU_INTEGER_INPUT_H
 
@@ -9,9 +9,19 @@
  * together are neighbours: what a kernel reads of them is at fixed distances from one pointer. */
 enum { INPUT_ROWS = 48 };
 
+/* With VNNI products read 8 bits, twice where an input has 16. Without it they read 16 bits of either, whose products of pairs vpmaddwd sums without
+ * saturating, and of every four columns 0 and 2 come before 1 and 3: what a shift by 8 leaves of four codes side by side. */
+#if defined __AVX512VNNI__ || defined __AVXVNNI__
+typedef int8_t input_code;
+enum { INPUT_IS_WIDE = 0 };
+#else
+typedef int16_t input_code;
+enum { INPUT_IS_WIDE = 1 };
+#endif
+
 /* What products read of rounded rows. */
 typedef struct input_part {
-    int8_t *q;      /* [chunks][blocks][rows][segment], 0 in what is padded */
+    input_code *q;  /* [chunks][blocks][rows][segment], 0 in what is padded */
     float *scale;   /* [chunks][blocks][rows]: of the block's sum */
     int32_t *start; /* the same: −zero Σ q, where that sum begins */
     float *sum;     /* the same: the block's inputs summed, what an offset meets */
@@ -23,7 +33,7 @@ typedef struct packed_input {
     int64_t blocks;            /* of a row: depth / segment */
     bool fine;                 /* one of them wants 16 bits */
     input_part high;           /* x ≈ scale · q */
-    input_part low;            /* where fine: x ≈ scale · (256 high.q + q); sum of both */
+    input_part low;            /* where fine: x ≈ scale · (256 high.q + q), or scale · q where wide; sum of both */
 } packed_input;
 
 /* How many rows the chunk of row n has. Rows n, here and below, are the product's. */

@@ -1,17 +1,19 @@
-/* Vectors of the integer products: lanes of int32 sums and of floats, and the dot product of STEP_CODES unsigned codes with as many
- * signed inputs. Without VNNI it is made of 16-bit sums of pairs, which must not saturate: 4-bit codes are small enough, and of an
- * 8-bit code c its magnitude meets ± the input (|c| ≤ 128, |x| ≤ 127: 2 · 128 · 127 < 2¹⁵). */
+/* Vectors of the integer products: lanes of int32 sums and of floats, and dot products of unsigned codes with signed inputs in the order that
+ * input.h says. A step's codes are multiplied part by part, each with as many inputs as 32 bits hold: with VNNI four of 8 bits (vpdpbusd), so a step of
+ * 8-bit codes has one part and one of 4-bit codes two; else two of 16 bits (vpmaddwd), so it has two and four. */
 #ifndef MOEC_KERNEL_CPU_INTEGER_VECTORS_H
 #define MOEC_KERNEL_CPU_INTEGER_VECTORS_H
 
-#include "kernel/cpu/packed.h"
-#include "kernel/cpu/variant.h"
+#include "kernel/cpu/integer/input.h"
 #include <immintrin.h>
 
+/* MOST_TOKENS: rows of x whose sums of two vectors fit the registers. FOUR_TOKENS: so many meet four vectors of codes at a time, a whole
+ * tile in the order of memory, where a vector has 8 lanes. */
 #ifdef __AVX512VNNI__
 typedef __m512i ints;
 typedef __m512 floats;
-enum { INT_LANES = 16, MOST_TOKENS = 6 }; /* rows of x whose sums fit the registers */
+#define MOST_TOKENS 6
+enum { INT_LANES = 16, FOUR_TOKENS = 0 };
 
 static inline ints ints_load(const void *p) {
     return _mm512_load_si512(p);
@@ -23,14 +25,11 @@ static inline ints ints_all(int32_t x) {
 static inline ints ints_of_high(ints high, ints low) {
     return _mm512_add_epi32(_mm512_slli_epi32(high, 8), low);
 }
-static inline ints low_halves(ints bytes) {
-    return _mm512_and_si512(bytes, _mm512_set1_epi8(15));
+static inline ints code_part(ints codes, const int part, const int bits) {
+    if (bits == 8) return codes;
+    return _mm512_and_si512(part ? _mm512_srli_epi16(codes, 4) : codes, _mm512_set1_epi8(15));
 }
-static inline ints high_halves(ints bytes) {
-    return _mm512_and_si512(_mm512_srli_epi16(bytes, 4), _mm512_set1_epi8(15));
-}
-static inline ints dot_codes(ints sum, ints codes, ints x, const int bits) {
-    (void)bits;
+static inline ints dot_part(ints sum, ints codes, ints x) {
     return _mm512_dpbusd_epi32(sum, codes, x);
 }
 static inline ints ints_add(ints a, ints b) {
@@ -55,8 +54,8 @@ static inline ints ints_of(floats x) {
 static inline ints ints_magnitude(floats x) {
     return _mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
 }
-/* One byte a lane. */
-static inline void ints_put_bytes(int8_t *p, ints x) {
+/* A number a lane. */
+static inline void inputs_put(input_code *p, ints x) {
     _mm_storeu_si128((__m128i *)p, _mm512_cvtepi32_epi8(x));
 }
 static inline floats floats_get(const float *p) {
@@ -83,13 +82,19 @@ static inline floats floats_multiply(floats a, floats b) {
 static inline floats floats_multiply_add(floats a, floats b, floats c) {
     return _mm512_fmadd_ps(a, b, c);
 }
-static inline void floats_store(float *p, floats x) {
-    _mm512_store_ps(p, x);
+static inline void floats_put(float *p, floats x) {
+    _mm512_storeu_ps(p, x);
 }
 #else
 typedef __m256i ints;
 typedef __m256 floats;
-enum { INT_LANES = 8, MOST_TOKENS = 3 };
+#ifdef __AVXVNNI__
+#define MOST_TOKENS 3
+enum { INT_LANES = 8, FOUR_TOKENS = 0 };
+#else
+#define MOST_TOKENS 6
+enum { INT_LANES = 8, FOUR_TOKENS = 2 };
+#endif
 
 static inline ints ints_load(const void *p) {
     return _mm256_load_si256(p);
@@ -100,26 +105,23 @@ static inline ints ints_all(int32_t x) {
 static inline ints ints_of_high(ints high, ints low) {
     return _mm256_add_epi32(_mm256_slli_epi32(high, 8), low);
 }
-static inline ints low_halves(ints bytes) {
-    return _mm256_and_si256(bytes, _mm256_set1_epi8(15));
-}
-static inline ints high_halves(ints bytes) {
-    return _mm256_and_si256(_mm256_srli_epi16(bytes, 4), _mm256_set1_epi8(15));
-}
 #ifdef __AVXVNNI__
-static inline ints dot_codes(ints sum, ints codes, ints x, const int bits) {
-    (void)bits;
+static inline ints code_part(ints codes, const int part, const int bits) {
+    if (bits == 8) return codes;
+    return _mm256_and_si256(part ? _mm256_srli_epi16(codes, 4) : codes, _mm256_set1_epi8(15));
+}
+static inline ints dot_part(ints sum, ints codes, ints x) {
     return _mm256_dpbusd_avx_epi32(sum, codes, x);
 }
 #else
-static inline ints dot_codes(ints sum, ints codes, ints x, const int bits) {
-    if (bits == 8) {
-        ints code = _mm256_xor_si256(codes, _mm256_set1_epi8(-128)); /* − 128 */
-        codes = _mm256_abs_epi8(code);
-        x = _mm256_sign_epi8(x, code);
-    }
-    ints pairs = _mm256_maddubs_epi16(codes, x);
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+/* Columns 0 and 2 of each lane's four, then 1 and 3; of 4 bits so of the low halves, then of the high ones. */
+static inline ints code_part(ints codes, const int part, const int bits) {
+    const ints moved = _mm256_srli_epi16(codes, bits == 8 ? 8 * part : 8 * (part & 1) + 4 * (part >> 1));
+    const bool is_bare = part == (bits == 8 ? 1 : 3); /* nothing lies above it */
+    return is_bare ? moved : _mm256_and_si256(moved, _mm256_set1_epi16(bits == 8 ? 255 : 15));
+}
+static inline ints dot_part(ints sum, ints codes, ints x) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(codes, x));
 }
 #endif
 static inline ints ints_add(ints a, ints b) {
@@ -147,9 +149,14 @@ static inline ints ints_of(floats x) {
 static inline ints ints_magnitude(floats x) {
     return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
 }
-static inline void ints_put_bytes(int8_t *p, ints x) {
-    const __m128i pairs = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-    _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(pairs, pairs));
+static inline void inputs_put(input_code *p, ints x) {
+    const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+#ifdef __AVXVNNI__
+    _mm_storel_epi64((__m128i *)p, _mm_packs_epi16(words, words));
+#else
+    enum { ORDER = _MM_SHUFFLE(3, 1, 2, 0) }; /* of four */
+    _mm_storeu_si128((__m128i *)p, _mm_shufflehi_epi16(_mm_shufflelo_epi16(words, ORDER), ORDER));
+#endif
 }
 static inline floats floats_get(const float *p) {
     return _mm256_loadu_ps(p);
@@ -175,16 +182,9 @@ static inline floats floats_multiply(floats a, floats b) {
 static inline floats floats_multiply_add(floats a, floats b, floats c) {
     return _mm256_fmadd_ps(a, b, c);
 }
-static inline void floats_store(float *p, floats x) {
-    _mm256_store_ps(p, x);
+static inline void floats_put(float *p, floats x) {
+    _mm256_storeu_ps(p, x);
 }
-#endif
-
-/* Whether dot_codes takes off the zero of 8-bit codes itself. */
-#if defined __AVX512VNNI__ || defined __AVXVNNI__
-enum { DOT_IS_SIGNED = 0 };
-#else
-enum { DOT_IS_SIGNED = 1 };
 #endif
 
 #endif
