@@ -65,13 +65,21 @@ says 'expected a tokenizer in its metadata, found none'
 number() { # of the receipt in $work/out
     sed -n "s/.*\"$1\":[[:space:]]*\([-0-9.e+]*\).*/\1/p" "$work/out"
 }
+# To the last bit; but with AVX2 alone a row's sum depends on how many are beside it.
+has_its_logits() {
+    case "$(number logits_largest_difference)" in
+    0) ;;
+    ?.*e-0[6-9]) ! grep -q avx512f /proc/cpuinfo ;;
+    *) false ;;
+    esac
+}
 expect 0 "$moec" upcycle "$work/llama" -o "$work/moe" --json experts=4 shared=1 top_k=2 gates=probability
-[ "$(number logits_largest_difference)" = 0 ] || die "the mixture of a folder is not its parent: $(cat "$work/out")"
+has_its_logits || die "the mixture of a folder is not its parent: $(cat "$work/out")"
 [ "$(number expert_cosine)" = 1 ] || die "copies of one MLP are not alike"
 [ "$(number compared_tokens)" -gt 0 ] || die "nothing was compared"
 for parent in run run.gguf; do
     expect 0 "$moec" upcycle "$work/$parent" -o "$work/moe-$parent" --json experts=4 shared=1 top_k=2 gates=probability
-    [ "$(number logits_largest_difference)" = 0 ] || die "the mixture of $parent is not its parent"
+    has_its_logits || die "the mixture of $parent is not its parent"
 done
 same "$work/moe/model.safetensors" "$work/moe-run.gguf/model.safetensors"
 expect 0 "$moec" upcycle "$work/llama" -o "$work/dropped" --json drop=0.5

@@ -27,8 +27,10 @@ each "exec $command matrix_lr=0.0\$((2 + (OMPI_COMM_WORLD_RANK == 2)))"
 one_line "rank 2: another configuration than rank 0: matrix_lr 0.02 -> 0.03"
 each "exec $command seed=\$((OMPI_COMM_WORLD_RANK / 3))"
 one_line "rank 3: another configuration than rank 0: seed 0 -> 1"
-each "[ \$OMPI_COMM_WORLD_RANK -eq 1 ] && export MOEC_ISA=avx2; exec $command"
-one_line "rank 1: another instruction set (MOEC_ISA) or dtype than rank 0"
+if grep -q avx512f /proc/cpuinfo; then # else there is no other
+    each "[ \$OMPI_COMM_WORLD_RANK -eq 1 ] && export MOEC_ISA=avx2; exec $command"
+    one_line "rank 1: another instruction set (MOEC_ISA) or dtype than rank 0"
+fi
 cp "$moec" "$work/other"
 echo >>"$work/other"
 each "[ \$OMPI_COMM_WORLD_RANK -eq 1 ] && set -- $work/other || set -- \$0; shift 0; exec \$1 ${command#\$0}"

@@ -222,13 +222,15 @@ static void texts_that_were_put_back_are_the_same(void **state) {
 
 static void so_they_are_with_few_bits(void **state) {
     const texts_fixture *f = *state;
+    /* from codes: rounding makes much of the last bits of floats, which not every CPU gives alike (float_rows.h) */
+    texts_fixture codes = {texts_model_of_codes(f->m), f->t};
     for (int type = CACHE_BF16; type <= CACHE_INT8; type++) {
-        f->m->cache = (cache_type)type;
-        asked *expected = all_alone(f);
-        few_blocks_serve_all(f, expected, (scheduler_options){.slots = 6}, 6);
+        codes.m->cache = (cache_type)type;
+        asked *expected = all_alone(&codes);
+        few_blocks_serve_all(&codes, expected, (scheduler_options){.slots = 6}, 6);
         free(expected);
     }
-    f->m->cache = CACHE_ACT;
+    model_destroy(codes.m);
 }
 
 static void and_in_bf16(void **state) {

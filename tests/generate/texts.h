@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 #include "nn/model.h"
+#include "nn/weight_source.h"
 #include "text/tokenizer_kind.h"
 
 static const char *const texts_pieces[] = {"{\"",
@@ -81,6 +82,16 @@ static inline tokenizer *texts_tokenizer(void) {
 static inline model *texts_model(dtype type, float noise) {
     const model_config c = looking_back_config(TEXTS_VOCAB);
     return looking_back_model(&c, type, noise);
+}
+
+/* The same run from codes of 8 bits. */
+static inline model *texts_model_of_codes(const model *m) {
+    const weight_source from = weight_source_of(m);
+    model *run;
+    assert_ok(model_create(&run, &from.config, kernels_for(DTYPE_F32), MODEL_RUN_8));
+    assert_ok(weight_source_fill(&from, run));
+    assert_ok(model_refresh(run));
+    return run;
 }
 
 /* Both, for a test's setup and teardown. */

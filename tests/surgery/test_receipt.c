@@ -1,6 +1,7 @@
 /* What surgery says it did, against what it did. */
 #include "parents.h"
 
+#include "float_rows.h"
 #include "surgery/receipt.h"
 
 static const int32_t text[] = {3, 14, 15, 92, 65, 35, 89, 79, 32, 38, 46, 26};
@@ -23,7 +24,9 @@ static void nothing_changed(void **state) {
         make(&m, parent, &o);
         const surgery_receipt r = receipt_of(&m);
         assert_int_equal(r.tokens, TOKENS);
-        assert_true(r.largest == 0 && r.mean == 0 && r.scale > 0.1);
+        assert_true(r.scale > 0.1);
+        const double most = float_rows_are_equal() ? 0 : 1e-5 * r.scale; /* experts have fewer rows than the MLP had */
+        assert_true(r.largest <= most && r.mean <= most);
         assert_true(fabs(r.expert_cosine - 1) < 1e-12);
         unmake(&m);
         model_destroy(parent);

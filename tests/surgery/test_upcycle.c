@@ -1,6 +1,8 @@
 /* Drop 0: the mixture computes what its parent computes; what it is made of; and what is refused. */
 #include "parents.h"
 
+#include "float_rows.h"
+
 /* ---- the same function ---- */
 
 static double largest(const float *x) {
@@ -55,7 +57,8 @@ static void drop_0_computes_the_parent(void **state) {
         tally t = {0};
         every_combination(parent, parent_kinds[i].name, &t);
         print_message("%s: %d of %d combinations to the last bit\n", parent_kinds[i].name, t.exact, t.all);
-        assert_true(2 * t.exact >= t.all); /* where experts / top_k is a power of two nothing is rounded */
+        if (float_rows_are_equal())
+            assert_true(2 * t.exact >= t.all); /* where experts / top_k is a power of two nothing is rounded */
         model_destroy(parent);
     }
 }
