@@ -109,11 +109,15 @@ status file_map_open(file_map *m, const char *path) {
     return s;
 }
 
+/* A page that is read brings the pages around it that the system has at hand, as a rule so many bytes; they come again, too. */
+enum { FAULT_AROUND = 64 << 10 };
+
 void file_map_forget(const file_map *m, const void *from, size_t bytes) {
     const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)from, map = (uintptr_t)m->bytes;
     if (!m->bytes || at < map || bytes > m->count || at - map > m->count - bytes) return;
-    const uintptr_t first = (at + page - 1) / page * page, end = (at + bytes) / page * page; /* whole pages */
-    if (first < end) madvise((void *)first, end - first, MADV_DONTNEED);                     /* a hint */
+    const uintptr_t before = at - map < FAULT_AROUND ? at - map : FAULT_AROUND, first = (at - before) / page * page;
+    const size_t left = m->count - (at - map) - bytes, after = left < FAULT_AROUND ? left : FAULT_AROUND;
+    if (bytes) madvise((void *)first, at + bytes + after - first, MADV_DONTNEED); /* a hint */
 }
 
 void file_map_close(file_map *m) {

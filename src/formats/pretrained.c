@@ -326,7 +326,11 @@ int64_t pretrained_bytes(const pretrained *p) {
 
 status pretrained_open_tokenizer(const pretrained *p, tokenizer **tok) {
     *tok = NULL;
-    if (p->is_gguf) return gguf_read_tokenizer(tok, &p->g);
+    if (p->is_gguf) {
+        TRY(gguf_read_tokenizer(tok, &p->g));
+        file_map_forget(&p->g.map, p->g.map.bytes, p->g.map.count); /* its vocabulary is megabytes */
+        return STATUS_OK;
+    }
     if (!path_holds(p->path, "tokenizer.json") && !path_holds(p->path, "tokenizer.model")) return STATUS_OK;
     return tokenizer_open(tok, p->path);
 }

@@ -53,6 +53,7 @@ static status open_source(const char *path, const kernels *k, const char *which,
     status s = chosen ? fail_in(keep_experts(&kept, weights, chosen), "%s", path) : STATUS_OK;
     if (s == STATUS_OK) s = model_source_take_tokenizer(source, tok);
     if (s == STATUS_OK) {
+        memory_trim(); /* tables that grew: weights are the most that there will be */
         s = open_weights(source, chosen ? &kept.weights : weights, k, use, *tok, m);
         if (s != STATUS_OK) tokenizer_close(*tok);
     }

@@ -39,7 +39,7 @@ static string_slot *slot_of(const string_map *m, const char *text, size_t bytes,
     for (;; i = (i + 1) & m->mask) {
         string_slot *s = &m->slots[i];
         if (s->value < 0) return s;
-        if (s->hash == hash && s->bytes == bytes && memcmp(m->pool + s->at, text, bytes) == 0) return s;
+        if (s->hash == hash >> 32 && s->bytes == bytes && memcmp(m->pool + s->at, text, bytes) == 0) return s;
     }
 }
 
@@ -51,20 +51,23 @@ static void grow(string_map *m) {
     for (size_t i = 0; i < slots; i++) m->slots[i].value = -1;
     for (size_t i = 0; old.slots && i <= old.mask; i++) {
         const string_slot *s = &old.slots[i];
-        if (s->value >= 0) *slot_of(m, m->pool + s->at, s->bytes, s->hash) = *s;
+        if (s->value < 0) continue;
+        const char *text = m->pool + s->at;
+        *slot_of(m, text, s->bytes, hash_bytes(text, s->bytes)) = *s;
     }
     free(old.slots);
 }
 
-static size_t keep(string_map *m, const char *text, size_t bytes) {
-    size_t at = m->pool_bytes;
+static uint32_t keep(string_map *m, const char *text, size_t bytes) {
+    const size_t at = m->pool_bytes;
+    if (bytes > UINT32_MAX - at) memory_out(bytes);
     if (at + bytes > m->pool_capacity) {
         m->pool_capacity = 2 * (at + bytes);
         m->pool = xrealloc(m->pool, m->pool_capacity);
     }
     if (bytes) memcpy(m->pool + at, text, bytes);
     m->pool_bytes += bytes;
-    return at;
+    return (uint32_t)at;
 }
 
 bool string_map_add(string_map *m, const char *text, size_t bytes, int32_t value) {
@@ -72,7 +75,8 @@ bool string_map_add(string_map *m, const char *text, size_t bytes, int32_t value
     uint64_t hash = hash_bytes(text, bytes);
     string_slot *s = slot_of(m, text, bytes, hash);
     if (s->value >= 0) return false;
-    *s = (string_slot){.hash = hash, .at = keep(m, text, bytes), .bytes = (uint32_t)bytes, .value = value};
+    *s = (string_slot){
+        .hash = (uint32_t)(hash >> 32), .at = keep(m, text, bytes), .bytes = (uint32_t)bytes, .value = value};
     m->count++;
     return true;
 }
