@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum {
-    PANEL = 16,     /* rows that a thread works on at a time */
     CANDIDATES = 3, /* codes that are tried from each state */
     MOST_CODE = 63, /* |k|: points fit int8 */
     STEPS_AN_OCTAVE = 8,

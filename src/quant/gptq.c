@@ -5,48 +5,18 @@
 #include "quant/quantize.h"
 
 #include "base/memory.h"
-#include "quant/clones.h"
 #include "quant/inverse_factor.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    PANEL = 16,    /* rows that a thread works on at a time, side by side in a vector */
-    FINALISTS = 3, /* scales that are compared by GPTQ's own error */
-};
+enum { FINALISTS = 3 }; /* scales that are compared by GPTQ's own error */
 
 /* The grids of one row: scale and offset of each group. scale NULL: the row is left alone; offset NULL: 0. */
 typedef struct row_grid {
     const float *scale, *offset;
 } row_grid;
-
-/* A block of columns of a panel, column by column; in act-order. */
-typedef struct panel_block {
-    float w[FACTOR_BLOCK][PANEL], q[FACTOR_BLOCK][PANEL], e[FACTOR_BLOCK][PANEL];
-    float scale[FACTOR_BLOCK][PANEL], offset[FACTOR_BLOCK][PANEL],
-        keep[FACTOR_BLOCK][PANEL]; /* keep: 0 of pruned weights, 1 */
-    float error[PANEL];            /* Σ e² */
-} panel_block;
-
-/* Columns first … first+width−1 of the panel: q, e, and w brought up to date. One column's rounding waits for the one before, and a vector of rows
- * waits no longer than a row. */
-FOR_EACH_WIDTH
-static void round_block(panel_block *b, const inverse_factor *p, int64_t first, int64_t width, float levels) {
-    for (int64_t j = 0; j < width; j++) {
-        const float *u = p->factor + (first + j) * p->cols + first, inverse_u = 1 / u[j];
-        float *w = b->w[j], *q = b->q[j], *e = b->e[j];
-        for (int r = 0; r < PANEL; r++) {
-            const float scale = b->scale[j][r], offset = b->offset[j][r], inverse = scale > 0 ? 1 / scale : 0;
-            q[r] = b->keep[j][r] * grid_nearest(w[r] - offset, inverse, levels);
-            e[r] = (w[r] - (q[r] * scale + offset)) * inverse_u;
-            b->error[r] += e[r] * e[r];
-        }
-        const floats16 error = *(const floats16 *)e;
-        for (int64_t k = j + 1; k < width; k++) *(floats16 *)b->w[k] -= error * u[k];
-    }
-}
 
 /* Where a panel's rows stand in memory: w, q and pruned [PANEL, cols] in act-order, group [cols]: of each column. */
 typedef struct panel_rows {
@@ -84,13 +54,14 @@ static void store_block(const panel_block *b, const panel_rows *to, float *e, in
 
 /* One row panel; w is destroyed. error [rows]: Σ e² of each. */
 static void round_panel(const panel_rows *panel, double *error, const inverse_factor *p, float levels) {
+    const wide_loops *loops = wide_loops_taken();
     float e[PANEL * FACTOR_BLOCK];
     panel_block block;
     memset(error, 0, (size_t)panel->rows * sizeof *error);
     for (int64_t first = 0; first < p->cols; first += FACTOR_BLOCK) {
         const int64_t last = first + FACTOR_BLOCK < p->cols ? first + FACTOR_BLOCK : p->cols;
         load_block(&block, panel, p->cols, first, last - first);
-        round_block(&block, p, first, last - first, levels);
+        loops->round_block(&block, p->factor + first * p->cols + first, p->cols, last - first, levels);
         store_block(&block, panel, e, p->cols, first, last - first);
         for (int64_t r = 0; r < panel->rows; r++) error[r] += block.error[r];
         inverse_factor_make_up(p, panel->w, e, panel->rows, first, last);

@@ -1,8 +1,8 @@
 #include "quant/inverse_factor.h"
 
 #include "base/memory.h"
-#include "quant/clones.h"
 #include "quant/triangular.h"
+#include "quant/wide.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -96,47 +96,7 @@ status inverse_factor_create(inverse_factor *p, const float *hessian, int64_t co
     return fail("the Hessian is not positive definite, not even with damping %g", damp / 10);
 }
 
-/* ---- making up ---- */
-
-enum { TILE_ROWS = 4, TILE = 32 }; /* of w, which stays in registers while the columns of e pass by */
-
-/* TILE_ROWS rows, TILE columns from k on; u [width, TILE] of these lies by itself, since rows of a power of two would push each other out of
- * the cache. */
-ALWAYS_INLINE void make_up_tile(float *w, const float *e, const float *u, int64_t n, int64_t k, int64_t width) {
-    floats16 sum[TILE_ROWS][2];
-    for (int r = 0; r < TILE_ROWS; r++)
-        for (int half = 0; half < 2; half++) sum[r][half] = *(const floats16 *)(w + r * n + k + 16 * half);
-    for (int64_t j = 0; j < width; j++) {
-        const floats16 low = *(const floats16 *)(u + j * TILE), high = *(const floats16 *)(u + j * TILE + 16);
-        for (int r = 0; r < TILE_ROWS; r++) {
-            const float error = e[r * FACTOR_BLOCK + j];
-            sum[r][0] -= error * low;
-            sum[r][1] -= error * high;
-        }
-    }
-    for (int r = 0; r < TILE_ROWS; r++)
-        for (int half = 0; half < 2; half++) *(floats16 *)(w + r * n + k + 16 * half) = sum[r][half];
-}
-
-/* Whatever is left of a row. */
-ALWAYS_INLINE void make_up_row(float *w, const float *e, const float *u, int64_t n, int64_t from, int64_t width) {
-    for (int64_t j = 0; j < width; j++) {
-        const float error = e[j];
-        for (int64_t k = from; k < n; k++) w[k] -= error * u[j * n + k];
-    }
-}
-
-FOR_EACH_WIDTH
 void inverse_factor_make_up(const inverse_factor *p, float *w, const float *e, int64_t rows, int64_t first,
                             int64_t last) {
-    const int64_t n = p->cols, width = last - first, tiled = rows / TILE_ROWS * TILE_ROWS;
-    const float *u = p->factor + first * n;
-    float packed[FACTOR_BLOCK * TILE];
-    int64_t k = last;
-    for (; k + TILE <= n; k += TILE) {
-        for (int64_t j = 0; j < width; j++) memcpy(packed + j * TILE, u + j * n + k, TILE * sizeof *u);
-        for (int64_t r = 0; r < tiled; r += TILE_ROWS)
-            make_up_tile(w + r * n, e + r * FACTOR_BLOCK, packed, n, k, width);
-    }
-    for (int64_t r = 0; r < rows; r++) make_up_row(w + r * n, e + r * FACTOR_BLOCK, u, n, r < tiled ? k : last, width);
+    wide_loops_taken()->make_up(w, e, p->factor + first * p->cols, p->cols, rows, last, last - first);
 }

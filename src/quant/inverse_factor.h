@@ -4,6 +4,7 @@
 #define MOEC_QUANT_INVERSE_FACTOR_H
 
 #include "base/status.h"
+#include "quant/wide.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -21,7 +22,6 @@ typedef struct inverse_factor {
 status inverse_factor_create(inverse_factor *f, const float *hessian, int64_t cols, double damp, bool by_importance);
 void inverse_factor_free(inverse_factor *f);
 
-enum { FACTOR_BLOCK = 128 }; /* columns between two lazy updates of the rest */
 /* w[r] −= e[r] · U[first … last) for the columns from last on: w [rows, cols], e [rows, FACTOR_BLOCK] the errors divided by U_jj. */
 void inverse_factor_make_up(const inverse_factor *f, float *w, const float *e, int64_t rows, int64_t first,
                             int64_t last);

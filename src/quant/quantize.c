@@ -1,7 +1,7 @@
 #include "quant/quantize.h"
 
 #include "base/memory.h"
-#include "quant/clones.h"
+#include "quant/wide.h"
 #include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -50,27 +50,6 @@ float scale_round(float scale) {
     return scale;
 }
 
-/* Σ_j importance[j] (w_j − q_j scale)², in four partial sums so that it vectorises in a fixed order. */
-FOR_EACH_WIDTH
-static double weighted_rounding_error(const float *w, const float *importance, int64_t cols, float scale,
-                                      float levels) {
-    const float inverse = 1.0f / scale;
-    float sum[16] = {0};
-    int64_t c = 0;
-    for (; c + 16 <= cols; c += 16)
-        for (int i = 0; i < 16; i++) {
-            float e = w[c + i] - grid_nearest(w[c + i], inverse, levels) * scale;
-            sum[i] += importance ? importance[c + i] * e * e : e * e;
-        }
-    double total = 0;
-    for (; c < cols; c++) {
-        float e = w[c] - grid_nearest(w[c], inverse, levels) * scale;
-        total += importance ? importance[c] * e * e : e * e;
-    }
-    for (int i = 0; i < 16; i++) total += sum[i];
-    return total;
-}
-
 /* least_step · σ */
 static float least_scale(const float *w, int64_t cols, const grid_options *grid) {
     double squares = 0;
@@ -101,7 +80,7 @@ int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *i
         /* A row so small that its scale or the inverse leaves float32 is as good as zero. */
         if (scale == previous || scale < 1e-37f || !isfinite(scale)) continue;
         previous = scale;
-        double e = weighted_rounding_error(w, importance, cols, scale, levels);
+        const double e = wide_loops_taken()->rounding_error(w, importance, cols, scale, levels);
         int at = count++;
         for (; at > 0 && error[at - 1] > e; at--) {
             error[at] = error[at - 1];

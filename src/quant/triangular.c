@@ -1,67 +1,15 @@
 #include "quant/triangular.h"
 
 #include "base/memory.h"
-#include "quant/clones.h"
+#include "quant/wide.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
-    BLOCK = 64,               /* of the factorisations */
-    DEEP = 128,               /* columns of a that a tile sums over at a time */
-    TILE_ROWS = 4,            /* of c, which stay in registers meanwhile */
-    TILE = 16,                /* columns */
+    BLOCK = 64,
     PARALLEL_ROWS = 2 * BLOCK /* fewer are not worth a team of threads */
 };
-
-typedef double doubles8 __attribute__((vector_size(64), aligned(8), may_alias));
-
-/* ---- c −= a b ---- */
-
-/* TILE_ROWS rows, TILE columns; b [depth, TILE] lies by itself, since rows of a power of two would push each other out of the cache. */
-ALWAYS_INLINE void subtract_tile(double *c, const double *a, const double *b, int64_t n, int64_t a_stride,
-                                 int64_t depth) {
-    doubles8 sum[TILE_ROWS][2];
-    for (int r = 0; r < TILE_ROWS; r++)
-        for (int half = 0; half < 2; half++) sum[r][half] = *(const doubles8 *)(c + r * n + 8 * half);
-    for (int64_t m = 0; m < depth; m++) {
-        const doubles8 low = *(const doubles8 *)(b + m * TILE), high = *(const doubles8 *)(b + m * TILE + 8);
-        for (int r = 0; r < TILE_ROWS; r++) {
-            const double x = a[r * a_stride + m];
-            sum[r][0] -= x * low;
-            sum[r][1] -= x * high;
-        }
-    }
-    for (int r = 0; r < TILE_ROWS; r++)
-        for (int half = 0; half < 2; half++) *(doubles8 *)(c + r * n + 8 * half) = sum[r][half];
-}
-
-/* Rows from `from_row` and columns from `from` on, of what no tile covers. */
-ALWAYS_INLINE void subtract_rest(double *c, const double *a, const double *b, int64_t n, int64_t a_stride, int64_t row,
-                                 int64_t from, int64_t cols, int64_t depth) {
-    for (int64_t m = 0; m < depth; m++) {
-        const double x = a[row * a_stride + m];
-        for (int64_t k = from; k < cols; k++) c[row * n + k] -= x * b[m * n + k];
-    }
-}
-
-/* c [rows, cols] and b [depth, cols] with n columns from row to row, a [rows, depth] with a_stride. */
-FOR_EACH_WIDTH
-static void subtract_product(double *c, const double *a, const double *b, int64_t n, int64_t a_stride, int64_t rows,
-                             int64_t cols, int64_t depth) {
-    const int64_t tiled_rows = rows / TILE_ROWS * TILE_ROWS, tiled = cols / TILE * TILE;
-    double packed[DEEP * TILE];
-    for (int64_t first = 0; first < depth; first += DEEP) {
-        const int64_t deep = depth - first < DEEP ? depth - first : DEEP;
-        for (int64_t k = 0; k < tiled; k += TILE) {
-            for (int64_t m = 0; m < deep; m++) memcpy(packed + m * TILE, b + (first + m) * n + k, TILE * sizeof *b);
-            for (int64_t r = 0; r < tiled_rows; r += TILE_ROWS)
-                subtract_tile(c + r * n + k, a + r * a_stride + first, packed, n, a_stride, deep);
-        }
-        for (int64_t r = 0; r < rows; r++)
-            subtract_rest(c, a + first, b + first * n, n, a_stride, r, r < tiled_rows ? tiled : 0, cols, deep);
-    }
-}
 
 /* ---- Cholesky ---- */
 
@@ -98,6 +46,7 @@ static void transpose(double *across, const double *a, int64_t n, int64_t first,
 }
 
 bool cholesky_lower(double *a, int64_t n) {
+    const wide_loops *loops = wide_loops_taken();
     double *across = xmalloc((size_t)(BLOCK * n) * sizeof *across);
     bool good = true;
     for (int64_t first = 0; first < n && good; first += BLOCK) {
@@ -110,8 +59,8 @@ bool cholesky_lower(double *a, int64_t n) {
         transpose(across, a, n, first, last);
 #pragma omp parallel for schedule(dynamic) if (n - last > PARALLEL_ROWS)
         for (int64_t i = last; i < n; i += BLOCK) /* up to the diagonal's block, whose upper half comes along */
-            subtract_product(a + i * n + last, a + i * n + first, across + last, n, n, block_at(i, n),
-                             i + block_at(i, n) - last, size);
+            loops->subtract_product(a + i * n + last, a + i * n + first, across + last, n, n, block_at(i, n),
+                                    i + block_at(i, n) - last, size);
     }
     free(across);
     return good;
@@ -138,6 +87,7 @@ static void copy_negative(double *x, const double *l, int64_t n, int64_t size) {
 
 /* Block by block: X_ij = −X_ii Σ_k L_ik X_kj, with X_kj there already and L_i kept aside. */
 void invert_lower(double *l, int64_t n) {
+    const wide_loops *loops = wide_loops_taken();
     double *row = xmalloc((size_t)(2 * BLOCK * n) * sizeof *row), *product = row + BLOCK * n;
     double diagonal[BLOCK * BLOCK];
     for (int64_t first = 0; first < n; first += BLOCK) {
@@ -152,8 +102,8 @@ void invert_lower(double *l, int64_t n) {
                 memset(product + i * n + k, 0, BLOCK * sizeof *product);
                 memset(block + i * n + k, 0, BLOCK * sizeof *block);
             }
-            subtract_product(product + k, row + k, l + k * n + k, n, n, size, BLOCK, first - k); /* −Σ L X */
-            subtract_product(block + k, diagonal, product + k, n, size, size, BLOCK, size);
+            loops->subtract_product(product + k, row + k, l + k * n + k, n, n, size, BLOCK, first - k); /* −Σ L X */
+            loops->subtract_product(block + k, diagonal, product + k, n, size, size, BLOCK, size);
         }
         for (int64_t i = 0; i < size; i++) /* later blocks take the whole of this one */
             memset(block + i * n + first + i + 1, 0, (size_t)(size - i - 1) * sizeof *block);
