@@ -38,7 +38,8 @@ status quantize_round(quantized *out, const float *w, int64_t rows, int64_t cols
  * minimises. Columns that the calibration never saw are rounded; so is everything when the whole Hessian is 0. */
 status quantize_gptq(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,
                      const grid_options *grid, double damp);
-/* tr((W − Q) H (W − Q)ᵀ); quantised may be NULL (0: the weight of W itself), hessian may be NULL (the identity). */
+/* tr((W − Q) H (W − Q)ᵀ); quantised may be NULL (0: the weight of W itself), hessian, symmetric, may be NULL (the
+ * identity). */
 double hessian_error(const float *w, const float *quantised, const float *hessian, int64_t rows, int64_t cols);
 
 /* The finest scale that the grid's least_step allows a row, as it is stored: rows that have it are as coarse as the step says, others

@@ -178,6 +178,29 @@ static void hessian_error_by_hand(void **state) {
     assert_true(hessian_error(w, NULL, h, 1, 2) == 2 + 4 + 12);
 }
 
+/* Of more rows and columns than are taken at a time. */
+static void hessian_error_of_many_blocks(void **state) {
+    (void)state;
+    enum { ROWS = 37, COLS = 300 };
+    static float w[ROWS * COLS], q[ROWS * COLS], h[COLS * COLS];
+    rng r = rng_seed(8);
+    rng_normal(&r, w, ROWS * COLS, 1);
+    rng_normal(&r, q, ROWS * COLS, 1);
+    rng_normal(&r, h, COLS * COLS, 1);
+    for (int i = 0; i < COLS; i++)
+        for (int j = 0; j < i; j++) h[i * COLS + j] = h[j * COLS + i];
+    double sum = 0, magnitude = 0;
+    for (int row = 0; row < ROWS; row++)
+        for (int i = 0; i < COLS; i++)
+            for (int j = 0; j < COLS; j++) {
+                const double a = (double)w[row * COLS + i] - q[row * COLS + i];
+                const double term = a * h[i * COLS + j] * ((double)w[row * COLS + j] - q[row * COLS + j]);
+                sum += term;
+                magnitude += fabs(term);
+            }
+    assert_true(fabs(hessian_error(w, q, h, ROWS, COLS) - sum) < 1e-7 * magnitude);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rounding_of_a_gaussian_has_the_theoretical_error),
@@ -189,6 +212,7 @@ int main(void) {
         cmocka_unit_test(odd_shapes),
         cmocka_unit_test(bad_input_is_refused),
         cmocka_unit_test(hessian_error_by_hand),
+        cmocka_unit_test(hessian_error_of_many_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
