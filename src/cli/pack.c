@@ -71,7 +71,13 @@ static const char help[] =
     "weights\n"
     "                     as floats, embeddings without statistics, experts' Hessians of all tokens, plain clip "
     "choice\n"
-    "                     (`moec study --gap` takes them away one by one)\n"
+    "                     (`moec study --gap` takes them away one by one). Of the section pack of the run's "
+    "config.yaml "
+    "it takes\n"
+    "                     budget_bytes and calibration_batches alone, not prune_fraction, gptq_damp and the others: "
+    "the "
+    "report\n"
+    "                     has all that it overrules\n"
     "\n"
     "Under `mpirun -n N moec pack ...` or srun the ranks share out the batches that it calibrates with and the "
     "matrices that\n"
@@ -92,6 +98,7 @@ typedef struct request {
     char *candidates; /* OUTPUT.candidates */
     tune_options tune;
     bool loop_scales, verbose;
+    bool record;    /* the script's settings in the place of the run's */
     run_config run; /* of the checkpoint; options of the command line are written over it */
 } request;
 
@@ -148,6 +155,7 @@ static way_options read_way(int *argc, char **argv) {
 
 static status parse_uniform(request *q, const way_options *w) {
     quant_options *quant = &q->options.quant;
+    q->record = w->record;
     if (w->record) *quant = quant_options_record();
     long long matrix = quant->bits, embedding = quant->embed_bits;
     TRY(cli_integer("--grid", w->grid, 2, 8, &matrix));
@@ -239,12 +247,19 @@ static status tune(request *q, model *m, const tokenizer *tok) {
     return s;
 }
 
+static void print_overruled(const request *q) {
+    char *settings = pack_config_overruled(&q->run.pack, &q->options.quant);
+    if (settings[0]) printf("--record, not %s settings: %s\n", q->saved ? "the run's" : "the usual", settings);
+    free(settings);
+}
+
 static status pack(request *q, model *m, const tokenizer *tok) {
     pack_report report;
     status s = fail_in(pack_model(q->output, &q->run, m, tok, &q->options, &report), "%s", q->path);
     char *weights = q->saved ? checkpoint_weights_note(q->saved, q->which) : xstrdup("its weights");
     if (report.artifact_bytes > 0) {
         printf("%s: %s\n", q->path, weights);
+        if (q->record) print_overruled(q);
         pack_print(&q->options, q->verbose, &report);
     }
     free(weights);

@@ -1,5 +1,7 @@
 #include "store/pack_config.h"
 
+#include "config/compare.h"
+
 /* None of these has to do with training. */
 #define FIELD(type, key, member, least, most, meaning)                                                                 \
     CONFIG_FIELD_CHANGE(pack_config, key, type, member, least, most, NULL, CHANGE_HARMLESS, meaning)
@@ -72,4 +74,23 @@ pack_options pack_options_of(const pack_config *c, int64_t context_tokens) {
     options.budget_bytes = c->budget_bytes;
     options.context_tokens = (int)context_tokens;
     return options;
+}
+
+char *pack_config_overruled(const pack_config *c, const quant_options *by) {
+    static const config_part part = {&pack_section, 0};
+    static const config_schema schema = {&part, 1};
+    pack_config is = *c;
+    is.bits = by->bits;
+    is.embed_bits = by->embed_bits;
+    is.prune_fraction = by->prune_fraction;
+    is.gptq_damp = by->damp;
+    is.keep_float_elements = by->keep_float_elements;
+    is.scale_floor = by->least_scale;
+    is.plain_clip = by->plain_clip;
+    is.plain_tables = by->plain_tables;
+    is.pool_experts = by->pool_experts;
+    config_differences d = config_compare(&schema, c, &is);
+    char *text = config_differences_text(&d, true); /* no key of this section is of another kind */
+    config_differences_free(&d);
+    return text;
 }

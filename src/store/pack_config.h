@@ -23,5 +23,7 @@ pack_config pack_config_default(void);
 status pack_config_check(const pack_config *c);
 /* context_tokens: the sequence length that the model was trained with. */
 pack_options pack_options_of(const pack_config *c, int64_t context_tokens);
+/* The settings of c that these options do not have, as "embed_bits 8 -> 6, …"; a new string, empty where they have all. */
+char *pack_config_overruled(const pack_config *c, const quant_options *by);
 
 #endif

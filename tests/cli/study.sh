@@ -60,6 +60,15 @@ expect 0 "$moec" pack "$looped" --record -o "$work/record.moec"
 cmp -s "$work/record.moec" "$work/uniform.moec" && die "--record changes nothing"
 expect 2 "$moec" pack "$looped" --record --bits 3
 expect 0 "$moec" train configs/test-tiny.yaml model_dim=32 rope_dims=8 batch=2 seq=32 eval_stride=32 dtype=f32 \
+    calibration_batches=2 data="$work/data" vocab_size=320 run="$work/pruned" steps=2 prune_fraction=0.4 gptq_damp=0.05
+expect 0 "$moec" pack "$work/pruned" --uniform
+says out "pruned to 0"
+grep -q -e --record "$work/out" && die "settings are overruled without --record"
+expect 0 "$moec" pack "$work/pruned" --record
+grep -q '^--record, not the run.s settings: .*gptq_damp 0.05 -> 0.01, prune_fraction 0.4 -> 0,' "$work/out" ||
+    die "--record does not say what it overrules: $(cat "$work/out")"
+grep -q "pruned to 0" "$work/out" && die "--record prunes as the run says"
+expect 0 "$moec" train configs/test-tiny.yaml model_dim=32 rope_dims=8 batch=2 seq=32 eval_stride=32 dtype=f32 \
     calibration_batches=2 data="$work/data" vocab_size=320 run="$work/one" steps=8 keep_checkpoints=1
 expect 0 "$moec" study "$work/one" --gap --tokens 300
 says out "no older checkpoint"

@@ -156,6 +156,26 @@ static void a_run_says_so(void **state) {
     assert_fails(pack_config_check(&c), "scale_floor");
 }
 
+/* What of a run's configuration is not taken is said, key by key. */
+static void what_is_overruled_is_said(void **state) {
+    (void)state;
+    pack_config c = pack_config_default();
+    quant_options o = pack_options_of(&c, 16).quant;
+    char *text = pack_config_overruled(&c, &o);
+    assert_string_equal(text, "");
+    free(text);
+    o = quant_options_record();
+    o.bits = 4; /* the key's table has them in this order */
+    o.damp = 0.25;
+    o.prune_fraction = 0.5;
+    o.least_scale = 0.125;
+    text = pack_config_overruled(&c, &o);
+    assert_string_equal(text, "pack_bits 6 -> 4, embed_bits 8 -> 6, gptq_damp 0.01 -> 0.25, prune_fraction 0 -> 0.5, "
+                              "keep_float_elements 1024 -> 65536, scale_floor 0 -> 0.125, plain_clip false -> true, "
+                              "plain_tables false -> true, pool_experts false -> true");
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(scales_have_a_floor, setup, teardown),
@@ -164,6 +184,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(experts_see_all_tokens, setup, teardown),
         cmocka_unit_test_setup_teardown(pooled_hessians_are_alike, setup, teardown),
         cmocka_unit_test(a_run_says_so),
+        cmocka_unit_test(what_is_overruled_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
