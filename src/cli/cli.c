@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "base/byte_count.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/hints.h"
@@ -139,6 +140,16 @@ status cli_integer(const char *option, const char *text, long long least, long l
     long long parsed = strtoll(text, &end, 10);
     if (end == text || *end || errno || parsed < least || parsed > most)
         return fail_usage("%s: expected an integer from %lld to %lld, found `%s`", option, least, most, text);
+    *value = parsed;
+    return STATUS_OK;
+}
+
+status cli_bytes(const char *option, const char *text, long long least, long long most, long long *value) {
+    int64_t parsed;
+    if (!text) return STATUS_OK;
+    if (!byte_count_parse(text, &parsed) || parsed < least || parsed > most)
+        return fail_usage("%s: expected bytes from %lld to %lld, such as " BYTE_COUNT_EXAMPLES ", found `%s`", option,
+                          least, most, text);
     *value = parsed;
     return STATUS_OK;
 }

@@ -34,7 +34,8 @@ static const char help[] =
     "  --bits X           bits a matrix weight, 0.25 to 8 and fractional, all in: codes and scales of all matrices\n"
     "  --budget BYTES     the file as large as that allows, and never larger (with --bits: no larger than either "
     "asks).\n"
-    "                     With --uniform: refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
+    "                     With --uniform: refuse to write a larger file; 0: any size (the run's budget_bytes).\n"
+    "                     150K, 4MB, 1.5G are of powers of 1000, 64KiB, 2MiB of 1024\n"
     "  --recipe FILE      YAML rules that say of some tensors how they are packed: [{component: embedding, bits: 6},\n"
     "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]; "
     "also\n"
@@ -183,7 +184,7 @@ static status parse_allocation(request *q, const way_options *w) {
 static status parse_way(request *q, const way_options *w) {
     const bool grids = w->uniform || w->grid || w->embed_grid || w->step || w->embed_step || w->rounding || w->record;
     long long bytes = q->run.pack.budget_bytes;
-    TRY(cli_integer("--budget", w->budget, 0, INT64_MAX, &bytes));
+    TRY(cli_bytes("--budget", w->budget, 0, INT64_MAX, &bytes));
     q->options.budget_bytes = bytes;
     q->options.allocation.on = !grids && (w->bits || (w->budget && bytes > 0) || w->recipe || w->quantizer);
     if (!q->options.allocation.on && w->low_rank)

@@ -38,13 +38,15 @@ static const char help[] =
     "  --allow-origin O    pages of this origin (https://host) may ask, too (CORS); none else than the server's own\n"
     "  --name NAME         the model's name for clients (the last part of MODEL)\n"
     "  --slots N           texts that are written at a time (8)\n"
-    "  --cache-memory BYTES  of keys and values of all texts; beyond it texts wait, and the newest are put back to be\n"
-    "                      read again (what all slots take when each has a whole context)\n"
+    "  --cache-memory BYTES  of keys and values of all texts, such as 150M, 1.5G (powers of 1000) or 512MiB (of "
+    "1024);\n"
+    "                      beyond it texts wait, and the newest are put back to be read again (what all slots take\n"
+    "                      when each has a whole context)\n"
     "  --queue N           texts that wait beyond those; more are refused with 429 (64)\n"
     "  --context N         tokens of a text with its prompt (what the model was trained with, at most 4096)\n"
     "  --max-tokens N      of one answer, at most (the context)\n"
     "  --choices N         texts of one request, n times its prompts, at most (16)\n"
-    "  --max-body BYTES    of a request, at most (4194304)\n"
+    "  --max-body BYTES    of a request, at most; written alike (4MiB)\n"
     "  --connections N     open at a time (256)\n"
     "  --request-seconds S within which a request must have come in whole (30)\n"
     "  --idle-seconds S    after which a connection without a byte either way is closed (60)\n"
@@ -86,18 +88,19 @@ static status parse_sizes(int *argc, char **argv, request *q) {
     struct {
         const char *option;
         long long least, most, value;
-    } sizes[] = {{"--slots", 1, 256, 0},
-                 {"--queue", 1, 1 << 16, 0},
-                 {"--max-tokens", 1, 1 << 24, 0},
-                 {"--choices", 1, 1024, DEFAULT_CHOICES},
-                 {"--max-body", 1024, 1 << 30, 0},
-                 {"--connections", 1, 4096, 0},
-                 {"--request-seconds", 1, 86400, 0},
-                 {"--idle-seconds", 1, 86400, 0},
-                 {"--cache-memory", 1, INT64_MAX, 0}};
+        status (*read)(const char *option, const char *text, long long least, long long most, long long *value);
+    } sizes[] = {{"--slots", 1, 256, 0, cli_integer},
+                 {"--queue", 1, 1 << 16, 0, cli_integer},
+                 {"--max-tokens", 1, 1 << 24, 0, cli_integer},
+                 {"--choices", 1, 1024, DEFAULT_CHOICES, cli_integer},
+                 {"--max-body", 1024, 1 << 30, 0, cli_bytes},
+                 {"--connections", 1, 4096, 0, cli_integer},
+                 {"--request-seconds", 1, 86400, 0, cli_integer},
+                 {"--idle-seconds", 1, 86400, 0, cli_integer},
+                 {"--cache-memory", 1, INT64_MAX, 0, cli_bytes}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        TRY(cli_integer(sizes[i].option, cli_option(argc, argv, sizes[i].option), sizes[i].least, sizes[i].most,
-                        &sizes[i].value));
+        TRY(sizes[i].read(sizes[i].option, cli_option(argc, argv, sizes[i].option), sizes[i].least, sizes[i].most,
+                          &sizes[i].value));
     q->served.slots = (int)sizes[0].value;
     q->served.queue = (int)sizes[1].value;
     q->served.max_tokens = sizes[2].value;

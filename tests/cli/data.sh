@@ -23,7 +23,7 @@ done
 
 # The same seed gives the same bytes, another one another split; what is there is not overwritten by accident.
 mkdir "$work/again"
-expect 0 data "$work/again/a" --domain c=src --domain tests=tests --vocab 800 --max-bytes 200000 --heldout 0.1
+expect 0 data "$work/again/a" --domain c=src --domain tests=tests --vocab 800 --max-bytes 0.2MB --heldout 0.1
 diff -r "$work/a" "$work/again/a" >&2 || complain "two runs differ"
 expect 1 data "$work/a" --domain c=src
 says err "--overwrite replaces it"

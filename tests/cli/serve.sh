@@ -151,7 +151,7 @@ assert any(l["route"] == "/v1/completions" and l["completion_tokens"] == 12 and 
 # ---- keys ----
 printf '# ours\nsk-first\nsk-second\n' >"$work/keys"
 start "$work/hf" --context 256 --api-key-file "$work/keys" --log "$work/log" --hot-experts 1 --cache int8 \
-    --cache-memory 50000 # five blocks
+    --cache-memory 50kB # five blocks
 get 401 /v1/models
 heads 'WWW-Authenticate: Bearer'
 says out '"code":"invalid_api_key"'
@@ -195,7 +195,9 @@ refused() { # PATTERN arguments…
 refused '--host 0.0.0.0: expected --api-key-file, or --insecure-without-key' "$work/hf" --host 0.0.0.0 --port 0
 refused '--port: expected an integer from 0 to 65535' "$work/hf" --port 70000
 refused '--slots: expected an integer from 1' "$work/hf" --slots 0
-refused '--cache-memory: expected an integer from 1' "$work/hf" --cache-memory 0
+refused '--cache-memory: expected bytes from 1 to [0-9]*, such as .* or 64KiB, found .0.' "$work/hf" --cache-memory 0
+refused '--max-body: expected bytes from 1024 to 1073741824, such as .* or 64KiB, found .2GiB.' "$work/hf" --max-body 2GiB
+refused '--max-body: expected bytes from .*, found .1.5.' "$work/hf" --max-body 1.5
 refused '--hot-experts: expected an integer from 1' "$work/hf" --hot-experts 0
 refused '--cache: expected f32, bf16 or int8, found .f16.' "$work/hf" --cache f16
 refused 'expected at least 1 argument' --port 0

@@ -16,7 +16,7 @@ says out "shared out by what errors do to the loss, quantiser trellis"
 says out "a further 1,000 bytes"
 [ -s "$work/a.moec.candidates" ] || die "no candidates were kept"
 bytes=$(wc -c <"$work/a.moec" | tr -d ' ')
-expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "$bytes" --verbose
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "${bytes}B" --verbose
 [ "$(wc -c <"$work/a.moec")" -le "$bytes" ] || die "larger than the budget"
 says out "blocks.0.attn.c_q.weight"
 expect 0 "$moec" eval "$work/a.moec" --data "$work/data" --tokens 500
@@ -26,12 +26,16 @@ grep -q 'attn.c_q.weight *float16' "$work/out" || die "the recipe was not kept"
 printf -- '- {component: bigram, bits: 3}\n- {name: "nobody.*", bits: 3}\n' >"$work/recipe.yaml"
 expect 2 "$moec" pack "$run" -o "$work/c.moec" --bits 3 --recipe "$work/recipe.yaml"
 [ -e "$work/c.moec" ] && die "a recipe that is refused left a file"
-expect 1 "$moec" pack "$run" -o "$work/c.moec" --budget 4000
+expect 1 "$moec" pack "$run" -o "$work/c.moec" --budget 4K
 says err "expected a budget of at least about"
 [ -e "$work/c.moec" ] && die "a budget that cannot be met left a file"
 expect 2 "$moec" pack "$run" --bits 3 --grid 4
 says err "expected one of the two ways"
 expect 2 "$moec" pack "$run" --bits 9
+for bytes in -1 nan 4e6 1.5 10000000T 16M/s; do
+    expect 2 "$moec" pack "$run" --budget=$bytes
+    says err "--budget: expected bytes from 0 to 9223372036854775807, such as 16000000, 150M, 1.5GB or 64KiB, found \`$bytes\`"
+done
 expect 2 "$moec" pack "$run" --bits 3 --quantizer magic
 says err "expected one of round, gptq"
 
