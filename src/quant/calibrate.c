@@ -1,12 +1,9 @@
 #include "quant/calibrate.h"
 
 #include "base/file.h"
-#include "base/memory.h"
 #include "base/progress.h"
 #include "text/loader.h"
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* Of what the targets stand for. */
 static int64_t text_bytes(const tokenizer *tok, const batch *b) {
@@ -16,42 +13,27 @@ static int64_t text_bytes(const tokenizer *tok, const batch *b) {
     return bytes;
 }
 
-/* The batches of a round, one for each rank; `own` is this rank's. */
+/* The batches of a round, one for each rank. */
 typedef struct round_batches {
     int count;
-    int32_t *ids, *first, *targets; /* of the own one: a loader's batch is gone with the next */
-    batch own;
+    batch own; /* this rank's, copied: a loader's is gone with the next. Without columns: there is none for this rank */
     int64_t bytes;
 } round_batches;
-
-static int32_t *copy(int32_t **to, const int32_t *column, int64_t count) {
-    if (!column) return NULL;
-    *to = xrealloc(*to, (size_t)count * sizeof **to);
-    return memcpy(*to, column, (size_t)count * sizeof **to);
-}
-
-static void keep(round_batches *r, const batch *b, const tokenizer *tok) {
-    const int64_t count = b->batch * b->length;
-    r->own = (batch){.batch = b->batch,
-                     .length = b->length,
-                     .input_ids = copy(&r->ids, b->input_ids, count),
-                     .target_ids = copy(&r->targets, b->target_ids, count),
-                     .first = copy(&r->first, b->first, count)};
-    r->bytes = text_bytes(tok, b);
-}
 
 /* All ranks read all batches: Hessians keep them, and the text's number is of all. */
 static status read_round(round_batches *r, loader *l, hessians *h, const tokenizer *tok, comm *ranks, int64_t left,
                          uint64_t *key) {
     const int64_t count = left < ranks->ranks ? left : ranks->ranks;
-    r->own = (batch){0};
+    batch_free(&r->own);
     if (interrupt_requested()) return STATUS_INTERRUPTED;
     for (r->count = 0; r->count < count; r->count++) {
         batch b;
         TRY(loader_next(l, &b));
         hessians_add(h, &b);
         *key = crc64(*key, b.input_ids, (size_t)(b.batch * b.length) * sizeof *b.input_ids);
-        if (r->count == ranks->rank) keep(r, &b, tok);
+        if (r->count != ranks->rank) continue;
+        r->own = batch_copy(&b);
+        r->bytes = text_bytes(tok, &b);
     }
     return STATUS_OK;
 }
@@ -71,9 +53,7 @@ static status give_rounds(loader *l, hessians *h, sensitivities *s, const tokeni
         if (s) progress_show(&shown, (double)(i + r.count) / (double)text->batches, detail);
     }
     if (s) progress_end(&shown, result == STATUS_OK ? "what an error of each product costs" : "stopped");
-    free(r.ids);
-    free(r.first);
-    free(r.targets);
+    batch_free(&r.own);
     return result;
 }
 

@@ -6,7 +6,6 @@
 #include "quant/zeroed.h"
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 hessians *hessians_create(pass *p, size_t memory) {
     hessians *h = xcalloc(1, sizeof *h);
@@ -38,10 +37,7 @@ static void release_inputs(hessians *h) {
 void hessians_destroy(hessians *h) {
     if (!h) return;
     release_inputs(h);
-    for (int i = 0; i < h->batch_count; i++) {
-        free((void *)h->batches[i].input_ids);
-        free((void *)h->batches[i].first);
-    }
+    for (int i = 0; i < h->batch_count; i++) batch_free(&h->batches[i]);
     free(h->batches);
     free(h);
 }
@@ -51,20 +47,10 @@ void hessians_pool_experts(hessians *h, bool pool) {
     h->pool_experts = pool;
 }
 
-static int32_t *copy_column(const int32_t *column, int64_t count) {
-    if (!column) return NULL;
-    int32_t *copy = xmalloc((size_t)count * sizeof *copy);
-    memcpy(copy, column, (size_t)count * sizeof *copy);
-    return copy;
-}
-
 void hessians_add(hessians *h, const batch *b) {
-    const int64_t count = b->batch * b->length;
+    const batch inputs = {.batch = b->batch, .length = b->length, .input_ids = b->input_ids, .first = b->first};
     h->batches = xrealloc(h->batches, (size_t)(h->batch_count + 1) * sizeof *h->batches);
-    h->batches[h->batch_count++] = (batch){.batch = b->batch,
-                                           .length = b->length,
-                                           .input_ids = copy_column(b->input_ids, count),
-                                           .first = copy_column(b->first, count)};
+    h->batches[h->batch_count++] = batch_copy(&inputs);
 }
 
 /* ---- inputs ---- */

@@ -24,4 +24,8 @@ typedef struct batch {
     const teacher_column *teacher; /* NULL: there is none */
 } batch;
 
+/* A batch of its own with the same ids, targets and starts of documents, as far as they are there; without domains and teacher. */
+batch batch_copy(const batch *b);
+void batch_free(batch *copy); /* one without columns is fine */
+
 #endif
