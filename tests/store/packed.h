@@ -29,14 +29,17 @@ static inline model_config tiny_config(void) {
     return c;
 }
 
-static inline model *tiny_model(void) {
-    const kernels *k = kernels_for(DTYPE_F32);
-    const model_config c = tiny_config();
+static inline model *model_of(const model_config *c) {
     model *m;
-    assert_ok(model_create(&m, &c, k, MODEL_VALUES));
+    assert_ok(model_create(&m, c, kernels_for(DTYPE_F32), MODEL_VALUES));
     assert_ok(model_init(m, 7));
     disturb(m, 5, 0.05f);
     return m;
+}
+
+static inline model *tiny_model(void) {
+    const model_config c = tiny_config();
+    return model_of(&c);
 }
 
 enum { BATCH = 2, LENGTH = 24 };

@@ -16,7 +16,9 @@ typedef struct rank_state {
 } rank_state;
 
 typedef struct study {
+    model_config config;
     rank_state ranks[MOST_RANKS], one; /* one: a process alone */
+    char *path;                        /* of rank 0's artifact */
     void (*ask)(struct study *s, comm *c, rank_state *r);
 } study;
 
@@ -28,9 +30,9 @@ static batch batch_of(int32_t ids[BATCH * LENGTH + 1], int number) {
     return (batch){.batch = BATCH, .length = LENGTH, .input_ids = ids, .target_ids = ids + 1};
 }
 
-static void open_rank(rank_state *r, size_t memory) {
+static void open_rank(rank_state *r, const model_config *c, size_t memory) {
     int32_t ids[BATCH * LENGTH + 1];
-    r->m = tiny_model();
+    r->m = model_of(c);
     assert_ok(pass_create(&r->p, r->m));
     r->h = hessians_create(r->p, memory);
     r->s = sensitivities_create(r->p);
@@ -101,9 +103,9 @@ static void run_rank(comm *c, void *context) {
 
 static void ranks_have_the_hessians_of_one(void (*ask)(study *s, comm *c, rank_state *r), size_t memory) {
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
-        study s = {.ask = ask};
-        open_rank(&s.one, HESSIANS_MEMORY);
-        for (int rank = 0; rank < layouts[i]; rank++) open_rank(&s.ranks[rank], memory);
+        study s = {.config = tiny_config(), .ask = ask};
+        open_rank(&s.one, &s.config, HESSIANS_MEMORY);
+        for (int rank = 0; rank < layouts[i]; rank++) open_rank(&s.ranks[rank], &s.config, memory);
         run_ranks(layouts[i], run_rank, &s);
         for (int rank = 0; rank < layouts[i]; rank++) {
             assert_int_equal(s.ranks[rank].failed, 0);
@@ -131,11 +133,82 @@ static void others_do_not_ask(void **state) {
     rank_state r;
     const float *hessian;
     comm c = {.rank = 1, .ranks = 2};
-    open_rank(&r, HESSIANS_MEMORY);
+    const model_config config = tiny_config();
+    open_rank(&r, &config, HESSIANS_MEMORY);
     hessians_share(r.h, &c);
     assert_fails(hessians_of(r.h, model_find(r.m, "blocks.0.mlp.fc.weight"), &hessian, NULL),
                  "the Hessians of layer 0: expected them to be held, found none");
     close_rank(&r);
+}
+
+/* ---- loops ---- */
+
+/* A mixture and a dense layer, three times each. */
+static model_config looped_config(void) {
+    model_config c = tiny_config();
+    c.loop.first = 1;
+    c.loop.last = 2;
+    c.loop.extra_passes = 2;
+    return c;
+}
+
+static int64_t rows_of(const rank_state *r, const char *name) {
+    const float *hessian;
+    int64_t rows = 0;
+    assert_ok(hessians_of(r->h, model_find(r->m, name), &hessian, &rows));
+    assert_non_null(hessian);
+    return rows;
+}
+
+static void write_artifact(study *s, comm *c, rank_state *r) {
+    pack_options o = tiny_options();
+    o.allocation.ranks = c;
+    if (artifact_write(s->path, r->m, NULL, r->h, &o, NULL) != STATUS_OK) abort();
+}
+
+static void assert_same_file(const char *a, const char *b) {
+    uint8_t *first, *second;
+    size_t first_bytes, second_bytes;
+    assert_ok(file_read(a, 1 << 24, &first, &first_bytes));
+    assert_ok(file_read(b, 1 << 24, &second, &second_bytes));
+    assert_int_equal(first_bytes, second_bytes);
+    assert_memory_equal(first, second, first_bytes);
+    free(first);
+    free(second);
+}
+
+/* What each pass of a looped layer reads counts, wherever its batch runs: the same numbers, and the same file of them. */
+static void loops_are_those_of_one(void **state) {
+    (void)state;
+    char *folder = scratch_create(), *alone = path_join(folder, "one.moec");
+    const pack_options o = tiny_options();
+    const int64_t tokens = BATCHES * BATCH * LENGTH;
+    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
+        study s = {.config = looped_config(), .ask = ask_together, .path = path_join(folder, "ranks.moec")};
+        open_rank(&s.one, &s.config, HESSIANS_MEMORY);
+        assert_int_equal(rows_of(&s.one, "blocks.0.attn.c_q.weight"), tokens);
+        for (int layer = 1; layer <= 2; layer++) {
+            char name[64];
+            snprintf(name, sizeof name, "blocks.%d.attn.c_q.weight", layer);
+            assert_int_equal(rows_of(&s.one, name), 3 * tokens);
+        }
+        assert_ok(artifact_write(alone, s.one.m, NULL, s.one.h, &o, NULL));
+        for (int rank = 0; rank < layouts[i]; rank++) open_rank(&s.ranks[rank], &s.config, HESSIANS_MEMORY);
+        run_ranks(layouts[i], run_rank, &s);
+        for (int rank = 0; rank < layouts[i]; rank++) {
+            assert_int_equal(s.ranks[rank].failed, 0);
+            close_rank(&s.ranks[rank]);
+            open_rank(&s.ranks[rank], &s.config, 1); /* a layer at a time, while rank 0 writes */
+        }
+        s.ask = write_artifact;
+        run_ranks(layouts[i], run_rank, &s);
+        assert_same_file(alone, s.path);
+        for (int rank = 0; rank < layouts[i]; rank++) close_rank(&s.ranks[rank]);
+        close_rank(&s.one);
+        free(s.path);
+    }
+    free(alone);
+    scratch_remove(folder);
 }
 
 /* ---- what errors cost ---- */
@@ -153,14 +226,14 @@ static void add_rounds(comm *c, void *context) {
 static void sensitivities_are_those_of_one(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++) {
-        study s = {0};
+        study s = {.config = tiny_config()};
         int32_t ids[BATCH * LENGTH + 1];
-        open_rank(&s.one, HESSIANS_MEMORY);
+        open_rank(&s.one, &s.config, HESSIANS_MEMORY);
         for (int n = 0; n < BATCHES; n++) {
             const batch b = batch_of(ids, n);
             assert_ok(sensitivities_add(s.one.s, &b, 100 + n));
         }
-        for (int rank = 0; rank < layouts[i]; rank++) open_rank(&s.ranks[rank], HESSIANS_MEMORY);
+        for (int rank = 0; rank < layouts[i]; rank++) open_rank(&s.ranks[rank], &s.config, HESSIANS_MEMORY);
         run_ranks(layouts[i], add_rounds, &s);
         for (int rank = 0; rank < layouts[i]; rank++) {
             rank_state *r = &s.ranks[rank];
@@ -188,6 +261,7 @@ int main(void) {
         cmocka_unit_test(together),
         cmocka_unit_test(rank_0_alone),
         cmocka_unit_test(others_do_not_ask),
+        cmocka_unit_test(loops_are_those_of_one),
         cmocka_unit_test(sensitivities_are_those_of_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
