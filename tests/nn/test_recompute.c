@@ -3,40 +3,10 @@
 
 #include "base/random.h"
 #include "nn/pass.h"
+#include "record_family.h"
 #include <math.h>
 
-enum { VOCAB = 80, BATCH = 2, LENGTH = 48 };
-
-/* The record family: looped layers, U-Net skips, a parallel layer, hashes, the embedding mixed into each block. */
-static model_config family(void) {
-    model_config c = model_config_default();
-    c.vocab_size = VOCAB;
-    c.num_layers = 6;
-    c.model_dim = 64;
-    c.attention.heads = 4;
-    c.attention.kv_heads = 2;
-    c.mlp.mult = 2;
-    c.rotary.dims = 8;
-    c.residual.parallel_start_layer = 5;
-    c.stem.bigram_buckets = 32;
-    c.stem.bigram_dim = 16;
-    c.loop.extra_passes = 2;
-    c.loop.first = 1;
-    c.loop.last = 3;
-    c.loop.on = true;
-    return c;
-}
-
-static model_config experts(gate_kind gate, float noise_std) {
-    model_config c = family();
-    for (int i = 0; i < c.num_layers; i++) c.moe.layers[i] = i % 2 == 1;
-    c.moe.experts = 4;
-    c.moe.top_k = gate == GATE_SOFT || gate == GATE_STRAIGHT_THROUGH ? 1 : 2;
-    c.moe.gate = gate;
-    c.moe.noise_std = noise_std;
-    c.moe.aux_weight = 0.05f;
-    return c;
-}
+enum { BATCH = 2, LENGTH = 48 };
 
 typedef struct found {
     float *gradients; /* of all parameters, in order */
@@ -106,14 +76,14 @@ static void assert_same(const model_config *c) {
 
 static void dense(void **state) {
     (void)state;
-    model_config c = family();
+    model_config c = record_family();
     assert_same(&c);
 }
 
 static void gates(void **state) {
     (void)state;
     for (gate_kind gate = GATE_PROBABILITY; gate <= GATE_STRAIGHT_THROUGH; gate++) {
-        model_config c = experts(gate, 0);
+        const model_config c = record_mixture(gate);
         assert_same(&c);
     }
 }
@@ -121,14 +91,15 @@ static void gates(void **state) {
 /* The noise of both runs must be the same, and be there in the first, which records nothing. */
 static void noise(void **state) {
     (void)state;
-    model_config c = experts(GATE_RENORMALIZED, 1);
+    model_config c = record_mixture(GATE_RENORMALIZED);
+    c.moe.noise_std = 1;
     assert_same(&c);
 }
 
 /* Twelve blocks keep twelve inputs and one block's activations. */
 static void memory(void **state) {
     (void)state;
-    model_config c = family();
+    model_config c = record_family();
     c.loop.on = false;
     c.num_layers = 12;
     found kept = train(&c, false), again = train(&c, true);

@@ -7,30 +7,10 @@
 #include "nn/pass.h"
 #include "nn/roles.h"
 #include "nn/stages.h"
+#include "record_family.h"
 #include <string.h>
 
-enum { VOCAB = 80, BATCH = 2, LENGTH = 24, MOST_STAGES = 16 };
-
-/* The record family: looped layers, U-Net skips, a parallel layer, hashes, a SmearGate, the embedding mixed into each block. */
-static model_config family(void) {
-    model_config c = model_config_default();
-    c.vocab_size = VOCAB;
-    c.num_layers = 6;
-    c.model_dim = 32;
-    c.attention.heads = 2;
-    c.attention.kv_heads = 1;
-    c.mlp.mult = 2;
-    c.rotary.dims = 8;
-    c.residual.smear_width = 4;
-    c.residual.parallel_start_layer = 5;
-    c.stem.bigram_buckets = 32;
-    c.stem.bigram_dim = 16;
-    c.loop.extra_passes = 2;
-    c.loop.first = 1;
-    c.loop.last = 3;
-    c.loop.on = true;
-    return c;
-}
+enum { BATCH = 2, LENGTH = 24, MOST_STAGES = 16 };
 
 /* All gradients as they were when a stage had come; told[stage]: it has. */
 typedef struct seen {
@@ -108,7 +88,7 @@ static void check(const model_config *c, bool recompute) {
 
 static void looped_and_tied(void **state) {
     (void)state;
-    model_config c = family();
+    model_config c = record_family();
     c.head.tied = true;
     check(&c, false);
     check(&c, true);
@@ -116,7 +96,7 @@ static void looped_and_tied(void **state) {
 
 static void plain_with_a_head(void **state) {
     (void)state;
-    model_config c = family();
+    model_config c = record_family();
     c.loop.on = false;
     c.head.tied = false;
     check(&c, false);
@@ -125,14 +105,8 @@ static void plain_with_a_head(void **state) {
 
 static void experts(void **state) {
     (void)state;
-    model_config c = family();
-    for (int i = 0; i < c.num_layers; i++) c.moe.layers[i] = i % 2 == 1;
-    c.moe.experts = 4;
-    c.moe.top_k = 2;
-    c.moe.aux_weight = 0.05f;
     for (gate_kind gate = GATE_RENORMALIZED; gate <= GATE_STRAIGHT_THROUGH; gate++) {
-        c.moe.gate = gate;
-        c.moe.top_k = gate == GATE_SOFT || gate == GATE_STRAIGHT_THROUGH ? 1 : 2;
+        const model_config c = record_mixture(gate);
         check(&c, false);
         check(&c, true);
     }
@@ -141,7 +115,7 @@ static void experts(void **state) {
 /* Backward comes out of layers in the reverse of the order in which they first run. */
 static void order(void **state) {
     (void)state;
-    model_config c = family();
+    model_config c = record_family();
     const forward_path path = model_path(&c);
     int expected = c.num_layers;
     for (int i = 0; i < path.length; i++) assert_int_equal(path_stage(&path, i), path.pass[i] == 0 ? expected-- : -1);
@@ -151,7 +125,7 @@ static void order(void **state) {
 /* A pass that only evaluates has no backward, and one that nobody watches tells nobody. */
 static void nobody(void **state) {
     (void)state;
-    model_config c = family();
+    model_config c = record_family();
     int32_t ids[LENGTH + 1];
     for (int i = 0; i <= LENGTH; i++) ids[i] = i;
     const batch b = {.batch = 1, .length = LENGTH, .input_ids = ids, .target_ids = ids + 1};
