@@ -30,13 +30,15 @@ static status read_plain(text_buffer *line, line_kind *kind) {
 #include <langinfo.h>
 #include <locale.h>
 #include <signal.h>
+#include <termios.h>
 #include <wchar.h>
 
 enum { LINES_KEPT = 1000 };
 
 struct line_reader {
     bool terminal;
-    EditLine *editor; /* NULL: lines as they come */
+    EditLine *editor;     /* NULL: lines as they come */
+    struct termios usual; /* the terminal's settings before there was an editor */
     History *history;
     char *path; /* the history's; NULL: it is not kept */
     const char *prompt;
@@ -99,6 +101,7 @@ static void keep_history(line_reader *r, const char *line) {
 
 static void open_editor(line_reader *r, const char *history_name) {
     choose_locale();
+    if (tcgetattr(STDIN_FILENO, &r->usual) != 0) return;
     r->editor = el_init("moec", stdin, stderr, stderr);
     if (!r->editor) return;
     open_history(r, history_name);
@@ -123,8 +126,16 @@ line_reader *line_reader_open(const char *history) {
     return r;
 }
 
+/* libedit keeps what is typed ahead of its prompts (TCSADRAIN; but Ctrl-D, which the terminal itself takes between prompts), and when it
+ * ends it throws away what is typed for the shell (TCSAFLUSH): an editor that is off leaves the terminal alone. */
+static void close_editor(line_reader *r) {
+    el_set(r->editor, EL_EDITMODE, 0);
+    el_end(r->editor);
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &r->usual);
+}
+
 void line_reader_close(line_reader *r) {
-    if (r->editor) el_end(r->editor);
+    if (r->editor) close_editor(r);
     if (r->history) history_end(r->history);
     free(r->path);
     text_free(&r->line);

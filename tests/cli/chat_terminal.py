@@ -3,6 +3,7 @@
 
 Python's pty is the terminal: what is typed goes in, what is shown comes out.
 """
+import json
 import os
 import pathlib
 import pty
@@ -28,14 +29,18 @@ events: []
 
 
 class Terminal:
-    def __init__(self, work, *arguments, **environment):
+    def __init__(self, work, *arguments, behind=None, **environment):
+        """behind: what a shell does when the chat has ended"""
         env = {**os.environ, "TERM": "xterm-256color", "XDG_STATE_HOME": f"{work}/state", "HOME": str(work), "LC_ALL": "C.UTF-8",
                "OMP_WAIT_POLICY": "passive", **environment}
         env = {name: value for name, value in env.items() if value is not None}
         self.seen = ""
         self.child, self.side = pty.fork()
         if self.child == 0:
-            os.execve(MOEC, [MOEC, "chat", f"{work}/run", "--dtype", "f32", *arguments], env)
+            command = [MOEC, "chat", f"{work}/run", "--dtype", "f32", *arguments]
+            if behind:
+                command = ["/bin/sh", "-c", f'"$0" "$@"; {behind}', *command]
+            os.execve(command[0], command, env)
         settings = termios.tcgetattr(self.side)
         settings[0] |= IUTF8  # as terminals have it: what is typed before the line editor listens is rubbed out by character, too
         termios.tcsetattr(self.side, termios.TCSANOW, settings)
@@ -125,7 +130,7 @@ def stop(work):
         check("; stopped]" in shown, f"Ctrl-C did not stop an answer: {shown!r}")
         check("\033[38;5;" not in shown, f"colours in spite of NO_COLOR: {shown!r}")
     terminal.type(f"/save {work}/saved.json\r")
-    terminal.wait("saved in.*> ", "the conversation, saved, and a prompt")  # what is typed while the editor takes the terminal may be lost
+    terminal.wait("saved in.*> ", "the conversation, saved, and a prompt")
     check((work / "saved.json").read_text().count('"assistant"') >= 3, "stopped answers are not in the conversation")
     terminal.type("/quit\r")
     check(terminal.end() == 0, "/quit does not end it well")
@@ -135,6 +140,21 @@ def stop(work):
     terminal.wait("/save", "a line of an earlier conversation")
     os.kill(terminal.child, signal.SIGTERM)
     check(terminal.end() == -signal.SIGTERM, "SIGTERM does not end it")
+
+
+def ahead(work):
+    """Whoever types does not wait: not for the first prompt, nor for answers, nor for the shell's prompt behind /quit."""
+    terminal = Terminal(work, "--tokens", "3", "--temperature", "0", "--context", "4096", NO_COLOR="1", behind='read line; echo "left: $line"')
+    said = [f"line {i} é" for i in range(12)]
+    typed = "".join(f"{line}\r" for line in said) + f"/save {work}/ahead.json\r/quit\rfor the shell\r"
+    for i, at in enumerate(range(0, len(typed), 7)):  # in pieces that end anywhere in lines
+        terminal.type(typed[at: at + 7])
+        terminal.read(0.02 * (i % 3))
+    terminal.wait("left: for the shell\r\n", "what was typed for the shell")
+    check(terminal.end() == 0, "it does not end well")
+    messages = json.loads((work / "ahead.json").read_text())["messages"]
+    found = [message["content"] for message in messages if message["role"] == "user"]
+    check(found == said, f"what was typed ahead: {found}")
 
 
 def main():
@@ -156,6 +176,7 @@ def main():
             check(done.returncode == 0, f"moec {command[0]}: {done.stderr}")
         talk(work)
         stop(work)
+        ahead(work)
     return 0
 
 
