@@ -16,9 +16,7 @@ enum {
     LOOKS = 4,            /* at the check's rows, on the way */
     WARM_STEPS = 10
 };
-/* Steps are a part of a number's own size, in proportion to the errors that are to be made up for, whose squares the divergence is; they fall to 0. */
-#define RATE_OF_ERROR 0.01
-#define MOST_RATE 0.003
+#define RATE 0.003 /* of a number's own size; falls to 0 */
 
 typedef struct tuning {
     const tune_options *options;
@@ -32,7 +30,7 @@ typedef struct tuning {
     int32_t *ids;
     float *log_probs, *rest;
     teacher_column column;
-    double began, rate;
+    double began;
     int looks;
 } tuning;
 
@@ -106,7 +104,7 @@ static status step(tuning *t, double done) {
     TRY(loader_next(t->text, &b));
     TRY(learn(t, &b));
     const double warm = fmin((double)(t->report->steps + 1) / WARM_STEPS, 1);
-    TRY(tune_values_step(t->values, t->rate * warm * (1 - done)));
+    TRY(tune_values_step(t->values, RATE * warm * (1 - done)));
     t->report->steps++;
     t->report->tokens += b.batch * b.length;
     return STATUS_OK;
@@ -118,7 +116,6 @@ static status run(tuning *t) {
     status s = check(t, &r->kl_before, &r->ce_before);
     r->kl_after = r->kl_before;
     r->ce_after = r->ce_before;
-    t->rate = fmin(RATE_OF_ERROR * sqrt(r->kl_before), MOST_RATE);
     t->began = clock_seconds();
     for (double done = 0; done < 1 && s == STATUS_OK; done = part_done(t)) {
         char detail[96];
