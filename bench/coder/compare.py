@@ -24,7 +24,7 @@ def matrices(folder):
     codes = np.fromfile(os.path.join(folder, "codes.i8"), np.int8)
     at = 0
     for line in open(os.path.join(folder, "index.tsv")):
-        name, rows, cols, _, own = line.rstrip("\n").split("\t")
+        name, rows, cols, _, own, _ = line.rstrip("\n").split("\t")
         rows, cols = int(rows), int(cols)
         yield name, codes[at:at + rows * cols].reshape(rows, cols), int(own)
         at += rows * cols

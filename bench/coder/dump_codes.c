@@ -1,5 +1,6 @@
 /* The integers of an artifact's grids, for other coders to try: codes.i8 (int8, row-major, one matrix after another),
- * scales.u16 (the scales as they are stored) and index.tsv: name, rows, columns, levels, bytes that moec's coder needs.
+ * scales.u16 (the scales as they are stored) and index.tsv: name, rows, columns, levels, bytes that moec's coder needs, states
+ * of its trellis (0: none).
  *   dump_codes MODEL.moec FOLDER [MOST_WEIGHTS [PART]]
  * Matrices that would go beyond MOST_WEIGHTS are left out, as are those without PART in their names.
  * bench/coder/compare.py builds and runs it. */
@@ -39,8 +40,8 @@ static void dump(value_reader *v, const directory *d, const char *folder, int64_
         fwrite(v->scales + t->scale, sizeof(uint16_t), (size_t)t->rows, scales);
         check(value_read_grid(v, t, &q));
         fwrite(q.q, 1, (size_t)t->elements, codes);
-        fprintf(index, "%s\t%lld\t%lld\t%d\t%zu\n", t->name, (long long)t->rows, (long long)t->cols, q.levels,
-                t->code_bytes);
+        fprintf(index, "%s\t%lld\t%lld\t%d\t%zu\t%d\n", t->name, (long long)t->rows, (long long)t->cols, q.levels,
+                t->code_bytes, q.trellis);
         quantized_free(&q);
         done += t->elements;
     }

@@ -83,8 +83,8 @@ void weight_model_start(weight_model *m, const quantized *q, weight_prediction p
     const trellis *t = trellis_of(q->trellis);
     *m = (weight_model){.prediction = prediction, .trellis = t, .twin = twin};
     m->levels = weight_code_levels(q->levels, t);
-    m->phases = prediction == PREDICT_ZERO ? 1 : PREDICTED_PHASES;
-    m->contexts = xcalloc((size_t)(SPREAD_CLASSES * m->phases * (t ? 2 : 1)), sizeof *m->contexts);
+    const int phases = prediction == PREDICT_ZERO ? 1 : PREDICTED_PHASES;
+    m->contexts = xcalloc((size_t)(SPREAD_CLASSES * phases * (t ? 2 : 1)), sizeof *m->contexts);
     if (prediction == PREDICT_COLUMN) m->column_mean = xcalloc((size_t)q->cols, sizeof *m->column_mean);
     if (prediction == PREDICT_TWIN) m->twin_columns = column_ratios(twin, q);
     weight_spread_start(&m->spread, q->cols, mean);

@@ -24,19 +24,30 @@ typedef enum weight_prediction { PREDICT_ZERO, PREDICT_COLUMN, PREDICT_TWIN, PRE
 
 /* The probability of 1 in 2⁻²² in the upper 22 bits, decisions seen in the lower 10; 0: nothing is known yet. */
 typedef uint32_t adaptive_bit;
-enum { ADAPTIVE_COUNT_BITS = 10, ADAPTIVE_MOST = (1 << ADAPTIVE_COUNT_BITS) - 1, ADAPTIVE_START = 12 };
+enum {
+    ADAPTIVE_COUNT_BITS = 10,
+    ADAPTIVE_MOST = (1 << ADAPTIVE_COUNT_BITS) - 1,
+    ADAPTIVE_START = 12,
+    ADAPTIVE_SLOWEST = 10 * 65536 / (10 * ADAPTIVE_MOST + 16) /* the rate of all that are seen so often */
+};
 
 static inline uint32_t adaptive_probability(adaptive_bit b) { /* of 1, in 2⁻¹⁶: 1 … 65535 */
     return b >> 16;
 }
-/* rate[n]: 2¹⁶ / (n + 1.6) */
+/* rate[n]: 2¹⁶ / (n + 1.6). P moves where it stands, 10 bits up in b, so that neither it nor n is taken out and put back. */
 static inline void adaptive_seen(adaptive_bit *b, int bit, const uint16_t *rate) {
     enum { LEAST = 1 << 6, MOST = (1 << 22) - LEAST };
-    const int count = (int)(*b & ADAPTIVE_MOST);
-    const int32_t p = (int32_t)(*b >> ADAPTIVE_COUNT_BITS), away = ((int32_t)bit << 22) - p;
-    int32_t moved = p + (int32_t)((int64_t)away * rate[count] >> 16);
-    moved = moved < LEAST ? LEAST : moved > MOST ? MOST : moved;
-    *b = (uint32_t)moved << ADAPTIVE_COUNT_BITS | (uint32_t)(count + (count < ADAPTIVE_MOST));
+    const uint32_t count = *b & ADAPTIVE_MOST, p = *b & ~(uint32_t)ADAPTIVE_MOST;
+    const int64_t away = ((int64_t)bit << 32) - p;
+    uint32_t moved; /* of two branches, since most bits are old, and need not wait for a table */
+    if (__builtin_expect_with_probability(count == ADAPTIVE_MOST, 1, 0.9))
+        moved = *b + ((uint32_t)(away * ADAPTIVE_SLOWEST >> 16) & ~(uint32_t)ADAPTIVE_MOST);
+    else
+        moved = *b + ((uint32_t)(away * rate[count] >> 16) & ~(uint32_t)ADAPTIVE_MOST) + 1;
+    const uint32_t above = moved - ((uint32_t)LEAST << ADAPTIVE_COUNT_BITS);
+    *b = moved;
+    if (__builtin_expect_with_probability(above >= (uint32_t)(MOST + 1 - LEAST) << ADAPTIVE_COUNT_BITS, 0, 1))
+        *b = (bit ? (uint32_t)MOST : LEAST) << ADAPTIVE_COUNT_BITS | (moved & ADAPTIVE_MOST);
 }
 
 enum {
@@ -58,7 +69,6 @@ typedef struct weight_model {
     weight_prediction prediction;
     const trellis *trellis; /* NULL: integers as they are run */
     int levels;             /* |k| up to this */
-    int phases;             /* 1 without predictions */
     weight_spread spread;
     weight_context *contexts; /* [quantizers, SPREAD_CLASSES, phases] */
     int32_t *column_mean;     /* [cols] of the points, in 1/65536 steps; NULL unless they predict */
@@ -117,11 +127,11 @@ static inline int32_t weight_predicted_code(const weight_model *m, int64_t c, in
     return k > most ? most : k < -most ? -most : k;
 }
 
-static inline weight_place weight_model_place(weight_model *m, int64_t c, int quantizer) {
-    const int class = weight_spread_class(&m->spread, c);
+/* Of a known class; predicted: whether there are predictions. */
+static inline weight_place weight_model_place_of(weight_model *m, int64_t c, int quantizer, int class, bool predicted) {
     weight_place p = {.sign = 1, .shift = weight_bucket_shift(class)};
     int phase = 0;
-    if (m->prediction != PREDICT_ZERO) {
+    if (predicted) {
         int32_t k = weight_predicted_code(m, c, quantizer);
         p.predicted = k;
         p.sign = k < 0 ? -1 : 1;
@@ -130,17 +140,29 @@ static inline weight_place weight_model_place(weight_model *m, int64_t c, int qu
         p.centre = p.sign * whole;
         phase = (whole < PREDICTED_WHOLES ? whole : PREDICTED_WHOLES - 1) * 8 + fraction * 8 / SPREAD_ONE;
     }
-    p.context = &m->contexts[(quantizer * SPREAD_CLASSES + class) * m->phases + phase];
-    if (!p.context->nonzero) weight_context_start(p.context, class, phase, m->prediction != PREDICT_ZERO);
+    p.context = &m->contexts[(quantizer * SPREAD_CLASSES + class) * (predicted ? PREDICTED_PHASES : 1) + phase];
+    if (!p.context->nonzero) weight_context_start(p.context, class, phase, predicted);
     return p;
+}
+
+static inline weight_place weight_model_place(weight_model *m, int64_t c, int quantizer) {
+    return weight_model_place_of(m, c, quantizer, weight_spread_class(&m->spread, c), m->prediction != PREDICT_ZERO);
+}
+
+/* What the spread is told of k. */
+static inline uint32_t weight_size(const weight_place *p, int k) {
+    const int32_t away = k * SPREAD_ONE - p->predicted;
+    return (uint32_t)(away < 0 ? -away : away);
+}
+
+static inline void weight_column_seen(weight_model *m, int64_t c, int point) {
+    m->column_mean[c] += (int32_t)(((int64_t)point * 65536 - m->column_mean[c]) * m->column_rate >> 16);
 }
 
 /* It is k, which stands for `point`. */
 static inline void weight_model_seen(weight_model *m, int64_t c, const weight_place *p, int k, int point) {
-    const int32_t away = k * SPREAD_ONE - p->predicted;
-    weight_spread_seen(&m->spread, c, (uint32_t)(away < 0 ? -away : away));
-    if (m->column_mean)
-        m->column_mean[c] += (int32_t)(((int64_t)point * 65536 - m->column_mean[c]) * m->column_rate >> 16);
+    weight_spread_seen(&m->spread, c, weight_size(p, k));
+    if (m->column_mean) weight_column_seen(m, c, point);
 }
 
 #endif

@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The stream begins with the prediction and the mean of |k − prediction| in 1/256 steps, little-endian; then the range coder's
- * bytes. */
-enum { STREAM_HEADER = 3, MOST_MEAN = UINT16_MAX };
+enum { MOST_MEAN = UINT16_MAX };
 
 /* ---- a row ---- */
 
@@ -24,27 +22,6 @@ static void encode_row(range_encoder *e, weight_model *m, const int8_t *codes, i
         weight_model_seen(m, c, &p, k, m->trellis ? trellis_point(k, quantizer) : k);
         state = t->next[state][k & 1];
     }
-}
-
-/* Points to q; false where a code is beyond the levels. */
-static inline bool decode_row_of(range_decoder *d, weight_model *m, int8_t *q, int64_t cols, int levels,
-                                 const bool predicted, const trellis *t) {
-    for (int64_t c = 0, state = 0; c < cols; c++) {
-        const int quantizer = t ? t->quantizer[state] : 0;
-        const weight_place p = weight_model_place(m, c, quantizer);
-        const int k = get_code(d, &p, predicted, m->rate), point = t ? trellis_point(k, quantizer) : k;
-        if (point < -levels || point > levels) return false;
-        weight_model_seen(m, c, &p, k, point);
-        q[c] = (int8_t)point;
-        if (t) state = t->next[state][k & 1];
-    }
-    return true;
-}
-
-static bool decode_row(range_decoder *d, weight_model *m, int8_t *q, int64_t cols, int levels) {
-    if (m->trellis) return decode_row_of(d, m, q, cols, levels, m->prediction != PREDICT_ZERO, m->trellis);
-    return m->prediction == PREDICT_ZERO ? decode_row_of(d, m, q, cols, levels, false, NULL)
-                                         : decode_row_of(d, m, q, cols, levels, true, NULL);
 }
 
 /* ---- a matrix ---- */
@@ -120,41 +97,18 @@ status weights_encode(const quantized *q, const quantized *twin, uint8_t **bytes
         if (better) best = e, chosen = p, mean = own_mean;
     }
     free(own);
-    *count = best.count + STREAM_HEADER;
+    *count = best.count + WEIGHTS_HEADER;
     *bytes = xmalloc(*count);
     (*bytes)[0] = (uint8_t)chosen;
     (*bytes)[1] = (uint8_t)mean;
     (*bytes)[2] = (uint8_t)(mean >> 8);
-    if (best.count) memcpy(*bytes + STREAM_HEADER, best.bytes, best.count);
+    if (best.count) memcpy(*bytes + WEIGHTS_HEADER, best.bytes, best.count);
     free(best.bytes);
     return STATUS_OK;
 }
 
 bool weights_need_twin(const uint8_t *bytes, size_t count) {
-    return count >= STREAM_HEADER && bytes[0] == PREDICT_TWIN;
-}
-
-status weights_decode(quantized *q, const quantized *twin, const uint8_t *bytes, size_t count) {
-    if (count < STREAM_HEADER) return fail("expected at least %d bytes of codes, found %zu", STREAM_HEADER, count);
-    const uint32_t mean = bytes[1] | (uint32_t)bytes[2] << 8;
-    if (bytes[0] >= PREDICT_COUNT) return fail("expected a prediction below %d, found %d", PREDICT_COUNT, bytes[0]);
-    if (mean == 0) return fail("expected a mean size of at least 1, found 0");
-    if (bytes[0] == PREDICT_TWIN && !twin) return fail("expected no prediction from a twin, which it has not");
-    weight_model m;
-    range_decoder d;
-    bool good = true;
-    weight_model_start(&m, q, (weight_prediction)bytes[0], twin, mean);
-    range_decoder_start(&d, bytes + STREAM_HEADER, count - STREAM_HEADER);
-    for (int64_t r = 0; r < q->rows && good; r++) {
-        if (weight_row_is_zero(q, r)) {
-            memset(q->q + r * q->cols, 0, (size_t)q->cols);
-            continue;
-        }
-        weight_model_row(&m, q, r);
-        good = decode_row(&d, &m, q->q + r * q->cols, q->cols, q->levels);
-    }
-    weight_model_end(&m);
-    return good ? STATUS_OK : fail("the codes are damaged");
+    return count >= WEIGHTS_HEADER && bytes[0] == PREDICT_TWIN;
 }
 
 double weights_entropy(const quantized *q) {

@@ -7,6 +7,9 @@
 #include "quant/weight_model.h"
 #include <stddef.h>
 
+/* A stream begins with the prediction and the mean of |k − prediction| in 1/256 steps, little-endian; then the range coder's bytes. */
+enum { WEIGHTS_HEADER = 3 };
+
 /* Rows whose scales are all 0 are not coded. Where q's rows are paths of a trellis, their codes are what is stored. twin: a matrix
  * of the same shape and with the same groups that a reader will have, or NULL; it is used where that pays. Of the predictions the one that takes the
  * fewest bytes is taken, at the cost of coding as often. *bytes is malloc'ed. Fails where q is no path of its trellis. */

@@ -6,6 +6,7 @@
 #include "quant/quantize.h"
 #include "quant/weight_rates.h"
 #include "store/range_coder.h"
+#include "store/weight_bits.h"
 #include "store/weight_codec.h"
 #include <math.h>
 
@@ -257,8 +258,89 @@ static void any_bytes_decode_to_something_or_fail(void **state) {
     quantized_free(&q);
 }
 
+/* The stream as docs/formats.md tells it, one weight after another and bit by bit. */
+static bool decode_plainly(quantized *q, const quantized *twin, const uint8_t *bytes, size_t count) {
+    weight_model m;
+    range_decoder d;
+    bool good = true;
+    weight_model_start(&m, q, (weight_prediction)bytes[0], twin, bytes[1] | (uint32_t)bytes[2] << 8);
+    range_decoder_start(&d, bytes + WEIGHTS_HEADER, count - WEIGHTS_HEADER);
+    for (int64_t r = 0; r < q->rows && good; r++) {
+        int8_t *row = q->q + r * q->cols;
+        memset(row, 0, (size_t)q->cols);
+        if (weight_row_is_zero(q, r)) continue;
+        weight_model_row(&m, q, r);
+        for (int64_t c = 0, state = 0; c < q->cols && good; c++) {
+            const int quantizer = m.trellis ? m.trellis->quantizer[state] : 0;
+            const weight_place p = weight_model_place(&m, c, quantizer);
+            const int k = get_code(&d, &p, m.prediction != PREDICT_ZERO, m.rate);
+            const int point = m.trellis ? trellis_point(k, quantizer) : k;
+            good = abs(point) <= q->levels;
+            if (!good) break;
+            weight_model_seen(&m, c, &p, k, point);
+            row[c] = (int8_t)point;
+            if (m.trellis) state = m.trellis->next[state][k & 1];
+        }
+    }
+    weight_model_end(&m);
+    return good;
+}
+
+/* Decoders agree on q's own stream, shortened and damaged, whether they find integers or not. */
+static void agree_on(quantized *q, const quantized *twin, rng *r) {
+    uint8_t *bytes;
+    size_t count;
+    assert_ok(weights_encode(q, twin, &bytes, &count));
+    quantized plain = *q, fast = *q;
+    plain.q = xmalloc((size_t)(q->rows * q->cols));
+    fast.q = xmalloc((size_t)(q->rows * q->cols));
+    for (int trial = 0; trial < 40; trial++) {
+        const size_t kept = trial < 2 ? count : WEIGHTS_HEADER + rng_below(r, count - WEIGHTS_HEADER + 1);
+        uint8_t *stream = xmalloc(kept); /* of its own size, so that a sanitizer sees what is read beyond */
+        memcpy(stream, bytes, kept);
+        if (trial % 2 && kept > WEIGHTS_HEADER)
+            for (int i = 0; i < 8; i++)
+                stream[WEIGHTS_HEADER + rng_below(r, kept - WEIGHTS_HEADER)] =
+                    trial % 4 == 1 ? 0 : (uint8_t)rng_next(r);
+        const bool good = decode_plainly(&plain, twin, stream, kept);
+        assert_int_equal(weights_decode(&fast, twin, stream, kept) == STATUS_OK, good);
+        if (good) assert_memory_equal(fast.q, plain.q, q->rows * q->cols);
+        free(stream);
+    }
+    free(plain.q), free(fast.q), free(bytes);
+}
+
+static void decoding_is_what_the_format_says(void **state) {
+    (void)state;
+    rng r = rng_seed(11);
+    for (int bits = 2; bits <= 8; bits++)
+        for (int64_t cols = 1; cols < 80; cols += 13) /* whole runs of columns, and parts of one */
+            for (int kind = 0; kind < 4; kind++) {
+                const float size = (float)(1 << bits) / 6;
+                quantized q = random_codes(33, cols, bits, size, 0.5f, (uint64_t)(100 * bits + kind)), twin = q;
+                const bool paths = kind == 2 && bits > 2;
+                if (paths) {
+                    q.trellis = 8;
+                    for (int64_t i = 0; i < q.rows * cols; i++) q.q[i] /= 2;
+                    for (int64_t i = 0; i < q.rows; i++)
+                        trellis_points(trellis_of(8), q.q + i * cols, cols, q.q + i * cols);
+                }
+                twin.q = xmalloc((size_t)(q.rows * cols));
+                memcpy(twin.q, q.q, (size_t)(q.rows * cols));
+                for (int64_t i = 0; i < q.rows * cols && kind == 1; i += 5) twin.q[i] = (int8_t)(twin.q[i] / 2);
+                for (int64_t i = 0; i < q.rows * cols && kind == 3; i++) /* columns with means */
+                    q.q[i] = (int8_t)(i % cols % 5 && q.q[i] < q.levels ? q.q[i] + 1 : q.q[i]);
+                q.scale[5] = 0;
+                memset(q.q + 5 * cols, 0, (size_t)cols);
+                agree_on(&q, kind == 1 || bits % 2 ? &twin : NULL, &r);
+                free(twin.q);
+                quantized_free(&q);
+            }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(decoding_is_what_the_format_says),
         cmocka_unit_test(every_shape_comes_back),
         cmocka_unit_test(equal_rows_cost_their_entropy),
         cmocka_unit_test(unequal_rows_and_columns_cost_less),
