@@ -153,6 +153,36 @@ status cli_number(const char *option, const char *text, double least, double mos
     return STATUS_OK;
 }
 
+/* What "k", "Mi", "GB" and the like stand for; 0: nothing. */
+static double unit_of(const char *text) {
+    static const char letters[] = "kMG";
+    const char *letter = *text ? strchr(letters, *text == 'K' ? 'k' : *text) : NULL;
+    double unit = 1;
+    if (letter) text++;
+    const bool binary = letter && *text == 'i';
+    if (binary) text++;
+    if (*text == 'B') text++;
+    for (ptrdiff_t i = 0; letter && i <= letter - letters; i++) unit *= binary ? 1024 : 1000;
+    return *text ? 0 : unit;
+}
+
+status cli_bytes(const char *option, const char *text, long long least, long long most, long long *value) {
+    if (!text) return STATUS_OK;
+    char *end;
+    errno = 0;
+    const long long whole = strtoll(text, &end, 10);
+    if (end > text && !*end && !errno && whole >= least && whole <= most) {
+        *value = whole;
+        return STATUS_OK;
+    }
+    const double bytes = strtod(text, &end) * unit_of(end);
+    if (end == text || unit_of(end) == 0 || !(bytes >= (double)least && bytes <= (double)most && bytes < 0x1p63))
+        return fail_usage("%s: expected bytes from %lld to %lld, such as 16000000, 16M or 15.5Mi, found `%.60s`",
+                          option, least, most, text);
+    *value = (long long)bytes;
+    return STATUS_OK;
+}
+
 void cli_print_json(cJSON *json) {
     char *text = cJSON_Print(json), *mended = utf8_mended(text); /* paths may be any bytes */
     puts(mended);

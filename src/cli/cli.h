@@ -34,6 +34,8 @@ int cli_options(int *argc, char **argv, const char *name, const char ***values);
 bool cli_flag(int *argc, char **argv, const char *name);
 status cli_rest(int argc, char **argv, int at_least, int at_most, const char *usage);
 status cli_integer(const char *option, const char *text, long long least, long long most, long long *value);
+/* Bytes: an integer, or a number with k, M or G (thousands) or Ki, Mi or Gi (1,024s) behind it, and B if one likes: 16M is 16000000. */
+status cli_bytes(const char *option, const char *text, long long least, long long most, long long *value);
 /* --run-bits: stored, 8, 4, or exact (MODEL_RUN); *use stays as it is where it is absent. --run-inputs: 16, or 8
  * (MODEL_RUN_INPUTS_8). */
 status cli_run_bits(int *argc, char **argv, model_use *use);

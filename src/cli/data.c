@@ -28,7 +28,7 @@ static const char help[] =
     "                      fewer where the text is small. A model's vocab_size is at least that\n"
     "  --tokenizer MODEL   use this one instead: any model's, tokenizer.json, or SentencePiece's tokenizer.model\n"
     "  --heldout SHARE     of each domain's bytes to keep from training (0.05); 0: none, 1: all, for scoring only\n"
-    "  --max-bytes N       of each domain at most (0: all); whole documents, drawn by the seed\n"
+    "  --max-bytes N       bytes of each domain at most, such as 20M (0: all); whole documents, drawn by the seed\n"
     "  --field NAMES       members of a .jsonl row that make its text, with commas (text); of GSM8K question,answer\n"
     "  --seed N            of the split and of the order (1)\n"
     "  --overwrite         replace OUT if an earlier run made it\n"
@@ -84,7 +84,7 @@ static status parse(int argc, char **argv, settings *s) {
     s->overwrite = cli_flag(&argc, argv, "--overwrite");
     TRY(cli_integer("--vocab", vocab, SENTENCEPIECE_LEAST_PIECES, SENTENCEPIECE_MOST_PIECES, &s->vocab));
     TRY(cli_number("--heldout", cli_option(&argc, argv, "--heldout"), 0, 1, &s->corpus.heldout));
-    TRY(cli_integer("--max-bytes", cli_option(&argc, argv, "--max-bytes"), 0, LLONG_MAX, &max_bytes));
+    TRY(cli_bytes("--max-bytes", cli_option(&argc, argv, "--max-bytes"), 0, LLONG_MAX, &max_bytes));
     TRY(cli_integer("--seed", cli_option(&argc, argv, "--seed"), 0, LLONG_MAX, &seed));
     if (argc > 2 && argv[2][0] != '-')
         return fail_usage("data: expected only OUT, the folder to write, found `%s` too; --domain %s%s names a text",

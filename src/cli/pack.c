@@ -33,7 +33,8 @@ static const char help[] =
     "  -o FILE            the artifact (RUN/model.moec)\n"
     "  --bits X           bits a matrix weight, 0.25 to 8 and fractional, all in: codes and scales of all matrices\n"
     "  --budget BYTES     the file as large as that allows, and never larger (with --bits: no larger than either "
-    "asks).\n"
+    "asks);\n"
+    "                     16M and 15.5Mi are understood too.\n"
     "                     With --uniform: refuse to write a larger file; 0: any size (the run's budget_bytes)\n"
     "  --recipe FILE      YAML rules that say of some tensors how they are packed: [{component: embedding, bits: 6},\n"
     "                     {component: experts, layers: [4, 5], bits: 5}, {name: \"blocks.0.*\", quantizer: round}, …]; "
@@ -175,7 +176,7 @@ static status parse_allocation(request *q, const way_options *w) {
 static status parse_way(request *q, const way_options *w) {
     const bool grids = w->uniform || w->grid || w->embed_grid || w->step || w->embed_step || w->rounding || w->record;
     long long bytes = q->run.pack.budget_bytes;
-    TRY(cli_integer("--budget", w->budget, 0, INT64_MAX, &bytes));
+    TRY(cli_bytes("--budget", w->budget, 0, INT64_MAX, &bytes));
     q->options.budget_bytes = bytes;
     q->options.allocation.on = !grids && (w->bits || (w->budget && bytes > 0) || w->recipe || w->quantizer);
     if (!q->options.allocation.on && w->low_rank)

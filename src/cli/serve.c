@@ -85,19 +85,20 @@ typedef struct request {
 static status parse_sizes(int *argc, char **argv, request *q) {
     struct {
         const char *option;
+        status (*parse)(const char *option, const char *text, long long least, long long most, long long *value);
         long long least, most, value;
-    } sizes[] = {{"--slots", 1, 256, 0},
-                 {"--queue", 1, 1 << 16, 0},
-                 {"--max-tokens", 1, 1 << 24, 0},
-                 {"--choices", 1, 1024, DEFAULT_CHOICES},
-                 {"--max-body", 1024, 1 << 30, 0},
-                 {"--connections", 1, 4096, 0},
-                 {"--request-seconds", 1, 86400, 0},
-                 {"--idle-seconds", 1, 86400, 0},
-                 {"--cache-memory", 1, INT64_MAX, 0}};
+    } sizes[] = {{"--slots", cli_integer, 1, 256, 0},
+                 {"--queue", cli_integer, 1, 1 << 16, 0},
+                 {"--max-tokens", cli_integer, 1, 1 << 24, 0},
+                 {"--choices", cli_integer, 1, 1024, DEFAULT_CHOICES},
+                 {"--max-body", cli_bytes, 1024, 1 << 30, 0},
+                 {"--connections", cli_integer, 1, 4096, 0},
+                 {"--request-seconds", cli_integer, 1, 86400, 0},
+                 {"--idle-seconds", cli_integer, 1, 86400, 0},
+                 {"--cache-memory", cli_bytes, 1, INT64_MAX, 0}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        TRY(cli_integer(sizes[i].option, cli_option(argc, argv, sizes[i].option), sizes[i].least, sizes[i].most,
-                        &sizes[i].value));
+        TRY(sizes[i].parse(sizes[i].option, cli_option(argc, argv, sizes[i].option), sizes[i].least, sizes[i].most,
+                           &sizes[i].value));
     q->served.slots = (int)sizes[0].value;
     q->served.queue = (int)sizes[1].value;
     q->served.max_tokens = sizes[2].value;

@@ -195,7 +195,7 @@ refused() { # PATTERN arguments…
 refused '--host 0.0.0.0: expected --api-key-file, or --insecure-without-key' "$work/hf" --host 0.0.0.0 --port 0
 refused '--port: expected an integer from 0 to 65535' "$work/hf" --port 70000
 refused '--slots: expected an integer from 1' "$work/hf" --slots 0
-refused '--cache-memory: expected an integer from 1' "$work/hf" --cache-memory 0
+refused '--cache-memory: expected bytes from 1' "$work/hf" --cache-memory 0
 refused '--hot-experts: expected an integer from 1' "$work/hf" --hot-experts 0
 refused '--cache: expected f32, bf16 or int8, found .f16.' "$work/hf" --cache f16
 refused 'expected at least 1 argument' --port 0

@@ -19,6 +19,10 @@ bytes=$(wc -c <"$work/a.moec" | tr -d ' ')
 expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "$bytes" --verbose
 [ "$(wc -c <"$work/a.moec")" -le "$bytes" ] || die "larger than the budget"
 says out "blocks.0.attn.c_q.weight"
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "$((bytes / 1000))000"
+cp "$work/a.moec" "$work/thousands.moec"
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "$((bytes / 1000))kB"
+cmp "$work/a.moec" "$work/thousands.moec" || die "a budget in kB is another one"
 expect 0 "$moec" eval "$work/a.moec" --data "$work/data" --tokens 500
 printf -- '- {component: attention, float16: true}\n' >"$work/recipe.yaml"
 expect 0 "$moec" pack "$run" -o "$work/b.moec" --bits 3 --recipe "$work/recipe.yaml" --verbose
