@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "quant/allocate.h"
+#include "quant/inverse_factor.h"
 #include "store/artifact_format.h"
 #include "store/candidate_file.h"
 #include "store/pack_plan.h"
@@ -68,6 +69,8 @@ static uint64_t tensor_key(const allocator *a, uint64_t weights, int index, int 
                           a->m->params[index]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
                           (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction,
                           o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
+    if (o->sample)
+        length += snprintf(text + length, sizeof text - (size_t)length, " sample %lld", (long long)o->sample);
     if (rank) length += snprintf(text + length, sizeof text - (size_t)length, " %d %d", rank, t->rank_bits);
     return crc64(0, text, (size_t)length);
 }
@@ -115,7 +118,8 @@ static status measure_tensor(allocator *a, candidate_file *file, const way_keys 
     const tensor_plan *t = &a->plan.tensors[index];
     const candidate_ranks ranks = ranks_of_tensor(a, index);
     packed_matrix matrix;
-    bool open = false;
+    inverse_factor factor = {0};
+    bool open = false, made;
     status s = STATUS_OK;
     for (int i = 0; i < candidate_rate_count && s == STATUS_OK; i++) {
         if (all_known(table, i, keys)) continue;
@@ -123,12 +127,15 @@ static status measure_tensor(allocator *a, candidate_file *file, const way_keys 
         if (s == STATUS_OK && !open) {
             s = packed_matrix_open(&matrix, &a->plan, a->m, index, a->h);
             open = s == STATUS_OK;
+            if (open) s = quantizer_factor(t->quantizer, &factor, &matrix.problem, &made);
+            if (open && made) matrix.problem.factor = &factor;
         }
         if (s == STATUS_OK)
             s = candidates_measure(table->at[i], t->quantizer, &matrix.problem, &ranks, candidate_rates[i],
-                                   packed_matrix_bytes);
+                                   packed_matrix_bytes, a->options.allocation.sample);
         if (s == STATUS_OK && file) s = keep_rate(file, keys, table, i);
     }
+    inverse_factor_free(&factor);
     if (open) packed_matrix_close(&matrix);
     return fail_in(s, "%s", a->m->params[index]->name);
 }
