@@ -10,6 +10,7 @@ static void set_plain(run_config *run, int64_t seq) {
     run->train.seq = seq;
     run->train.batch = PLAIN_BATCH;
     run->pack.calibration_batches = PLAIN_BATCHES;
+    run->pack.budget_bytes = 0; /* 16 MB is what a run's file may have */
 }
 
 status packable_read(const char *path, const char **found, checkpoint **saved, run_config *run) {

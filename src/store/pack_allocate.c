@@ -151,6 +151,21 @@ static void add_to_curves(const allocator *a, int index, const rate_table *t, in
         for (int w = 0; w < ways; w++) curve_add(curve_of(a, index, w), t->at[i][w]);
 }
 
+/* A rate that the recipe gives leaves nothing to choose: it is not measured, and what its bytes are the first building says. */
+static bool is_given(const allocator *a, int index) {
+    return a->plan.tensors[index].given_rate > 0 && ranks_of_tensor(a, index).count == 0;
+}
+
+static void add_given(const allocator *a) {
+    for (int i = 0; i < a->item_count; i++) {
+        const int index = a->index[i];
+        const double rate = a->plan.tensors[index].given_rate;
+        if (!is_given(a, index)) continue;
+        curve_add(curve_of(a, index, 0),
+                  (candidate){.rate = rate, .bytes = rate / 8 * (double)param_count(a->m->params[index])});
+    }
+}
+
 typedef struct measuring {
     allocator *a;
     comm *ranks;
@@ -209,7 +224,8 @@ static status measure_group(measuring *m, int layer, int last) {
     m->group_count = 0;
     for (int i = 0; i < m->a->item_count; i++) {
         const param *p = m->a->m->params[m->a->index[i]];
-        if (p->layer >= layer && p->layer <= last) m->group[m->group_count++] = m->a->index[i];
+        if (p->layer >= layer && p->layer <= last && !is_given(m->a, m->a->index[i]))
+            m->group[m->group_count++] = m->a->index[i];
     }
     TRY(hold_for_group(m, layer));
     for (int i = 0; i < m->group_count; i += m->ranks->ranks) {
@@ -229,6 +245,7 @@ static status measure_all(allocator *a) {
     m.tables = xcalloc((size_t)m.ranks->ranks, sizeof *m.tables);
     m.group = xcalloc((size_t)a->item_count + 1, sizeof *m.group);
     m.shown = progress_start("candidates");
+    add_given(a);
     const int layers = a->m->config.num_layers;
     status s = STATUS_OK;
     for (int layer = -1, last; layer < layers && s == STATUS_OK; layer = last + 1) {
@@ -236,7 +253,7 @@ static status measure_all(allocator *a) {
         s = measure_group(&m, layer, last);
     }
     char detail[96];
-    snprintf(detail, sizeof detail, "%d matrices at %d rates", a->item_count, candidate_rate_count);
+    snprintf(detail, sizeof detail, "%d matrices at %d rates", m.done, candidate_rate_count);
     if (leads) progress_end(&m.shown, s == STATUS_OK ? detail : "stopped");
     candidate_file_close(m.file);
     free(m.tables);
