@@ -31,7 +31,22 @@ static void print_json(const chunks_request *q, const chunk_score *score, int64_
     cJSON_AddNumberToObject(json, "chunk_tokens", (double)length);
     cJSON_AddNumberToObject(json, "chunks", (double)score->chunks);
     cJSON_AddNumberToObject(json, "scored_tokens", (double)score->tokens);
+    cJSON *losses = cJSON_AddArrayToObject(json, "chunk_losses"); /* nats a scored token */
+    for (int64_t i = 0; i < score->chunks; i++)
+        cJSON_AddItemToArray(losses,
+                             cJSON_CreateNumber(score->each[i] * (double)score->chunks / (double)score->tokens));
     cli_print_json(json);
+}
+
+static void print_found(const chunks_request *q, const chunk_score *found, int64_t length) {
+    if (q->json)
+        print_json(q, found, length);
+    else
+        printf("perplexity %.4f +/- %.4f a token by llama.cpp's protocol: %lld chunks of %lld tokens, the last %lld of "
+               "each "
+               "scored\n",
+               chunks_perplexity(found), chunks_error(found), (long long)found->chunks, (long long)length,
+               (long long)(length - 1 - length / 2));
 }
 
 static status score(const chunks_request *q, model *m, const tokenizer *tok) {
@@ -40,7 +55,7 @@ static status score(const chunks_request *q, model *m, const tokenizer *tok) {
                                    .tokens = q->tokens,
                                    .show = q->ranks->rank == 0,
                                    .ranks = q->ranks};
-    chunk_score found;
+    chunk_score found = {0};
     uint8_t *text;
     size_t bytes;
     pass *p;
@@ -53,17 +68,10 @@ static status score(const chunks_request *q, model *m, const tokenizer *tok) {
         pass_destroy(p);
     }
     free(text);
-    TRY(comm_agree(q->ranks, s));
-    if (q->ranks->rank > 0) return STATUS_OK;
-    if (q->json)
-        print_json(q, &found, options.length);
-    else
-        printf("perplexity %.4f +/- %.4f a token by llama.cpp's protocol: %lld chunks of %lld tokens, the last %lld of "
-               "each "
-               "scored\n",
-               chunks_perplexity(&found), chunks_error(&found), (long long)found.chunks, (long long)options.length,
-               (long long)(options.length - 1 - options.length / 2));
-    return STATUS_OK;
+    s = comm_agree(q->ranks, s);
+    if (s == STATUS_OK && q->ranks->rank == 0) print_found(q, &found, options.length);
+    chunk_score_free(&found);
+    return s;
 }
 
 status eval_chunks(const chunks_request *q) {

@@ -44,6 +44,9 @@ static const char help[] =
     "  --low-rank R       matrices may have a correction of rank R, R/4 or R/16, quantised too, where that is worth "
     "its\n"
     "                     bytes (recipes: rank, rank_bits): with --quantizer round at 2 and 3 bits; 0: none (0)\n"
+    "  --sample N         weights of each matrix that are measured at each rate, on rows at equal distances (1048576): "
+    "fewer\n"
+    "                     are quicker, and the shares are somewhat less exact\n"
     "  --tune MINUTES     then train what takes no bytes beside the codes (scales, norms, gains, gates) against the "
     "float\n"
     "                     model's probabilities on the run's text, and keep it where it is better on rows kept apart\n"
@@ -53,7 +56,8 @@ static const char help[] =
     "  --verbose          a line for each tensor instead of each component\n"
     "  --prune X          this part of each matrix in blocks, its smallest weights, becomes 0; routers, gates and\n"
     "                     embeddings are spared (the run's prune_fraction, 0)\n"
-    "  --calibration N    batches to calibrate with (the run's calibration_batches, 16)\n"
+    "  --calibration N    batches to calibrate with (the run's calibration_batches, 16; of models of no run 64 of two\n"
+    "                     sequences of 1,024 tokens)\n"
     "  --data PATH        their shards (the run's data)\n"
     "  --live, --ema      the live weights, the averaged ones, whatever the training found\n"
     "  --device D, --dtype T   cpu; bf16 or f32 for calibrating (by default the fastest)\n"
@@ -134,8 +138,8 @@ static status check_request(const request *q, bool output) {
 
 /* Which of the two ways the options ask for. */
 typedef struct way_options {
-    const char *bits, *budget, *recipe, *quantizer, *low_rank; /* shared out */
-    const char *grid, *embed_grid, *step, *embed_step;         /* uniform */
+    const char *bits, *budget, *recipe, *quantizer, *low_rank, *sample; /* shared out */
+    const char *grid, *embed_grid, *step, *embed_step;                  /* uniform */
     bool uniform, rounding, record;
 } way_options;
 
@@ -145,6 +149,7 @@ static way_options read_way(int *argc, char **argv) {
                          .recipe = cli_option(argc, argv, "--recipe"),
                          .quantizer = cli_option(argc, argv, "--quantizer"),
                          .low_rank = cli_option(argc, argv, "--low-rank"),
+                         .sample = cli_option(argc, argv, "--sample"),
                          .grid = cli_option(argc, argv, "--grid"),
                          .embed_grid = cli_option(argc, argv, "--embed-grid"),
                          .step = cli_option(argc, argv, "--step"),
@@ -176,6 +181,9 @@ static status parse_allocation(request *q, const way_options *w) {
     a->recipe_path = w->recipe;
     TRY(cli_integer("--low-rank", w->low_rank, 0, 1024, &rank));
     a->low_rank = (int)rank;
+    long long sample = 0;
+    TRY(cli_integer("--sample", w->sample, 1 << 12, INT64_MAX, &sample));
+    a->sample = sample;
     if (w->quantizer && !quantizer_find(w->quantizer, &a->quantizer))
         return fail_usage("--quantizer: expected one of %s, found `%s`", quantizer_list(), w->quantizer);
     return cli_number("--bits", w->bits, RATE_LEAST, RATE_MOST, &a->bits);
@@ -187,9 +195,9 @@ static status parse_way(request *q, const way_options *w) {
     TRY(cli_bytes("--budget", w->budget, 0, INT64_MAX, &bytes));
     q->options.budget_bytes = bytes;
     q->options.allocation.on = !grids && (w->bits || (w->budget && bytes > 0) || w->recipe || w->quantizer);
-    if (!q->options.allocation.on && w->low_rank)
-        return fail_usage(
-            "pack: --low-rank is a part of what shares bytes out: expected --bits or --budget, found neither");
+    if (!q->options.allocation.on && (w->low_rank || w->sample))
+        return fail_usage("pack: %s is a part of what shares bytes out: expected --bits or --budget, found neither",
+                          w->low_rank ? "--low-rank" : "--sample");
     if (grids && (w->bits || w->recipe || w->quantizer))
         return fail_usage("pack: %s shares bytes out, and uniform grids do not: expected one of the two ways",
                           w->bits     ? "--bits"

@@ -55,12 +55,14 @@ static void fill(const scoring *c, int64_t chunk, int64_t count) {
 
 static status add(const scoring *c, const float *nll) {
     const int64_t length = c->options->length;
+    double *own = &c->score->each[c->score->chunks];
     for (int64_t t = length / 2; t < length - 1; t++) {
         if (!isfinite(nll[t])) return fail("chunk %lld: the model's loss is not finite", (long long)c->score->chunks);
-        c->score->nll += nll[t];
+        *own += nll[t];
         c->score->squares += (double)nll[t] * nll[t];
         c->score->tokens++;
     }
+    c->score->nll += *own;
     c->score->chunks++;
     return STATUS_OK;
 }
@@ -102,6 +104,7 @@ static status run_round(scoring *c, int64_t chunk) {
 static status run_chunks(scoring *c) {
     const int64_t length = c->options->length, all = chunks_of(c), round = c->ranks->ranks * c->options->batch;
     progress shown = progress_start("evaluate");
+    c->score->each = xcalloc((size_t)all, sizeof *c->score->each);
     for (int64_t chunk = 0; chunk < all; chunk += round) {
         TRY(run_round(c, chunk));
         const int64_t count = all - chunk < round ? all - chunk : round;
@@ -115,6 +118,11 @@ static status run_chunks(scoring *c) {
     }
     if (c->options->show) progress_end(&shown, "");
     return STATUS_OK;
+}
+
+void chunk_score_free(chunk_score *score) {
+    free(score->each);
+    *score = (chunk_score){0};
 }
 
 status chunks_score(pass *p, const tokenizer *tok, const char *text, size_t bytes, const chunk_options *options,

@@ -19,12 +19,14 @@ typedef struct chunk_options {
 
 typedef struct chunk_score {
     double nll, squares; /* Σ of the scored tokens' nll in nats, and of its square */
+    double *each;        /* malloc'ed [chunks], of each chunk its part of nll: what two models' figures are paired by */
     int64_t tokens, chunks;
 } chunk_score;
 
-/* The text must have at least two chunks, as llama.cpp asks for. */
+/* The text must have at least two chunks, as llama.cpp asks for. *score is to be freed, whatever was returned. */
 status chunks_score(pass *p, const tokenizer *tok, const char *text, size_t bytes, const chunk_options *options,
                     chunk_score *score);
+void chunk_score_free(chunk_score *score);
 double chunks_perplexity(const chunk_score *s); /* exp(nll / tokens) */
 double chunks_error(const chunk_score *s);      /* its standard error, as llama.cpp's "+/-" */
 

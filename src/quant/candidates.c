@@ -119,12 +119,13 @@ static status measure_ranks(candidate *out, quantized *q, const matrix_problem *
 }
 
 status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, const candidate_ranks *ranks,
-                          double rate, coded_bytes bytes) {
-    const int64_t some = (p->rows * p->cols + CANDIDATE_ELEMENTS - 1) / CANDIDATE_ELEMENTS;
+                          double rate, coded_bytes bytes, int64_t sample) {
+    const int64_t most = sample > 0 ? sample : CANDIDATE_ELEMENTS;
+    const int64_t some = (p->rows * p->cols + most - 1) / most;
     const int64_t stride = ranks->count > 0 ? 1 : some;
-    row_sample sample = {0};
-    if (stride > 1) sample_rows(&sample, p, stride);
-    matrix_problem of = stride > 1 ? sample.problem : *p;
+    row_sample some_rows = {0};
+    if (stride > 1) sample_rows(&some_rows, p, stride);
+    matrix_problem of = stride > 1 ? some_rows.problem : *p;
     of.rank = 0;
     quantized quantised;
     status s = quantize_matrix(q, &quantised, &of, rate);
@@ -133,12 +134,12 @@ status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, 
         s = measure_ranks(out + 1, &quantised, &of, p, ranks, rate, bytes);
         quantized_free(&quantised);
     }
-    free(sample.w);
-    free(sample.row_weight);
-    free(sample.pruned);
+    free(some_rows.w);
+    free(some_rows.row_weight);
+    free(some_rows.pruned);
     return s;
 }
 
 status candidate_measure(candidate *out, quantizer q, const matrix_problem *p, double rate, coded_bytes bytes) {
-    return candidates_measure(out, q, p, &(candidate_ranks){0}, rate, bytes);
+    return candidates_measure(out, q, p, &(candidate_ranks){0}, rate, bytes, 0);
 }

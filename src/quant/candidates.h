@@ -30,7 +30,8 @@ double curve_rate_of_bytes(const candidate_curve *c, double bytes);
 
 /* Bytes of a quantised matrix in the file, its scales among them. */
 typedef double (*coded_bytes)(const quantized *q);
-/* Quantises and measures at one rate. Matrices of more than CANDIDATE_ELEMENTS weights are measured on rows at equal distances. */
+/* Quantises and measures at one rate. Matrices of more than CANDIDATE_ELEMENTS weights (candidates_measure: `sample`, unless it is 0) are
+ * measured on rows at equal distances. */
 enum { CANDIDATE_ELEMENTS = 1 << 20 };
 status candidate_measure(candidate *out, quantizer q, const matrix_problem *p, double rate, coded_bytes bytes);
 
@@ -45,6 +46,6 @@ candidate_ranks candidate_ranks_up_to(int most, int bits, int64_t rows, int64_t 
 /* Without a correction, out[0], and with one of each rank, out[1 … ranks->count]; the matrix is quantised once, p->rank
  * is not asked. Where there are ranks all rows are measured: one of some rows is far better there than on all. */
 status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, const candidate_ranks *ranks,
-                          double rate, coded_bytes bytes);
+                          double rate, coded_bytes bytes, int64_t sample);
 
 #endif

@@ -27,6 +27,7 @@ static const trellis scalar = {.states = 1};
 
 typedef struct problem {
     inverse_factor factor;
+    bool lent; /* the factor is the caller's */
     const trellis *trellis;
     code_cost cost;
     float *step;   /* [cols] δ_j, but for the row's own factor; the result's input_scale */
@@ -39,7 +40,7 @@ typedef struct problem {
 } problem;
 
 static void problem_free(problem *p) {
-    inverse_factor_free(&p->factor);
+    if (!p->lent) inverse_factor_free(&p->factor);
     free(p->weight);
     free(p->row_spread);
     free(p->column_spread);
@@ -97,16 +98,25 @@ static void measure_spreads(problem *p, const float *w, int64_t rows) {
     free(columns);
 }
 
+static status take_factor(problem *p, const float *hessian, int64_t cols, const dependent_options *o) {
+    p->lent = o->factor != NULL;
+    if (p->lent) {
+        p->factor = *o->factor;
+        return STATUS_OK;
+    }
+    float *zeros = hessian ? NULL : xcalloc((size_t)(cols * cols), sizeof *zeros);
+    const status s = inverse_factor_create(&p->factor, hessian ? hessian : zeros, cols, o->damp, false);
+    free(zeros);
+    return s;
+}
+
 static status problem_create(problem *p, const float *w, const float *hessian, int64_t rows, int64_t cols,
                              const quantized *out, const dependent_options *o) {
     *p = (problem){.step = out->input_scale,
                    .row_step = out->scale,
                    .trellis = o->states == 1 ? &scalar : trellis_of(o->states),
                    .pruned = o->pruned};
-    float *zeros = hessian ? NULL : xcalloc((size_t)(cols * cols), sizeof *zeros);
-    const status s = inverse_factor_create(&p->factor, hessian ? hessian : zeros, cols, o->damp, false);
-    free(zeros);
-    TRY(s);
+    TRY(take_factor(p, hessian, cols, o));
     p->column_spread = xmalloc((size_t)cols * sizeof *p->column_spread);
     p->weight = xmalloc((size_t)cols * sizeof *p->weight);
     p->row_spread = xmalloc((size_t)rows * sizeof *p->row_spread);

@@ -28,6 +28,9 @@ typedef struct dependent_options {
     double damp;           /* of the Hessian, relative to its mean diagonal */
     const float *row_step; /* [rows] > 0: factors of the rows' steps, as an artifact stores scales; NULL: 1 */
     const uint8_t *pruned; /* [rows, cols] 1: this weight becomes exactly 0; NULL: none */
+    const struct inverse_factor
+        *factor; /* of this Hessian and damp, columns as they are (inverse_factor.h), for who quantises a
+                                            matrix many times; NULL: made here */
 } dependent_options;
 
 extern const dependent_options dependent_options_default;

@@ -2,6 +2,7 @@
 
 #include "base/memory.h"
 #include "quant/dependent.h"
+#include "quant/inverse_factor.h"
 #include "quant/low_rank.h"
 #include "quant/quantize.h"
 #include "tensor/rotation.h"
@@ -215,6 +216,7 @@ static status by_columns(quantized *out, const matrix_problem *p, double rate, i
     dependent_options o = dependent_options_default;
     o.states = states;
     o.damp = p->damp;
+    o.factor = p->factor;
     o.pruned = p->pruned;
     o.row_step = scale;
     o.step = isfinite(least) ? least : 1;
@@ -275,6 +277,7 @@ static status run_rotated(quantizer q, quantized *out, const matrix_problem *p, 
     }
     rotated.w = w;
     rotated.hessian = h;
+    rotated.factor = NULL; /* of the columns as they were */
     const status s = table[q].run(out, &rotated, rate);
     if (s == STATUS_OK) out->rotation = p->rotation;
     free(w);
@@ -284,6 +287,12 @@ static status run_rotated(quantizer q, quantized *out, const matrix_problem *p, 
 
 bool quantizer_has_groups(quantizer q) {
     return q == QUANTIZER_ROUND || q == QUANTIZER_GPTQ;
+}
+
+status quantizer_factor(quantizer q, inverse_factor *out, const matrix_problem *p, bool *made) {
+    *made = (q == QUANTIZER_RATE || q == QUANTIZER_TRELLIS) && p->hessian && !p->rotation;
+    *out = (inverse_factor){0};
+    return *made ? inverse_factor_create(out, p->hessian, p->cols, p->damp, false) : STATUS_OK;
 }
 
 status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, double rate) {

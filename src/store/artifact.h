@@ -24,6 +24,7 @@ typedef struct pack_allocation {
     quantizer quantizer;                /* of what no rule of the recipe names */
     const char *recipe_path;            /* pack_recipe.h; NULL: none */
     const char *candidates;             /* path of what was measured (candidate_file.h); NULL: nothing is kept */
+    int64_t sample;                     /* weights of a matrix that are measured at each rate; 0: CANDIDATE_ELEMENTS */
     int low_rank;                       /* of corrections that matrices may have, at most (quant/low_rank.h); 0: none */
     bool spare;                         /* leave a bit a row, which tuning adds to the scales (train/tune.h) */
     uint64_t calibration;               /* what stands for the calibration's text in the candidates' keys */

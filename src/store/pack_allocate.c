@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "quant/allocate.h"
+#include "quant/inverse_factor.h"
 #include "store/artifact_format.h"
 #include "store/candidate_file.h"
 #include "store/pack_plan.h"
@@ -68,6 +69,8 @@ static uint64_t tensor_key(const allocator *a, uint64_t weights, int index, int 
                           a->m->params[index]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
                           (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction,
                           o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
+    if (o->sample)
+        length += snprintf(text + length, sizeof text - (size_t)length, " sample %lld", (long long)o->sample);
     if (rank) length += snprintf(text + length, sizeof text - (size_t)length, " %d %d", rank, t->rank_bits);
     return crc64(0, text, (size_t)length);
 }
@@ -115,7 +118,8 @@ static status measure_tensor(allocator *a, candidate_file *file, const way_keys 
     const tensor_plan *t = &a->plan.tensors[index];
     const candidate_ranks ranks = ranks_of_tensor(a, index);
     packed_matrix matrix;
-    bool open = false;
+    inverse_factor factor = {0};
+    bool open = false, made;
     status s = STATUS_OK;
     for (int i = 0; i < candidate_rate_count && s == STATUS_OK; i++) {
         if (all_known(table, i, keys)) continue;
@@ -123,12 +127,15 @@ static status measure_tensor(allocator *a, candidate_file *file, const way_keys 
         if (s == STATUS_OK && !open) {
             s = packed_matrix_open(&matrix, &a->plan, a->m, index, a->h);
             open = s == STATUS_OK;
+            if (open) s = quantizer_factor(t->quantizer, &factor, &matrix.problem, &made);
+            if (open && made) matrix.problem.factor = &factor;
         }
         if (s == STATUS_OK)
             s = candidates_measure(table->at[i], t->quantizer, &matrix.problem, &ranks, candidate_rates[i],
-                                   packed_matrix_bytes);
+                                   packed_matrix_bytes, a->options.allocation.sample);
         if (s == STATUS_OK && file) s = keep_rate(file, keys, table, i);
     }
+    inverse_factor_free(&factor);
     if (open) packed_matrix_close(&matrix);
     return fail_in(s, "%s", a->m->params[index]->name);
 }
@@ -142,6 +149,21 @@ static status keep_theirs(candidate_file *file, const way_keys *keys, const rate
 static void add_to_curves(const allocator *a, int index, const rate_table *t, int ways) {
     for (int i = 0; i < candidate_rate_count; i++)
         for (int w = 0; w < ways; w++) curve_add(curve_of(a, index, w), t->at[i][w]);
+}
+
+/* A rate that the recipe gives leaves nothing to choose: it is not measured, and what its bytes are the first building says. */
+static bool is_given(const allocator *a, int index) {
+    return a->plan.tensors[index].given_rate > 0 && ranks_of_tensor(a, index).count == 0;
+}
+
+static void add_given(const allocator *a) {
+    for (int i = 0; i < a->item_count; i++) {
+        const int index = a->index[i];
+        const double rate = a->plan.tensors[index].given_rate;
+        if (!is_given(a, index)) continue;
+        curve_add(curve_of(a, index, 0),
+                  (candidate){.rate = rate, .bytes = rate / 8 * (double)param_count(a->m->params[index])});
+    }
 }
 
 typedef struct measuring {
@@ -202,7 +224,8 @@ static status measure_group(measuring *m, int layer, int last) {
     m->group_count = 0;
     for (int i = 0; i < m->a->item_count; i++) {
         const param *p = m->a->m->params[m->a->index[i]];
-        if (p->layer >= layer && p->layer <= last) m->group[m->group_count++] = m->a->index[i];
+        if (p->layer >= layer && p->layer <= last && !is_given(m->a, m->a->index[i]))
+            m->group[m->group_count++] = m->a->index[i];
     }
     TRY(hold_for_group(m, layer));
     for (int i = 0; i < m->group_count; i += m->ranks->ranks) {
@@ -222,6 +245,7 @@ static status measure_all(allocator *a) {
     m.tables = xcalloc((size_t)m.ranks->ranks, sizeof *m.tables);
     m.group = xcalloc((size_t)a->item_count + 1, sizeof *m.group);
     m.shown = progress_start("candidates");
+    add_given(a);
     const int layers = a->m->config.num_layers;
     status s = STATUS_OK;
     for (int layer = -1, last; layer < layers && s == STATUS_OK; layer = last + 1) {
@@ -229,7 +253,7 @@ static status measure_all(allocator *a) {
         s = measure_group(&m, layer, last);
     }
     char detail[96];
-    snprintf(detail, sizeof detail, "%d matrices at %d rates", a->item_count, candidate_rate_count);
+    snprintf(detail, sizeof detail, "%d matrices at %d rates", m.done, candidate_rate_count);
     if (leads) progress_end(&m.shown, s == STATUS_OK ? detail : "stopped");
     candidate_file_close(m.file);
     free(m.tables);

@@ -197,6 +197,10 @@ refuses 1 "$work/text: expected a file to replace or nothing, found a folder" "$
 refuses 1 "$work/nowhere/x: cannot create" "$moec" pack "$work/run" -o "$work/nowhere/x"
 refuses 1 "expected at most 100 bytes (the budget)" "$moec" pack "$work/run" --uniform --budget 100
 refuses 1 "expected a budget of at least about" "$moec" pack "$work/run" -o "$work/none.moec" --budget 100
+for budget in 16X 5kk -5 1e30 Mi nanM; do
+    refuses 2 "--budget: expected bytes from 0 to 9223372036854775807, such as 16000000, 150M, 1.5GB or 64KiB, found \`$budget\`" \
+        "$moec" pack "$work/run" --budget $budget
+done
 refuses 2 "--tune: expected a number from 0 to 100000, found \`soon\`" "$moec" pack "$work/run" --tune soon
 refuses 2 "--tune-steps: expected" "$moec" pack "$work/run" --tune-steps -3
 for option in step embed-step; do

@@ -73,6 +73,8 @@ has_its_logits() {
     *) false ;;
     esac
 }
+expect 0 "$moec" pack "$work/llama" -o "$work/llama.moec" --uniform --round
+grep -q 'of the budget of' "$work/out" && die "a model of no run has the budget of a run"
 expect 0 "$moec" upcycle "$work/llama" -o "$work/moe" --json experts=4 shared=1 top_k=2 gates=probability
 has_its_logits || die "the mixture of a folder is not its parent: $(cat "$work/out")"
 [ "$(number expert_cosine)" = 1 ] || die "copies of one MLP are not alike"

@@ -41,6 +41,7 @@ for n in 1 2 4; do
     together 0 $n eval "$work/run/model.moec" --dtype f32 --text "$work/all.txt" --protocol llama.cpp --seq 8 --json
     as_one chunks $n
 done
+grep -q '"chunk_losses":' "$work/chunks-1" || complain "eval does not say what each chunk lost"
 grep -q '"entropy' "$work/run-1" || complain "eval of a mixture says nothing of its routers"
 
 # ---- teach: the bytes of one process, also where several of them go on with what one began ----

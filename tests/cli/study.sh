@@ -19,10 +19,21 @@ bytes=$(wc -c <"$work/a.moec" | tr -d ' ')
 expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "${bytes}B" --verbose
 [ "$(wc -c <"$work/a.moec")" -le "$bytes" ] || die "larger than the budget"
 says out "blocks.0.attn.c_q.weight"
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "$((bytes / 1000))000"
+cp "$work/a.moec" "$work/thousands.moec"
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --budget "$((bytes / 1000))kB"
+cmp "$work/a.moec" "$work/thousands.moec" || die "a budget in kB is another one"
 expect 0 "$moec" eval "$work/a.moec" --data "$work/data" --tokens 500
+expect 0 "$moec" pack "$run" -o "$work/a.moec" --bits 3.5 --sample 4096 # other candidates than those that are there
+expect 2 "$moec" pack "$run" -o "$work/a.moec" --sample 4096
+says err "--sample is a part of what shares bytes out"
 printf -- '- {component: attention, float16: true}\n' >"$work/recipe.yaml"
 expect 0 "$moec" pack "$run" -o "$work/b.moec" --bits 3 --recipe "$work/recipe.yaml" --verbose
 grep -q 'attn.c_q.weight *float16' "$work/out" || die "the recipe was not kept"
+printf -- '- {name: "*", rate: 3}\n' >"$work/recipe.yaml"
+expect 0 "$moec" pack "$run" -o "$work/given.moec" --bits 5 --recipe "$work/recipe.yaml" --verbose
+grep -q 'attn.c_q.weight *trellis *3.00 ' "$work/out" || die "the rate is not the recipe's"
+[ -s "$work/given.moec.candidates" ] && die "rates that were given have been measured"
 printf -- '- {component: bigram, bits: 3}\n- {name: "nobody.*", bits: 3}\n' >"$work/recipe.yaml"
 expect 2 "$moec" pack "$run" -o "$work/c.moec" --bits 3 --recipe "$work/recipe.yaml"
 [ -e "$work/c.moec" ] && die "a recipe that is refused left a file"

@@ -71,6 +71,16 @@ static void chunks(void **state) {
         const double mean = nll / (double)tokens;
         const double error = sqrt((squares / (double)tokens - mean * mean) / (double)(tokens - 1)) * exp(mean);
         assert_float_equal(chunks_error(&found), error, 1e-3);
+        double sum = 0;
+        for (int chunk = 0; chunk < 3; chunk++) {
+            double one = 0, one_squares = 0;
+            int64_t one_tokens = 0;
+            score_alone(p, ids + chunk * LENGTH, &one, &one_squares, &one_tokens);
+            assert_float_equal(found.each[chunk], one, 1e-4);
+            sum += found.each[chunk];
+        }
+        assert_true(sum == found.nll);
+        chunk_score_free(&found);
     }
     tokenizer_close(tok);
     pass_destroy(p);
@@ -88,6 +98,7 @@ static void limits(void **state) {
     write_text(text);
     assert_ok(chunks_score(p, tok, text, TEXT, &(chunk_options){.length = LENGTH, .batch = 2, .tokens = 4}, &found));
     assert_int_equal(found.chunks, 2);
+    chunk_score_free(&found);
     assert_fails(chunks_score(p, tok, text, 14, &(chunk_options){.length = LENGTH, .batch = 1}, &found),
                  "16 tokens, found 15");
     assert_fails(chunks_score(p, tok, text, TEXT, &(chunk_options){.length = 2, .batch = 1}, &found), "at least 3");

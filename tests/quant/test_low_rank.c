@@ -147,7 +147,7 @@ static void ranks_are_candidates(void **state) {
     assert_int_equal(ranks.rank[ranks.count - 1], low_rank_most(ROWS, COLS));
     assert_true((ROWS + COLS) * low_rank_most(ROWS, COLS) <= ROWS * COLS);
     candidate out[1 + CANDIDATE_RANKS], alone;
-    assert_ok(candidates_measure(out, QUANTIZER_ROUND, &f->problem, &ranks, 2, count_bytes));
+    assert_ok(candidates_measure(out, QUANTIZER_ROUND, &f->problem, &ranks, 2, count_bytes, 0));
     assert_ok(candidate_measure(&alone, QUANTIZER_ROUND, &f->problem, 2, count_bytes));
     assert_memory_equal(&out[0], &alone, sizeof alone);
     for (int i = 0; i < ranks.count; i++) {
@@ -169,7 +169,7 @@ static void large_matrices_are_measured_whole(void **state) {
     const int most = ranks.rank[ranks.count - 1];
     assert_true(rows * cols > CANDIDATE_ELEMENTS && most == low_rank_most(rows, cols));
     candidate out[1 + CANDIDATE_RANKS];
-    assert_ok(candidates_measure(out, QUANTIZER_ROUND, &p, &ranks, 2, count_bytes));
+    assert_ok(candidates_measure(out, QUANTIZER_ROUND, &p, &ranks, 2, count_bytes, 0));
     assert_float_equal(out[ranks.count].bytes - out[0].bytes, (double)most * (double)(rows + cols), 1);
     quantized q;
     matrix_problem whole = p;

@@ -3,6 +3,8 @@
 
 #include "base/random.h"
 #include "quant/allocate.h"
+#include "quant/candidates.h"
+#include "quant/inverse_factor.h"
 #include "quant/quantizer.h"
 #include "quant/rate_limit.h"
 #include "tensor/rotation.h"
@@ -81,6 +83,44 @@ static void gptq_uses_the_hessian(void **state) {
     assert_true(matrix_error(&p, &better) < 0.7 * matrix_error(&p, &rounded));
     quantized_free(&rounded);
     quantized_free(&better);
+}
+
+/* What is made once for many rates changes nothing, nor in rotated columns, whose factor is another. */
+static void a_factor_is_made_once(void **state) {
+    matrix_problem p = problem_of(*state);
+    inverse_factor factor;
+    bool made;
+    assert_ok(quantizer_factor(QUANTIZER_GPTQ, &factor, &p, &made));
+    assert_false(made);
+    for (int q = QUANTIZER_RATE; q <= QUANTIZER_TRELLIS; q++)
+        for (uint32_t rotation = 0; rotation < 2; rotation++) {
+            quantized own, lent;
+            p.rotation = 0;
+            assert_ok(quantizer_factor((quantizer)q, &factor, &p, &made));
+            assert_true(made);
+            p.rotation = rotation;
+            assert_ok(quantize_matrix((quantizer)q, &own, &p, 3));
+            p.factor = &factor;
+            assert_ok(quantize_matrix((quantizer)q, &lent, &p, 3));
+            assert_memory_equal(own.q, lent.q, ROWS * COLS);
+            p.factor = NULL;
+            quantized_free(&own), quantized_free(&lent);
+            inverse_factor_free(&factor);
+        }
+}
+
+static double count_bytes(const quantized *q) {
+    return (double)(q->rows * q->cols);
+}
+
+/* Bytes are those of all rows, the error is about theirs. */
+static void some_rows_stand_for_all(void **state) {
+    const matrix_problem p = problem_of(*state);
+    candidate all, some;
+    assert_ok(candidate_measure(&all, QUANTIZER_GPTQ, &p, 3, count_bytes));
+    assert_ok(candidates_measure(&some, QUANTIZER_GPTQ, &p, &(candidate_ranks){0}, 3, count_bytes, ROWS * COLS / 4));
+    assert_float_equal(some.bytes, all.bytes, 1e-6);
+    assert_true(some.error != all.error && some.error < 1.2 * all.error && some.error > all.error / 1.2);
 }
 
 static void rows_that_count_more_are_finer(void **state) {
@@ -344,6 +384,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rates_are_what_an_entropy_coder_needs, setup, teardown),
         cmocka_unit_test_setup_teardown(gptq_uses_the_hessian, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_factor_is_made_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(some_rows_stand_for_all, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_that_count_more_are_finer, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_no_matrix_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(zeros_and_pruned_weights_stay, setup, teardown),
