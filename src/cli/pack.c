@@ -7,6 +7,7 @@
 #include "cli/packable.h"
 #include "cli/ranks.h"
 #include "store/open.h"
+#include "train/checkpoint.h"
 #include "train/tune.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,11 +47,14 @@ static const char help[] =
     "                     bytes (recipes: rank, rank_bits): with --quantizer round at 2 and 3 bits; 0: none (0)\n"
     "  --sample N         weights of each matrix that are measured at each rate, on rows at equal distances (1048576): "
     "fewer\n"
-    "                     are quicker, and the shares are somewhat less exact\n"
+    "                     are quicker, and the shares are somewhat less exact. With --low-rank all are measured\n"
     "  --tune MINUTES     then train what takes no bytes beside the codes (scales, norms, gains, gates) against the "
     "float\n"
     "                     model's probabilities on the run's text, and keep it where it is better on rows kept apart\n"
-    "  --tune-steps N     the same for at most N steps of the run's batch: the same file every time\n"
+    "  --tune-steps N     the same for at most N steps of the run's batch (of models of no run two sequences): the "
+    "same "
+    "file every\n"
+    "                     time\n"
     "  --loop-scales      scales of what looped layers add to the stream may differ by pass: small vectors, which\n"
     "                     only --tune fills with anything\n"
     "  --verbose          a line for each tensor instead of each component\n"
@@ -258,7 +262,9 @@ static status tune(request *q, model *m, const tokenizer *tok) {
 
 static void print_overruled(const request *q) {
     char *settings = pack_config_overruled(&q->run.pack, &q->options.quant);
-    if (settings[0]) printf("--record, not %s settings: %s\n", q->saved ? "the run's" : "the usual", settings);
+    if (settings[0])
+        printf("--record, not %s settings: %s\n",
+               q->saved && checkpoint_is_of_run(q->saved) ? "the run's" : "the usual", settings);
     free(settings);
 }
 

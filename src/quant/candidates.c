@@ -97,9 +97,11 @@ candidate_ranks candidate_ranks_up_to(int most, int bits, int64_t rows, int64_t 
 static candidate measured(const quantized *q, const matrix_problem *of, const matrix_problem *p, double rate,
                           coded_bytes bytes) {
     const double all = (double)p->rows / (double)of->rows;
-    quantized alone = *q;
-    alone.correction = NULL;
-    candidate out = {.rate = rate, .bytes = all * bytes(&alone), .error = all * matrix_error(of, q)};
+    quantized alone = *q, of_rows = *q; /* scales of columns are as many for some rows as for all */
+    alone.correction = of_rows.correction = NULL;
+    of_rows.input_scale = NULL;
+    const double rows = bytes(&of_rows), columns = bytes(&alone) - rows;
+    candidate out = {.rate = rate, .bytes = all * rows + columns, .error = all * matrix_error(of, q)};
     if (q->correction) out.bytes += bytes(q->correction);
     return out;
 }

@@ -29,6 +29,7 @@ typedef struct allocator {
     int item_count;
     double elements; /* weights of all grids */
     double spare;    /* bytes that stay free */
+    bool guesses;    /* of some grids nobody knows the bytes until a file was built */
 } allocator;
 
 static comm *ranks_of(const allocator *a) {
@@ -69,7 +70,7 @@ static uint64_t tensor_key(const allocator *a, uint64_t weights, int index, int 
                           a->m->params[index]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
                           (unsigned long long)o->calibration, a->plan.damp, a->plan.prune_fraction,
                           o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
-    if (o->sample)
+    if (o->sample && ranks_of_tensor(a, index).count == 0) /* else all is measured */
         length += snprintf(text + length, sizeof text - (size_t)length, " sample %lld", (long long)o->sample);
     if (rank) length += snprintf(text + length, sizeof text - (size_t)length, " %d %d", rank, t->rank_bits);
     return crc64(0, text, (size_t)length);
@@ -156,14 +157,18 @@ static bool is_given(const allocator *a, int index) {
     return a->plan.tensors[index].given_rate > 0 && ranks_of_tensor(a, index).count == 0;
 }
 
-static void add_given(const allocator *a) {
+/* The dial stands for bytes that nobody has measured; returns whether there are any. */
+static bool add_given(const allocator *a) {
+    bool any = false;
     for (int i = 0; i < a->item_count; i++) {
         const int index = a->index[i];
         const double rate = a->plan.tensors[index].given_rate;
         if (!is_given(a, index)) continue;
         curve_add(curve_of(a, index, 0),
                   (candidate){.rate = rate, .bytes = rate / 8 * (double)param_count(a->m->params[index])});
+        any = true;
     }
+    return any;
 }
 
 typedef struct measuring {
@@ -173,7 +178,7 @@ typedef struct measuring {
     uint64_t weights;
     rate_table *tables; /* [ranks] */
     int *group;         /* [group_count] tensors whose layers' Hessians are held at a time */
-    int group_count, done;
+    int group_count, done, to_do;
     progress shown;
 } measuring;
 
@@ -232,7 +237,7 @@ static status measure_group(measuring *m, int layer, int last) {
         TRY(measure_round(m, i));
         m->done += m->group_count - i < m->ranks->ranks ? m->group_count - i : m->ranks->ranks;
         if (m->ranks->rank > 0) continue;
-        progress_show(&m->shown, (double)m->done / (double)m->a->item_count, m->a->m->params[m->group[i]]->name);
+        progress_show(&m->shown, (double)m->done / (double)m->to_do, m->a->m->params[m->group[i]]->name);
     }
     return STATUS_OK;
 }
@@ -245,7 +250,8 @@ static status measure_all(allocator *a) {
     m.tables = xcalloc((size_t)m.ranks->ranks, sizeof *m.tables);
     m.group = xcalloc((size_t)a->item_count + 1, sizeof *m.group);
     m.shown = progress_start("candidates");
-    add_given(a);
+    a->guesses = add_given(a);
+    for (int i = 0; i < a->item_count; i++) m.to_do += !is_given(a, a->index[i]);
     const int layers = a->m->config.num_layers;
     status s = STATUS_OK;
     for (int layer = -1, last; layer < layers && s == STATUS_OK; layer = last + 1) {
@@ -423,7 +429,7 @@ static status approach(allocator *a, best_file *best, double rest, const char *p
         byte_buffer file = {0};
         pack_report report;
         set_items(a);
-        if (allocation_least_bytes(a->items, a->item_count) > room) {
+        if ((i > 0 || !a->guesses) && allocation_least_bytes(a->items, a->item_count) > room) {
             if (best->file.count > 0) return STATUS_OK;
             return too_small(a, path, rest);
         }

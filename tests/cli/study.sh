@@ -34,6 +34,16 @@ printf -- '- {name: "*", rate: 3}\n' >"$work/recipe.yaml"
 expect 0 "$moec" pack "$run" -o "$work/given.moec" --bits 5 --recipe "$work/recipe.yaml" --verbose
 grep -q 'attn.c_q.weight *trellis *3.00 ' "$work/out" || die "the rate is not the recipe's"
 [ -s "$work/given.moec.candidates" ] && die "rates that were given have been measured"
+# What such a file takes is found out by building it: the dial alone refuses none that fits, and passes none that does not.
+printf -- '- {name: "*", rate: 8}\n' >"$work/recipe.yaml"
+expect 0 "$moec" pack "$run" -o "$work/given.moec" --bits 8 --recipe "$work/recipe.yaml"
+found=$(sed -n 's/^  all matrices, all in *\([0-9.]*\) .*/\1/p' "$work/out")
+more=$(awk -v x="$found" 'BEGIN { print x + 0.01 }') less=$(awk -v x="$found" 'BEGIN { print x - 0.5 }')
+awk -v x="$more" 'BEGIN { exit !(x < 8) }' || die "expected less than the dial's 8 bits, found $found"
+expect 0 "$moec" pack "$run" -o "$work/given.moec" --bits "$more" --recipe "$work/recipe.yaml"
+expect 1 "$moec" pack "$run" -o "$work/less.moec" --bits "$less" --recipe "$work/recipe.yaml"
+says err 'bits a weight, which the coarsest grids need here'
+[ -e "$work/less.moec" ] && die "bits that cannot be met left a file"
 printf -- '- {component: bigram, bits: 3}\n- {name: "nobody.*", bits: 3}\n' >"$work/recipe.yaml"
 expect 2 "$moec" pack "$run" -o "$work/c.moec" --bits 3 --recipe "$work/recipe.yaml"
 [ -e "$work/c.moec" ] && die "a recipe that is refused left a file"

@@ -110,7 +110,7 @@ static void a_factor_is_made_once(void **state) {
 }
 
 static double count_bytes(const quantized *q) {
-    return (double)(q->rows * q->cols);
+    return (double)(q->rows * q->cols + (q->input_scale ? 2 * q->cols : 0));
 }
 
 /* Bytes are those of all rows, the error is about theirs. */
@@ -121,6 +121,10 @@ static void some_rows_stand_for_all(void **state) {
     assert_ok(candidates_measure(&some, QUANTIZER_GPTQ, &p, &(candidate_ranks){0}, 3, count_bytes, ROWS * COLS / 4));
     assert_float_equal(some.bytes, all.bytes, 1e-6);
     assert_true(some.error != all.error && some.error < 1.2 * all.error && some.error > all.error / 1.2);
+    assert_ok(candidate_measure(&all, QUANTIZER_TRELLIS, &p, 3, count_bytes));
+    assert_float_equal(all.bytes, ROWS * COLS + 2 * COLS, 1e-6);
+    assert_ok(candidates_measure(&some, QUANTIZER_TRELLIS, &p, &(candidate_ranks){0}, 3, count_bytes, ROWS * COLS / 4));
+    assert_float_equal(some.bytes, all.bytes, 1e-6);
 }
 
 static void rows_that_count_more_are_finer(void **state) {

@@ -106,7 +106,7 @@ static void blocks_are_rounded(void **state) {
             tables[t]->round_block(&b, u, COLS, widths[s], 7);
             for (int i = 0; i < PANEL; i++) {
                 const double error = round_row(&before, i, u, COLS, widths[s], 7, codes);
-                int other = 0; /* a weight half-way between two codes may go either way, and what follows with it */
+                int other = 0; /* a weight half-way between two codes may go either way */
                 for (int64_t j = 0; j < widths[s]; j++) other += b.q[j][i] != codes[j];
                 assert_true(other <= 1);
                 if (other == 0) assert_true(fabs(b.error[i] - error) <= 1e-3 * (1 + error));
