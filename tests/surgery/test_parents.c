@@ -112,7 +112,7 @@ static void the_same_parent_twice_is_one(void **state) {
     make_of(&m, twice, 2, &o, 1e-9);
     logits_of(parent, expected);
     logits_of_source(m.weights, found);
-    assert_true(difference(expected, found) <= (float_rows_are_equal() ? 0 : 1e-6));
+    assert_true(difference(expected, found) <= (float_rows_are_equal() ? 0 : 1e-5)); /* of logits of some units */
     unmake(&m);
     model_destroy(parent);
 }
