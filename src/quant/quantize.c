@@ -177,3 +177,39 @@ double hessian_error(const float *w, const float *quantised, const float *hessia
     free(sums);
     return total;
 }
+
+/* out[r] of some rows: what comes out of w H and of the quantised rows, along w. product: [HESSIAN_ROWS, cols] scratch. */
+static void along_rows(row_output *out, const float *w, const float *quantised, const float *hessian, int64_t rows,
+                       int64_t cols, float *product) {
+    float block[HESSIAN_ROWS * FACTOR_BLOCK];
+    if (hessian) memset(product, 0, (size_t)(rows * cols) * sizeof *product);
+    for (int64_t first = 0; hessian && first < cols; first += FACTOR_BLOCK) {
+        const int64_t last = first + FACTOR_BLOCK < cols ? first + FACTOR_BLOCK : cols;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = first; c < last; c++) block[r * FACTOR_BLOCK + c - first] = -w[r * cols + c];
+        wide_loops_taken()->make_up(product, block, hessian + first * cols, cols, rows, 0, last - first);
+    }
+    const float *wh = hessian ? product : w;
+    for (int64_t r = 0; r < rows; r++) {
+        out[r] = (row_output){0};
+        for (int64_t c = r * cols; c < (r + 1) * cols; c++) {
+            out[r].own += (double)wh[c] * w[c];
+            out[r].quantised += (double)wh[c] * quantised[c];
+        }
+    }
+}
+
+void row_outputs(row_output *out, const float *w, const float *quantised, const float *hessian, int64_t rows,
+                 int64_t cols) {
+    const size_t own = (size_t)(HESSIAN_ROWS * cols) * sizeof(float);
+    bool done = true;
+#pragma omp parallel for schedule(dynamic) reduction(&& : done)
+    for (int64_t first = 0; first < rows; first += HESSIAN_ROWS) {
+        const int64_t count = first + HESSIAN_ROWS > rows ? rows - first : HESSIAN_ROWS;
+        float *product = malloc(own);
+        done = done && product;
+        if (product) along_rows(out + first, w + first * cols, quantised + first * cols, hessian, count, cols, product);
+        free(product);
+    }
+    if (!done) memory_out(own);
+}

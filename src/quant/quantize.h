@@ -42,6 +42,14 @@ status quantize_gptq(quantized *out, const float *w, const float *hessian, int64
  * identity). */
 double hessian_error(const float *w, const float *quantised, const float *hessian, int64_t rows, int64_t cols);
 
+/* Of a row w and what stands for it, over the inputs that H is the second moment of: E[y²] and E[y ŷ] of its outputs. */
+typedef struct row_output {
+    double own, quantised;
+} row_output;
+/* out [rows]; hessian as above. */
+void row_outputs(row_output *out, const float *w, const float *quantised, const float *hessian, int64_t rows,
+                 int64_t cols);
+
 /* The finest scale that the grid's least_step allows a row, as it is stored: rows that have it are as coarse as the step says, others
  * as coarse as the bits do. 0 without a least_step. */
 float grid_least_scale(const float *w, int64_t cols, const grid_options *grid);

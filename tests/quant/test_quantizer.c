@@ -5,6 +5,7 @@
 #include "quant/allocate.h"
 #include "quant/candidates.h"
 #include "quant/inverse_factor.h"
+#include "quant/quantize.h"
 #include "quant/quantizer.h"
 #include "quant/rate_limit.h"
 #include "tensor/rotation.h"
@@ -83,6 +84,32 @@ static void gptq_uses_the_hessian(void **state) {
     assert_true(matrix_error(&p, &better) < 0.7 * matrix_error(&p, &rounded));
     quantized_free(&rounded);
     quantized_free(&better);
+}
+
+/* On average over its inputs a row's output is as large as it was, up to the step of a stored scale; a row of zeros stays one. */
+static void rows_keep_their_outputs(void **state) {
+    matrix_problem p = problem_of(*state);
+    float values[ROWS * COLS], w[ROWS * COLS];
+    row_output y[ROWS];
+    memcpy(w, p.w, sizeof w);
+    memset(w + 5 * COLS, 0, COLS * sizeof *w);
+    p.w = w;
+    for (int with = 1; with >= 0; with--)
+        for (int i = QUANTIZER_RATE; i <= QUANTIZER_TRELLIS; i++)
+            for (double rate = 1.5; rate < 4; rate++) {
+                quantized q;
+                p.hessian = with ? ((const fixture *)*state)->hessian : NULL;
+                assert_ok(quantize_matrix((quantizer)i, &q, &p, rate));
+                quantized_expand(&q, values);
+                row_outputs(y, p.w, values, p.hessian, ROWS, COLS);
+                for (int r = 0; r < ROWS; r++) {
+                    if (r == 5)
+                        assert_true(y[r].own == 0 && y[r].quantised == 0);
+                    else
+                        assert_float_equal(y[r].quantised / y[r].own, 1, 0.005);
+                }
+                quantized_free(&q);
+            }
 }
 
 /* What is made once for many rates changes nothing, nor in rotated columns, whose factor is another. */
@@ -388,6 +415,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rates_are_what_an_entropy_coder_needs, setup, teardown),
         cmocka_unit_test_setup_teardown(gptq_uses_the_hessian, setup, teardown),
+        cmocka_unit_test_setup_teardown(rows_keep_their_outputs, setup, teardown),
         cmocka_unit_test_setup_teardown(a_factor_is_made_once, setup, teardown),
         cmocka_unit_test_setup_teardown(some_rows_stand_for_all, setup, teardown),
         cmocka_unit_test_setup_teardown(rows_that_count_more_are_finer, setup, teardown),

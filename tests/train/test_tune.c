@@ -32,6 +32,8 @@ static int create(void **state) {
     free(data);
     s->c = tiny_run(s->folder, "run", 60);
     s->c.events.count = 2;
+    for (int i = 0; i < s->c.events.count; i++) /* a router that may change its mind makes the loss jump */
+        if (s->c.events.items[i].kind == EVENT_UPCYCLE) s->c.events.items[i].top_k = s->c.events.items[i].experts;
     assert_ok(train_run(&s->c, TRAIN_NEW, &result));
     assert_ok(open_model(s->c.train.run, kernels_for(DTYPE_F32), "chosen", MODEL_VALUES, &s->m, &s->tok, NULL));
     assert_ok(pass_create(&s->teacher, s->m));
@@ -90,8 +92,9 @@ static int64_t steepest(const float *slopes, int64_t first, int64_t count) {
     return best;
 }
 
-/* A central difference; a scale moves by whole steps of its format, so how far it went is read off. */
-static double difference(tune_values *v, pass *p, const batch *b, int64_t which, const float *scale, double by) {
+/* Central differences; a scale moves by whole steps of its format, so how far it went is read off. */
+static void assert_slope(tune_values *v, pass *p, const batch *b, float slope, int64_t which, const float *scale) {
+    const double by = scale ? 0.02 : 0.01;
     const float before = scale ? *scale : 1;
     double way = 2 * by;
     assert_ok(tune_values_move(v, which, by));
@@ -101,15 +104,7 @@ static double difference(tune_values *v, pass *p, const batch *b, int64_t which,
     const double below = loss(p, b);
     if (scale) way -= log((double)*scale / before);
     assert_ok(tune_values_return(v));
-    return (above - below) / way;
-}
-
-/* Where a router changes its mind on the way the loss jumps, and the quotient is off by the jump over the way: of two widths one
- * must do. */
-static void assert_slope(tune_values *v, pass *p, const batch *b, float slope, int64_t which, const float *scale) {
-    const double by = scale ? 0.02 : 0.01;
-    double found = difference(v, p, b, which, scale, by);
-    if (fabs(found - slope) > 0.12 * fabs(found) + 5e-4) found = difference(v, p, b, which, scale, by / 4);
+    const double found = (above - below) / way;
     if (fabs(found - slope) > 0.12 * fabs(found) + 5e-4)
         fail_msg("number %lld: expected a slope of %g, found %g", (long long)which, found, (double)slope);
 }
