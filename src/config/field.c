@@ -1,4 +1,5 @@
 #include "config/field.h"
+#include "base/byte_count.h"
 #include "base/memory.h"
 #include "config/curve.h"
 #include "config/labels.h"
@@ -67,6 +68,13 @@ static bool parse_whole(const config_field *f, void *target, const char *text) {
     return true;
 }
 
+static bool parse_bytes(const config_field *f, int64_t *target, const char *text) {
+    int64_t value;
+    if (!byte_count_parse(text, &value) || !within(f, (double)value)) return false;
+    *target = value;
+    return true;
+}
+
 static bool parse_real(const config_field *f, void *target, const char *text) {
     double value;
     int word = f->choices ? choice_index(f, text) : -1;
@@ -109,6 +117,8 @@ bool field_parse(const config_field *f, void *base, const char *text) {
     case FIELD_INT:
     case FIELD_INT64:
         return parse_whole(f, target, text);
+    case FIELD_BYTES:
+        return parse_bytes(f, target, text);
     case FIELD_UINT64: {
         unsigned long long value;
         if (!parse_unsigned(text, &value)) return false;
@@ -186,6 +196,7 @@ char *field_text(const config_field *f, const void *base) {
     case FIELD_INT:
         return xasprintf("%d", *(const int *)source);
     case FIELD_INT64:
+    case FIELD_BYTES:
         return xasprintf("%lld", (long long)*(const int64_t *)source);
     case FIELD_UINT64:
         return xasprintf("%llu", (unsigned long long)*(const uint64_t *)source);
@@ -227,6 +238,7 @@ static size_t value_bytes(const config_field *f) {
         return sizeof(int);
     case FIELD_INT64:
     case FIELD_UINT64:
+    case FIELD_BYTES:
         return sizeof(int64_t);
     case FIELD_FLOAT:
         return sizeof(float);
@@ -291,6 +303,8 @@ char *field_expected(const config_field *f) {
     case FIELD_INT:
     case FIELD_INT64:
         return xasprintf("an integer from %.17g to %.17g", f->least, f->most);
+    case FIELD_BYTES:
+        return xasprintf("bytes from %.17g to %.17g, such as " BYTE_COUNT_EXAMPLES, f->least, f->most);
     case FIELD_UINT64:
         return xstrdup("an integer of at least 0 and under 2^64");
     case FIELD_FLOAT:
@@ -323,6 +337,7 @@ bool field_in_range(const config_field *f, const void *base) {
     case FIELD_INT:
         return within(f, *(const int *)source);
     case FIELD_INT64:
+    case FIELD_BYTES:
         return within(f, (double)*(const int64_t *)source);
     case FIELD_FLOAT:
         return *(const float *)source >= (float)f->least && *(const float *)source <= (float)f->most;

@@ -16,6 +16,7 @@ typedef enum field_type {
     FIELD_INT,     /* int */
     FIELD_INT64,   /* int64_t */
     FIELD_UINT64,  /* uint64_t */
+    FIELD_BYTES,   /* int64_t, written with a unit or without (base/byte_count.h) */
     FIELD_FLOAT,   /* float */
     FIELD_DOUBLE,  /* double; with choices: or one of these words, choices[i] as −1 − i, which is below the range */
     FIELD_BOOL,    /* bool */

@@ -7,7 +7,7 @@
     CONFIG_FIELD_CHANGE(pack_config, key, type, member, least, most, NULL, CHANGE_HARMLESS, meaning)
 
 static const config_field fields[] = {
-    FIELD(FIELD_INT64, "budget_bytes", budget_bytes, 0, 1e15, "the artifact must not be larger; 0: any size"),
+    FIELD(FIELD_BYTES, "budget_bytes", budget_bytes, 0, 1e15, "the artifact must not be larger; 0: any size"),
     FIELD(FIELD_INT, "pack_bits", bits, 2, 8, "of matrices in blocks"),
     FIELD(FIELD_INT, "embed_bits", embed_bits, 0, 8, "of embeddings and the head, 2 to 8; 0: as pack_bits"),
     FIELD(FIELD_INT64, "calibration_batches", calibration_batches, 1, 1e6, "batches that GPTQ's Hessians see"),

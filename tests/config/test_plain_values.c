@@ -1,4 +1,4 @@
-/* Names and curves: values of several parts that live in the struct itself. */
+/* Names and curves, values of several parts that live in the struct itself; and numbers of bytes. */
 #include "test.h"
 
 #include "config/compare.h"
@@ -94,8 +94,33 @@ static void refusals(void **state) {
     }
 }
 
+/* With a unit or without; written as a number. */
+static void byte_values(void **state) {
+    (void)state;
+    static const config_field room = {.key = "room", .type = FIELD_BYTES, .least = 1, .most = 2e9};
+    static const struct {
+        const char *text;
+        int64_t bytes;
+    } good[] = {{"1", 1}, {"16000000", 16000000}, {"150M", 150000000}, {"1.5GB", 1500000000}, {"64KiB", 65536}};
+    static const char *const bad[] = {"", "0", "3GB", "-1", "1.5", "two", "64 K", "1e6"};
+    int64_t bytes = 0;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        char number[24];
+        assert_true(field_parse(&room, &bytes, good[i].text));
+        assert_int_equal(bytes, good[i].bytes);
+        snprintf(number, sizeof number, "%lld", (long long)good[i].bytes);
+        char *text = field_text(&room, &bytes);
+        assert_string_equal(text, number);
+        free(text);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(field_parse(&room, &bytes, bad[i]));
+    assert_int_equal(bytes, 65536);
+    bytes = 0;
+    assert_fails(field_check(&room, &bytes), "room: expected bytes from 1 to 2000000000, such as 16000000, 150M");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {in_scratch(round_trip), cmocka_unit_test(curve_values),
-                                       cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(byte_values), cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
