@@ -1,5 +1,6 @@
 #include "store/pack_plan.h"
 
+#include "base/half.h"
 #include "base/memory.h"
 #include "quant/low_rank.h"
 #include "quant/prune.h"
@@ -72,9 +73,8 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The scales of all matrices are packed together, so what those of one need is estimated: −Σ log₂ p, and two bytes for each that
- * differs. */
-static double scale_bytes(const float *scales, int64_t count) {
+/* −Σ log₂ p, and two bytes for each that differs. */
+static double bits_of_values(const float *scales, int64_t count) {
     float *sorted = xmalloc((size_t)count * sizeof *sorted);
     double bits = 0;
     memcpy(sorted, scales, (size_t)count * sizeof *sorted);
@@ -84,7 +84,27 @@ static double scale_bytes(const float *scales, int64_t count) {
         bits += 16 - (double)(end - i) * log2((double)(end - i) / (double)count);
     }
     free(sorted);
-    return bits / 8;
+    return bits;
+}
+
+/* As a bell curve of their own width around their mean has them, which the coder finds; without the low bits that are 0 in all. */
+static double bits_around_mean(const float *scales, int64_t count) {
+    double sum = 0, squares = 0;
+    uint32_t used = 0;
+    for (int64_t i = 0; i < count; i++) used |= bfloat_from_float(scales[i]);
+    const double unit = used ? (double)(used & -used) : 1;
+    for (int64_t i = 0; i < count; i++) {
+        const double x = bfloat_from_float(scales[i]) / unit;
+        sum += x;
+        squares += x * x;
+    }
+    const double mean = sum / (double)count, variance = fmax(0, squares / (double)count - mean * mean);
+    return 16 + 0.5 * (double)count * log2(1 + 2 * M_PI * M_E * variance);
+}
+
+/* The scales of all matrices are packed together, so what those of one need is estimated. */
+static double scale_bytes(const float *scales, int64_t count) {
+    return fmin(bits_of_values(scales, count), bits_around_mean(scales, count)) / 8;
 }
 
 /* Of their quarters, which are few. */
