@@ -13,7 +13,8 @@
  *
  * Rate. A path costs Σ (error / δ_j)² + λ · bits, where bits is what a coder that knows the spread of row and column would
  * spend. λ = rate_weight · 2 ln 2 · D: with D(R) ∝ 2^−2R that is the slope at which bits and error are exchanged. A finer step with
- * a larger λ is the better bargain, up to a weight of about 1; scales of rows that are fitted afterwards gain nothing. */
+ * a larger λ is the better bargain, up to a weight of about 1; scales of rows that are fitted
+ * afterwards by least squares gain nothing. */
 #ifndef MOEC_QUANT_DEPENDENT_H
 #define MOEC_QUANT_DEPENDENT_H
 

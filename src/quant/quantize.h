@@ -26,8 +26,8 @@ typedef struct grid_options {
     int64_t group; /* columns that share a scale, with row_scale; 0: all */
 } grid_options;
 
-/* A scale as the artifact stores it: bfloat16 (float32's range, so no row is too small or too large for it) with the last
- * 2 of its 7 mantissa bits zero, i.e. 32 values an octave. The search looks at scales 7 % apart, so nothing is lost. */
+/* A scale as the artifact stores it, bfloat16 (float32's range, so no row is too small or too large for it), and with the last
+ * 2 of its 7 mantissa bits zero, i.e. 32 values an octave, which take fewer bytes. The search looks at scales 7 % apart, so nothing is lost. */
 float scale_round(float scale);
 
 /* Nearest rounding; each row's scale is the best of a search, by plain squared error. Weights that are not finite are

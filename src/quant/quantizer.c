@@ -210,17 +210,20 @@ static status by_gptq(quantized *out, const matrix_problem *p, double rate) {
 
 /* What is rounded for least error comes out too small: of a row's outputs ŷ for y, E[y ŷ] = α E[y²], with α of 0.9 at a bit a weight and less in
  * rows that count little. An activation that squares has that twice, and all that a layer adds is a little less, everywhere and in one
- * direction, which costs the loss more than second moments say. So scales grow by 1 / α: errors by as much again, and no byte. */
+ * direction, which costs the loss more than second moments say. So scales grow by 1 / α, at two bits more each. α from few inputs is
+ * not believed where it says that a row grew. */
 static void keep_outputs(quantized *out, const matrix_problem *p) {
-    const double most = 2; /* beyond, the row is hardly there */
+    const double least = 0.9, most = 2; /* beyond, the row is hardly there */
     float *values = xmalloc((size_t)(p->rows * p->cols) * sizeof *values);
     row_output *y = xmalloc((size_t)p->rows * sizeof *y);
     quantized_expand(out, values);
     row_outputs(y, p->w, values, p->hessian, p->rows, p->cols);
-    for (int64_t r = 0; r < p->rows; r++)
-        if (y[r].quantised > 0)
-            out->scale[r] =
-                bfloat_to_float(bfloat_from_float((float)(out->scale[r] * fmin(y[r].own / y[r].quantised, most))));
+    for (int64_t r = 0; r < p->rows; r++) {
+        if (!(y[r].own > 0 && y[r].quantised > 0 && isfinite(y[r].own) && isfinite(y[r].quantised))) continue;
+        const double factor = fmin(fmax(y[r].own / y[r].quantised, least), most);
+        const float scale = bfloat_to_float(bfloat_from_float((float)(out->scale[r] * factor)));
+        if (isfinite(scale) && scale > 0) out->scale[r] = scale;
+    }
     free(values);
     free(y);
 }

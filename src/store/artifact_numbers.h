@@ -24,7 +24,7 @@ typedef struct artifact_numbers {
 /* Everything is checked as artifact_parse does it; `where` names the file in messages. artifact_numbers_free it. */
 status artifact_numbers_read(artifact_numbers *out, const uint8_t *bytes, size_t count, const char *where);
 void artifact_numbers_free(artifact_numbers *n);
-/* The file again; m, the model that it is read as, names the tensors. Scales are bfloat16s (scale_round); one that was 0 or was not stays
+/* The file again; m, the model that it is read as, names the tensors. Scales are bfloat16s; one that was 0 or was not stays
  * so, since rows of zeros have no codes. */
 status artifact_numbers_write(byte_buffer *file, const artifact_numbers *n, const model *m);
 

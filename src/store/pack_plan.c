@@ -87,9 +87,11 @@ static double bits_of_values(const float *scales, int64_t count) {
     return bits;
 }
 
-/* As a bell curve of their own width around their mean has them, which the coder finds; without the low bits that are 0 in all. */
+/* As a bell curve of their own width around their mean has them, which the coder finds; without the low bits that are 0 in all. Those that
+ * are 0 altogether it marks. */
 static double bits_around_mean(const float *scales, int64_t count) {
     double sum = 0, squares = 0;
+    int64_t some = 0;
     uint32_t used = 0;
     for (int64_t i = 0; i < count; i++) used |= bfloat_from_float(scales[i]);
     const double unit = used ? (double)(used & -used) : 1;
@@ -97,9 +99,11 @@ static double bits_around_mean(const float *scales, int64_t count) {
         const double x = bfloat_from_float(scales[i]) / unit;
         sum += x;
         squares += x * x;
+        some += x > 0;
     }
-    const double mean = sum / (double)count, variance = fmax(0, squares / (double)count - mean * mean);
-    return 16 + 0.5 * (double)count * log2(1 + 2 * M_PI * M_E * variance);
+    if (some == 0) return 0;
+    const double mean = sum / (double)some, variance = fmax(0, squares / (double)some - mean * mean);
+    return 16 + (double)(count - some) + 0.5 * (double)some * log2(1 + 2 * M_PI * M_E * variance);
 }
 
 /* The scales of all matrices are packed together, so what those of one need is estimated. */
@@ -111,7 +115,7 @@ static double scale_bytes(const float *scales, int64_t count) {
 static double offset_bytes(const quantized *q, int64_t groups) {
     float *quarters = xmalloc((size_t)groups * sizeof *quarters);
     for (int64_t i = 0; i < groups; i++) quarters[i] = q->scale[i] > 0 ? nearbyintf(4 * q->offset[i] / q->scale[i]) : 0;
-    const double bytes = scale_bytes(quarters, groups);
+    const double bytes = bits_of_values(quarters, groups) / 8;
     free(quarters);
     return bytes;
 }

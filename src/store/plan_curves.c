@@ -59,15 +59,19 @@ static status weights_key(const model *m, uint64_t *key) {
     return s;
 }
 
+/* Another one whenever quantisers, the coder or what scales are reckoned to take come to other numbers. */
+enum { MEASURES = 2 };
+
 /* Everything that a candidate's numbers depend on. */
 static uint64_t tensor_key(const plan_curves *c, uint64_t weights, int i, int rank) {
     const pack_allocation *o = c->asked;
     const tensor_plan *t = plan_curves_tensor(c, i);
     char text[360];
-    int length = snprintf(text, sizeof text, "%s %s %s %016llx %016llx %.17g %.17g %d %lld %d %u", MOEC_VERSION,
-                          c->m->params[c->index[i]]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
-                          (unsigned long long)o->calibration, c->plan->damp, c->plan->prune_fraction,
-                          o->sensitivities != NULL, (long long)t->group, t->asymmetric, t->rotation);
+    int length =
+        snprintf(text, sizeof text, "%s %d %s %s %016llx %016llx %.17g %.17g %d %lld %d %u", MOEC_VERSION, MEASURES,
+                 c->m->params[c->index[i]]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
+                 (unsigned long long)o->calibration, c->plan->damp, c->plan->prune_fraction, o->sensitivities != NULL,
+                 (long long)t->group, t->asymmetric, t->rotation);
     if (o->sample && plan_curves_ranks(c, i).count == 0) /* else all is measured */
         length += snprintf(text + length, sizeof text - (size_t)length, " sample %lld", (long long)o->sample);
     if (rank) length += snprintf(text + length, sizeof text - (size_t)length, " %d %d", rank, t->rank_bits);

@@ -1,4 +1,4 @@
-/* The steps by which a session is opened: those of session_model.c before a training has a folder, those of session_folder.c in it. */
+/* The steps by which a session is opened: what it is opened on (session_model.c), and the run's folder (session_folder.c). */
 #ifndef MOEC_TRAIN_SESSION_PARTS_H
 #define MOEC_TRAIN_SESSION_PARTS_H
 
@@ -24,7 +24,7 @@ status session_begin_model(session *s, train_start start);
 status session_take_folder(session *s, train_start start);
 /* What a kill has left of the checkpoints is put in order. */
 status session_recover(session *s, train_start start);
-/* The log with its first record, and the configuration; of an overwritten run the rest goes. */
+/* The log with its first record, the name of the best checkpoint, and the configuration; of an overwritten run the rest goes. */
 status session_begin_folder(session *s, train_start start);
 void session_say_start(const session *s);
 /* What is different now, whether work is left to do or not. */

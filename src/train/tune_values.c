@@ -117,10 +117,11 @@ static float float_round(float x) {
     return isfinite(half) ? half : x;
 }
 
-/* 0 stays 0; no other scale becomes 0. */
+/* 0 stays 0; no other scale becomes 0. In the steps that it has: a coarse one stays coarse, which the file's size is reckoned with. */
 static float moved_scale(float start, float t) {
     if (start == 0 || t == 0) return start;
-    const float scale = scale_round(start * expf(t));
+    const float moved = start * expf(t);
+    const float scale = scale_round(start) == start ? scale_round(moved) : bfloat_to_float(bfloat_from_float(moved));
     return scale > 0 && isfinite(scale) ? scale : start;
 }
 

@@ -1,6 +1,6 @@
 /* What a packed model can still learn without another byte: the numbers beside its codes. Floats (norms' weights, gains,
  * gates, biases, small routers) move by themselves; scales of rows and of columns move in proportion, w = q · s · eᵗ, and
- * what products see has the scale that a file would have (scale_round): the gradient goes to t as if it were not rounded
+ * what products see has the scale that a file would have (scale_round, or bfloat16): the gradient goes to t as if it were not rounded
  * (straight-through, Bengio et al. 2013). Since
  *     ∂L/∂t_r = Σ_c ∂L/∂w_rc · w_rc      (of a column: Σ_r)
  * scales learn from the gradients of the matrices, and no op knows of them. w is what a correction of low rank is added
