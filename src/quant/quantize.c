@@ -135,6 +135,13 @@ static double dot_columns(const float *e, const float *product, int64_t rows, in
     return sum;
 }
 
+/* Some columns of all rows, as make_up takes them to add a product. */
+static void negate_columns(float block[HESSIAN_ROWS * FACTOR_BLOCK], const float *e, int64_t rows, int64_t cols,
+                           int64_t first, int64_t last) {
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = first; c < last; c++) block[r * FACTOR_BLOCK + c - first] = -e[r * cols + c];
+}
+
 /* Σ e H eᵀ of a few rows. H is symmetric: each block of columns meets itself once and all later ones twice, before and behind its own
  * turn. product: [HESSIAN_ROWS, cols] scratch. */
 static double quadratic_form(const float *e, const float *hessian, int64_t rows, int64_t cols, float *product) {
@@ -143,8 +150,7 @@ static double quadratic_form(const float *e, const float *hessian, int64_t rows,
     memset(product, 0, (size_t)(rows * cols) * sizeof(float));
     for (int64_t first = 0; first < cols; first += FACTOR_BLOCK) {
         const int64_t last = first + FACTOR_BLOCK < cols ? first + FACTOR_BLOCK : cols;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = first; c < last; c++) block[r * FACTOR_BLOCK + c - first] = -e[r * cols + c];
+        negate_columns(block, e, rows, cols, first, last);
         sum += dot_columns(e, product, rows, cols, first, last);
         wide_loops_taken()->make_up(product, block, hessian + first * cols, cols, rows, first, last - first);
         sum += dot_columns(e, product, rows, cols, first, last);
@@ -185,8 +191,7 @@ static void along_rows(row_output *out, const float *w, const float *quantised, 
     if (hessian) memset(product, 0, (size_t)(rows * cols) * sizeof *product);
     for (int64_t first = 0; hessian && first < cols; first += FACTOR_BLOCK) {
         const int64_t last = first + FACTOR_BLOCK < cols ? first + FACTOR_BLOCK : cols;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t c = first; c < last; c++) block[r * FACTOR_BLOCK + c - first] = -w[r * cols + c];
+        negate_columns(block, w, rows, cols, first, last);
         wide_loops_taken()->make_up(product, block, hessian + first * cols, cols, rows, 0, last - first);
     }
     const float *wh = hessian ? product : w;
