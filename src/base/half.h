@@ -22,5 +22,9 @@ static inline uint16_t bfloat_from_float(float x) {
     const uint32_t rounded = bits + 0x7fff + ((bits >> 16) & 1);
     return (uint16_t)((bits & 0x7fffffff) > 0x7f800000 ? (bits >> 16) | 0x40 : rounded >> 16);
 }
+/* The nearest bfloat16, as a float. */
+static inline float bfloat_round(float x) {
+    return bfloat_to_float(bfloat_from_float(x));
+}
 
 #endif

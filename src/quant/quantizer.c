@@ -221,7 +221,7 @@ static void keep_outputs(quantized *out, const matrix_problem *p) {
     for (int64_t r = 0; r < p->rows; r++) {
         if (!(y[r].own > 0 && y[r].quantised > 0 && isfinite(y[r].own) && isfinite(y[r].quantised))) continue;
         const double factor = fmin(fmax(y[r].own / y[r].quantised, least), most);
-        const float scale = bfloat_to_float(bfloat_from_float((float)(out->scale[r] * factor)));
+        const float scale = bfloat_round((float)(out->scale[r] * factor));
         if (isfinite(scale) && scale > 0) out->scale[r] = scale;
     }
     free(values);

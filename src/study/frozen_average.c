@@ -13,10 +13,6 @@
 #define RECORD_DECAY 0.9965
 enum { PIECE = 4096 /* numbers that stay in a core's cache for all steps */ };
 
-static float to_bfloat(float x) {
-    return bfloat_to_float(bfloat_from_float(x));
-}
-
 static void walk_piece(float *a, const float *w, const float *next, int64_t count, int64_t from, int64_t to,
                        double decay, bool bf16) {
     for (int64_t s = from + 1; s <= to; s++) {
@@ -24,7 +20,7 @@ static void walk_piece(float *a, const float *w, const float *next, int64_t coun
         const float d = (float)fmin(decay, (double)(s + 1) / (double)(s + 10)), rest = 1 - d;
         if (bf16)
             for (int64_t i = 0; i < count; i++)
-                a[i] = to_bfloat(to_bfloat(d * a[i]) + rest * (w[i] + part * (next[i] - w[i])));
+                a[i] = bfloat_round(bfloat_round(d * a[i]) + rest * (w[i] + part * (next[i] - w[i])));
         else
             for (int64_t i = 0; i < count; i++) a[i] += rest * (w[i] + part * (next[i] - w[i]) - a[i]);
     }
@@ -113,7 +109,7 @@ static status average_param(const way *w, param *p, const kernels *k, double dec
     const bool bf16 = p->is_matrix && !role_has_expert((param_role)p->role);
     float *a = xmalloc(3 * (size_t)count * sizeof *a), *now = a + count, *next = now + count;
     status s = read_point(w, 0, p, now);
-    for (int64_t i = 0; i < count; i++) a[i] = bf16 ? to_bfloat(now[i]) : now[i];
+    for (int64_t i = 0; i < count; i++) a[i] = bf16 ? bfloat_round(now[i]) : now[i];
     for (int i = 1; i < w->count && s == STATUS_OK; i++) {
         s = read_point(w, i, p, next);
         if (s == STATUS_OK) frozen_average_walk(a, now, next, count, w->steps[i - 1], w->steps[i], decay, bf16);

@@ -121,7 +121,7 @@ static float float_round(float x) {
 static float moved_scale(float start, float t) {
     if (start == 0 || t == 0) return start;
     const float moved = start * expf(t);
-    const float scale = scale_round(start) == start ? scale_round(moved) : bfloat_to_float(bfloat_from_float(moved));
+    const float scale = scale_round(start) == start ? scale_round(moved) : bfloat_round(moved);
     return scale > 0 && isfinite(scale) ? scale : start;
 }
 
