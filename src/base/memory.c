@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 /* ---- giving up ---- */
@@ -81,6 +82,22 @@ void *xrealloc(void *pointer, size_t bytes) {
     void *moved = memory_allows() ? realloc(pointer, bytes ? bytes : 1) : NULL;
     if (!moved) memory_out(bytes);
     return moved;
+}
+
+void *memory_large(size_t bytes) {
+    enum { CACHE_LINE = 64, HUGE_PAGE = 2 << 20 };
+    const bool huge = bytes >= HUGE_PAGE;
+    void *pointer;
+    if (!memory_allows() || posix_memalign(&pointer, huge ? HUGE_PAGE : CACHE_LINE, bytes ? bytes : 1) != 0)
+        return NULL;
+    if (huge) madvise(pointer, bytes, MADV_HUGEPAGE); /* a hint: refusal does no harm */
+    return pointer;
+}
+
+void *xmalloc_large(size_t bytes) {
+    void *pointer = memory_large(bytes);
+    if (!pointer) memory_out(bytes);
+    return pointer;
 }
 
 char *xstrdup(const char *string) {

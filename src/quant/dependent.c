@@ -2,7 +2,7 @@
 
 #include "base/memory.h"
 #include "quant/code_cost.h"
-#include "quant/inverse_factor.h"
+#include "quant/ldl_factor.h"
 #include "quant/quantize.h"
 #include "tensor/trellis.h"
 #include <math.h>
@@ -26,7 +26,7 @@ const dependent_options dependent_options_default = {.states = 8, .step = 0.025,
 static const trellis scalar = {.states = 1};
 
 typedef struct problem {
-    inverse_factor factor;
+    ldl_factor factor;
     bool lent; /* the factor is the caller's */
     const trellis *trellis;
     code_cost cost;
@@ -40,7 +40,7 @@ typedef struct problem {
 } problem;
 
 static void problem_free(problem *p) {
-    if (!p->lent) inverse_factor_free(&p->factor);
+    if (!p->lent) ldl_factor_free(&p->factor);
     free(p->weight);
     free(p->row_spread);
     free(p->column_spread);
@@ -57,16 +57,16 @@ static float *column_peaks(const problem *p, const float *w, int64_t rows) {
     return peak;
 }
 
-/* δ_j ∝ U_jj with the geometric mean δ, in eighths of an octave (which cost 0.001 bit a weight, and are few to store), but so large
+/* δ_j ∝ 1/√D_j with the geometric mean δ, in eighths of an octave (which cost 0.001 bit a weight, and are few to store), but so large
  * that the column's points fit: an input that towers above all others would have steps too fine for that. */
 static void choose_column_steps(problem *p, const float *w, int64_t rows, double delta) {
     const int64_t n = p->factor.cols;
     double logs = 0;
-    for (int64_t c = 0; c < n; c++) logs += log(p->factor.factor[c * n + c]);
+    for (int64_t c = 0; c < n; c++) logs -= log(p->factor.root[c]);
     const double unit = delta / exp(logs / (double)n);
     float *peak = column_peaks(p, w, rows);
     for (int64_t c = 0; c < n; c++) {
-        const double wanted = unit * p->factor.factor[c * n + c], least = fmax(wanted, peak[c] / MOST_POINT);
+        const double wanted = unit / p->factor.root[c], least = fmax(wanted, peak[c] / MOST_POINT);
         p->step[c] =
             scale_round((float)(unit * exp2(nearbyint(STEPS_AN_OCTAVE * log2(least / unit)) / STEPS_AN_OCTAVE)));
         p->weight[c] = (float)((p->step[c] / wanted) * (p->step[c] / wanted));
@@ -105,7 +105,7 @@ static status take_factor(problem *p, const float *hessian, int64_t cols, const 
         return STATUS_OK;
     }
     float *zeros = hessian ? NULL : xcalloc((size_t)(cols * cols), sizeof *zeros);
-    const status s = inverse_factor_create(&p->factor, hessian ? hessian : zeros, cols, o->damp, false);
+    const status s = ldl_factor_create(&p->factor, hessian ? hessian : zeros, cols, o->damp, false);
     free(zeros);
     return s;
 }
@@ -131,7 +131,7 @@ static status problem_create(problem *p, const float *w, const float *hessian, i
 
 /* How a state was reached at one column. */
 typedef struct arrival {
-    float cost, error; /* error: of the point, divided by U_jj */
+    float cost;
     int8_t code, point;
     uint8_t from;
 } arrival;
@@ -165,7 +165,7 @@ static inline void leave_state(const problem *p, arrival out[TRELLIS_MOST_STATES
     for (int i = 0; i < CANDIDATES; i++) {
         const int code = codes[i], point = point_of(p, code, state), next = p->trellis->next[state][code & 1];
         const float error = x - (float)point, sum = cost + weight * error * error + p->lambda * bits[abs(code)];
-        if (sum < out[next].cost) out[next] = (arrival){sum, error, (int8_t)code, (int8_t)point, (uint8_t)state};
+        if (sum < out[next].cost) out[next] = (arrival){sum, (int8_t)code, (int8_t)point, (uint8_t)state};
     }
 }
 
@@ -174,20 +174,20 @@ static inline void leave_pruned(const problem *p, arrival out[TRELLIS_MOST_STATE
                                 float weight) {
     const int next = p->trellis->next[state][0];
     const float sum = cost + weight * x * x;
-    if (sum < out[next].cost) out[next] = (arrival){sum, x, 0, 0, (uint8_t)state};
+    if (sum < out[next].cost) out[next] = (arrival){sum, 0, 0, (uint8_t)state};
 }
 
-static inline void feed_back(float *to, const float *from, const float *u, float error, int64_t first, int64_t count) {
-    for (int64_t c = first; c < count; c++) to[c] = from[c] - error * u[c];
+static inline void feed_back(float *to, const float *from, const float *f, float error, int64_t first, int64_t count) {
+    for (int64_t c = first; c < count; c++) to[c] = from[c] - error * f[c];
 }
 
-/* One column of a block for every survivor. `at`: within the block; unit: δ_j of this row. */
-static void step_column(const problem *p, survivors *s, int64_t r, int64_t first, int64_t at, int64_t count) {
+/* One column of a block for every survivor: w, as it was, is the row's block. `at`: within it; unit: δ_j of this row. */
+static void step_column(const problem *p, survivors *s, const float *w, int64_t r, int64_t first, int64_t at,
+                        int64_t count) {
     const int64_t n = p->factor.cols, j = first + at;
     const int side = (int)(at & 1), states = p->trellis->states;
     const float unit = p->step[j] * p->row_step[r], inverse = 1 / unit;
-    const float *u = p->factor.factor + j * n + first;
-    const float scale = unit / u[at], weight = p->weight[j];
+    const float *f = p->factor.factor + j * n + first, weight = p->weight[j];
     const float(*bits)[COST_CODES] = code_cost_at(&p->cost, p->row_spread[r] + p->column_spread[j]);
     const bool pruned = p->pruned && p->pruned[r * n + j];
     arrival *way = s->way[at];
@@ -201,19 +201,19 @@ static void step_column(const problem *p, survivors *s, int64_t r, int64_t first
     for (int i = 0; i < states; i++) {
         s->cost[i] = way[i].cost;
         if (way[i].cost == INFINITY) continue;
-        way[i].error *= scale;
-        feed_back(s->w[!side][i], s->w[side][way[i].from], u, way[i].error, at + 1, count);
+        feed_back(s->w[!side][i], s->w[side][way[i].from], f, (float)way[i].point * unit - w[at], at + 1, count);
     }
 }
 
-/* Columns first … first+count−1 of row r from *state on; points and errors of the best way. */
-static void walk_block(const problem *p, survivors *s, const float *w, int64_t r, int64_t first, int64_t count,
-                       int *state, int8_t *points, float *errors) {
+/* Columns first … first+count−1 of row r from *state on; points of the best way. w: the row's block as it was, left: with what earlier blocks
+ * add to it. */
+static void walk_block(const problem *p, survivors *s, const float *w, const float *left, int64_t r, int64_t first,
+                       int64_t count, int *state, int8_t *points) {
     const int states = p->trellis->states;
     for (int i = 0; i < states; i++) s->cost[i] = INFINITY;
     s->cost[*state] = 0;
-    memcpy(s->w[0][*state], w, (size_t)count * sizeof *w);
-    for (int64_t at = 0; at < count; at++) step_column(p, s, r, first, at, count);
+    memcpy(s->w[0][*state], left, (size_t)count * sizeof *left);
+    for (int64_t at = 0; at < count; at++) step_column(p, s, w, r, first, at, count);
     int best = 0;
     for (int i = 1; i < states; i++)
         if (s->cost[i] < s->cost[best]) best = i;
@@ -221,24 +221,37 @@ static void walk_block(const problem *p, survivors *s, const float *w, int64_t r
     for (int64_t at = count - 1; at >= 0; at--) {
         const arrival *a = &s->way[at][best];
         points[at] = a->point;
-        errors[at] = a->error;
         best = a->from;
     }
 }
 
-/* Rows r … r+rows−1; work [PANEL, cols] is destroyed. */
+/* What is to be made up for, as ldl_factor_make_up takes it. */
+static void block_errors(const problem *p, float *errors, const float *w, const int8_t *points, int64_t r,
+                         int64_t first, int64_t count) {
+    for (int64_t c = 0; c < count; c++) errors[c] = (float)points[c] * (p->step[first + c] * p->row_step[r]) - w[c];
+}
+
+/* What a thread works in. */
+typedef struct space {
+    float *e;                      /* [PANEL, cols] what became of some rows less what they were */
+    float x[PANEL * FACTOR_BLOCK]; /* a block of them with what the errors before add to it */
+    survivors s;
+} space;
+
 static void quantize_panel(quantized *out, const problem *p, const float *w, int64_t first_row, int64_t rows,
-                           float *work, survivors *s) {
+                           space *s) {
     const int64_t n = p->factor.cols;
-    float errors[PANEL * FACTOR_BLOCK];
     int state[PANEL] = {0};
-    memcpy(work, w + first_row * n, (size_t)(rows * n) * sizeof *work);
     for (int64_t first = 0; first < n; first += FACTOR_BLOCK) {
         const int64_t count = n - first < FACTOR_BLOCK ? n - first : FACTOR_BLOCK;
-        for (int64_t r = 0; r < rows; r++)
-            walk_block(p, s, work + r * n + first, first_row + r, first, count, &state[r],
-                       out->q + (first_row + r) * n + first, errors + r * FACTOR_BLOCK);
-        inverse_factor_make_up(&p->factor, work, errors, rows, first, first + count);
+        for (int64_t i = 0; i < rows; i++)
+            memcpy(s->x + i * FACTOR_BLOCK, w + (first_row + i) * n + first, (size_t)count * sizeof *w);
+        ldl_factor_make_up(&p->factor, s->x, s->e, rows, first, first + count);
+        for (int64_t i = 0; i < rows; i++) {
+            const int64_t r = first_row + i, at = r * n + first;
+            walk_block(p, &s->s, w + at, s->x + i * FACTOR_BLOCK, r, first, count, &state[i], out->q + at);
+            block_errors(p, s->e + i * n + first, w + at, out->q + at, r, first, count);
+        }
     }
 }
 
@@ -247,13 +260,14 @@ static bool quantize_rows(quantized *out, const problem *p, const float *w) {
     bool done = true;
 #pragma omp parallel reduction(&& : done)
     {
-        float *work = malloc((size_t)(PANEL * out->cols) * sizeof *work);
-        survivors *s = malloc(sizeof *s);
-        done = work && s;
+        space *s = malloc(sizeof *s);
+        float *e = malloc((size_t)(PANEL * out->cols) * sizeof *e);
+        done = s && e;
+        if (s) s->e = e;
 #pragma omp for schedule(dynamic)
         for (int64_t r = 0; r < out->rows; r += PANEL)
-            if (done) quantize_panel(out, p, w, r, out->rows - r < PANEL ? out->rows - r : PANEL, work, s);
-        free(work);
+            if (done) quantize_panel(out, p, w, r, out->rows - r < PANEL ? out->rows - r : PANEL, s);
+        free(e);
         free(s);
     }
     return done;
@@ -290,6 +304,6 @@ status quantize_dependent(quantized *out, const float *w, const float *hessian, 
     if (s == STATUS_OK && out->input_scale) done = quantize_rows(out, &p, w);
     problem_free(&p);
     if (s != STATUS_OK) quantized_free(out);
-    if (!done) memory_out(sizeof(survivors));
+    if (!done) memory_out(sizeof(space));
     return s;
 }

@@ -1,7 +1,7 @@
 /* The quantiser for entropy-coded matrices: steps by column, a trellis, and rounding that knows what codes cost.
  *
- * Steps. An error of ε in column j costs ε² / U_jj² once later columns have made up for it (inverse_factor.h), so a step
- *     δ_j = δ · U_jj / (geometric mean of U)
+ * Steps. An error of ε in column j costs D_j ε² once later columns have made up for it (ldl_factor.h), so a step
+ *     δ_j = δ · D_j^−½ / (their geometric mean)
  * makes all columns' errors cost the same: the water-filling of rate-distortion theory, within 0.255 bits a weight of its limit for
  * inputs of any covariance, where GPTQ's one step a row may be arbitrarily far off (Lifar, Savkin, Ordentlich and Polyanskiy 2026,
  * arXiv:2603.04956). Rows share one δ: they have the same inputs; a row whose outputs matter more has a finer one. What rows
@@ -29,8 +29,8 @@ typedef struct dependent_options {
     double damp;           /* of the Hessian, relative to its mean diagonal */
     const float *row_step; /* [rows] > 0: factors of the rows' steps, as an artifact stores scales; NULL: 1 */
     const uint8_t *pruned; /* [rows, cols] 1: this weight becomes exactly 0; NULL: none */
-    const struct inverse_factor
-        *factor; /* of this Hessian and damp, columns as they are (inverse_factor.h), for who quantises a
+    const struct ldl_factor
+        *factor; /* of this Hessian and damp, columns as they are (ldl_factor.h), for who quantises a
                                             matrix many times; NULL: made here */
 } dependent_options;
 

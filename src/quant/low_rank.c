@@ -2,8 +2,8 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "quant/cholesky.h"
 #include "quant/quantize.h"
-#include "quant/triangular.h"
 #include <lapacke.h>
 #include <math.h>
 #include <stdlib.h>
@@ -24,13 +24,13 @@ void low_rank_free(low_rank *l) {
 /* ---- the Hessian's root ---- */
 
 /* H + damp into a, for cholesky_lower. */
-static void damped(double *a, const matrix_problem *p, double damp) {
+static void damped(float *a, const matrix_problem *p, double damp) {
     const int64_t n = p->cols;
     double mean = 0;
     for (int64_t i = 0; i < n; i++) mean += p->hessian[i * (n + 1)] / (double)n;
     if (!(mean > 0)) mean = 1;
-    for (int64_t i = 0; i < n * n; i++) a[i] = p->hessian[i];
-    for (int64_t i = 0; i < n; i++) a[i * (n + 1)] += damp * mean;
+    memcpy(a, p->hessian, (size_t)(n * n) * sizeof *a);
+    for (int64_t i = 0; i < n; i++) a[i * (n + 1)] += (float)(damp * mean);
 }
 
 /* L [cols, cols], what is above the diagonal being of no use; NULL in *out: the identity. */
@@ -38,18 +38,19 @@ static status root_of(float **out, const matrix_problem *p) {
     const int64_t n = p->cols;
     *out = NULL;
     if (!p->hessian) return STATUS_OK;
-    double *a = xmalloc((size_t)(n * n) * sizeof *a), damp = p->damp > 0 ? p->damp : 0.01;
+    float *a = xmalloc((size_t)(n * n) * sizeof *a);
+    double damp = p->damp > 0 ? p->damp : 0.01;
     bool positive = false;
     for (int i = 0; i < MOST_DAMPS && !positive; i++, damp *= 10) {
         damped(a, p, damp);
         positive = cholesky_lower(a, n);
     }
     if (positive) {
-        *out = xmalloc((size_t)(n * n) * sizeof **out);
-        for (int64_t i = 0; i < n * n; i++) (*out)[i] = (float)a[i];
+        *out = a;
+        return STATUS_OK;
     }
     free(a);
-    return positive ? STATUS_OK : fail("expected a Hessian that is positive definite once it is damped, found none");
+    return fail("expected a Hessian that is positive definite once it is damped, found none");
 }
 
 static float row_root(const matrix_problem *p, int64_t row) {

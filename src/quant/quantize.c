@@ -61,6 +61,20 @@ float grid_least_scale(const float *w, int64_t cols, const grid_options *grid) {
     return scale_round(least_scale(w, cols, grid));
 }
 
+/* max |w|: of finite numbers without their signs the bits are in the numbers' order, and integers need no calls. */
+static float largest_magnitude(const float *w, int64_t cols) {
+    uint32_t most = 0;
+    float largest;
+    for (int64_t c = 0; c < cols; c++) {
+        uint32_t bits;
+        memcpy(&bits, w + c, sizeof bits);
+        bits &= INT32_MAX;
+        most = bits > most ? bits : most;
+    }
+    memcpy(&largest, &most, sizeof largest);
+    return largest;
+}
+
 int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *importance, int64_t row, int64_t cols,
                      const grid_options *grid) {
     if (grid->row_scale) {
@@ -69,8 +83,7 @@ int scale_candidates(float out[SCALE_CANDIDATES], const float *w, const float *i
     }
     const float levels = (float)((1 << (grid->bits - 1)) - 1);
     const float least = fmaxf(least_scale(w, cols, grid), (float)grid->least_scale);
-    float largest = 0;
-    for (int64_t c = 0; c < cols; c++) largest = fmaxf(largest, fabsf(w[c]));
+    const float largest = largest_magnitude(w, cols);
     /* From a little above the largest weight down to about a quarter of it, where the best grids of 2 bits lie. */
     double error[SCALE_CANDIDATES];
     float fraction = 1.05f, previous = 0;
@@ -135,7 +148,7 @@ static double dot_columns(const float *e, const float *product, int64_t rows, in
     return sum;
 }
 
-/* Some columns of all rows, as make_up takes them to add a product. */
+/* Some columns of all rows, negative, so that the product is added. */
 static void negate_columns(float block[HESSIAN_ROWS * FACTOR_BLOCK], const float *e, int64_t rows, int64_t cols,
                            int64_t first, int64_t last) {
     for (int64_t r = 0; r < rows; r++)
@@ -152,7 +165,8 @@ static double quadratic_form(const float *e, const float *hessian, int64_t rows,
         const int64_t last = first + FACTOR_BLOCK < cols ? first + FACTOR_BLOCK : cols;
         negate_columns(block, e, rows, cols, first, last);
         sum += dot_columns(e, product, rows, cols, first, last);
-        wide_loops_taken()->make_up(product, block, hessian + first * cols, cols, rows, first, last - first);
+        wide_loops_taken()->subtract_product(product + first, cols, block, FACTOR_BLOCK, hessian + first * cols + first,
+                                             cols, rows, cols - first, last - first);
         sum += dot_columns(e, product, rows, cols, first, last);
     }
     return sum;
@@ -192,7 +206,8 @@ static void along_rows(row_output *out, const float *w, const float *quantised, 
     for (int64_t first = 0; hessian && first < cols; first += FACTOR_BLOCK) {
         const int64_t last = first + FACTOR_BLOCK < cols ? first + FACTOR_BLOCK : cols;
         negate_columns(block, w, rows, cols, first, last);
-        wide_loops_taken()->make_up(product, block, hessian + first * cols, cols, rows, 0, last - first);
+        wide_loops_taken()->subtract_product(product, cols, block, FACTOR_BLOCK, hessian + first * cols, cols, rows,
+                                             cols, last - first);
     }
     const float *wh = hessian ? product : w;
     for (int64_t r = 0; r < rows; r++) {

@@ -3,7 +3,7 @@
 #include "base/half.h"
 #include "base/memory.h"
 #include "quant/dependent.h"
-#include "quant/inverse_factor.h"
+#include "quant/ldl_factor.h"
 #include "quant/low_rank.h"
 #include "quant/quantize.h"
 #include "tensor/rotation.h"
@@ -311,10 +311,10 @@ bool quantizer_has_groups(quantizer q) {
     return q == QUANTIZER_ROUND || q == QUANTIZER_GPTQ;
 }
 
-status quantizer_factor(quantizer q, inverse_factor *out, const matrix_problem *p, bool *made) {
+status quantizer_factor(quantizer q, ldl_factor *out, const matrix_problem *p, bool *made) {
     *made = (q == QUANTIZER_RATE || q == QUANTIZER_TRELLIS) && p->hessian && !p->rotation;
-    *out = (inverse_factor){0};
-    return *made ? inverse_factor_create(out, p->hessian, p->cols, p->damp, false) : STATUS_OK;
+    *out = (ldl_factor){0};
+    return *made ? ldl_factor_create(out, p->hessian, p->cols, p->damp, false) : STATUS_OK;
 }
 
 status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, double rate) {

@@ -31,9 +31,9 @@ typedef struct matrix_problem {
     int64_t rows, cols;
     const double *
         row_weight; /* [rows] ≥ 0, what the error of a row counts: the square of its output's gradient (sensitivity.h); NULL: 1 */
-    const uint8_t *pruned;               /* [rows, cols], 1: exactly 0 (prune.h); NULL: none */
-    double damp;                         /* of the Hessian's diagonal, relative to its mean */
-    const struct inverse_factor *factor; /* what quantizer_factor made of both; NULL: made each time */
+    const uint8_t *pruned;           /* [rows, cols], 1: exactly 0 (prune.h); NULL: none */
+    double damp;                     /* of the Hessian's diagonal, relative to its mean */
+    const struct ldl_factor *factor; /* what quantizer_factor made of both; NULL: made each time */
     int64_t group; /* columns that share a scale: divides cols; 0: all. Of QUANTIZER_ROUND and QUANTIZER_GPTQ */
     bool
         asymmetric; /* a group's grid is centred on its mean, in quarters of a step. Of the same two; nothing is pruned then */
@@ -46,9 +46,9 @@ typedef struct matrix_problem {
 /* Quantises at `rate` (RATE_LEAST … RATE_MOST); out is to be freed with quantized_free. Weights that are not finite, and a Hessian that
  * is none, are refused; callers add the tensor's name. A quantiser that reads a Hessian takes the identity where there is none. */
 status quantize_matrix(quantizer q, quantized *out, const matrix_problem *p, double rate);
-/* For who quantises a matrix at many rates: what of the Hessian is the same each time, to be freed with inverse_factor_free; *made is false
+/* For who quantises a matrix at many rates: what of the Hessian is the same each time, to be freed with ldl_factor_free; *made is false
  * where q has no use for it. It belongs into p->factor. */
-status quantizer_factor(quantizer q, struct inverse_factor *out, const matrix_problem *p, bool *made);
+status quantizer_factor(quantizer q, struct ldl_factor *out, const matrix_problem *p, bool *made);
 /* Σ_r row_weight[r] · (w_r − q_r) H (w_r − q_r)ᵀ; quantised NULL: of W itself. */
 double matrix_error(const matrix_problem *p, const quantized *quantised);
 

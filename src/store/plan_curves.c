@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/progress.h"
-#include "quant/inverse_factor.h"
+#include "quant/ldl_factor.h"
 #include "store/artifact_format.h"
 #include "store/candidate_file.h"
 #include <stdio.h>
@@ -121,7 +121,7 @@ static status keep_rate(candidate_file *file, const way_keys *keys, const rate_t
 typedef struct opened {
     bool is_open, made;
     packed_matrix matrix;
-    inverse_factor factor;
+    ldl_factor factor;
 } opened;
 
 static status open_once(opened *o, const plan_curves *c, int i) {
@@ -146,7 +146,7 @@ static status measure_grid(const plan_curves *c, candidate_file *file, const way
                                    candidate_rates[r], packed_matrix_bytes, c->asked->sample);
         if (s == STATUS_OK && file) s = keep_rate(file, keys, table, r);
     }
-    inverse_factor_free(&o.factor);
+    ldl_factor_free(&o.factor);
     if (o.is_open) packed_matrix_close(&o.matrix);
     return fail_in(s, "%s", c->m->params[c->index[i]]->name);
 }

@@ -5,7 +5,7 @@
 #include "base/random.h"
 #include "quant/code_cost.h"
 #include "quant/dependent.h"
-#include "quant/inverse_factor.h"
+#include "quant/ldl_factor.h"
 #include "quant/quantize.h"
 #include "tensor/trellis.h"
 #include <math.h>
@@ -46,11 +46,11 @@ static double error_of(const quantized *q, const float *w, const float *hessian)
 /* Bits a weight that no code of Gaussian rows of deviation σ can do with at this error: ½ log₂ (σ² |H|^(1/n) / (error a weight)), where the
  * error is below every eigenvalue's share. */
 static double least_bits(const float *hessian, double sigma, double error) {
-    inverse_factor f;
+    ldl_factor f;
     double logs = 0;
-    assert_ok(inverse_factor_create(&f, hessian, COLS, 0, false));
-    for (int64_t j = 0; j < COLS; j++) logs -= 2 * log2(f.factor[j * COLS + j]);
-    inverse_factor_free(&f);
+    assert_ok(ldl_factor_create(&f, hessian, COLS, 0, false));
+    for (int64_t j = 0; j < COLS; j++) logs += 2 * log2(f.root[j]);
+    ldl_factor_free(&f);
     return 0.5 * (log2(sigma * sigma) + logs / COLS - log2(error / (ROWS * COLS)));
 }
 

@@ -4,7 +4,7 @@
 #include "base/random.h"
 #include "quant/allocate.h"
 #include "quant/candidates.h"
-#include "quant/inverse_factor.h"
+#include "quant/ldl_factor.h"
 #include "quant/quantize.h"
 #include "quant/quantizer.h"
 #include "quant/rate_limit.h"
@@ -115,7 +115,7 @@ static void rows_keep_their_outputs(void **state) {
 /* What is made once for many rates changes nothing, nor in rotated columns, whose factor is another. */
 static void a_factor_is_made_once(void **state) {
     matrix_problem p = problem_of(*state);
-    inverse_factor factor;
+    ldl_factor factor;
     bool made;
     assert_ok(quantizer_factor(QUANTIZER_GPTQ, &factor, &p, &made));
     assert_false(made);
@@ -132,7 +132,7 @@ static void a_factor_is_made_once(void **state) {
             assert_memory_equal(own.q, lent.q, ROWS * COLS);
             p.factor = NULL;
             quantized_free(&own), quantized_free(&lent);
-            inverse_factor_free(&factor);
+            ldl_factor_free(&factor);
         }
 }
 

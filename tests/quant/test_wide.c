@@ -21,93 +21,106 @@ static void fill(rng *r, float *x, int64_t count) {
 
 static void products_are_subtracted(void **state) {
     (void)state;
-    enum { MOST = 150, STRIDE = 170 };
-    static const int64_t shapes[][3] = {{1, 1, 1}, {4, 16, 5}, {7, 33, 130}, {64, 64, 64}, {5, 15, 3}, {150, 150, 150}};
-    static double a[MOST * STRIDE], b[MOST * STRIDE], c[MOST * STRIDE], expected[MOST * STRIDE];
+    enum { MOST = 150, C = 151, A = 170, B = 160 };
+    static const int64_t shapes[][3] = {{1, 1, 1},    {4, 16, 5},      {7, 33, 130}, {64, 64, 64}, {5, 15, 3},
+                                        {6, 32, 128}, {150, 150, 150}, {3, 40, 0},   {8, 7, 129}};
+    static float a[MOST * A], b[MOST * B], c[MOST * C], expected[MOST * C];
     const wide_loops *tables[MOST_TABLES];
     rng r = rng_seed(1);
     for (int t = tables_here(tables) - 1; t >= 0; t--)
         for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
             const int64_t rows = shapes[s][0], cols = shapes[s][1], depth = shapes[s][2];
-            for (int i = 0; i < MOST * STRIDE; i++) {
-                a[i] = rng_uniform(&r) - 0.5, b[i] = rng_uniform(&r) - 0.5;
-                c[i] = expected[i] = rng_uniform(&r);
-            }
+            fill(&r, a, MOST * A);
+            fill(&r, b, MOST * B);
+            fill(&r, c, MOST * C);
+            memcpy(expected, c, sizeof c);
             for (int64_t i = 0; i < rows; i++)
-                for (int64_t j = 0; j < cols; j++)
-                    for (int64_t m = 0; m < depth; m++) expected[i * MOST + j] -= a[i * STRIDE + m] * b[m * MOST + j];
-            tables[t]->subtract_product(c, a, b, MOST, STRIDE, rows, cols, depth);
-            for (int i = 0; i < MOST * STRIDE; i++) assert_true(fabs(c[i] - expected[i]) <= 1e-11);
+                for (int64_t j = 0; j < cols; j++) {
+                    double sum = c[i * C + j];
+                    for (int64_t m = 0; m < depth; m++) sum -= (double)a[i * A + m] * b[m * B + j];
+                    expected[i * C + j] = (float)sum;
+                }
+            tables[t]->subtract_product(c, C, a, A, b, B, rows, cols, depth);
+            for (int i = 0; i < MOST * C; i++) assert_float_equal(c[i], expected[i], 1e-4);
         }
 }
 
-static void errors_are_made_up_for(void **state) {
+static void rows_stand_side_by_side(void **state) {
     (void)state;
-    enum { COLS = 200, ROWS = 11 };
-    static float w[ROWS * COLS], expected[ROWS * COLS], e[ROWS * FACTOR_BLOCK], u[FACTOR_BLOCK * COLS];
-    static const int64_t shapes[][3] = {{1, 199, 1}, {4, 128, 128}, {11, 3, 3}, {8, 100, 70}, {3, 200, 5}};
+    enum { STRIDE = 131 };
+    static float x[PANEL * STRIDE], back[PANEL * STRIDE], columns[FACTOR_BLOCK][PANEL];
+    const float *from[PANEL];
+    float *to[PANEL];
     const wide_loops *tables[MOST_TABLES];
-    rng r = rng_seed(2);
+    rng r = rng_seed(5);
+    fill(&r, x, PANEL * STRIDE);
+    for (int i = 0; i < PANEL; i++) from[i] = x + i * STRIDE, to[i] = back + i * STRIDE;
     for (int t = tables_here(tables) - 1; t >= 0; t--)
-        for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
-            const int64_t rows = shapes[s][0], from = shapes[s][1], width = shapes[s][2];
-            fill(&r, w, ROWS * COLS);
-            fill(&r, e, ROWS * FACTOR_BLOCK);
-            fill(&r, u, FACTOR_BLOCK * COLS);
-            memcpy(expected, w, sizeof w);
-            for (int64_t i = 0; i < rows; i++)
-                for (int64_t k = from; k < COLS; k++)
-                    for (int64_t j = 0; j < width; j++)
-                        expected[i * COLS + k] -= e[i * FACTOR_BLOCK + j] * u[j * COLS + k];
-            tables[t]->make_up(w, e, u, COLS, rows, from, width);
-            for (int i = 0; i < ROWS * COLS; i++) assert_float_equal(w[i], expected[i], 1e-4);
+        for (int64_t width = 0; width <= FACTOR_BLOCK; width++) {
+            memset(back, 0, sizeof back);
+            memset(columns, 0, sizeof columns);
+            tables[t]->side_by_side(columns, from, width);
+            for (int64_t j = 0; j < FACTOR_BLOCK; j++)
+                for (int i = 0; i < PANEL; i++) assert_true(columns[j][i] == (j < width ? x[i * STRIDE + j] : 0));
+            tables[t]->row_by_row(to, (const float(*)[PANEL])columns, width);
+            for (int i = 0; i < PANEL; i++)
+                for (int64_t j = 0; j < STRIDE; j++)
+                    assert_true(back[i * STRIDE + j] == (j < width ? x[i * STRIDE + j] : 0));
         }
 }
 
 /* A row of a panel by itself. */
-static double round_row(const panel_block *b, int row, const float *u, int64_t n, int64_t width, float levels,
-                        float *codes) {
+static double round_row(const panel_block *b, const panel_grids *grids, int row, const float *f, const float *root,
+                        int64_t n, int64_t width, float levels, float *e) {
     float w[FACTOR_BLOCK];
     double sum = 0;
     for (int64_t j = 0; j < width; j++) w[j] = b->w[j][row];
     for (int64_t j = 0; j < width; j++) {
-        const float scale = b->scale[j][row], offset = b->offset[j][row];
-        codes[j] = b->keep[j][row] * grid_nearest(w[j] - offset, scale > 0 ? 1 / scale : 0, levels);
-        const float e = (w[j] - (codes[j] * scale + offset)) / u[j * n + j];
-        for (int64_t k = j + 1; k < width; k++) w[k] -= e * u[j * n + k];
-        sum += (double)e * e;
+        const int64_t at = grids->group[j] * PANEL + row;
+        const float scale = grids->scale[at], offset = grids->offset[at];
+        const float code = b->keep[j][row] * grid_nearest(w[j] - offset, grids->inverse[at], levels);
+        const float left = (w[j] - (code * scale + offset)) * root[j];
+        e[j] = code * scale + offset - b->origin[j][row];
+        for (int64_t k = j + 1; k < width; k++) w[k] -= e[j] * f[j * n + k];
+        sum += (double)left * left;
     }
     return sum;
 }
 
 static void blocks_are_rounded(void **state) {
     (void)state;
-    enum { COLS = 140 };
+    enum { COLS = 140, GROUPS = 3 };
     static panel_block b, before;
-    static float u[FACTOR_BLOCK * COLS], codes[FACTOR_BLOCK];
-    static const int64_t widths[] = {1, 2, 31, FACTOR_BLOCK};
+    static float f[FACTOR_BLOCK * COLS], root[FACTOR_BLOCK], e[FACTOR_BLOCK];
+    static float scale[GROUPS * PANEL], inverse[GROUPS * PANEL], offset[GROUPS * PANEL];
+    static int32_t group[FACTOR_BLOCK];
+    const panel_grids grids = {scale, inverse, offset, group};
+    static const int64_t widths[] = {1, 2, 7, 8, 9, 31, FACTOR_BLOCK};
     const wide_loops *tables[MOST_TABLES];
     rng r = rng_seed(3);
     for (int t = tables_here(tables) - 1; t >= 0; t--)
         for (size_t s = 0; s < sizeof widths / sizeof *widths; s++) {
             memset(&b, 0, sizeof b);
+            fill(&r, b.origin[0], FACTOR_BLOCK * PANEL);
             fill(&r, b.w[0], FACTOR_BLOCK * PANEL);
-            fill(&r, b.offset[0], FACTOR_BLOCK * PANEL);
-            fill(&r, u, FACTOR_BLOCK * COLS);
-            for (int i = 0; i < FACTOR_BLOCK * COLS; i++) u[i] *= 0.02f;
+            fill(&r, offset, GROUPS * PANEL);
+            fill(&r, f, FACTOR_BLOCK * COLS);
+            for (int i = 0; i < FACTOR_BLOCK * COLS; i++) f[i] *= 0.02f;
+            for (int i = 0; i < GROUPS * PANEL; i++) {
+                scale[i] = rng_uniform(&r) < 0.1 ? 0 : 0.1f + (float)rng_uniform(&r);
+                inverse[i] = scale[i] > 0 ? 1 / scale[i] : 0;
+            }
             for (int j = 0; j < FACTOR_BLOCK; j++) {
-                u[j * COLS + j] = 0.5f + (float)rng_uniform(&r);
-                for (int i = 0; i < PANEL; i++) {
-                    b.scale[j][i] = rng_uniform(&r) < 0.1 ? 0 : 0.1f + (float)rng_uniform(&r);
-                    b.keep[j][i] = rng_uniform(&r) < 0.9;
-                }
+                root[j] = 0.5f + (float)rng_uniform(&r);
+                group[j] = (int32_t)(rng_uniform(&r) * GROUPS);
+                for (int i = 0; i < PANEL; i++) b.keep[j][i] = rng_uniform(&r) < 0.9;
             }
             before = b;
-            tables[t]->round_block(&b, u, COLS, widths[s], 7);
+            tables[t]->round_block(&b, &grids, f, root, COLS, widths[s], 7);
             for (int i = 0; i < PANEL; i++) {
-                const double error = round_row(&before, i, u, COLS, widths[s], 7, codes);
-                int other = 0; /* a weight half-way between two codes may go either way */
-                for (int64_t j = 0; j < widths[s]; j++) other += b.q[j][i] != codes[j];
+                const double error = round_row(&before, &grids, i, f, root, COLS, widths[s], 7, e);
+                int other = 0; /* a weight half-way between two codes may go either way, and takes what follows along */
+                for (int64_t j = 0; j < widths[s]; j++) other += fabsf(b.e[j][i] - e[j]) > 1e-4f;
                 assert_true(other <= 1);
                 if (other == 0) assert_true(fabs(b.error[i] - error) <= 1e-3 * (1 + error));
             }
@@ -139,7 +152,7 @@ static void rows_have_their_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_subtracted),
-        cmocka_unit_test(errors_are_made_up_for),
+        cmocka_unit_test(rows_stand_side_by_side),
         cmocka_unit_test(blocks_are_rounded),
         cmocka_unit_test(rows_have_their_error),
     };

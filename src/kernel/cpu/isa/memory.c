@@ -8,7 +8,7 @@
 
 enum {
     ALIGNMENT = 64,           /* a cache line, and an AVX-512 register */
-    HUGE_PAGE = 2 << 20,      /* bytes; fewer page faults and TLB misses */
+    HUGE_PAGE = 2 << 20,      /* bytes */
     PARALLEL_BYTES = 1 << 20, /* from here on one core does not reach the memory's bandwidth */
     BLOCK_BYTES = 1 << 18     /* a thread's piece of a large copy */
 };
@@ -21,13 +21,8 @@ static void madvise_small(void *pointer, size_t bytes) {
 }
 
 static status memory_alloc(void **pointer, size_t bytes) {
-    bool huge = bytes >= HUGE_PAGE;
-    if (!memory_allows() || posix_memalign(pointer, huge ? HUGE_PAGE : ALIGNMENT, bytes ? bytes : 1) != 0) {
-        *pointer = NULL;
-        return fail("out of memory: %zu bytes were asked for", bytes);
-    }
-    if (huge) madvise(*pointer, bytes, MADV_HUGEPAGE); /* a hint: refusal does no harm */
-    return STATUS_OK;
+    *pointer = memory_large(bytes);
+    return *pointer ? STATUS_OK : fail("out of memory: %zu bytes were asked for", bytes);
 }
 
 /* Above some size malloc maps memory of its own, whose pages come when they are first touched. */
