@@ -29,8 +29,8 @@ static bool read_set(const yaml_node *value, const config_field *f, void *base) 
 
 static bool read_scalar(const yaml_node *value, const config_field *f, void *base) {
     if (value->kind != YAML_SCALAR) return false;
-    /* A quoted number is a text, and YAML's null is the empty text. */
-    const bool takes_text = f->type == FIELD_STRING || f->type == FIELD_CHOICE;
+    /* A quoted number is a text, as JSON has to write 16M, and YAML's null is the empty text. */
+    const bool takes_text = f->type == FIELD_STRING || f->type == FIELD_CHOICE || f->type == FIELD_BYTES;
     if (value->quoted && !takes_text) return false;
     const bool nothing = f->type == FIELD_STRING && yaml_is_null(value);
     return field_parse(f, base, nothing ? "" : value->text);

@@ -94,6 +94,24 @@ static void refusals(void **state) {
     }
 }
 
+static void bytes_in_a_file(void **state) {
+    (void)state;
+    typedef struct shed {
+        int64_t room;
+    } shed;
+    static const config_field field[] = {CONFIG_FIELD(shed, "room", FIELD_BYTES, room, 1, 2e9, NULL, "inside")};
+    static const config_section one = {"shed", TABLE_AND_COUNT(field), NULL, 0};
+    static const config_part of[] = {{&one, 0}};
+    static const config_schema all = {TABLE_AND_COUNT(of)};
+    static const char *const good[] = {"room: 16M", "room: \"16M\"", "{\"shed\": {\"room\": \"16M\"}}",
+                                       "room: 16000000"};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        shed s = {0};
+        assert_ok(config_parse(&all, &s, "s.yaml", good[i], strlen(good[i])));
+        assert_int_equal(s.room, 16000000);
+    }
+}
+
 /* With a unit or without; written as a number. */
 static void byte_values(void **state) {
     (void)state;
@@ -121,6 +139,7 @@ static void byte_values(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {in_scratch(round_trip), cmocka_unit_test(curve_values),
-                                       cmocka_unit_test(byte_values), cmocka_unit_test(refusals)};
+                                       cmocka_unit_test(byte_values), cmocka_unit_test(bytes_in_a_file),
+                                       cmocka_unit_test(refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
