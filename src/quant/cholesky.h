@@ -1,6 +1,5 @@
 /* The factorisation that a Hessian needs, blocked so that nearly all of it is products of small matrices. LAPACK has it too;
- * but Debian's OpenBLAS runs on kernels of 2004 wherever it does not know the CPU (0.3.21 on a Sapphire Rapids of model 207: a fifth of
- * these loops' speed), and GPTQ of wide matrices is mostly this. */
+ * but Debian's OpenBLAS runs on kernels of 2004 wherever it does not know the CPU (0.3.21 on a Sapphire Rapids of model 207). */
 #ifndef MOEC_QUANT_CHOLESKY_H
 #define MOEC_QUANT_CHOLESKY_H
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum {
+    ROWS = 16,      /* at a time, which hear of earlier blocks together */
     CANDIDATES = 3, /* codes that are tried from each state */
     MOST_CODE = 63, /* |k|: points fit int8 */
     STEPS_AN_OCTAVE = 8,
@@ -233,15 +234,15 @@ static void block_errors(const problem *p, float *errors, const float *w, const 
 
 /* What a thread works in. */
 typedef struct space {
-    float *e;                      /* [PANEL, cols] what became of some rows less what they were */
-    float x[PANEL * FACTOR_BLOCK]; /* a block of them with what the errors before add to it */
+    float *e;                     /* [ROWS, cols] what became of some rows less what they were */
+    float x[ROWS * FACTOR_BLOCK]; /* a block of them with what the errors before add to it */
     survivors s;
 } space;
 
 static void quantize_panel(quantized *out, const problem *p, const float *w, int64_t first_row, int64_t rows,
                            space *s) {
     const int64_t n = p->factor.cols;
-    int state[PANEL] = {0};
+    int state[ROWS] = {0};
     for (int64_t first = 0; first < n; first += FACTOR_BLOCK) {
         const int64_t count = n - first < FACTOR_BLOCK ? n - first : FACTOR_BLOCK;
         for (int64_t i = 0; i < rows; i++)
@@ -261,12 +262,12 @@ static bool quantize_rows(quantized *out, const problem *p, const float *w) {
 #pragma omp parallel reduction(&& : done)
     {
         space *s = malloc(sizeof *s);
-        float *e = malloc((size_t)(PANEL * out->cols) * sizeof *e);
+        float *e = malloc((size_t)(ROWS * out->cols) * sizeof *e);
         done = s && e;
         if (s) s->e = e;
 #pragma omp for schedule(dynamic)
-        for (int64_t r = 0; r < out->rows; r += PANEL)
-            if (done) quantize_panel(out, p, w, r, out->rows - r < PANEL ? out->rows - r : PANEL, s);
+        for (int64_t r = 0; r < out->rows; r += ROWS)
+            if (done) quantize_panel(out, p, w, r, out->rows - r < ROWS ? out->rows - r : ROWS, s);
         free(e);
         free(s);
     }

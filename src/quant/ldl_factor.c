@@ -4,7 +4,9 @@
 #include "quant/cholesky.h"
 #include "quant/wide.h"
 #include <math.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,29 +46,29 @@ static double mean_of_seen(const float *hessian, int64_t cols) {
 
 /* importance = diagonal + damping; a column that was never seen counts as an average one, alone, and a Hessian of zeros as
  * the identity. */
-static void order_columns(ldl_factor *p, const float *hessian, double mean, double damp, bool by_importance) {
-    const int64_t cols = p->cols;
+static void order_columns(ldl_factor *f, const float *hessian, double mean, double damp, bool by_importance) {
+    const int64_t cols = f->cols;
     ranked *rank = xmalloc((size_t)cols * sizeof *rank);
     for (int64_t c = 0; c < cols; c++) {
         const double d = hessian[c * cols + c];
-        p->importance[c] = (float)((d > 0 ? d : mean) + damp * mean);
-        if (mean == 0) p->importance[c] = 1;
-        rank[c] = (ranked){p->importance[c], c};
+        f->importance[c] = (float)((d > 0 ? d : mean) + damp * mean);
+        if (mean == 0) f->importance[c] = 1;
+        rank[c] = (ranked){f->importance[c], c};
     }
     if (by_importance) qsort(rank, (size_t)cols, sizeof *rank, by_falling_value);
-    for (int64_t c = 0; c < cols; c++) p->order[c] = rank[c].index;
+    for (int64_t c = 0; c < cols; c++) f->order[c] = rank[c].index;
     free(rank);
 }
 
 /* The damped H in act-order and all of it reversed: with J the reversal, JHJ = LLᵀ makes H = (JLJ)(JLJ)ᵀ, and JLJ = F √D is upper triangular.
  * Of a [cols, cols] the lower triangle is filled. */
-static void reversed_problem(float *a, const ldl_factor *p, const float *hessian) {
-    const int64_t n = p->cols;
+static void reversed_problem(float *a, const ldl_factor *f, const float *hessian) {
+    const int64_t n = f->cols;
 #pragma omp parallel for schedule(dynamic, 16)
     for (int64_t i = 0; i < n; i++) {
-        const int64_t r = p->order[n - 1 - i];
-        for (int64_t j = 0; j < i; j++) a[i * n + j] = hessian[r * n + p->order[n - 1 - j]];
-        a[i * n + i] = p->importance[r];
+        const int64_t r = f->order[n - 1 - i];
+        for (int64_t j = 0; j < i; j++) a[i * n + j] = hessian[r * n + f->order[n - 1 - j]];
+        a[i * n + i] = f->importance[r];
     }
 }
 
@@ -84,14 +86,14 @@ static void reverse_scaled(float *a, const float *inverse, int64_t n) {
 }
 
 /* false: not positive definite. */
-static bool factorise(ldl_factor *p, const float *hessian) {
-    const int64_t n = p->cols;
-    float *a = p->factor, *inverse = xmalloc((size_t)n * sizeof *inverse);
-    reversed_problem(a, p, hessian);
+static bool factorise(ldl_factor *f, const float *hessian) {
+    const int64_t n = f->cols;
+    float *a = f->factor, *inverse = xmalloc((size_t)n * sizeof *inverse);
+    reversed_problem(a, f, hessian);
     bool good = cholesky_lower(a, n);
     for (int64_t k = 0; k < n && good; k++) {
-        p->root[k] = a[(n - 1 - k) * (n + 1)];
-        inverse[k] = 1 / p->root[k];
+        f->root[k] = a[(n - 1 - k) * (n + 1)];
+        inverse[k] = 1 / f->root[k];
         good = isfinite(inverse[k]);
     }
     if (good) reverse_scaled(a, inverse, n);
@@ -99,23 +101,37 @@ static bool factorise(ldl_factor *p, const float *hessian) {
     return good;
 }
 
-status ldl_factor_create(ldl_factor *p, const float *hessian, int64_t cols, double damp, bool by_importance) {
-    *p = (ldl_factor){.cols = cols};
-    const double mean = mean_of_seen(hessian, cols);
-    if (mean < 0) return fail("expected a Hessian with a finite diagonal ≥ 0, found something else");
-    p->order = xmalloc((size_t)cols * sizeof *p->order);
-    p->importance = xmalloc((size_t)cols * sizeof *p->importance);
-    p->factor = xmalloc_large((size_t)(cols * cols) * sizeof *p->factor);
-    p->root = xmalloc((size_t)cols * sizeof *p->root);
-    for (int i = 0; i<DAMP_TRIES; i++, damp = damp> 0 ? 10 * damp : 1e-3) {
-        order_columns(p, hessian, mean, damp, by_importance);
-        if (factorise(p, hessian)) return STATUS_OK;
-    }
-    ldl_factor_free(p);
-    return fail("the Hessian is not positive definite, not even with damping %g", damp / 10);
+/* Once, since a matrix is quantised at many rates. */
+static void say_damping(int64_t cols, double asked, double taken) {
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    if (taken != asked && !atomic_flag_test_and_set(&said))
+        fprintf(stderr,
+                "note: a Hessian of %lld columns is not positive definite when %g of its mean diagonal is added: %g is "
+                "(others may need that too)\n",
+                (long long)cols, asked, taken);
 }
 
-void ldl_factor_make_up(const ldl_factor *p, float *x, const float *e, int64_t rows, int64_t first, int64_t last) {
-    wide_loops_taken()->subtract_product(x, FACTOR_BLOCK, e, p->cols, p->factor + first, p->cols, rows, last - first,
+status ldl_factor_create(ldl_factor *f, const float *hessian, int64_t cols, double damp, bool by_importance) {
+    *f = (ldl_factor){.cols = cols, .damp = damp};
+    const double mean = mean_of_seen(hessian, cols);
+    if (mean < 0) return fail("expected a Hessian with a finite diagonal ≥ 0, found something else");
+    f->order = xmalloc((size_t)cols * sizeof *f->order);
+    f->importance = xmalloc((size_t)cols * sizeof *f->importance);
+    f->factor = xmalloc_large((size_t)(cols * cols) * sizeof *f->factor);
+    f->root = xmalloc((size_t)cols * sizeof *f->root);
+    for (int i = 0; i < DAMP_TRIES; i++) {
+        if (i > 0) f->damp = f->damp > 0 ? 10 * f->damp : 1e-3;
+        order_columns(f, hessian, mean, f->damp, by_importance);
+        if (!factorise(f, hessian)) continue;
+        say_damping(cols, damp, f->damp);
+        return STATUS_OK;
+    }
+    damp = f->damp;
+    ldl_factor_free(f);
+    return fail("the Hessian is not positive definite, not even with damping %g", damp);
+}
+
+void ldl_factor_make_up(const ldl_factor *f, float *x, const float *e, int64_t rows, int64_t first, int64_t last) {
+    wide_loops_taken()->subtract_product(x, FACTOR_BLOCK, e, f->cols, f->factor + first, f->cols, rows, last - first,
                                          first);
 }

@@ -17,10 +17,12 @@ typedef struct ldl_factor {
     float *importance; /* [cols] the damped diagonal of H, in the matrix's own order */
     float *factor;     /* F [cols, cols], above its diagonal; zeros elsewhere */
     float *root;       /* [cols] √D */
+    double damp;       /* that was taken */
 } ldl_factor;
 
 /* hessian [cols, cols], symmetric, of any positive scale. damp is added to the diagonal, relative to its mean over the columns that were
- * seen, and tenfold as often as the factorisation needs it (5 times at most, then an error). A column that was never seen counts as
+ * seen, and tenfold as often as the factorisation needs it (5 times at most, then an error), with a note on stderr. Sums are float32's: of a
+ * Hessian that is nearly singular D is off by 1 % at a damp of 0.01, by a tenth at 0.0001. A column that was never seen counts as
  * an average one, alone; a Hessian of zeros as the identity. by_importance: act-order, columns by falling diagonal; else as they
  * are. */
 status ldl_factor_create(ldl_factor *f, const float *hessian, int64_t cols, double damp, bool by_importance);

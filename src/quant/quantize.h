@@ -33,7 +33,7 @@ float scale_round(float scale);
 /* Nearest rounding; each row's scale is the best of a search, by plain squared error. Weights that are not finite are
  * refused with row and column; callers add the tensor's name. */
 status quantize_round(quantized *out, const float *w, int64_t rows, int64_t cols, const grid_options *grid);
-/* GPTQ (Frantar et al. 2022): act-order, blocks of 128, lazy updates; hessian [cols, cols] = XᵀX (any positive scale).
+/* GPTQ (Frantar et al. 2022): act-order, blocks of 128 columns; hessian [cols, cols] = XᵀX (any positive scale).
  * damp: added to the diagonal, relative to its mean. Each row's scale is chosen by the Hessian-weighted error that GPTQ
  * minimises. Columns that the calibration never saw are rounded; so is everything when the whole Hessian is 0. */
 status quantize_gptq(quantized *out, const float *w, const float *hessian, int64_t rows, int64_t cols,

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum {
-    FACTOR_BLOCK = 128, /* columns between two lazy updates of the rest (ldl_factor.h) */
+    FACTOR_BLOCK = 128, /* columns that hear of all earlier ones in one product (ldl_factor.h) */
     PANEL = 32          /* rows that are rounded side by side */
 };
 

@@ -1,4 +1,4 @@
-/* c −= a b, of matrices that are small enough for the caches: what blocked factorisations and GPTQ's lazy updates are made of. A tile of c, some
+/* c −= a b, of matrices that are small enough for the caches: what a blocked factorisation and GPTQ's blocks are made of. A tile of c, some
  * rows and two vectors of columns, stays in registers while what it sums over passes by. */
 #include "quant/wide/vectors.h"
 
