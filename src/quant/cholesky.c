@@ -8,7 +8,7 @@
 
 enum {
     BLOCK = 32,
-    ROWS = 6 * BLOCK,         /* below it, at a time */
+    ROWS = 2 * BLOCK,         /* below it, at a time */
     PARALLEL_ROWS = 4 * BLOCK /* fewer are not worth a team of threads */
 };
 
