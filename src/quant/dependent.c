@@ -182,7 +182,7 @@ static inline void feed_back(float *to, const float *from, const float *f, float
     for (int64_t c = first; c < count; c++) to[c] = from[c] - error * f[c];
 }
 
-/* One column of a block for every survivor: w, as it was, is the row's block. `at`: within it; unit: δ_j of this row. */
+/* One column of a block for every survivor. w: the row's block as it was; at: within it; unit: δ_j of this row. */
 static void step_column(const problem *p, survivors *s, const float *w, int64_t r, int64_t first, int64_t at,
                         int64_t count) {
     const int64_t n = p->factor.cols, j = first + at;

@@ -27,7 +27,7 @@ typedef struct rounding {
 } rounding;
 
 /* What a thread works in. Row i stands for row i % rows of the batch, with its finalist i / rows. */
-typedef struct batch {
+typedef struct row_batch {
     int64_t first, rows; /* of the matrix */
     int64_t count;       /* of rows here */
     float *origin;       /* [BATCH, cols] the weights in act-order */
@@ -37,7 +37,7 @@ typedef struct batch {
     float *scale, *inverse, *offset; /* [panels, groups, PANEL]; 0: the row becomes 0 */
     double error[MOST_ROWS];
     panel_block block;
-} batch;
+} row_batch;
 
 /* NULL: no memory; in a parallel region nobody but the caller may say so (base/memory.h). */
 static void *floats_of(int64_t count, bool *good) {
@@ -46,15 +46,15 @@ static void *floats_of(int64_t count, bool *good) {
     return p;
 }
 
-static void batch_free(batch *b) {
+static void row_batch_free(row_batch *b) {
     if (!b) return;
     void *parts[] = {b->origin, b->pruned, b->e, b->x, b->scale, b->inverse, b->offset, b};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) free(parts[i]);
 }
 
-static batch *batch_create(const rounding *job) {
+static row_batch *row_batch_create(const rounding *job) {
     const int64_t cols = job->factor->cols, grids = MOST_ROWS * job->groups;
-    batch *b = calloc(1, sizeof *b);
+    row_batch *b = calloc(1, sizeof *b);
     bool good = b;
     if (!good) return NULL;
     b->origin = floats_of(BATCH * cols, &good);
@@ -67,11 +67,11 @@ static batch *batch_create(const rounding *job) {
     for (int64_t j = 0; j < FACTOR_BLOCK; j++)
         for (int r = 0; r < PANEL; r++) b->block.keep[j][r] = 1;
     if (good && b->pruned) return b;
-    batch_free(b);
+    row_batch_free(b);
     return NULL;
 }
 
-static void batch_begin(batch *b, const rounding *job, int64_t first, int64_t rows) {
+static void row_batch_begin(row_batch *b, const rounding *job, int64_t first, int64_t rows) {
     const int64_t cols = job->factor->cols, *order = job->factor->order;
     const size_t grids = (size_t)(MOST_ROWS * job->groups) * sizeof(float);
     b->first = first;
@@ -87,8 +87,14 @@ static void batch_begin(batch *b, const rounding *job, int64_t first, int64_t ro
     }
 }
 
-static void batch_set_grid(batch *b, const rounding *job, int64_t row, int64_t group, float scale, float offset) {
-    const int64_t at = (row / PANEL * job->groups + group) * PANEL + row % PANEL;
+/* Where a row's grid of a group stands. */
+static int64_t grid_at(const rounding *job, int64_t row, int64_t group) {
+    return (row / PANEL * job->groups + group) * PANEL + row % PANEL;
+}
+
+static void row_batch_set_grid(row_batch *b, const rounding *job, int64_t row, int64_t group, float scale,
+                               float offset) {
+    const int64_t at = grid_at(job, row, group);
     b->scale[at] = scale;
     b->inverse[at] = scale > 0 ? 1 / scale : 0;
     b->offset[at] = offset;
@@ -97,7 +103,7 @@ static void batch_set_grid(batch *b, const rounding *job, int64_t row, int64_t g
 /* ---- blocks ---- */
 
 /* Columns first … first+width−1 of a panel from `row` on; rows beyond the last have grids of 0 and whatever stands there. */
-static void load_block(batch *b, const rounding *job, int64_t row, int64_t first, int64_t width) {
+static void load_block(row_batch *b, const rounding *job, int64_t row, int64_t first, int64_t width) {
     const int64_t cols = job->factor->cols;
     const float *x[PANEL], *origin[PANEL];
     for (int r = 0; r < PANEL; r++) {
@@ -111,7 +117,7 @@ static void load_block(batch *b, const rounding *job, int64_t row, int64_t first
     memset(b->block.error, 0, sizeof b->block.error);
 }
 
-static void store_block(batch *b, const rounding *job, int64_t row, int64_t first, int64_t width) {
+static void store_block(row_batch *b, const rounding *job, int64_t row, int64_t first, int64_t width) {
     float *e[PANEL];
     for (int r = 0; r < PANEL; r++) {
         e[r] = b->e + (row + r) * job->factor->cols + first;
@@ -120,10 +126,10 @@ static void store_block(batch *b, const rounding *job, int64_t row, int64_t firs
     wide_loops_taken()->row_by_row(e, b->block.e, width);
 }
 
-static void round_columns(batch *b, const rounding *job, float levels, int64_t first, int64_t width) {
+static void round_columns(row_batch *b, const rounding *job, float levels, int64_t first, int64_t width) {
     const ldl_factor *f = job->factor;
     for (int64_t row = 0; row < b->count; row += PANEL) {
-        const int64_t grids = row * job->groups;
+        const int64_t grids = grid_at(job, row, 0);
         const panel_grids grid = {b->scale + grids, b->inverse + grids, b->offset + grids, job->group + first};
         load_block(b, job, row, first, width);
         wide_loops_taken()->round_block(&b->block, &grid, f->factor + first * f->cols + first, f->root + first, f->cols,
@@ -133,7 +139,7 @@ static void round_columns(batch *b, const rounding *job, float levels, int64_t f
 }
 
 /* All rows, `finalists` of each, on the grids that are set. */
-static void round_batch(batch *b, const rounding *job, int64_t finalists, float levels) {
+static void round_batch(row_batch *b, const rounding *job, int64_t finalists, float levels) {
     const int64_t cols = job->factor->cols;
     b->count = finalists * b->rows;
     memset(b->error, 0, sizeof b->error);
@@ -148,12 +154,12 @@ static void round_batch(batch *b, const rounding *job, int64_t finalists, float 
 }
 
 /* The codes of what became of a row. */
-static void keep_row(quantized *out, const batch *b, const rounding *job, int64_t row) {
-    const int64_t cols = job->factor->cols, grids = row / PANEL * job->groups * PANEL + row % PANEL;
+static void keep_row(quantized *out, const row_batch *b, const rounding *job, int64_t row) {
+    const int64_t cols = job->factor->cols, first_grid = grid_at(job, row, 0);
     const float *e = b->e + row * cols, *origin = b->origin + row % b->rows * cols;
     int8_t *q = out->q + (b->first + row % b->rows) * cols;
     for (int64_t c = 0; c < cols; c++) {
-        const int64_t at = grids + job->group[c] * PANEL;
+        const int64_t at = first_grid + job->group[c] * PANEL;
         q[job->factor->order[c]] =
             (int8_t)grid_nearest(e[c] + origin[c] - b->offset[at], b->inverse[at], (float)out->levels);
     }
@@ -162,18 +168,18 @@ static void keep_row(quantized *out, const batch *b, const rounding *job, int64_
 /* ---- grids ---- */
 
 /* Those that are given. */
-static void quantize_given(quantized *out, const rounding *job, batch *b) {
+static void quantize_given(quantized *out, const rounding *job, row_batch *b) {
     for (int64_t r = 0; r < b->rows; r++)
         for (int64_t g = 0; g < job->groups; g++) {
             const int64_t at = (b->first + r) * job->groups + g;
-            batch_set_grid(b, job, r, g, out->scale[at], out->offset ? out->offset[at] : 0);
+            row_batch_set_grid(b, job, r, g, out->scale[at], out->offset ? out->offset[at] : 0);
         }
     round_batch(b, job, 1, (float)out->levels);
     for (int64_t r = 0; r < b->rows; r++) keep_row(out, b, job, r);
 }
 
 /* Those that are looked for: try the finalists, keep each row's best. */
-static void quantize_searched(quantized *out, const rounding *job, batch *b) {
+static void quantize_searched(quantized *out, const rounding *job, row_batch *b) {
     const int64_t cols = job->factor->cols, finalists = job->grid->plain_clip ? 1 : FINALISTS;
     const float *importance = job->grid->plain_clip ? NULL : job->factor->importance;
     float candidates[BATCH][SCALE_CANDIDATES];
@@ -182,7 +188,7 @@ static void quantize_searched(quantized *out, const rounding *job, batch *b) {
         const int64_t row = b->first + r;
         count[r] = scale_candidates(candidates[r], job->w + row * cols, importance, row, cols, job->grid);
         for (int64_t i = 0; i < finalists && i < count[r]; i++)
-            batch_set_grid(b, job, i * b->rows + r, 0, candidates[r][i], 0);
+            row_batch_set_grid(b, job, i * b->rows + r, 0, candidates[r][i], 0);
     }
     round_batch(b, job, finalists, (float)out->levels);
     for (int64_t r = 0; r < b->rows; r++) {
@@ -217,15 +223,15 @@ status quantize_gptq(quantized *out, const float *w, const float *hessian, int64
     const rounding job = {w, &factor, grid, group, quantized_groups(out)};
 #pragma omp parallel reduction(&& : done)
     {
-        batch *b = batch_create(&job);
+        row_batch *b = row_batch_create(&job);
         done = b;
 #pragma omp for schedule(dynamic)
         for (int64_t r = 0; r < rows; r += BATCH) {
             if (!b) continue;
-            batch_begin(b, &job, r, rows - r < BATCH ? rows - r : BATCH);
+            row_batch_begin(b, &job, r, rows - r < BATCH ? rows - r : BATCH);
             (grid->row_scale ? quantize_given : quantize_searched)(out, &job, b);
         }
-        batch_free(b);
+        row_batch_free(b);
     }
     ldl_factor_free(&factor);
     free(group);

@@ -1,36 +1,44 @@
 /* Rows in memory to and from columns of PANEL rows, which rounding works on, in squares of 8. */
 #include "quant/wide/vectors.h"
+#include <immintrin.h>
 
-typedef float eight __attribute__((vector_size(32), aligned(4), may_alias));
 enum { SIDE = 8 };
 
-/* Pairs of rows change places of single numbers, then of pairs of them, then of fours. */
-ALWAYS_INLINE void transpose_square(eight x[SIDE]) {
-    eight y[SIDE];
+ALWAYS_INLINE __m256 pair_low(__m256 a, __m256 b) {
+    return _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+
+ALWAYS_INLINE __m256 pair_high(__m256 a, __m256 b) {
+    return _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+}
+
+/* Rows meet by twos, then by fours, in each half of a register; then the halves change places. */
+ALWAYS_INLINE void transpose_square(__m256 x[SIDE]) {
+    __m256 two[SIDE], four[SIDE];
     for (int i = 0; i < SIDE; i += 2) {
-        y[i] = __builtin_shufflevector(x[i], x[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
-        y[i + 1] = __builtin_shufflevector(x[i], x[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+        two[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+        two[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
     }
-    for (int i = 0; i < SIDE; i++) {
-        if (i & 2) continue;
-        x[i] = __builtin_shufflevector(y[i], y[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-        x[i + 2] = __builtin_shufflevector(y[i], y[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    for (int i = 0; i < SIDE; i += 4) {
+        four[i] = pair_low(two[i], two[i + 2]);
+        four[i + 1] = pair_high(two[i], two[i + 2]);
+        four[i + 2] = pair_low(two[i + 1], two[i + 3]);
+        four[i + 3] = pair_high(two[i + 1], two[i + 3]);
     }
     for (int i = 0; i < SIDE / 2; i++) {
-        y[i] = __builtin_shufflevector(x[i], x[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
-        y[i + 4] = __builtin_shufflevector(x[i], x[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        x[i] = _mm256_permute2f128_ps(four[i], four[i + 4], 0x20);
+        x[i + 4] = _mm256_permute2f128_ps(four[i], four[i + 4], 0x31);
     }
-    for (int i = 0; i < SIDE; i++) x[i] = y[i];
 }
 
 void KERNEL(side_by_side)(float (*to)[PANEL], const float *const *rows, int64_t width) {
     const int64_t squares = width / SIDE * SIDE;
     for (int r = 0; r < PANEL; r += SIDE)
         for (int64_t j = 0; j < squares; j += SIDE) {
-            eight x[SIDE];
-            for (int i = 0; i < SIDE; i++) x[i] = *(const eight *)(rows[r + i] + j);
+            __m256 x[SIDE];
+            for (int i = 0; i < SIDE; i++) x[i] = _mm256_loadu_ps(rows[r + i] + j);
             transpose_square(x);
-            for (int i = 0; i < SIDE; i++) *(eight *)(to[j + i] + r) = x[i];
+            for (int i = 0; i < SIDE; i++) _mm256_storeu_ps(to[j + i] + r, x[i]);
         }
     for (int r = 0; r < PANEL; r++)
         for (int64_t j = squares; j < width; j++) to[j][r] = rows[r][j];
@@ -40,10 +48,10 @@ void KERNEL(row_by_row)(float *const *rows, const float (*from)[PANEL], int64_t 
     const int64_t squares = width / SIDE * SIDE;
     for (int r = 0; r < PANEL; r += SIDE)
         for (int64_t j = 0; j < squares; j += SIDE) {
-            eight x[SIDE];
-            for (int i = 0; i < SIDE; i++) x[i] = *(const eight *)(from[j + i] + r);
+            __m256 x[SIDE];
+            for (int i = 0; i < SIDE; i++) x[i] = _mm256_loadu_ps(from[j + i] + r);
             transpose_square(x);
-            for (int i = 0; i < SIDE; i++) *(eight *)(rows[r + i] + j) = x[i];
+            for (int i = 0; i < SIDE; i++) _mm256_storeu_ps(rows[r + i] + j, x[i]);
         }
     for (int r = 0; r < PANEL; r++)
         for (int64_t j = squares; j < width; j++) rows[r][j] = from[j][r];
