@@ -29,10 +29,15 @@ list(APPEND integer_sources ${CMAKE_SOURCE_DIR}/src/kernel/cpu/isa/scratch.c)
 set(int8_avx2_options ${avx2_options} $<$<C_COMPILER_ID:GNU>:-fno-tree-reassoc> $<$<C_COMPILER_ID:GNU>:-fno-tree-ter>)
 set(int8_avxvnni_options ${avx2_options} -mavxvnni)
 set(int8_avx512vnni_options ${avx512_options} -mavx512vnni)
+# Written in vectors, they run as fast with -O1; with sanitizers -O3 takes GCC half a minute for each.
+set(integer_optimisation -O3)
+if(MOEC_SANITIZE)
+  set(integer_optimisation -O1)
+endif()
 foreach(variant int8_avx2 int8_avxvnni int8_avx512vnni)
   add_library(kernel_${variant} OBJECT ${integer_sources})
   target_compile_definitions(kernel_${variant} PRIVATE VARIANT=${variant})
-  target_compile_options(kernel_${variant} PRIVATE -O3 -fno-math-errno -fno-trapping-math -ffp-contract=off
+  target_compile_options(kernel_${variant} PRIVATE ${integer_optimisation} -fno-math-errno -fno-trapping-math -ffp-contract=off
                                                    ${${variant}_options})
   target_link_libraries(kernel_${variant} PRIVATE moec_tensor OpenMP::OpenMP_C)
   target_sources(moec_kernel PRIVATE $<TARGET_OBJECTS:kernel_${variant}>)

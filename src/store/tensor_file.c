@@ -42,7 +42,7 @@ static status write_pieces(void *context, const safetensor *t, file_writer *w) {
         file_write(w, t->data, t->bytes);
         return STATUS_OK;
     }
-    void *piece = xmalloc(PIECE);
+    void *piece = xmalloc(t->bytes < PIECE ? t->bytes : PIECE);
     for (size_t at = 0; at < t->bytes; at += PIECE) {
         const size_t bytes = t->bytes - at < PIECE ? t->bytes - at : PIECE;
         f->k->download(piece, (const char *)t->data + at, bytes);
