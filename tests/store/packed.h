@@ -49,6 +49,12 @@ static inline batch tiny_batch(int32_t ids[BATCH * LENGTH], uint64_t seed) {
     return (batch){.batch = BATCH, .length = LENGTH, .input_ids = ids};
 }
 
+/* Each token's target is the next one. */
+static inline void with_targets(batch *b, const int32_t *ids, int32_t targets[BATCH * LENGTH]) {
+    for (int i = 0; i < BATCH * LENGTH; i++) targets[i] = ids[(i + 1) % (BATCH * LENGTH)];
+    b->target_ids = targets;
+}
+
 static inline hessians *calibrated(pass *p, size_t memory) {
     hessians *h = hessians_create(p, memory);
     int32_t ids[BATCH * LENGTH];
