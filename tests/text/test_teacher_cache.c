@@ -1,56 +1,9 @@
-#include "test.h"
+/* A teacher's cache: what was written comes back, and what was begun goes on. */
+#include "teacher_files.h"
 
 #include "base/half.h"
-#include "base/random.h"
 #include "letters_tokenizer.h"
-#include "text/teacher_format.h"
 #include <math.h>
-
-enum { TOKENS = 700, K = 5, VOCAB = 1000 }; /* two blocks and a part of a third */
-
-static teacher_facts facts_of(int k, int vocab_size) {
-    return (teacher_facts){
-        .k = k, .vocab_size = vocab_size, .tokenizer = 11, .teacher = 22, .seq = 64, .stride = 32, .name = "runs/big"};
-}
-
-/* Record i of any cache here: k falling logarithms of distinct tokens; every seventh has one token only. */
-static void record_of(int64_t i, int k, int vocab_size, int32_t *ids, float *log_probs, float *rest) {
-    rng r = rng_seed(100 + (uint64_t)i);
-    float log_prob = -0.001f;
-    for (int j = 0; j < k; j++) {
-        ids[j] = i % 7 == 3 && j > 0 ? -1 : (int32_t)((rng_below(&r, (uint64_t)vocab_size / 300) * 300 + (uint64_t)j));
-        log_probs[j] = log_prob -= (float)(0.01 + rng_uniform(&r));
-    }
-    *rest = -(float)rng_uniform(&r) - 0.01f;
-}
-
-static shard shard_of(int64_t tokens) {
-    static int32_t ids[TOKENS];
-    for (int i = 0; i < TOKENS; i++) ids[i] = i % 50;
-    return shard_of_ids("data/x_train_000000.bin", ids, tokens);
-}
-
-static void add_records(teacher_writer *w, int k, int vocab_size, int64_t until) {
-    int32_t ids[TEACHER_MAX_TOP];
-    float log_probs[TEACHER_MAX_TOP], rest;
-    for (int64_t i = teacher_writer_count(w); i < until; i++) {
-        record_of(i, k, vocab_size, ids, log_probs, &rest);
-        assert_ok(teacher_writer_add(w, ids, log_probs, rest));
-    }
-}
-
-static void write_cache(const char *folder, const teacher_facts *facts, int64_t tokens) {
-    shard s = shard_of(tokens);
-    teacher_writer *w;
-    assert_ok(teacher_writer_open(&w, folder, &s, facts));
-    add_records(w, facts->k, facts->vocab_size, tokens);
-    assert_ok(teacher_writer_close(w));
-    shard_close(&s);
-}
-
-static char *file_of(const char *folder, const char *suffix) {
-    return xasprintf("%s/x_train_000000.teacher%s", folder, suffix);
-}
 
 static float rounded(float x) {
     return half_to_float(half_from_float(x));
@@ -349,100 +302,6 @@ static void what_is_no_probability_is_refused_and_the_rest_stays(void **state) {
     shard_close(&s);
 }
 
-/* ---- damage ---- */
-
-static void every_truncation_is_refused(void **state) {
-    const teacher_facts facts = facts_of(2, VOCAB);
-    write_cache(*state, &facts, 3);
-    char *path = file_of(*state, "");
-    uint8_t *bytes;
-    size_t count;
-    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
-    teacher_file f;
-    for (size_t cut = 0; cut < count; cut++)
-        assert_fails(teacher_file_parse(&f, "cut", bytes, cut), "cut: truncated: expected ");
-    assert_ok(teacher_file_parse(&f, "whole", bytes, count));
-    teacher_file_close(&f);
-    bytes = xrealloc(bytes, count + 1);
-    assert_fails(teacher_file_parse(&f, "long", bytes, count + 1), "long: too long: expected ");
-    free(bytes);
-    free(path);
-}
-
-static void every_flipped_bit_is_found(void **state) {
-    const teacher_facts facts = facts_of(2, VOCAB);
-    write_cache(*state, &facts, 5);
-    char *path = file_of(*state, "");
-    uint8_t *bytes;
-    size_t count;
-    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
-    int32_t ids[10];
-    float log_probs[10], rest[5];
-    for (size_t bit = 0; bit < 8 * count; bit++) {
-        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        teacher_file f;
-        status s = teacher_file_parse(&f, "bad", bytes, count);
-        if (s == STATUS_OK) {
-            s = teacher_file_read(&f, 0, 5, VOCAB, ids, log_probs, rest);
-            teacher_file_close(&f);
-        }
-        assert_fails(s, "bad: ");
-        bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
-    }
-    free(bytes);
-    free(path);
-}
-
-/* Damage is found where it is read, and blocks may not change places. */
-static void damage_in_a_block_is_named(void **state) {
-    const teacher_facts facts = facts_of(K, VOCAB);
-    const size_t size = (size_t)teacher_block_bytes(&facts, TEACHER_BLOCK_RECORDS);
-    write_cache(*state, &facts, TOKENS);
-    char *path = file_of(*state, "");
-    uint8_t *bytes;
-    size_t count;
-    assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
-    int32_t ids[K];
-    float log_probs[K], rest;
-    teacher_file f;
-    uint8_t *first = bytes + TEACHER_HEADER_BYTES;
-    first[size + 7] ^= 4;
-    assert_ok(teacher_file_parse(&f, "bad", bytes, count));
-    assert_ok(teacher_file_read(&f, 255, 1, VOCAB, ids, log_probs, &rest));
-    assert_fails(teacher_file_read(&f, 300, 1, VOCAB, ids, log_probs, &rest),
-                 "bad: corrupted: the checksum of tokens 256 to 511 does not hold");
-    assert_ok(teacher_file_read(&f, 512, 1, VOCAB, ids, log_probs, &rest));
-    teacher_file_close(&f);
-    first[size + 7] ^= 4;
-    uint8_t *held = xmalloc(size);
-    memcpy(held, first, size);
-    memmove(first, first + size, size);
-    memcpy(first + size, held, size);
-    assert_ok(teacher_file_parse(&f, "bad", bytes, count));
-    assert_fails(teacher_file_read(&f, 0, 1, VOCAB, ids, log_probs, &rest), "tokens 0 to 255");
-    teacher_file_close(&f);
-    free(held), free(bytes), free(path);
-}
-
-static void what_does_not_belong_is_refused(void **state) {
-    const teacher_facts facts = facts_of(K, VOCAB);
-    write_cache(*state, &facts, TOKENS);
-    shard s = shard_of(TOKENS);
-    teacher_cache *c;
-    assert_fails(teacher_cache_open(&c, *state, &s, 1, 12, VOCAB),
-                 "x_train_000000.teacher: made with another tokenizer");
-    ((int32_t *)s.tokens)[699] = 7;
-    assert_fails(teacher_cache_open(&c, *state, &s, 1, 11, VOCAB), "made for another text");
-    shard_close(&s);
-    s = shard_of(TOKENS);
-    free(s.path);
-    s.path = xstrdup("data/y_train_000000.bin");
-    assert_fails(teacher_cache_open(&c, *state, &s, 1, 11, VOCAB), "expected the teacher's file of "
-                                                                   "data/y_train_000000.bin, found nothing");
-    assert_fails(teacher_cache_open(&c, "/nowhere", &s, 1, 11, VOCAB), "/nowhere: expected a teacher's cache");
-    shard_close(&s);
-}
-
 static void a_fingerprint_is_of_what_ids_stand_for(void **state) {
     (void)state;
     tokenizer *a = letters_tokenizer(27), *same = letters_tokenizer(27), *more = letters_tokenizer(28);
@@ -465,10 +324,6 @@ int main(void) {
         in_scratch(within_a_block_nobody_seeks),
         in_scratch(another_teaching_is_refused),
         in_scratch(what_is_no_probability_is_refused_and_the_rest_stays),
-        in_scratch(every_truncation_is_refused),
-        in_scratch(every_flipped_bit_is_found),
-        in_scratch(damage_in_a_block_is_named),
-        in_scratch(what_does_not_belong_is_refused),
         cmocka_unit_test(a_fingerprint_is_of_what_ids_stand_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
