@@ -16,7 +16,7 @@ enum { HEADER_BYTES = 24, SECTION_ENTRY_BYTES = 32, CHECKSUM_BYTES = 8 };
 
 typedef enum section_kind {
     SECTION_CONFIG = 1, /* JSON: the model's config and what else a reader wants to know */
-    SECTION_TOKENIZER,  /* the SentencePiece .model, or nothing */
+    SECTION_TOKENIZER,  /* the SentencePiece .model or a bundle (text/tokenizer_settings.h), or nothing */
     SECTION_TENSORS,    /* the directory */
     SECTION_SCALES, /* uint16: the upper halves of float32, of each grid its rows' (and groups'), the groups' offsets, its columns' */
     SECTION_HALVES, /* float16 elements; in byte planes */

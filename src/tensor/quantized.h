@@ -1,5 +1,5 @@
 /* A matrix on a grid: w = q · scale + offset, with integers |q| ≤ levels, and a scale (and an offset) for each row or each group of a
- * row's columns; where columns have their own steps (quant/trellis.h), times a scale for each column, so that
+ * row's columns; where columns have their own steps (quant/dependent.h), times a scale for each column, so that
  * y = (q · scale + offset) (input_scale ⊙ x). Host memory, or device memory where a weight has it (kernel/kernel.h). */
 #ifndef MOEC_TENSOR_QUANTIZED_H
 #define MOEC_TENSOR_QUANTIZED_H

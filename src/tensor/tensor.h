@@ -1,5 +1,5 @@
 /* A tensor is a shape over device memory. It owns nothing: memory comes from a device (kernel/kernel.h), directly or
- * through the tape's pool. Only kernel/ may look behind `data`; everybody else copies with device_read/device_write. */
+ * through the tape's pool. Only kernel/ may look behind `data`; everybody else copies with tensor_read/tensor_write. */
 #ifndef MOEC_TENSOR_TENSOR_H
 #define MOEC_TENSOR_TENSOR_H
 
