@@ -5,8 +5,6 @@ skip() {
 }
 command -v mpirun >/dev/null 2>&1 || skip "no mpirun"
 export OMP_NUM_THREADS=1 OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-# Where a rank ends with an error mpirun asks the others to end, which they do by themselves, and would wait a second or two for it.
-export OMPI_MCA_odls_base_sigkill_timeout=0
 # Sanitizers see what MPI itself keeps until the end.
 export LSAN_OPTIONS=exitcode=0 ASAN_OPTIONS=detect_leaks=0
 
