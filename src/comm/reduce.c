@@ -91,31 +91,66 @@ static int64_t most_of(const int64_t *filled, int ranks) {
     return most;
 }
 
-/* A bucket ends where an owner's part is full, and before a later stage where there is something worth sending without it. */
-static void lay_out(comm_reduction *r) {
+/* What is being laid out: how much of the open bucket each owner has, and with which stretch its part goes on. */
+typedef struct layout {
+    int64_t most;     /* floats of a bucket for one owner */
+    bucket *open;     /* the last one, or NULL */
+    int64_t *filled;  /* [ranks] */
+    int *next;        /* [ranks] a stretch */
+    int64_t *offsets; /* [ranks] in it */
+} layout;
+
+/* The owner's next floats, up to the stretch `end`, as far as there is room in the bucket; whether some are left. */
+static bool fill(comm_reduction *r, layout *l, int owner, int end) {
+    for (; l->next[owner] < end; l->next[owner]++, l->offsets[owner] = 0) {
+        const comm_stretch *s = &r->stretches[l->next[owner]];
+        const int64_t left = s->owner == owner ? s->count - l->offsets[owner] : 0;
+        const int64_t room = l->most - l->filled[owner], count = left < room ? left : room;
+        if (count > 0) {
+            if (!l->open) l->open = open_bucket(r);
+            add_piece(r, l->open, (piece){.of = s, .from = l->offsets[owner], .count = count, .at = l->filled[owner]});
+            l->filled[owner] += count;
+            l->offsets[owner] += count;
+        }
+        if (count < left) return true;
+    }
+    return false;
+}
+
+static void close_bucket(comm_reduction *r, layout *l) {
+    if (l->filled[r->c->rank] > r->row) r->row = l->filled[r->c->rank];
+    memset(l->filled, 0, (size_t)r->c->ranks * sizeof *l->filled);
+    l->open = NULL;
+}
+
+/* A stage's stretches: every bucket has a part for each owner that has some left, so that all of them receive at the same time. The last
+ * one goes without waiting for a later stage where there is something worth sending. */
+static void lay_out_stage(comm_reduction *r, layout *l, int first, int end) {
     const int ranks = r->c->ranks;
-    const int64_t most = (int64_t)REDUCE_BYTES / (int64_t)sizeof(float) / ranks;
-    const int64_t least = (int64_t)REDUCE_LEAST / (int64_t)sizeof(float);
-    int64_t *filled = xcalloc((size_t)ranks, sizeof *filled); /* of the bucket, for each owner */
-    bucket *b = NULL;
+    for (int owner = 0; owner < ranks; owner++) l->next[owner] = first, l->offsets[owner] = 0;
+    for (bool more = true; more;) {
+        more = false;
+        for (int owner = 0; owner < ranks; owner++) more |= fill(r, l, owner, end);
+        if (more || most_of(l->filled, ranks) >= REDUCE_LEAST / (int64_t)sizeof(float)) close_bucket(r, l);
+    }
+}
+
+static void lay_out(comm_reduction *r) {
+    const size_t ranks = (size_t)r->c->ranks;
+    layout l = {.most = (int64_t)REDUCE_BYTES / (int64_t)sizeof(float) / r->c->ranks};
+    l.filled = xcalloc(ranks, sizeof *l.filled);
+    l.next = xcalloc(ranks, sizeof *l.next);
+    l.offsets = xcalloc(ranks, sizeof *l.offsets);
     r->piece_count = r->bucket_count = 0;
     r->row = 0;
-    for (int i = 0; i < r->count; i++) {
-        const comm_stretch *s = &r->stretches[i];
-        if (b && s->stage != b->stage && most_of(filled, ranks) >= least) b = NULL;
-        for (int64_t from = 0, count; from < s->count; from += count) {
-            if (!b || filled[s->owner] == most) {
-                b = open_bucket(r);
-                memset(filled, 0, (size_t)ranks * sizeof *filled);
-            }
-            const int64_t room = most - filled[s->owner];
-            count = s->count - from < room ? s->count - from : room;
-            add_piece(r, b, (piece){.of = s, .from = from, .count = count, .at = filled[s->owner]});
-            filled[s->owner] += count;
-            if (filled[r->c->rank] > r->row) r->row = filled[r->c->rank];
-        }
+    for (int first = 0, end; first < r->count; first = end) {
+        for (end = first + 1; end < r->count && r->stretches[end].stage == r->stretches[first].stage;) end++;
+        lay_out_stage(r, &l, first, end);
     }
-    free(filled);
+    close_bucket(r, &l);
+    free(l.filled);
+    free(l.next);
+    free(l.offsets);
 }
 
 status comm_reduction_plan(comm_reduction *r, const comm_stretch *stretches, int count) {
