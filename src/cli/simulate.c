@@ -18,7 +18,7 @@ static const char help[] =
     "Nothing\n"
     "is trained. A step is simulated rank by rank and message by message, in three ways: as moec shares it out today; "
     "with\n"
-    "gradients sent while backward goes on; and with experts on different ranks too (docs/scaling.md).\n"
+    "gradients that each rank sums first; and with experts on different ranks too (docs/scaling.md).\n"
     "\n"
     "  --ranks LIST     numbers of ranks (1,8,64,1024)\n"
     "  --grows          each rank has a micro-batch of CONFIG; else the ranks share the step that CONFIG describes\n"
@@ -26,7 +26,7 @@ static const char help[] =
     "  --imbalance X    tokens of the busiest expert rank, times the mean (1.2)\n"
     "  --messages N     at most N messages of a step are simulated one by one; beyond that a collective takes as long "
     "as\n"
-    "                   its formula says (300000)\n"
+    "                   its formula says (3000000)\n"
     "  -o FOLDER        simulation.md, and by gnuplot simulation.svg\n"
     "  --json           one JSON object\n"
     "\n"
@@ -67,7 +67,7 @@ static status simulate(step_study *s, const run_config *c, bool after, const cha
 
 static status run(int argc, char **argv) {
     step_study s = {.options.imbalance = 1.2};
-    long long messages = 300000;
+    long long messages = 3000000;
     machine m;
     const bool json = cli_flag(&argc, argv, "--json"), before = cli_flag(&argc, argv, "--before-events");
     s.options.grows = cli_flag(&argc, argv, "--grows");

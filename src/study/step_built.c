@@ -1,4 +1,5 @@
-/* A step as this program shares it out (docs/parallel.md). */
+/* A step as this program shares it out (docs/parallel.md): in every micro-batch gradients go to the owners of parameters while backward goes
+ * on, and owners sum what has come (comm/reduce.h). */
 #include "study/step_parts.h"
 
 #include "base/memory.h"
@@ -6,48 +7,115 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Where an owner's parameters are continued in the next exchange (comm/reduce.c). */
+/* Where an owner's part goes on. */
 typedef struct cursor {
     int param;
-    double from;
+    double from; /* bytes */
 } cursor;
 
-/* A bucket's floats of an owner, in how many messages. */
-static double fill_bucket(const step *s, int owner, cursor *at, double bucket, double *pieces) {
-    double filled = 0;
-    *pieces = 0;
-    while (at->param < s->w->param_count && filled < bucket) {
-        const double left = s->owner[at->param] == owner ? (double)s->w->params[at->param].count - at->from : 0;
-        const double taken = fmin(left, bucket - filled);
-        *pieces += taken > 0;
-        filled += taken;
-        if (taken < left)
-            at->from += taken;
-        else
-            *at = (cursor){.param = at->param + 1};
-    }
-    return filled;
+typedef struct reduction {
+    step *s;
+    double *bytes, *pieces;      /* [ranks] for each owner in the bucket that is being filled, in how many messages */
+    cursor *next;                /* [ranks] */
+    int *landed[REDUCE_FLIGHTS]; /* [ranks] tasks behind which the last buckets are there */
+    int *summed;                 /* [ranks] and summed */
+    int begun;
+} reduction;
+
+static int *no_tasks(int ranks) {
+    int *tasks = xcalloc((size_t)ranks, sizeof *tasks);
+    for (int r = 0; r < ranks; r++) tasks[r] = -1;
+    return tasks;
 }
 
-static void reduce_to_owners(step *s) {
+static reduction open_reduction(step *s) {
     const int ranks = s->o->ranks;
-    const double bucket = (double)REDUCE_BYTES / FLOAT_BYTES / ranks;
-    double *bytes = xcalloc((size_t)ranks, sizeof *bytes), *pieces = xcalloc((size_t)ranks, sizeof *pieces);
-    cursor *next = xcalloc((size_t)ranks, sizeof *next);
-    for (;;) {
-        double all = 0;
-        for (int r = 0; r < ranks; r++) {
-            bytes[r] = FLOAT_BYTES * fill_bucket(s, r, &next[r], bucket, &pieces[r]);
-            all += bytes[r];
-        }
-        if (all == 0) break;
-        collective_exchange(s->c, EXCHANGE_TO_OWNERS, bytes, pieces, s->at);
-        for (int r = 0; r < ranks; r++)
-            step_compute(s, r, machine_memory_seconds(s->m, s->c->local, 3 * ranks * bytes[r]), s->update);
+    reduction r = {.s = s, .summed = no_tasks(ranks)};
+    r.bytes = xcalloc((size_t)ranks, sizeof *r.bytes);
+    r.pieces = xcalloc((size_t)ranks, sizeof *r.pieces);
+    r.next = xcalloc((size_t)ranks, sizeof *r.next);
+    for (int i = 0; i < REDUCE_FLIGHTS; i++) r.landed[i] = no_tasks(ranks);
+    return r;
+}
+
+static void close_reduction(reduction *r) {
+    free(r->bytes);
+    free(r->pieces);
+    free(r->next);
+    free(r->summed);
+    for (int i = 0; i < REDUCE_FLIGHTS; i++) free(r->landed[i]);
+}
+
+/* Behind what was computed so far, and when one of the flights is free. Sums take the rank's time, between two blocks or later. */
+static void send_bucket(reduction *r) {
+    step *s = r->s;
+    int *landed = r->landed[r->begun++ % REDUCE_FLIGHTS];
+    for (int rank = 0; rank < s->o->ranks; rank++) landed[rank] = step_join(s, s->at[rank], landed[rank]);
+    collective_exchange(s->c, EXCHANGE_TO_OWNERS, r->bytes, r->pieces, landed);
+    for (int rank = 0; rank < s->o->ranks; rank++) {
+        if (r->bytes[rank] == 0) continue;
+        const double seconds = machine_memory_seconds(s->m, s->c->local, 3 * s->o->ranks * r->bytes[rank]);
+        r->summed[rank] = step_join(s, r->summed[rank], landed[rank]);
+        step_compute_behind(s, rank, seconds, s->update, &r->summed[rank]);
+        r->bytes[rank] = r->pieces[rank] = 0;
     }
-    free(bytes);
-    free(pieces);
-    free(next);
+}
+
+static double fullest(const reduction *r) {
+    double most = 0;
+    for (int rank = 0; rank < r->s->o->ranks; rank++) most = fmax(most, r->bytes[rank]);
+    return most;
+}
+
+/* The owner's next gradients of the layer, as far as the bucket has room; whether some are left. */
+static bool fill(reduction *r, int owner, int layer) {
+    const step *s = r->s;
+    const double most = (double)REDUCE_BYTES / s->o->ranks;
+    cursor *at = &r->next[owner];
+    for (; at->param < s->w->param_count; *at = (cursor){.param = at->param + 1}) {
+        const work_param *p = &s->w->params[at->param];
+        const double left =
+            p->layer == layer && s->owner[at->param] == owner ? FLOAT_BYTES * (double)p->count - at->from : 0;
+        const double taken = fmin(left, most - r->bytes[owner]);
+        r->bytes[owner] += taken;
+        r->pieces[owner] += taken > 0;
+        at->from += taken;
+        if (taken < left) return true;
+    }
+    return false;
+}
+
+/* The layer's gradients are final. Each bucket has a part for every owner that has some left, and the last one does not wait for the next
+ * layer if there is something worth sending. */
+static void reach(reduction *r, int layer) {
+    for (int owner = 0; owner < r->s->o->ranks; owner++) r->next[owner] = (cursor){0};
+    for (bool more = true; more;) {
+        more = false;
+        for (int owner = 0; owner < r->s->o->ranks; owner++) more |= fill(r, owner, layer);
+        if (more || fullest(r) >= REDUCE_LEAST) send_bucket(r);
+    }
+}
+
+static void finish(reduction *r) {
+    step *s = r->s;
+    if (fullest(r) > 0) send_bucket(r);
+    for (int rank = 0; rank < s->o->ranks; rank++) {
+        s->at[rank] = step_join(s, s->at[rank], r->summed[rank]);
+        for (int i = 0; i < REDUCE_FLIGHTS; i++) s->at[rank] = step_join(s, s->at[rank], r->landed[i][rank]);
+    }
+}
+
+/* What is in no layer is final at the end: embeddings, of which a tied one is the head too. */
+static void run_backward_reducing(step *s) {
+    reduction r = open_reduction(s);
+    step_run_ends(s, 3);
+    for (int i = s->w->block_count - 1; i >= 0; i--) {
+        step_run_block(s, &s->w->blocks[i], 2);
+        if (step_first_use(s->w, s->w->blocks[i].layer) == i) reach(&r, s->w->blocks[i].layer);
+    }
+    reach(&r, -1);
+    finish(&r);
+    close_reduction(&r);
 }
 
 /* Each rank says so many bytes to each other one. */
@@ -75,9 +143,7 @@ void step_as_built(step *s) {
     for (int64_t round = 0; round < s->rounds; round++) {
         step_pass_over(s, s->w->values, 1, s->busy); /* gradients begin from zero */
         step_run_forward(s);
-        step_run_ends(s, 3);
-        for (int i = s->w->block_count - 1; i >= 0; i--) step_run_block(s, &s->w->blocks[i], 2);
-        reduce_to_owners(s);
+        run_backward_reducing(s);
     }
     tell_all(s, 8.0 * s->w->param_count); /* squares for the norm */
     step_update(s, false);

@@ -4,12 +4,25 @@
 #include <math.h>
 #include <stdlib.h>
 
-void step_compute(step *s, int rank, double seconds, double *account) {
+int step_join(step *s, int one, int other) {
+    if (one == other || other < 0) return one;
+    if (one < 0) return other;
+    const int t = simulation_task(s->s, 0, 0, NULL, 0);
+    simulation_after(s->s, t, one);
+    simulation_after(s->s, t, other);
+    return t;
+}
+
+void step_compute_behind(step *s, int rank, double seconds, double *account, int *task) {
     const double taken = seconds * s->slow[rank];
     const int t = simulation_task(s->s, taken, 0, &s->c->compute[rank], 1);
-    simulation_after(s->s, t, s->at[rank]);
-    s->at[rank] = t;
+    simulation_after(s->s, t, *task);
+    *task = t;
     account[rank] += taken;
+}
+
+void step_compute(step *s, int rank, double seconds, double *account) {
+    step_compute_behind(s, rank, seconds, account, &s->at[rank]);
 }
 
 /* passes: 1 forward, 2 backward. */
@@ -67,6 +80,12 @@ void step_run_forward(step *s) {
 void step_pass_over(step *s, double values, double arrays, double *account) {
     const double seconds = machine_memory_seconds(s->m, s->c->local, arrays * values * FLOAT_BYTES);
     for (int r = 0; r < s->o->ranks; r++) step_compute(s, r, seconds, account);
+}
+
+int step_first_use(const step_work *w, int layer) {
+    for (int i = 0; i < w->block_count; i++)
+        if (w->blocks[i].layer == layer) return i;
+    return 0;
 }
 
 /* ---- owners ---- */

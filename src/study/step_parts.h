@@ -29,6 +29,10 @@ typedef struct step {
 
 /* After what the rank has done so far; account: whose seconds they are, busy or update. */
 void step_compute(step *s, int rank, double seconds, double *account);
+/* After *task, which it becomes; whenever the rank has time for it. */
+void step_compute_behind(step *s, int rank, double seconds, double *account, int *task);
+/* A task behind both; −1: nothing to wait for. */
+int step_join(step *s, int one, int other);
 void step_run_block(step *s, const work_block *b, double passes); /* passes: 1 forward, 2 backward */
 void step_run_ends(step *s, double passes);                       /* the embedding, the head and the loss */
 void step_run_forward(step *s);
@@ -39,6 +43,8 @@ void step_pass_over(step *s, double values, double arrays, double *account);
 static inline double means_of(const work_param *p) {
     return (double)p->count * p->means;
 }
+/* The first of the blocks that is of the layer: behind its backward the layer's gradients are final, however often it ran. */
+int step_first_use(const step_work *w, int layer);
 void step_assign_owners(step *s);
 /* An owner's update; shared: Adam's parameters are in equal parts everywhere. */
 void step_update(step *s, bool shared);

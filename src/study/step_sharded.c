@@ -20,12 +20,7 @@ static double add_seconds_per_byte(const step *s) {
 
 /* Behind what was computed so far, and what was sent. */
 static void begin_sending(step *s) {
-    for (int r = 0; r < s->o->ranks; r++) {
-        const int t = simulation_task(s->s, 0, 0, NULL, 0);
-        simulation_after(s->s, t, s->at[r]);
-        simulation_after(s->s, t, s->sending[r]);
-        s->sending[r] = t;
-    }
+    for (int r = 0; r < s->o->ranks; r++) s->sending[r] = step_join(s, s->at[r], s->sending[r]);
 }
 
 /* Experts' gradients are summed over the ranks that have the same ones. */
@@ -44,21 +39,14 @@ static void move_layers(step *s, double bytes, double expert_bytes, bool gathers
     }
 }
 
-static int first_use(const step_work *w, int layer) {
-    for (int i = 0; i < w->block_count; i++)
-        if (w->blocks[i].layer == layer) return i;
-    return 0;
-}
-
-/* The last micro-batch's backward: what is final goes while the rest is computed. A layer that runs several times is final behind the
- * first of its runs. */
+/* The last micro-batch's backward: what is final goes while the rest is computed. */
 static void run_backward_sending(step *s) {
     double bytes = 0, expert_bytes = 0;
     step_run_ends(s, 3);
     for (int i = s->w->block_count - 1; i >= 0; i--) {
         const int layer = s->w->blocks[i].layer;
         step_run_block(s, &s->w->blocks[i], 2);
-        if (first_use(s->w, layer) != i) continue;
+        if (step_first_use(s->w, layer) != i) continue;
         bytes += layer_bytes(s, layer, false);
         expert_bytes += layer_bytes(s, layer, true);
         if (bytes + expert_bytes < BUCKET_BYTES) continue;
@@ -77,7 +65,7 @@ static void run_forward_receiving(step *s) {
     double bytes = layer_bytes(s, -1, false), expert_bytes = 0;
     for (int i = 0; i < s->w->block_count; i++) {
         const int layer = s->w->blocks[i].layer;
-        if (first_use(s->w, layer) == i) {
+        if (step_first_use(s->w, layer) == i) {
             bytes += layer_bytes(s, layer, false);
             expert_bytes += layer_bytes(s, layer, true);
             move_layers(s, bytes, expert_bytes, true);

@@ -58,8 +58,8 @@ static bool share_rows(step *s, step_result *result) {
 /* About as many as the most talkative part of a step has. */
 static double count_messages(const step *s) {
     const double ranks = s->o->ranks, pairs = ranks * (ranks - 1);
-    const double exchanges = FLOAT_BYTES * s->w->values / REDUCE_BYTES + 1;
-    if (s->o->method == STEP_AS_BUILT) return pairs * exchanges * (double)s->rounds;
+    const double full = FLOAT_BYTES * s->w->values / REDUCE_BYTES, pieces = s->w->param_count;
+    if (s->o->method == STEP_AS_BUILT) return (pairs * full + (ranks - 1) * pieces) * (double)s->rounds;
     const double buckets = FLOAT_BYTES * s->w->values / BUCKET_BYTES + 2 * s->w->layers + 2;
     const double tokens = 4.0 * (double)s->rounds * s->w->block_count * ranks * s->expert_ranks;
     return buckets * collective_messages(s->c, everyone(s)) + 2 * pairs + (s->expert_ranks > 1 ? tokens : 0);

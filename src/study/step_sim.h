@@ -1,11 +1,10 @@
 /* A training step of many ranks, simulated: each rank's blocks one after another, forward and backward, its messages, its updates.
  *
  * Three ways to share a step out:
- *   as built   docs/parallel.md, but with each micro-batch's gradients sent when its backward is over, and not while it runs: straight to
- *              the owners of parameters, in exchanges of 16 MiB divided by the ranks for each owner; norms; updates; values straight to
- *              everyone
+ *   as built   docs/parallel.md: each micro-batch's gradients go straight to the owners of parameters while its backward goes on, in
+ *              exchanges of at most 16 MiB divided by the ranks for each owner; norms; updates; values straight to everyone
  *   sharded    a rank sums its micro-batches by itself; gradients of some layers (25 MB: Li et al. 2020, arXiv 2006.15704) are
- *              reduced and scattered while backward goes on; owners gather the matrices that Muon updates (Liu et al. 2025, arXiv
+ *              reduced and scattered while the last one's backward goes on; owners gather the matrices that Muon updates (Liu et al. 2025, arXiv
  *              2502.16982, §2.3), give them back, and values are gathered while the next forward pass begins (Rajbhandari et al. 2020,
  *              arXiv 1910.02054, stage 1). Equal bits for any number of ranks need sums along a fixed tree of micro-batches
  *   experts    the same, and groups of ranks hold the experts in parts: tokens go to them and come back, forward and backward, by
