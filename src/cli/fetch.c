@@ -40,7 +40,7 @@ static const char help[] =
     "  --rows N               so many rows at most (all)\n"
     "  --field F,F            the members that make the text; a list of turns becomes messages and text (text, "
     "messages,\n"
-    "                         conversations or content)\n"
+    "                         conversations, conversation or content)\n"
     "  --template none        how turns become text: \"role: content\" and a line end each (none is all there is so "
     "far)\n"
     "  --file PATTERN         not the viewer's rows but files of the repository (at --revision): JSONL, CSV with a "

@@ -149,7 +149,9 @@ static status write_heldout_text(corpus *c, const char *folder) {
 }
 
 status corpus_write(corpus *c, const tokenizer *t, const char *folder, const char *name, bool must_be_exact) {
-    if (tokenizer_bos(t) < 0) return fail("tokenizer: expected a <s> piece to begin documents with, found none");
+    if (tokenizer_bos(t) < 0)
+        return fail("tokenizer: expected a token to begin documents with (<s>, or a control token that separates "
+                    "texts), found none");
     cJSON_Delete(c->files);
     c->files = cJSON_CreateObject();
     TRY(write_tokenizer(c, t, folder));

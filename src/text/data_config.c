@@ -8,7 +8,8 @@
 
 static const config_field fields[] = {
     FIELD(FIELD_STRING, "data", path, 1, "folder made by `moec data`, or a shard pattern"),
-    FIELD(FIELD_STRING, "tokenizer", tokenizer, 0, "SentencePiece .model; empty: the one in data"),
+    FIELD(FIELD_STRING, "tokenizer", tokenizer, 0,
+          "a tokenizer.model, a tokenizer.json or a model's folder; empty: the one in data"),
     CONFIG_FIELD(data_config, "mix", FIELD_WEIGHTS, mix, 0, 1e9, NULL,
                  "share of the tokens of each domain; {}: as the text has them"),
 };
@@ -25,9 +26,9 @@ static const foreign_key foreign[] = {
     {"train_data", "data", "a folder that `moec data` makes of text"},
     {"train_file*", "data", "a folder that `moec data` makes of text"},
     {"validation_file*", "data", "`moec data --heldout` keeps text for it"},
-    {"tokenizer_name*", "tokenizer", "a SentencePiece .model"},
-    {"tokenizer_path", "tokenizer", "a SentencePiece .model"},
-    {"vocab_file", "tokenizer", "a SentencePiece .model"},
+    {"tokenizer_name*", "tokenizer", "a tokenizer.model, a tokenizer.json or a model's folder"},
+    {"tokenizer_path", "tokenizer", "a tokenizer.model, a tokenizer.json or a model's folder"},
+    {"vocab_file", "tokenizer", "a tokenizer.model, a tokenizer.json or a model's folder"},
     {"data_mix*", "mix", "weights by domain"},
     {"mixture*", "mix", "weights by domain"},
     {"domain_weights", "mix", "weights by domain"},
