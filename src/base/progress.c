@@ -1,4 +1,5 @@
 #include "base/progress.h"
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,9 +76,23 @@ void progress_clear(progress *p) {
 
 static volatile sig_atomic_t interrupted;
 
+static char announcement[160];
+static volatile sig_atomic_t announcement_bytes;
+
+void interrupt_announce(const char *line) {
+    announcement_bytes = 0;
+    const int bytes =
+        snprintf(announcement, sizeof announcement, "%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", line);
+    if (!quiet && bytes < (int)sizeof announcement) announcement_bytes = bytes;
+}
+
 static void note_interrupt(int signal_number) {
+    const int error = errno;
     (void)signal_number;
     interrupted = 1;
+    if (announcement_bytes > 0 && write(STDERR_FILENO, announcement, (size_t)announcement_bytes) < 0)
+        announcement_bytes = 0;
+    errno = error;
 }
 
 static void catch_signal(int signal_number) {

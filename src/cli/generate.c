@@ -126,7 +126,7 @@ static status parse_sampler(int *argc, char **argv, sampler *s) {
     TRY(cli_integer("--top-k", cli_option(argc, argv, "--top-k"), 0, 1 << 20, &top_k));
     TRY(cli_number("--top-p", cli_option(argc, argv, "--top-p"), 0, 1, &top_p));
     TRY(cli_number("--min-p", cli_option(argc, argv, "--min-p"), 0, 1, &min_p));
-    TRY(cli_number("--repetition-penalty", cli_option(argc, argv, "--repetition-penalty"), 0, 100, &repetition));
+    TRY(cli_number("--repetition-penalty", cli_option(argc, argv, "--repetition-penalty"), 0.01, 100, &repetition));
     TRY(cli_number("--presence-penalty", cli_option(argc, argv, "--presence-penalty"), -100, 100, &presence));
     TRY(cli_number("--frequency-penalty", cli_option(argc, argv, "--frequency-penalty"), -100, 100, &frequency));
     TRY(cli_integer("--seed", cli_option(argc, argv, "--seed"), 0, INT64_MAX, &seed));

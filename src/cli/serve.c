@@ -113,6 +113,12 @@ static status parse_sizes(int *argc, char **argv, request *q) {
     return STATUS_OK;
 }
 
+/* A scheme and an authority, as the Origin header has them. */
+static bool is_an_origin(const char *text) {
+    const char *authority = strstr(text, "://");
+    return authority && authority > text && authority[3] && !authority[3 + strcspn(authority + 3, "/?#@ ")];
+}
+
 static status parse(int argc, char **argv, request *q) {
     *q = (request){.port = DEFAULT_PORT};
     TRY(run_form_parse(&argc, argv, &q->form));
@@ -134,6 +140,10 @@ static status parse(int argc, char **argv, request *q) {
     TRY(run_form_open(&q->form, q->path, &q->k));
     if (!q->host) q->host = "127.0.0.1";
     if (q->name && !*q->name) return fail_usage("--name: expected a name, found an empty one");
+    if (q->server.allowed_origin && !is_an_origin(q->server.allowed_origin))
+        return fail_usage("--allow-origin: expected what browsers call a site (https://host or https://host:port, with "
+                          "nothing behind), found `%s`",
+                          q->server.allowed_origin);
     return STATUS_OK;
 }
 
@@ -183,13 +193,13 @@ static status answer_until_stopped(server *s) {
 
 /* ---- the command ---- */
 
-static void say_address(const listener *l, const served *s) {
+static status say_address(const listener *l, const served *s) {
     const moe_config *c = &s->m->config.moe;
     const bool six = strchr(l->host, ':');
     scheduler_statistics figures;
     scheduler_read(s->scheduler, &figures);
     printf("listening on http://%s%s%s:%d\n", six ? "[" : "", l->host, six ? "]" : "", l->port);
-    fflush(stdout);
+    if (fflush(stdout) != 0) return fail("standard output: cannot write the address: %s", strerror(errno));
     fprintf(stderr, "%s: ", s->name);
     if (model_config_has_moe(&s->m->config))
         fprintf(stderr, "a mixture of %d experts, top-%d", c->experts, model_config_active_experts(&s->m->config));
@@ -202,6 +212,16 @@ static void say_address(const listener *l, const served *s) {
             (long long)s->context, (double)cache->token_bytes / 1e3,
             (double)(cache->token_bytes * cache->block_tokens * cache->blocks) / 1e6, (long long)cache->blocks,
             (long long)cache->block_tokens, figures.slots);
+    return STATUS_OK;
+}
+
+/* Nobody finds a server whose address could not be said. */
+static status say_and_answer(server *s, const listener *l, const served *what) {
+    const status said = say_address(l, what);
+    if (said == STATUS_OK) return answer_until_stopped(s);
+    server_cut(s);
+    (void)server_stop(s);
+    return said;
 }
 
 static status serve_model(request *q, listener *l, const api_keys *keys, model *m, const tokenizer *tok, int trained) {
@@ -215,10 +235,10 @@ static status serve_model(request *q, listener *l, const api_keys *keys, model *
         fprintf(stderr, "note: the model was trained on sequences of %d tokens: what goes beyond may be poor\n",
                 trained);
     TRY(served_start(&what, m, tok, &q->served));
+    const listener at = *l; /* which the server takes */
     catch_signals();
-    say_address(l, what);
     status outcome = server_start(&s, what, l, &q->server);
-    if (outcome == STATUS_OK) outcome = answer_until_stopped(s);
+    if (outcome == STATUS_OK) outcome = say_and_answer(s, &at, what);
     served_stop(what);
     return outcome;
 }

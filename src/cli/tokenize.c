@@ -140,6 +140,11 @@ static status decode_all(job *j) {
         int32_t id = 0;
         s = read_id(j, &id, &end);
         if (s != STATUS_OK || end) break;
+        if (id >= tokenizer_vocab_size(j->t)) {
+            s = fail("%s: expected token ids below the vocabulary's %d, found %d at id %" PRId64, j->name,
+                     tokenizer_vocab_size(j->t), id, j->tokens);
+            break;
+        }
         text = detokenizer_feed(&d, id, &bytes);
         fwrite(text, 1, bytes, stdout);
         j->tokens++;

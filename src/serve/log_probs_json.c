@@ -14,6 +14,17 @@ char *token_text(const tokenizer *tok, int32_t id, int32_t prev) {
     return mended;
 }
 
+/* As OpenAI's completions name a token that is no text by itself: "bytes:\\xf0\\x9f". */
+static char *token_name(const tokenizer *tok, int32_t id, int32_t prev) {
+    int count;
+    const char *bytes = tokenizer_token_text(tok, id, prev, &count);
+    if (utf8_valid_prefix(bytes, (size_t)count) == (size_t)count) return token_text(tok, id, prev);
+    char *name = xmalloc(sizeof "bytes:" + 4 * (size_t)count);
+    size_t at = (size_t)sprintf(name, "bytes:");
+    for (int i = 0; i < count; i++) at += (size_t)sprintf(name + at, "\\x%02x", (unsigned char)bytes[i]);
+    return name;
+}
+
 static void add_number(cJSON *list, double number) {
     cJSON_AddItemToArray(list, cJSON_CreateNumber(number));
 }
@@ -57,13 +68,12 @@ static cJSON *list_of(cJSON *lists, const char *name) {
     return list ? list : cJSON_AddArrayToObject(lists, name);
 }
 
-/* Alternatives are named by their text; of two that look the same the likelier one stays. */
+/* Of two alternatives of the same name the likelier one stays. */
 static cJSON *alternatives(const tokenizer *tok, const token_event *token, int32_t prev) {
     cJSON *json = cJSON_CreateObject();
     for (int i = 0; i < token->top_count; i++) {
-        char *text = token_text(tok, token->top[i].id, prev);
+        char *text = token_name(tok, token->top[i].id, prev);
         if (!cJSON_GetObjectItemCaseSensitive(json, text))
-
             cJSON_AddItemToObject(json, text, float_json((double)token->top[i].log_prob));
         free(text);
     }
@@ -72,7 +82,7 @@ static cJSON *alternatives(const tokenizer *tok, const token_event *token, int32
 
 void text_log_probs_add(cJSON **lists, const tokenizer *tok, const token_event *token, int32_t prev, int64_t offset) {
     if (!*lists) *lists = cJSON_CreateObject();
-    char *text = token_text(tok, token->id, prev);
+    char *text = token_name(tok, token->id, prev);
     cJSON_AddItemToArray(list_of(*lists, "tokens"), cJSON_CreateString(text));
     cJSON_AddItemToArray(list_of(*lists, "token_logprobs"), float_json((double)token->log_prob));
     cJSON_AddItemToArray(list_of(*lists, "top_logprobs"), alternatives(tok, token, prev));

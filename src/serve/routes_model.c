@@ -2,6 +2,8 @@
 #include "base/memory.h"
 #include "serve/log_probs_json.h"
 #include "serve/routes.h"
+#include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,9 +47,26 @@ void route_models(call *c) {
     reply_json(c, HTTP_OK, json);
 }
 
+/* A name from a path, where clients may write any byte as %XX. */
+static char *without_escapes(const char *text) {
+    char *plain = xstrdup(text), *out = plain;
+    for (const char *in = text; *in; out++) {
+        unsigned byte;
+        const bool escaped = in[0] == '%' && isxdigit((unsigned char)in[1]) && isxdigit((unsigned char)in[2]) &&
+                             sscanf(in + 1, "%2x", &byte) == 1 && byte != 0;
+        *out = escaped ? (char)byte : *in;
+        in += escaped ? 3 : 1;
+    }
+    *out = '\0';
+    return plain;
+}
+
 void route_model(call *c) {
     api_error e = {0};
-    if (strcmp(c->rest, c->house->s->name) == 0) {
+    char *name = without_escapes(c->rest);
+    const bool is_it = strcmp(name, c->house->s->name) == 0;
+    free(name);
+    if (is_it) {
         reply_json(c, HTTP_OK, model_json(c->house->s));
         return;
     }

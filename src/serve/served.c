@@ -14,7 +14,7 @@ status served_start(served **out, model *m, const tokenizer *tok, const served_o
     served *s = xcalloc(1, sizeof *s);
     const int pieces = tokenizer_vocab_size(tok), vocab = m->config.vocab_size;
     *s = (served){
-        .name = xstrdup(o->name), .m = m, .tok = tok, .context = o->context, .created = (int64_t)time_of_day()};
+        .name = utf8_mended(o->name), .m = m, .tok = tok, .context = o->context, .created = (int64_t)time_of_day()};
     s->chat = chat_format_create(tokenizer_chat_template(tok));
     s->most_waiting = o->waiting ? o->waiting : DEFAULT_WAITING;
     s->limits = (request_limits){.model = s->name,

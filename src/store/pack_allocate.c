@@ -25,17 +25,6 @@ typedef struct allocator {
 
 /* ---- setting up ---- */
 
-static status apply_recipe(allocator *a) {
-    const char *path = a->options.allocation.recipe_path;
-    uint8_t *text;
-    size_t bytes;
-    if (!path) return STATUS_OK;
-    TRY(file_read(path, 1 << 18, &text, &bytes));
-    const status s = pack_recipe_apply(&a->plan, a->m, path, (const char *)text, bytes);
-    free(text);
-    return s;
-}
-
 static status allocator_open(allocator *a) {
     const pack_allocation *o = &a->options.allocation;
     a->plan = pack_plan_create(a->m, o->quantizer, a->options.quant.keep_float_elements);
@@ -47,7 +36,7 @@ static status allocator_open(allocator *a) {
         return fail_usage("low-rank: expected nothing pruned beside corrections, found prune_fraction %g",
                           a->plan.prune_fraction);
     for (int i = 0; i < a->plan.count; i++) a->plan.tensors[i].most_rank = o->low_rank;
-    TRY(apply_recipe(a));
+    if (o->recipe_path) TRY(pack_recipe_read(&a->plan, a->m, o->recipe_path));
     plan_curves_open(&a->curves, a->m, &a->plan, &a->options.allocation, a->h);
     a->items = xcalloc((size_t)a->curves.count, sizeof *a->items);
     a->elements = (double)pack_plan_grid_elements(&a->plan, a->m);

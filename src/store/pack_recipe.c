@@ -1,5 +1,6 @@
 #include "store/pack_recipe.h"
 
+#include "base/file.h"
 #include "config/read.h"
 #include "nn/roles.h"
 #include "quant/prune.h"
@@ -141,6 +142,15 @@ static status read_rule(pack_plan *plan, const model *m, const yaml_document *d,
     if (s == STATUS_OK && meant == 0)
         s = yaml_fail(d, item, "expected a rule that names a matrix of the model, found none");
     rule_free(&r);
+    return s;
+}
+
+status pack_recipe_read(pack_plan *plan, const model *m, const char *path) {
+    uint8_t *text;
+    size_t bytes;
+    TRY(file_read(path, 1 << 18, &text, &bytes));
+    const status s = pack_recipe_apply(plan, m, path, (const char *)text, bytes);
+    free(text);
     return s;
 }
 

@@ -17,5 +17,6 @@
 
 /* `text` (bytes long) is what stands in the file at `path`, which messages name. */
 status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, const char *text, size_t bytes);
+status pack_recipe_read(pack_plan *plan, const model *m, const char *path);
 
 #endif

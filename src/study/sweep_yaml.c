@@ -49,11 +49,22 @@ static status read_path(const yaml_document *d, const yaml_node *value, const co
     return STATUS_OK;
 }
 
+/* What else stands in a sweep's folder. */
+static bool is_a_file_of_sweeps(const char *name) {
+    static const char *const names[] = {"plots", "results.jsonl", "results.md", "scaling.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
 static status read_name(const yaml_document *d, const yaml_node *value, const config_field *f, void *base) {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     const char *text = value->kind == YAML_SCALAR ? value->text : "";
     if (!isalnum((unsigned char)*text) || strlen(text) > 60 || text[strspn(text, letters)])
         return read_wrong(d, value, f->key, "up to 60 letters, digits, '.', '_' and '-', a letter or digit first");
+    if (is_a_file_of_sweeps(text))
+        return read_wrong(d, value, f->key,
+                          "another name than a sweep's own plots, results.jsonl, results.md and scaling.json");
     ((sweep_variant *)base)->name = xstrdup(text);
     return STATUS_OK;
 }

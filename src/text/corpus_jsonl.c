@@ -133,8 +133,10 @@ static status add_row(corpus *c, const char *where, const char *line, size_t byt
 }
 
 status corpus_add_jsonl(corpus *c, const char *path, const char *text, size_t bytes) {
+    static const char mark[] = "\xEF\xBB\xBF"; /* of the order of bytes, as some editors write it */
     long long number = 1;
-    for (size_t at = 0, length; at < bytes; at += length + 1, number++) {
+    const size_t begin = bytes >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
+    for (size_t at = begin, length; at < bytes; at += length + 1, number++) {
         const char *end = memchr(text + at, '\n', bytes - at);
         length = end ? (size_t)(end - text) - at : bytes - at;
         if (is_blank(text + at, length)) continue;

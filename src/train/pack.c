@@ -1,6 +1,7 @@
 #include "train/pack.h"
 
 #include "quant/calibrate.h"
+#include "store/pack_recipe.h"
 
 void pack_calibration_close(pack_calibration *c) {
     sensitivities_destroy(c->s);
@@ -25,12 +26,24 @@ status pack_calibrate(pack_calibration *out, const run_config *c, model *m, cons
     return calibrate(out->h, out->s, m, tok, &text, &out->key);
 }
 
+/* A recipe that means nothing of this model is refused before what takes long. */
+static status check_recipe(const model *m, const pack_options *o) {
+    const pack_allocation *a = &o->allocation;
+    if (!a->on || !a->recipe_path) return STATUS_OK;
+    pack_plan plan = pack_plan_create(m, a->quantizer, o->quant.keep_float_elements);
+    const status s = pack_recipe_read(&plan, m, a->recipe_path);
+    pack_plan_free(&plan);
+    return s;
+}
+
 status pack_model(const char *path, const run_config *c, model *m, const tokenizer *tok, const pack_options *options,
                   pack_report *report) {
     pack_calibration calibration = {0};
     pack_options used = *options;
     *report = (pack_report){0};
-    status s = STATUS_OK;
+    status s = check_recipe(m, options);
+    if (options->allocation.ranks) s = comm_agree(options->allocation.ranks, s);
+    TRY(s);
     if (options->quant.gptq || options->allocation.on)
         s = pack_calibrate(&calibration, c, m, tok, options->allocation.on, options->allocation.ranks);
     used.allocation.sensitivities = calibration.s;

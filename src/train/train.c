@@ -341,6 +341,7 @@ static status run_session(session *s, train_start start, train_result *result) {
     if (result->idle) return STATUS_OK;
     TRY(session_begin(s, start));
     interrupt_catch();
+    interrupt_announce("stopping: the step is finished and saved first; once more ends it at once");
     return train_session(s, look_owed, result);
 }
 

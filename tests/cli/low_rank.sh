@@ -41,6 +41,12 @@ expect 0 pack "$work/run" -o "$work/budget.moec" --budget $budget --quantizer ro
 [ "$(bytes_of "$work/budget.moec")" -le $budget ] || complain "larger than the budget"
 corrected | grep -q ' round+[14]$' || complain "no correction in a budget of $budget: $(cat "$work/out")"
 
+# ---- a recipe that means nothing of the model is refused before what takes long ----
+echo '- {component: router, layers: [77], bits: 3}' >"$work/wrong.yaml"
+expect 2 pack "$work/run" -o "$work/wrong.moec" --bits 4 --quantizer round --calibration 2 --recipe "$work/wrong.yaml"
+says err 'wrong.yaml:1: expected a rule that names a matrix'
+grep -q calibrate "$work/err" && complain "calibrated for a recipe that is wrong: $(cat "$work/err")"
+
 # ---- a recipe: of some alone ----
 echo '- {name: lm_head.weight, rank: 8, rank_bits: 6}' >>"$work/recipe.yaml"
 pack_with head

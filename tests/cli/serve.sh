@@ -50,6 +50,17 @@ post() {
 }
 heads() { grep -qi -e "$1" "$work/head" || complain "the head lacks \"$1\": $(cat "$work/head")"; }
 
+# ---- what is wrong is said before anybody is told of an address ----
+expect 2 serve "$work/hf" --port 0 --allow-origin https://my.site/
+says err '--allow-origin: expected what browsers call a site'
+expect 1 serve "$work/hf" --port 0 --dtype f32 --log "$work/absent/log"
+[ -s "$work/out" ] && complain "a server that cannot keep its log listens: $(cat "$work/out")"
+if [ -w /dev/full ]; then
+    timeout 30 "$moec" serve "$work/hf" --port 0 --dtype f32 >/dev/full 2>"$work/err"
+    [ $? -eq 1 ] || complain "a server whose address nobody can know went on"
+    says err 'standard output: cannot write the address'
+fi
+
 # ---- what needs no model ----
 start "$work/hf" --name tiny --context 256 --slots 4 --queue 16 --log "$work/log" --routing-state "$work/routing.json" \
     --speculate lookup --request-seconds 2 --idle-seconds 2 --connections 40
@@ -79,6 +90,7 @@ get 200 /v1/models
 says out '"id":"tiny"'
 says out '"routed_layers":[1,2],"experts":2,"expert_names":['
 get 200 /v1/models/tiny
+get 200 /v1/models/%74in%79
 get 404 /v1/models/other
 post 200 /tokenize '{"content": "the cat sees 3 birds"}'
 tokens=$(sed -n 's/.*"tokens":\(\[[0-9,]*\]\).*/\1/p' "$work/out")
@@ -107,10 +119,12 @@ said=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["choices
 [ "$said" = "$text" ] || complain "served by one expert: $said; generated: $text"
 post 200 /v1/chat/completions '{"messages": [{"role": "user", "content": "7654 7655 7656"}], "max_tokens": 4, "moec": {"secretary": true}}'
 says out '"secretary":{"expert":'
+post 200 /v1/completions '{"prompt": "the cat", "max_tokens": 1, "logprobs": 2, "logit_bias": {"246": 100}}'
+says out '"tokens":["bytes:\\xf0"]'
 post 200 /v1/embeddings '{"input": "the cat"}'
 says out '"object":"embedding"'
 get 200 /metrics
-says out 'moec_requests_total{route="/v1/completions",status="200"} 3'
+says out 'moec_requests_total{route="/v1/completions",status="200"} 4'
 says out 'moec_expert_tokens_total{layer="1",expert="numbers"} '
 says out 'moec_first_token_seconds_count '
 says out 'moec_proposed_tokens_total '

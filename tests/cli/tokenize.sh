@@ -43,6 +43,8 @@ expect 1 tokenize "$work" "$work/absent"
 says err 'absent'
 echo '2 x' | "$moec" tokenize "$work" --decode >"$work/out" 2>"$work/err" && complain 'x is no id'
 says err 'expected token ids from 0 to 2147483647, found another at id 1'
+echo '2 2000000000' | "$moec" tokenize "$work" --decode >"$work/out" 2>"$work/err" && complain 'an id beyond the vocabulary is no text'
+says err "expected token ids below the vocabulary's 7, found 2000000000 at id 1"
 echo '{"model": {"type": "WordPiece", "vocab": {}}}' >"$work/tokenizer.json"
 expect 1 tokenize "$work" "$work/text"
 says err 'expected a model of type BPE, found WordPiece'

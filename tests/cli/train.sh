@@ -76,6 +76,7 @@ kill -INT "$child"
 code=0
 wait "$child" || code=$?
 [ $code -eq 130 ] || die "expected exit 130 after an interruption, found $code"
+says 'stopping: the step is finished and saved first'
 says 'interrupted after step'
 expect 0 train interrupted --resume
 check_same interrupted

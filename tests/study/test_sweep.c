@@ -57,6 +57,7 @@ static void bad_texts(void **state) {
     refused("runs: []\n", "runs: expected a list of at least one run");
     refused("runs:\n  - {config: x.yaml}\n", "s.yaml:2: run: expected a name");
     refused("runs:\n  - {name: ../a}\n", "s.yaml:2: name: expected");
+    refused("runs:\n  - {name: results.md}\n", "s.yaml:2: name: expected another name than a sweep's own");
     refused("runs:\n  - {name: a}\n  - {name: a}\n",
             "s.yaml:3: name: expected a name of its own, found a, which the run on line 2");
     refused("runs:\n  - {name: a, batch: 3}\n", "unknown key batch of a run");

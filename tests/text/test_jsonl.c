@@ -14,6 +14,11 @@ static void jsonl_rows_are_documents(void **state) {
     assert_string_equal(c->documents[1].text, "And four?\nFour, as everyone knows.\n");
     assert_non_null(strstr(c->documents[1].source, "rows.jsonl:3"));
     corpus_destroy(c);
+    write_text("marked.jsonl", "\xEF\xBB\xBF{\"text\": \"behind a mark of the order of bytes\"}\n");
+    c = make(0, 0, "text");
+    assert_ok(add(c, "marked", "marked.jsonl"));
+    assert_string_equal(c->documents[0].text, "behind a mark of the order of bytes\n");
+    corpus_destroy(c);
     c = make(0, 0, "text");
     assert_fails(add(c, "maths", "rows.jsonl"), "rows.jsonl:1: expected an object with a string \"text\"");
     write_text("list.jsonl", "[1, 2]\n");
