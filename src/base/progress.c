@@ -81,6 +81,7 @@ static volatile sig_atomic_t announcement_bytes;
 
 void interrupt_announce(const char *line) {
     announcement_bytes = 0;
+    if (!line) return;
     const int bytes =
         snprintf(announcement, sizeof announcement, "%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", line);
     if (!quiet && bytes < (int)sizeof announcement) announcement_bytes = bytes;
@@ -90,8 +91,9 @@ static void note_interrupt(int signal_number) {
     const int error = errno;
     (void)signal_number;
     interrupted = 1;
-    if (announcement_bytes > 0 && write(STDERR_FILENO, announcement, (size_t)announcement_bytes) < 0)
-        announcement_bytes = 0;
+    const size_t bytes = (size_t)announcement_bytes;
+    announcement_bytes = 0;
+    if (bytes > 0) (void)!write(STDERR_FILENO, announcement, bytes);
     errno = error;
 }
 

@@ -26,7 +26,8 @@ bool color_enabled(int fd); /* a terminal, and NO_COLOR is unset */
 
 /* Ctrl-C, SIGTERM and SIGUSR1 (which Slurm sends before a limit) set a flag that long loops look at; a second one kills as usual. */
 void interrupt_catch(void);
-/* From now on the first one writes this line to stderr at once, in a process that shows progress: what is under way may take minutes. */
+/* From now on the first one writes this line to stderr at once, in a process that shows progress: what is under way may take minutes.
+ * NULL: nothing any more. */
 void interrupt_announce(const char *line);
 bool interrupt_requested(void);
 /* What Ctrl-C ended has ended: the next one sets the flag again, and is not the second. */

@@ -198,8 +198,8 @@ static status say_address(const listener *l, const served *s) {
     const bool six = strchr(l->host, ':');
     scheduler_statistics figures;
     scheduler_read(s->scheduler, &figures);
-    printf("listening on http://%s%s%s:%d\n", six ? "[" : "", l->host, six ? "]" : "", l->port);
-    if (fflush(stdout) != 0) return fail("standard output: cannot write the address: %s", strerror(errno));
+    const int said = printf("listening on http://%s%s%s:%d\n", six ? "[" : "", l->host, six ? "]" : "", l->port);
+    if (said < 0 || fflush(stdout) != 0) return fail("standard output: cannot write the address: %s", strerror(errno));
     fprintf(stderr, "%s: ", s->name);
     if (model_config_has_moe(&s->m->config))
         fprintf(stderr, "a mixture of %d experts, top-%d", c->experts, model_config_active_experts(&s->m->config));

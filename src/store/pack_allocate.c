@@ -27,16 +27,9 @@ typedef struct allocator {
 
 static status allocator_open(allocator *a) {
     const pack_allocation *o = &a->options.allocation;
-    a->plan = pack_plan_create(a->m, o->quantizer, a->options.quant.keep_float_elements);
-    a->plan.sensitivities = o->sensitivities;
-    a->plan.damp = a->options.quant.damp;
-    a->plan.prune_fraction = a->options.quant.prune_fraction;
+    const status planned = pack_plan_of(&a->plan, a->m, &a->options);
     a->options.plan = &a->plan;
-    if (o->low_rank > 0 && a->plan.prune_fraction > 0)
-        return fail_usage("low-rank: expected nothing pruned beside corrections, found prune_fraction %g",
-                          a->plan.prune_fraction);
-    for (int i = 0; i < a->plan.count; i++) a->plan.tensors[i].most_rank = o->low_rank;
-    if (o->recipe_path) TRY(pack_recipe_read(&a->plan, a->m, o->recipe_path));
+    TRY(planned);
     plan_curves_open(&a->curves, a->m, &a->plan, &a->options.allocation, a->h);
     a->items = xcalloc((size_t)a->curves.count, sizeof *a->items);
     a->elements = (double)pack_plan_grid_elements(&a->plan, a->m);

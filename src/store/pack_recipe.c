@@ -145,15 +145,6 @@ static status read_rule(pack_plan *plan, const model *m, const yaml_document *d,
     return s;
 }
 
-status pack_recipe_read(pack_plan *plan, const model *m, const char *path) {
-    uint8_t *text;
-    size_t bytes;
-    TRY(file_read(path, 1 << 18, &text, &bytes));
-    const status s = pack_recipe_apply(plan, m, path, (const char *)text, bytes);
-    free(text);
-    return s;
-}
-
 status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, const char *text, size_t bytes) {
     yaml_document d;
     status s = yaml_read(&d, path, true, text, bytes);
@@ -166,4 +157,26 @@ status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, cons
     for (int i = 0; i < plan->count && s == STATUS_OK; i++) s = check_tensor(plan, m, i, path);
     yaml_close(&d);
     return s;
+}
+
+static status read_recipe(pack_plan *plan, const model *m, const char *path) {
+    uint8_t *text;
+    size_t bytes;
+    TRY(file_read(path, 1 << 18, &text, &bytes));
+    const status s = pack_recipe_apply(plan, m, path, (const char *)text, bytes);
+    free(text);
+    return s;
+}
+
+status pack_plan_of(pack_plan *plan, const model *m, const pack_options *o) {
+    const pack_allocation *a = &o->allocation;
+    *plan = pack_plan_create(m, a->quantizer, o->quant.keep_float_elements);
+    plan->sensitivities = a->sensitivities;
+    plan->damp = o->quant.damp;
+    plan->prune_fraction = o->quant.prune_fraction;
+    if (a->low_rank > 0 && plan->prune_fraction > 0)
+        return fail_usage("low-rank: expected nothing pruned beside corrections, found prune_fraction %g",
+                          plan->prune_fraction);
+    for (int i = 0; i < plan->count; i++) plan->tensors[i].most_rank = a->low_rank;
+    return a->recipe_path ? read_recipe(plan, m, a->recipe_path) : STATUS_OK;
 }

@@ -13,10 +13,13 @@
 #ifndef MOEC_STORE_PACK_RECIPE_H
 #define MOEC_STORE_PACK_RECIPE_H
 
+#include "store/artifact.h"
 #include "store/pack_plan.h"
 
 /* `text` (bytes long) is what stands in the file at `path`, which messages name. */
 status pack_recipe_apply(pack_plan *plan, const model *m, const char *path, const char *text, size_t bytes);
-status pack_recipe_read(pack_plan *plan, const model *m, const char *path);
+/* The plan that an allocation begins with: what the options say of all tensors, and what their recipe says of some. An error, too, is known
+ * before anything is measured; pack_plan_free it either way. */
+status pack_plan_of(pack_plan *plan, const model *m, const pack_options *o);
 
 #endif

@@ -105,7 +105,7 @@ static void finish(reduction *r) {
     }
 }
 
-/* What is in no layer is final at the end: embeddings, of which a tied one is the head too. */
+/* What is in no layer is taken for final at the end, as embeddings are, of which a tied one is the head too; moec sends a head of its own first. */
 static void run_backward_reducing(step *s) {
     reduction r = open_reduction(s);
     step_run_ends(s, 3);

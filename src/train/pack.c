@@ -26,12 +26,11 @@ status pack_calibrate(pack_calibration *out, const run_config *c, model *m, cons
     return calibrate(out->h, out->s, m, tok, &text, &out->key);
 }
 
-/* A recipe that means nothing of this model is refused before what takes long. */
-static status check_recipe(const model *m, const pack_options *o) {
-    const pack_allocation *a = &o->allocation;
-    if (!a->on || !a->recipe_path) return STATUS_OK;
-    pack_plan plan = pack_plan_create(m, a->quantizer, o->quant.keep_float_elements);
-    const status s = pack_recipe_read(&plan, m, a->recipe_path);
+/* Whether what is asked for can be, before what takes long. */
+static status check_plan(const model *m, const pack_options *o) {
+    pack_plan plan;
+    if (!o->allocation.on) return STATUS_OK;
+    const status s = pack_plan_of(&plan, m, o);
     pack_plan_free(&plan);
     return s;
 }
@@ -41,7 +40,7 @@ status pack_model(const char *path, const run_config *c, model *m, const tokeniz
     pack_calibration calibration = {0};
     pack_options used = *options;
     *report = (pack_report){0};
-    status s = check_recipe(m, options);
+    status s = check_plan(m, options);
     if (options->allocation.ranks) s = comm_agree(options->allocation.ranks, s);
     TRY(s);
     if (options->quant.gptq || options->allocation.on)

@@ -342,7 +342,9 @@ static status run_session(session *s, train_start start, train_result *result) {
     TRY(session_begin(s, start));
     interrupt_catch();
     interrupt_announce("stopping: the step is finished and saved first; once more ends it at once");
-    return train_session(s, look_owed, result);
+    const status outcome = train_session(s, look_owed, result);
+    interrupt_announce(NULL);
+    return outcome;
 }
 
 status train_run(const run_config *config, train_start start, train_result *result) {

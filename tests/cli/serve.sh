@@ -53,10 +53,11 @@ heads() { grep -qi -e "$1" "$work/head" || complain "the head lacks \"$1\": $(ca
 # ---- what is wrong is said before anybody is told of an address ----
 expect 2 serve "$work/hf" --port 0 --allow-origin https://my.site/
 says err '--allow-origin: expected what browsers call a site'
-expect 1 serve "$work/hf" --port 0 --dtype f32 --log "$work/absent/log"
+timeout 120 "$moec" serve "$work/hf" --port 0 --dtype f32 --log "$work/absent/log" >"$work/out" 2>"$work/err"
+[ $? -eq 1 ] || complain "a server that cannot keep its log went on: $(cat "$work/err")"
 [ -s "$work/out" ] && complain "a server that cannot keep its log listens: $(cat "$work/out")"
 if [ -w /dev/full ]; then
-    timeout 30 "$moec" serve "$work/hf" --port 0 --dtype f32 >/dev/full 2>"$work/err"
+    timeout 120 "$moec" serve "$work/hf" --port 0 --dtype f32 >/dev/full 2>"$work/err"
     [ $? -eq 1 ] || complain "a server whose address nobody can know went on"
     says err 'standard output: cannot write the address'
 fi
