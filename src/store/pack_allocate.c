@@ -1,5 +1,4 @@
 /* From a number of bytes to a file: candidates, the multiplier over all tensors, and what was really packed back into their curves. */
-#include "base/file.h"
 #include "base/memory.h"
 #include "store/artifact_format.h"
 #include "store/pack_recipe.h"
