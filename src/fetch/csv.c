@@ -1,4 +1,5 @@
 #include "fetch/csv.h"
+#include "base/byte_order_mark.h"
 #include "base/memory.h"
 #include <inttypes.h>
 #include <stdlib.h>
@@ -45,7 +46,8 @@ static void take_header(csv *c) {
     c->header = c->text;
     c->name_count = c->fields;
     memcpy(c->names, c->starts, (size_t)c->fields * sizeof *c->names);
-    if (strncmp(c->header, "\xEF\xBB\xBF", 3) == 0) c->names[0] = 3; /* a byte order mark */
+    const size_t mark = byte_order_mark(c->header, strlen(c->header));
+    if (mark > 0) c->names[0] = mark;
     c->text = NULL;
     c->room = 0;
 }
@@ -72,7 +74,7 @@ static status end_record(csv *c, csv_record record, void *context) {
 
 /* Whether all that came so far is a byte order mark. */
 static bool is_mark(const csv *c) {
-    return c->name_count == 0 && c->bytes == 3 && memcmp(c->text, "\xEF\xBB\xBF", 3) == 0;
+    return c->name_count == 0 && c->bytes == 3 && byte_order_mark(c->text, 3) > 0;
 }
 
 static status take(csv *c, char byte, csv_record record, void *context) {

@@ -1,4 +1,5 @@
 #include "fetch/dataset_files.h"
+#include "base/byte_order_mark.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/progress.h"
@@ -79,7 +80,8 @@ static status read_jsonl(reading *g, unpacker *u) {
     for (int64_t number = 1; !is_enough(g); number++) {
         TRY(unpack_line(u, &line, &bytes));
         if (!line) break;
-        if (number == 1 && strncmp(line, "\xEF\xBB\xBF", 3) == 0) line += 3, bytes -= 3;
+        const size_t mark = number == 1 ? byte_order_mark(line, bytes) : 0;
+        line += mark, bytes -= mark;
         if (line[strspn(line, " \t")] == '\0' && strlen(line) == bytes) continue;
         g->r->mended += (int64_t)(mend_utf8(line, bytes) + mend_escapes(line, bytes));
         TRY(put_row(g, line, bytes, number));

@@ -71,13 +71,6 @@ static int send(cluster *c, int from, int to, double bytes, double pieces, doubl
     return t;
 }
 
-static int join(cluster *c, int a, int b) {
-    const int t = simulation_task(c->s, 0, 0, NULL, 0);
-    simulation_after(c->s, t, a);
-    simulation_after(c->s, t, b);
-    return t;
-}
-
 static int member(rank_group g, int i) {
     return g.first + g.stride * i;
 }
@@ -219,7 +212,7 @@ static void ring(cluster *c, rank_group g, double bytes, double add, int *at) {
             arrived[next] =
                 send(c, member(g, i), member(g, next), bytes / g.count, 1, add * bytes / g.count, at[member(g, i)]);
         }
-        for (int i = 0; i < g.count; i++) at[member(g, i)] = join(c, at[member(g, i)], arrived[i]);
+        for (int i = 0; i < g.count; i++) at[member(g, i)] = simulation_join(c->s, at[member(g, i)], arrived[i]);
     }
     free(arrived);
 }
@@ -233,7 +226,7 @@ static void halving(cluster *c, rank_group g, double bytes, double add, bool dou
         for (int i = 0; i < g.count; i++)
             arrived[i ^ distance] =
                 send(c, member(g, i), member(g, i ^ distance), part, 1, add * part, at[member(g, i)]);
-        for (int i = 0; i < g.count; i++) at[member(g, i)] = join(c, at[member(g, i)], arrived[i]);
+        for (int i = 0; i < g.count; i++) at[member(g, i)] = simulation_join(c->s, at[member(g, i)], arrived[i]);
     }
     free(arrived);
 }
@@ -294,12 +287,6 @@ static void gather_ends(cluster *c, int *ends, int rank, int message) {
     simulation_after(c->s, ends[rank], message);
 }
 
-static int *no_ends(const cluster *c) {
-    int *ends = xcalloc((size_t)c->ranks, sizeof *ends);
-    for (int r = 0; r < c->ranks; r++) ends[r] = -1;
-    return ends;
-}
-
 static void take_ends(cluster *c, int *ends, int *at) {
     for (int r = 0; r < c->ranks; r++)
         if (ends[r] >= 0) {
@@ -320,7 +307,7 @@ void collective_all_to_all(cluster *c, rank_group g, double bytes, int *at) {
         together(c, g, all_to_all_seconds(c, g, bytes), at);
         return;
     }
-    int *before = copy_of(c, at), *ends = no_ends(c);
+    int *before = copy_of(c, at), *ends = simulation_nothing(c->ranks);
     for (int step = 1; step < g.count; step++)
         for (int i = 0; i < g.count; i++) {
             const int from = member(g, i), to = member(g, (i + step) % g.count);
@@ -351,7 +338,7 @@ void collective_exchange(cluster *c, exchange_direction to, const double *bytes,
         together(c, (rank_group){0, 1, c->ranks}, exchange_seconds(c, to, bytes, pieces), at);
         return;
     }
-    int *before = copy_of(c, at), *ends = no_ends(c);
+    int *before = copy_of(c, at), *ends = simulation_nothing(c->ranks);
     for (int step = 1; step < c->ranks; step++)
         for (int owner = 0; owner < c->ranks; owner++) {
             const int other = (owner + step) % c->ranks;

@@ -121,6 +121,21 @@ void simulation_after(simulation *s, int later, int earlier) {
     s->tasks[later].waits_for++;
 }
 
+int simulation_join(simulation *s, int one, int other) {
+    if (one == other || other < 0) return one;
+    if (one < 0) return other;
+    const int t = simulation_task(s, 0, 0, NULL, 0);
+    simulation_after(s, t, one);
+    simulation_after(s, t, other);
+    return t;
+}
+
+int *simulation_nothing(int count) {
+    int *tasks = xcalloc((size_t)count, sizeof *tasks);
+    for (int i = 0; i < count; i++) tasks[i] = -1;
+    return tasks;
+}
+
 int simulation_tasks(const simulation *s) {
     return s->task_count;
 }

@@ -27,6 +27,9 @@ int simulation_resource(simulation *s, int servers);
 int simulation_task(simulation *s, double seconds, double latency, const int *resources, int count);
 /* earlier −1: nothing to wait for. */
 void simulation_after(simulation *s, int task, int earlier);
+/* A task behind both, either of which may be −1. */
+int simulation_join(simulation *s, int one, int other);
+int *simulation_nothing(int count); /* so many times −1; the caller's */
 int simulation_tasks(const simulation *s);
 /* All of them; once. A circle of tasks that wait for each other is an error. */
 status simulation_run(simulation *s);

@@ -22,19 +22,13 @@ typedef struct reduction {
     int begun;
 } reduction;
 
-static int *no_tasks(int ranks) {
-    int *tasks = xcalloc((size_t)ranks, sizeof *tasks);
-    for (int r = 0; r < ranks; r++) tasks[r] = -1;
-    return tasks;
-}
-
 static reduction open_reduction(step *s) {
     const int ranks = s->o->ranks;
-    reduction r = {.s = s, .summed = no_tasks(ranks)};
+    reduction r = {.s = s, .summed = simulation_nothing(ranks)};
     r.bytes = xcalloc((size_t)ranks, sizeof *r.bytes);
     r.pieces = xcalloc((size_t)ranks, sizeof *r.pieces);
     r.next = xcalloc((size_t)ranks, sizeof *r.next);
-    for (int i = 0; i < REDUCE_FLIGHTS; i++) r.landed[i] = no_tasks(ranks);
+    for (int i = 0; i < REDUCE_FLIGHTS; i++) r.landed[i] = simulation_nothing(ranks);
     return r;
 }
 
@@ -50,12 +44,12 @@ static void close_reduction(reduction *r) {
 static void send_bucket(reduction *r) {
     step *s = r->s;
     int *landed = r->landed[r->begun++ % REDUCE_FLIGHTS];
-    for (int rank = 0; rank < s->o->ranks; rank++) landed[rank] = step_join(s, s->at[rank], landed[rank]);
+    for (int rank = 0; rank < s->o->ranks; rank++) landed[rank] = simulation_join(s->s, s->at[rank], landed[rank]);
     collective_exchange(s->c, EXCHANGE_TO_OWNERS, r->bytes, r->pieces, landed);
     for (int rank = 0; rank < s->o->ranks; rank++) {
         if (r->bytes[rank] == 0) continue;
         const double seconds = machine_memory_seconds(s->m, s->c->local, 3 * s->o->ranks * r->bytes[rank]);
-        r->summed[rank] = step_join(s, r->summed[rank], landed[rank]);
+        r->summed[rank] = simulation_join(s->s, r->summed[rank], landed[rank]);
         step_compute_behind(s, rank, seconds, s->update, &r->summed[rank]);
         r->bytes[rank] = r->pieces[rank] = 0;
     }
@@ -100,8 +94,8 @@ static void finish(reduction *r) {
     step *s = r->s;
     if (fullest(r) > 0) send_bucket(r);
     for (int rank = 0; rank < s->o->ranks; rank++) {
-        s->at[rank] = step_join(s, s->at[rank], r->summed[rank]);
-        for (int i = 0; i < REDUCE_FLIGHTS; i++) s->at[rank] = step_join(s, s->at[rank], r->landed[i][rank]);
+        s->at[rank] = simulation_join(s->s, s->at[rank], r->summed[rank]);
+        for (int i = 0; i < REDUCE_FLIGHTS; i++) s->at[rank] = simulation_join(s->s, s->at[rank], r->landed[i][rank]);
     }
 }
 

@@ -4,15 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-int step_join(step *s, int one, int other) {
-    if (one == other || other < 0) return one;
-    if (one < 0) return other;
-    const int t = simulation_task(s->s, 0, 0, NULL, 0);
-    simulation_after(s->s, t, one);
-    simulation_after(s->s, t, other);
-    return t;
-}
-
 void step_compute_behind(step *s, int rank, double seconds, double *account, int *task) {
     const double taken = seconds * s->slow[rank];
     const int t = simulation_task(s->s, taken, 0, &s->c->compute[rank], 1);

@@ -31,8 +31,6 @@ typedef struct step {
 void step_compute(step *s, int rank, double seconds, double *account);
 /* After *task, which it becomes; whenever the rank has time for it. */
 void step_compute_behind(step *s, int rank, double seconds, double *account, int *task);
-/* A task behind both; −1: nothing to wait for. */
-int step_join(step *s, int one, int other);
 void step_run_block(step *s, const work_block *b, double passes); /* passes: 1 forward, 2 backward */
 void step_run_ends(step *s, double passes);                       /* the embedding, the head and the loss */
 void step_run_forward(step *s);

@@ -20,7 +20,7 @@ static double add_seconds_per_byte(const step *s) {
 
 /* Behind what was computed so far, and what was sent. */
 static void begin_sending(step *s) {
-    for (int r = 0; r < s->o->ranks; r++) s->sending[r] = step_join(s, s->at[r], s->sending[r]);
+    for (int r = 0; r < s->o->ranks; r++) s->sending[r] = simulation_join(s->s, s->at[r], s->sending[r]);
 }
 
 /* Experts' gradients are summed over the ranks that have the same ones. */

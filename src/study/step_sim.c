@@ -69,8 +69,8 @@ static void open_step(step *s) {
     const size_t ranks = (size_t)s->o->ranks;
     s->s = simulation_create();
     s->c = cluster_create(s->m, s->s, s->o->ranks, true);
-    s->at = xcalloc(ranks, sizeof *s->at);
-    s->sending = xcalloc(ranks, sizeof *s->sending);
+    s->at = simulation_nothing(s->o->ranks);
+    s->sending = simulation_nothing(s->o->ranks);
     s->slow = xcalloc(ranks, sizeof *s->slow);
     s->busy = xcalloc(ranks, sizeof *s->busy);
     s->update = xcalloc(ranks, sizeof *s->update);
@@ -80,7 +80,6 @@ static void open_step(step *s) {
         float normal;
         rng_normal(&r, &normal, 1, 1);
         s->slow[i] = fmax(0.5, 1 + s->m->jitter * (double)normal);
-        s->at[i] = s->sending[i] = -1;
     }
     step_assign_owners(s);
 }

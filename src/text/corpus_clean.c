@@ -1,8 +1,9 @@
+#include "base/byte_order_mark.h"
 #include "text/corpus.h"
 #include <string.h>
 
 size_t clean_lines(char *text, size_t bytes) {
-    size_t out = 0, in = bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
+    size_t out = 0, in = byte_order_mark(text, bytes);
     for (; in < bytes; in++) {
         char c = text[in];
         if (c == '\r') {

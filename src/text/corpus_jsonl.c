@@ -1,5 +1,6 @@
 /* Rows of JSON become texts. Only the members that are asked for are kept, so a row costs a few times its own size whatever
  * else it holds. */
+#include "base/byte_order_mark.h"
 #include "base/json_scan.h"
 #include "base/memory.h"
 #include "text/corpus.h"
@@ -133,10 +134,8 @@ static status add_row(corpus *c, const char *where, const char *line, size_t byt
 }
 
 status corpus_add_jsonl(corpus *c, const char *path, const char *text, size_t bytes) {
-    static const char mark[] = "\xEF\xBB\xBF"; /* of the order of bytes, as some editors write it */
     long long number = 1;
-    const size_t begin = bytes >= sizeof mark - 1 && memcmp(text, mark, sizeof mark - 1) == 0 ? sizeof mark - 1 : 0;
-    for (size_t at = begin, length; at < bytes; at += length + 1, number++) {
+    for (size_t at = byte_order_mark(text, bytes), length; at < bytes; at += length + 1, number++) {
         const char *end = memchr(text + at, '\n', bytes - at);
         length = end ? (size_t)(end - text) - at : bytes - at;
         if (is_blank(text + at, length)) continue;
