@@ -1,5 +1,6 @@
 #include "store/bytes.h"
 
+#include "base/lzma_dictionary.h"
 #include "base/memory.h"
 #include <lzma.h>
 #include <stdlib.h>
@@ -41,9 +42,11 @@ uint64_t reader_number(byte_reader *r, int width) {
 
 /* ---- LZMA ---- */
 
-static void lzma_settings(lzma_options_lzma *options) {
+enum { DICTIONARY = 8 << 20 };
+
+static void lzma_settings(lzma_options_lzma *options, size_t count) {
     lzma_lzma_preset(options, 9 | LZMA_PRESET_EXTREME);
-    options->dict_size = 8 << 20;
+    options->dict_size = lzma_dictionary(count, LZMA_DICT_SIZE_MIN, DICTIONARY);
     options->lc = 3;
     options->lp = 0;
     options->pb = 0;
@@ -51,7 +54,7 @@ static void lzma_settings(lzma_options_lzma *options) {
 
 status lzma_pack(const void *bytes, size_t count, byte_buffer *out) {
     lzma_options_lzma options;
-    lzma_settings(&options);
+    lzma_settings(&options, count);
     const lzma_filter filters[] = {{LZMA_FILTER_LZMA1, &options}, {LZMA_VLI_UNKNOWN, NULL}};
     const size_t room = lzma_stream_buffer_bound(count) + 64;
     uint8_t *packed = xmalloc(room);
@@ -64,7 +67,7 @@ status lzma_pack(const void *bytes, size_t count, byte_buffer *out) {
 
 status lzma_unpack(const uint8_t *bytes, size_t count, size_t expected, uint8_t **out) {
     lzma_options_lzma options;
-    lzma_settings(&options);
+    lzma_settings(&options, expected);
     const lzma_filter filters[] = {{LZMA_FILTER_LZMA1, &options}, {LZMA_VLI_UNKNOWN, NULL}};
     size_t read = 0, written = 0;
     *out = malloc(expected + 1); /* the size is the file's word: not worth ending the program for */

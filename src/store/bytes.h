@@ -23,7 +23,7 @@ typedef struct byte_reader {
 uint64_t reader_number(byte_reader *r, int width);
 const uint8_t *reader_take(byte_reader *r, size_t count); /* NULL beyond the end */
 
-/* Raw LZMA1 as liblzma writes it: preset 9e with a dictionary of 8 MiB, lc 3, lp 0, pb 0, and an end marker. */
+/* Raw LZMA1 as liblzma writes it: preset 9e with a dictionary of up to 8 MiB, lc 3, lp 0, pb 0, and an end marker. */
 status lzma_pack(const void *bytes, size_t count, byte_buffer *out); /* appends */
 /* Exactly `expected` bytes must come out. *out is malloc'ed, with a NUL behind the last byte. */
 status lzma_unpack(const uint8_t *bytes, size_t count, size_t expected, uint8_t **out);

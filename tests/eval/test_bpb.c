@@ -1,5 +1,6 @@
 /* The parts of the bits-per-byte computation against hand-computed cases. */
 #include "eval/bpb.h"
+#include <lzma.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -56,8 +57,32 @@ static void test_xz(void **state) {
     assert_int_not_equal(xz_bits_per_byte(zeros, 0, &bits), STATUS_OK);
 }
 
+/* With tables made to the text's measure the size is still the one of `xz -9e`: digits of random length, matches far and near. */
+static void test_xz_is_xz_9e(void **state) {
+    (void)state;
+    static uint8_t text[1400000], compressed[1500000];
+    uint32_t seed = 1;
+    for (size_t i = 0; i < sizeof text; i++) {
+        seed = seed * 1664525 + 1013904223;
+        text[i] = seed >> 29 || i < 5000 ? (uint8_t)('0' + (seed >> 24) % 10) : text[i - 1 - (seed >> 16) % 5000];
+    }
+    memcpy(text + 1390000, text, 9000);
+    static const size_t sizes[] = {1, 20, 6000, 100000, sizeof text};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        const size_t bytes = sizes[i];
+        double bits;
+        size_t size = 0;
+        assert_int_equal(lzma_easy_buffer_encode(9 | LZMA_PRESET_EXTREME, LZMA_CHECK_CRC64, NULL, text, bytes,
+                                                 compressed, &size, sizeof compressed),
+                         LZMA_OK);
+        assert_int_equal(xz_bits_per_byte(text, bytes, &bits), STATUS_OK);
+        assert_float_equal(bits, 8.0 * (double)size / (double)bytes, 1e-12);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_ratio), cmocka_unit_test(test_blend),
-                                       cmocka_unit_test(test_blend_grows), cmocka_unit_test(test_xz)};
+                                       cmocka_unit_test(test_blend_grows), cmocka_unit_test(test_xz),
+                                       cmocka_unit_test(test_xz_is_xz_9e)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

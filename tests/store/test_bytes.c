@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "store/bytes.h"
 #include "store/score_filter.h"
+#include <lzma.h>
 
 static void planes_and_lzma_come_back(void **state) {
     (void)state;
@@ -26,6 +27,34 @@ static void planes_and_lzma_come_back(void **state) {
     assert_fails(lzma_unpack(packed.bytes, packed.count - 6, 400, &unpacked), "LZMA");
     free(planes.bytes);
     free(packed.bytes);
+}
+
+/* Of any length, shorter and longer than what the dictionary may be; and as files have them that always took 8 MiB of it. */
+static void lzma_comes_back(void **state) {
+    (void)state;
+    static const size_t counts[] = {1, 4095, 4096, 4097, 70000, (8 << 20) + 5000};
+    uint8_t *bytes = xmalloc(counts[5]), *unpacked;
+    rng r = rng_seed(4);
+    for (size_t i = 0; i < counts[5]; i++) bytes[i] = i < 6000 ? (uint8_t)rng_next(&r) : bytes[i - 5000];
+    for (int i = 0; i < 6; i++) {
+        byte_buffer packed = {0};
+        assert_ok(lzma_pack(bytes, counts[i], &packed));
+        assert_ok(lzma_unpack(packed.bytes, packed.count, counts[i], &unpacked));
+        assert_memory_equal(unpacked, bytes, counts[i]);
+        free(unpacked);
+        free(packed.bytes);
+    }
+    lzma_options_lzma options;
+    lzma_lzma_preset(&options, 9 | LZMA_PRESET_EXTREME);
+    options.dict_size = 8 << 20, options.lc = 3, options.lp = 0, options.pb = 0;
+    const lzma_filter filters[] = {{LZMA_FILTER_LZMA1, &options}, {LZMA_VLI_UNKNOWN, NULL}};
+    uint8_t packed[9000];
+    size_t used = 0;
+    assert_int_equal(lzma_raw_buffer_encode(filters, NULL, bytes, 70000, packed, &used, sizeof packed), LZMA_OK);
+    assert_ok(lzma_unpack(packed, used, 70000, &unpacked));
+    assert_memory_equal(unpacked, bytes, 70000);
+    free(unpacked);
+    free(bytes);
 }
 
 static void the_reader_stops_at_the_end(void **state) {
@@ -81,6 +110,7 @@ static void scores_are_filtered_and_come_back(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(planes_and_lzma_come_back),
+        cmocka_unit_test(lzma_comes_back),
         cmocka_unit_test(the_reader_stops_at_the_end),
         cmocka_unit_test(scores_are_filtered_and_come_back),
     };
