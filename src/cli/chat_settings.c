@@ -167,17 +167,21 @@ static const setting settings[CHAT_SETTINGS] = {
      set_routing, say_routing},
 };
 
+static const char all_layers[] = "all"; /* what --routing says */
+
 void chat_take_options(int *argc, char **argv, const char *values[CHAT_SETTINGS]) {
     const bool routing = cli_flag(argc, argv, "--routing");
     for (int i = 0; i < CHAT_SETTINGS; i++) {
         values[i] = cli_option(argc, argv, settings[i].option);
-        if (routing && settings[i].set == set_routing && !values[i]) values[i] = "all";
+        if (routing && settings[i].set == set_routing && !values[i]) values[i] = all_layers;
     }
 }
 
 status chat_set_options(chat *c, const char *const values[CHAT_SETTINGS], bool with_model) {
-    for (int i = 0; i < CHAT_SETTINGS; i++)
-        if (values[i] && settings[i].of_experts == with_model) TRY(settings[i].set(c, settings[i].option, values[i]));
+    for (int i = 0; i < CHAT_SETTINGS; i++) {
+        const char *given = values[i] == all_layers ? "--routing" : settings[i].option;
+        if (values[i] && settings[i].of_experts == with_model) TRY(settings[i].set(c, given, values[i]));
+    }
     return STATUS_OK;
 }
 

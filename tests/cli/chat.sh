@@ -120,6 +120,11 @@ says err 'expected a line of at most 1048576 bytes'
 expect 2 chat "$work/named" hello
 expect 2 chat "$work/named" --temprature 1
 says err '--temperature'
+expect 0 export "$work/named" -o "$work/one" --to llama --expert text
+for option in --routing '--routing-layer 1' '--omit text'; do
+    printf 'my sister\n' | expect 2 chat "$work/one" $option
+    says err "${option%% *}: expected a model with experts, found one without"
+done
 if [ -w /dev/full ]; then
     printf 'my sister\n' | "$moec" chat "$work/named" --tokens 3 >/dev/full 2>"$work/err" && complain "success while stdout is full"
     says err 'stdout: cannot write'
