@@ -23,7 +23,8 @@ typedef struct exchange {
     size_t capacity;   /* of c.body */
     double began;
     bool preflight;
-    bool last; /* the connection closes behind it */
+    bool last;    /* the connection closes behind it */
+    bool endless; /* the body is longer than the answer is worth, or nobody knows where it ends: it is not waited for */
 } exchange;
 
 static const char *header(const exchange *x, const char *name) {
@@ -31,6 +32,13 @@ static const char *header(const exchange *x, const char *name) {
 }
 
 /* ---- before the body ---- */
+
+static status check_end(exchange *x) {
+    const char *coding = header(x, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    x->endless = coding && strcasecmp(coding, "chunked") != 0;
+    if (!x->endless) return STATUS_OK;
+    return api_refuse(&x->refusal, HTTP_NOT_IMPLEMENTED, NULL, "Transfer-Encoding: expected chunked, found another");
+}
 
 static bool is_json(const char *type) {
     static const char json[] = "application/json";
@@ -81,7 +89,8 @@ static status check_body(exchange *x) {
         return api_refuse(&x->refusal, HTTP_UNSUPPORTED_TYPE, NULL,
                           "Content-Type: expected application/json, found another");
     errno = 0;
-    if (length && (strtoull(length, NULL, 10) > x->s->body_bytes || errno))
+    x->endless = length && (strtoull(length, NULL, 10) > x->s->body_bytes || errno);
+    if (x->endless)
         return api_refuse(&x->refusal, HTTP_TOO_LARGE, NULL, "the body: expected at most %zu bytes, found more",
                           x->s->body_bytes);
     return STATUS_OK;
@@ -97,6 +106,7 @@ static status check_room(exchange *x) {
 }
 
 static void check(exchange *x, const char *method, const char *path) {
+    if (check_end(x) != STATUS_OK) return;
     if (check_browser(x) != STATUS_OK) return;
     if (check_route(x, method, path) != STATUS_OK) return;
     if (check_room(x) != STATUS_OK) return;
@@ -245,8 +255,7 @@ static enum MHD_Result take_arrival(arrival *a) {
     if (!x) {
         *a->mine = x = begin(a->s, a->connection, a->method);
         check(x, a->method, a->path);
-        /* A body that is larger than the answer is worth is not waited for. */
-        return x->refusal.http == HTTP_TOO_LARGE ? answer_it(x) : MHD_YES;
+        return x->endless ? answer_it(x) : MHD_YES;
     }
     if (*a->upload_bytes > 0) {
         take(x, a->upload, *a->upload_bytes);

@@ -21,6 +21,7 @@ static const int statuses[] = {HTTP_OK,
                                HTTP_MISDIRECTED,
                                HTTP_TOO_MANY,
                                HTTP_INTERNAL,
+                               HTTP_NOT_IMPLEMENTED,
                                HTTP_UNAVAILABLE,
                                0 /* others: the client left */};
 enum { STATUSES = sizeof statuses / sizeof *statuses };

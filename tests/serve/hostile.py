@@ -204,6 +204,8 @@ def test_heads(port, count, rng, _options):
         (request_bytes("/v1/completions", b"", headers=["Content-Type: application/json", "Content-Length: 9" + "9" * 40]), (0, 400, 413)),
         (request_bytes("/v1/completions", b"", headers=["Content-Type: application/json", "Content-Length: -1"]), (0, 400, 413)),
         (request_bytes("/v1/completions", b"", headers=["Content-Type: application/json", "Content-Length: x"]), (0, 400, 413)),
+        (request_bytes("/v1/completions", good, headers=["Content-Type: application/json", "Transfer-Encoding: gzip"]), (501,)),
+        (request_bytes("/nothing", good, headers=["Transfer-Encoding: gzip, chunked"]), (501,)),
         (request_bytes("/v1/completions", b"zz\r\n", headers=["Content-Type: application/json", "Transfer-Encoding: chunked"]), (0, 400)),
         (request_bytes("/v1/completions", b"ffffffffffffffffff\r\n", headers=["Content-Type: application/json", "Transfer-Encoding: chunked"]), (0, 400, 413)),
         (request_bytes("/v1/completions", method="GET"), (405,)),
