@@ -38,7 +38,7 @@ status body_parse(cJSON **json, const char *text, size_t bytes, api_error *e) {
     if (valid < bytes) return refuse_json(e, "UTF-8 text", valid);
     if (json_scan_peek(&s) != '{') return refuse_json(e, "a JSON object", (size_t)(s.next - text));
     if (!json_scan_skip(&s) || !json_scan_at_end(&s))
-        return refuse_json(e, "JSON no deeper than 64 values within one another", (size_t)(s.next - text));
+        return refuse_json(e, "JSON without \\u0000 and no deeper than 64 values", (size_t)(s.next - text));
     const size_t values = count_values(text, bytes);
     if (values > BODY_VALUES)
         return api_refuse(e, HTTP_TOO_LARGE, NULL, "the body: expected at most %d values, found %zu", BODY_VALUES,
