@@ -25,18 +25,30 @@ static void send_all(int fd, const void *bytes, size_t count) {
     }
 }
 
-/* Sends one byte of status, then the result or the message. */
+/* The work, and what it makes. */
+typedef struct errand {
+    child_work work;
+    void *context;
+    uint8_t *bytes;
+    size_t count;
+} errand;
+
+static status do_errand(void *of) {
+    errand *e = of;
+    return e->work(e->context, &e->bytes, &e->count);
+}
+
+/* Sends one byte of status, then the result or the message; memory that runs out is an outcome, too. */
 static _Noreturn void be_child(int fd, pid_t parent, child_work work, void *context) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent) _exit(1); /* it ended before the line above */
     signal(SIGINT, SIG_IGN);           /* the terminal sends it to both; the parent decides */
-    uint8_t *bytes = NULL;
-    size_t count = 0;
-    status s = work(context, &bytes, &count);
+    errand e = {.work = work, .context = context};
+    status s = memory_guarded(do_errand, &e);
     uint8_t first = (uint8_t)s;
     send_all(fd, &first, 1);
     if (s == STATUS_OK)
-        send_all(fd, bytes, count);
+        send_all(fd, e.bytes, e.count);
     else
         send_all(fd, error_message(), strlen(error_message()));
     _exit(0); /* not exit(): buffered output belongs to the parent */

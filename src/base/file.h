@@ -70,6 +70,7 @@ bool path_is_folder(const char *path);
 bool path_holds(const char *folder, const char *name); /* folder/name exists */
 bool path_leads_to(const char *path, int descriptor);  /* the open file, still */
 char *path_join(const char *folder, const char *name); /* a new string; free() it */
+char *path_plain(const char *path);                    /* without slashes at its end; a new string */
 char *path_parent(const char *path);                   /* the folder that holds it; a new string */
 const char *path_last(const char *path); /* what stands behind the last slash; all where that is nothing */
 bool path_ends_with(const char *path, const char *ending); /* letter by letter; of any name */

@@ -129,6 +129,7 @@ status file_append(const char *path, const void *bytes, size_t count) {
     if (error && before >= 0 && ftruncate(fd, before) != 0)
         s = fail_in(s, "%s: cut what was written of it off at byte %lld", path, (long long)before);
     close(fd);
+    if (s == STATUS_OK && before == 0) s = path_sync_parent(path); /* the name may be new, too */
     return s;
 }
 

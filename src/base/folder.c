@@ -74,6 +74,12 @@ void path_note(char **list, const char *folder, const char *name) {
     *list = longer;
 }
 
+char *path_plain(const char *path) {
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    return xasprintf("%.*s", (int)length, path);
+}
+
 /* `path` may end in '/'. */
 char *path_parent(const char *path) {
     size_t length = strlen(path);

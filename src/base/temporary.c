@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char MARK[] = ".tmp-";
@@ -30,7 +31,7 @@ char *temporary_name(const char *path) {
     return xasprintf("%s%s%ld", path, MARK, (long)getpid());
 }
 
-/* Whether the open file is the caller's alone now. A file system without locks has nobody who cleans up either. */
+/* Whether the open file or folder is the caller's alone now. A file system without locks has nobody who cleans up either. */
 static bool take(int descriptor, const char *temporary) {
     bool locked = flock(descriptor, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK;
     return locked && path_leads_to(temporary, descriptor);
@@ -61,24 +62,89 @@ status temporary_create(const char *path, char **temporary, int *descriptor) {
     return *descriptor >= 0 ? STATUS_OK : fail("%s: cannot create: %s", path, strerror(error));
 }
 
-/* The lock is tried on the open file: a living writer has it. */
-static void remove_unless_held(const char *temporary) {
-    int fd = open(temporary, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+/* ---- what killed processes left ---- */
+
+/* The lock is tried on what was opened: a living writer has it. */
+static void remove_unless_held(const char *temporary, bool folder) {
+    int fd = open(temporary, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | (folder ? O_DIRECTORY : 0));
     if (fd < 0) return;
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && path_leads_to(temporary, fd)) unlink(temporary);
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 && path_leads_to(temporary, fd)) {
+        if (folder)
+            (void)folder_remove(temporary);
+        else
+            unlink(temporary);
+    }
     close(fd);
 }
 
-void temporary_clean(const char *path) {
-    const char *slash = strrchr(path, '/'), *final = slash ? slash + 1 : path;
+static void clean(const char *path, bool folders) {
+    const char *final = path_last(path);
     char *parent = path_parent(path);
-    DIR *folder = opendir(parent);
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+    DIR *list = opendir(parent);
+    for (struct dirent *entry; list && (entry = readdir(list));) {
         if (!temporary_is_of(entry->d_name, final)) continue;
         char *temporary = path_join(parent, entry->d_name);
-        remove_unless_held(temporary);
+        remove_unless_held(temporary, folders);
         free(temporary);
     }
-    if (folder) closedir(folder);
+    if (list) closedir(list);
     free(parent);
+}
+
+void temporary_clean(const char *path) {
+    clean(path, false);
+}
+
+/* ---- folders ---- */
+
+/* As temporary_create. */
+static status create_folder(temporary_folder *t) {
+    char *first = temporary_name(t->place);
+    int error = EEXIST;
+    for (int i = 0; i < CREATE_TRIES && error == EEXIST && t->descriptor < 0; i++) {
+        char *name = i == 0 ? xstrdup(first) : xasprintf("%s-%d", first, i);
+        const int fd = mkdir(name, 0777) == 0 ? open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+        if (fd < 0) {
+            error = errno;
+        } else if (take(fd, name)) {
+            t->descriptor = fd;
+            t->path = name;
+            continue;
+        } else {
+            close(fd);
+        }
+        free(name);
+    }
+    free(first);
+    return t->descriptor >= 0 ? STATUS_OK : fail("%s: cannot create: %s", t->place, strerror(error));
+}
+
+status temporary_folder_begin(temporary_folder *t, const char *place) {
+    *t = (temporary_folder){.place = path_plain(place), .descriptor = -1};
+    char *parent = path_parent(t->place);
+    status s = folder_create(parent);
+    free(parent);
+    clean(t->place, true);
+    if (s == STATUS_OK) s = create_folder(t);
+    return s;
+}
+
+status temporary_folder_commit(temporary_folder *t) {
+    TRY(folder_commit(t->path, t->place));
+    free(t->path);
+    t->path = NULL;
+    return STATUS_OK;
+}
+
+void temporary_folder_end(temporary_folder *t) {
+    if (t->path) {
+        char *message = xstrdup(error_message());
+        (void)folder_remove(t->path);
+        (void)fail("%s", message);
+        free(message);
+    }
+    if (t->descriptor >= 0) close(t->descriptor);
+    free(t->path);
+    free(t->place);
+    *t = (temporary_folder){.descriptor = -1};
 }

@@ -18,4 +18,16 @@ status temporary_create(const char *path, char **temporary, int *descriptor);
 /* Remove the temporary files for `path` that nobody holds. Only names are lost if that fails, so it does not. */
 void temporary_clean(const char *path);
 
+/* A folder that appears at its place when all of it is on the disk. */
+typedef struct temporary_folder {
+    char *place, *path; /* without slashes at the end; where it is to be filled */
+    int descriptor;     /* which holds its lock */
+} temporary_folder;
+/* A new, empty folder. What killed processes left for the same place goes first, as far as nobody holds it. */
+status temporary_folder_begin(temporary_folder *t, const char *place);
+/* Nothing may be at the place. */
+status temporary_folder_commit(temporary_folder *t);
+/* After each begin: removes what was not committed; the last error's message stays. */
+void temporary_folder_end(temporary_folder *t);
+
 #endif

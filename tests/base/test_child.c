@@ -21,6 +21,11 @@ static status refuse(void *context, uint8_t **bytes, size_t *count) {
     return fail_usage("%s: expected less", (const char *)context);
 }
 
+static status ask_too_much(void *context, uint8_t **bytes, size_t *count) {
+    (void)context, (void)bytes, (void)count;
+    memory_out(1000);
+}
+
 static status crash(void *context, uint8_t **bytes, size_t *count) {
     (void)context, (void)bytes, (void)count;
     signal(SIGABRT, SIG_DFL);
@@ -60,6 +65,7 @@ static void failures_come_back(void **state) {
     size_t count;
     assert_int_equal(child_run("work", refuse, "27", &bytes, &count), STATUS_USAGE);
     assert_string_equal(error_message(), "27: expected less");
+    assert_fails(child_run("work", ask_too_much, NULL, &bytes, &count), "out of memory (1000 bytes were asked for)");
     assert_fails(child_run("work", crash, NULL, &bytes, &count), "work: its process was ended by signal 6");
     assert_fails(child_run("work", leave, NULL, &bytes, &count), "work: its process ended with exit code 7");
 }

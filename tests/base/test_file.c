@@ -1,5 +1,6 @@
 #include "test.h"
 
+#include "base/temporary.h"
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -265,6 +266,33 @@ static void a_failed_flush_is_seen(void **state) {
     free(path);
 }
 
+/* A slash at the end is no name; what a killed process left goes, what a living one fills stays. */
+static void temporary_folders(void **state) {
+    char *place = path_join(*state, "out"), *slashed = path_join(*state, "out//");
+    char *left = path_join(*state, "out.tmp-999999"), *half = path_join(left, "half"), *living;
+    temporary_folder first, second;
+    assert_ok(folder_create(left));
+    assert_ok(file_write_whole(half, "x", 1));
+    assert_ok(temporary_folder_begin(&first, slashed));
+    assert_false(path_exists(left) || path_exists(place));
+    assert_string_equal(first.place, place);
+    living = path_join(first.path, "f");
+    assert_ok(file_write_whole(living, "mine", 4));
+    assert_ok(temporary_folder_begin(&second, place));
+    assert_string_not_equal(first.path, second.path);
+    assert_content(living, "mine");
+    assert_ok(temporary_folder_commit(&first));
+    assert_fails(temporary_folder_commit(&second), "exists already");
+    temporary_folder_end(&second);
+    assert_non_null(strstr(error_message(), "exists already"));
+    temporary_folder_end(&first);
+    assert_names(*state, 1, (const char *const[]){"out"});
+    free(living);
+    living = path_join(place, "f");
+    assert_content(living, "mine");
+    free(living), free(half), free(left), free(slashed), free(place);
+}
+
 static void folders_appear_whole(void **state) {
     char *temporary = path_join(*state, "step.tmp-1"), *path = path_join(*state, "step");
     char *deep = path_join(temporary, "a//b/c"), *file = path_join(deep, "f");
@@ -404,6 +432,7 @@ int main(int count, char **arguments) {
         in_scratch(errors_name_the_path),
         in_scratch(no_space_leaves_the_old_file_whole),
         in_scratch(a_failed_flush_is_seen),
+        in_scratch(temporary_folders),
         in_scratch(folders_appear_whole),
         in_scratch(room_for_a_folder),
         in_scratch(folders_change_places),
