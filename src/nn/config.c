@@ -79,6 +79,15 @@ int model_config_shared_hidden(const model_config *c) {
     return width_of(c, c->moe.shared_hidden, c->moe.shared_mult);
 }
 
+bool model_config_experts_are_copies(const model_config *c) {
+    return !c->moe.split && model_config_shared_hidden(c) == 0 &&
+           model_config_expert_hidden(c) == model_config_hidden(c);
+}
+
+bool model_config_hash_is_projected(const model_config *c, int buckets, int dim) {
+    return buckets > 0 && (dim != c->model_dim || c->stem.hash_projection);
+}
+
 /* ---- mixtures ---- */
 
 bool model_config_is_moe(const model_config *c, int layer) {

@@ -171,12 +171,16 @@ model_config model_config_default(void); /* #2102 at its published size, dense, 
  * other. Names the key and the rule. */
 status model_config_check(const model_config *c);
 int model_config_head_dim(const model_config *c);
-int model_config_hidden(const model_config *c);             /* h */
-int model_config_expert_hidden(const model_config *c);      /* of each expert */
-int model_config_shared_hidden(const model_config *c);      /* of the shared MLP; 0: none */
+int model_config_hidden(const model_config *c);        /* h */
+int model_config_expert_hidden(const model_config *c); /* of each expert */
+int model_config_shared_hidden(const model_config *c); /* of the shared MLP; 0: none */
+/* Whether rows of a table of hashes (its buckets and dim; 0 buckets: there is none) go through a matrix before they are added. */
+bool model_config_hash_is_projected(const model_config *c, int buckets, int dim);
 bool model_config_is_moe(const model_config *c, int layer); /* by moe.layers or moe.start_layer */
 bool model_config_has_moe(const model_config *c);           /* in any layer */
-int model_config_active_experts(const model_config *c);     /* that one token is sent to: top_k, or all of them */
+/* Whether experts can be copies of the MLP (upcycling): as wide, with none beside them that are shared. */
+bool model_config_experts_are_copies(const model_config *c);
+int model_config_active_experts(const model_config *c); /* that one token is sent to: top_k, or all of them */
 
 cJSON *model_config_to_json(const model_config *c);
 /* Unknown, ill-typed and missing keys are errors; `where` is the file's name for the message. */

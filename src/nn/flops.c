@@ -1,5 +1,6 @@
 #include "nn/model.h"
 #include "nn/plan.h"
+#include <math.h>
 
 /* Multiply-adds of one token's MLP. */
 static double mlp_products(int64_t d, activation f, int64_t hidden) {
@@ -29,10 +30,21 @@ layer_flops model_layer_flops(const model_config *c, int layer, int64_t T) {
                          .mlp = 2 * layer_products(&p.mlp, c->model_dim)};
 }
 
+/* Gram–Schmidt of d columns, each against half of them on average, twice (random_up.c). */
+double model_derive_flops(const model_config *c) {
+    const double d = c->model_dim, h = model_config_hidden(c), E = c->random_up.experts;
+    double total = 0;
+    for (int layer = 0; layer < c->num_layers; layer++)
+        if (c->random_up.layers[layer]) total += E * 4 * d * d * fmax(d, h / E);
+    return total;
+}
+
 double model_ends_flops(const model_config *c) {
     double total = (double)c->model_dim * c->vocab_size;
-    if (c->stem.bigram_buckets > 0) total += (double)c->model_dim * c->stem.bigram_dim;
-    if (c->stem.trigram_buckets > 0) total += (double)c->model_dim * c->stem.trigram_dim;
+    if (model_config_hash_is_projected(c, c->stem.bigram_buckets, c->stem.bigram_dim))
+        total += (double)c->model_dim * c->stem.bigram_dim;
+    if (model_config_hash_is_projected(c, c->stem.trigram_buckets, c->stem.trigram_dim))
+        total += (double)c->model_dim * c->stem.trigram_dim;
     return 2 * total;
 }
 

@@ -92,5 +92,7 @@ typedef struct layer_flops {
 } layer_flops;
 layer_flops model_layer_flops(const model_config *c, int layer, int64_t T);
 double model_ends_flops(const model_config *c);
+/* Of making the frozen random weights, once. */
+double model_derive_flops(const model_config *c);
 
 #endif

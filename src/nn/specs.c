@@ -22,7 +22,7 @@ static void visit_hash(walk *w, int buckets, int dim, param_role table) {
     const model_config *c = w->config;
     if (buckets == 0) return;
     visit_spec(w, table, buckets, dim);
-    if (dim != c->model_dim || c->stem.hash_projection) visit_spec(w, table + 1, c->model_dim, dim);
+    if (model_config_hash_is_projected(c, buckets, dim)) visit_spec(w, table + 1, c->model_dim, dim);
     if (c->stem.hash_scale > 0) visit_spec(w, table + 2, SCALAR, 1);
 }
 

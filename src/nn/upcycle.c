@@ -84,10 +84,12 @@ static status check_layer(const model_config *c, int layer, int experts) {
     if (model_config_is_moe(c, layer)) return fail("upcycle: layer %d already is a mixture of experts", layer);
     if (c->random_up.layers[layer])
         return fail("upcycle: layer %d has a random up-projection, which cannot be copied into experts", layer);
-    if (c->moe.shared_mult > 0 || c->moe.split || c->moe.expert_mult > 0)
-        return fail("upcycle: experts are copies of the MLP: expected moe_shared_mult, moe_split and moe_expert_mult "
-                    "unset, found experts of %d hidden units beside %d shared",
-                    model_config_expert_hidden(c), model_config_shared_hidden(c));
+    if (!model_config_experts_are_copies(c))
+        return fail(
+            "upcycle: experts are copies of the MLP: expected them of its %d hidden units, unsplit and beside 0 "
+            "shared ones, found %d%s beside %d",
+            model_config_hidden(c), model_config_expert_hidden(c), c->moe.split ? " (moe_split)" : "",
+            model_config_shared_hidden(c));
     for (int i = 0; i < c->num_layers; i++)
         if (model_config_is_moe(c, i) && c->moe.experts != experts)
             return fail("upcycle: layer %d already has %d experts, and all mixtures of a model have the same number; "

@@ -1,5 +1,6 @@
 #include "train/event_config.h"
 #include "config/records.h"
+#include <string.h>
 
 static const char *const kind_names[] = {"upcycle", "loop", "qat", NULL};
 _Static_assert(sizeof(event_kind) == sizeof(int), "FIELD_CHOICE stores an int");
@@ -81,6 +82,12 @@ static void apply(const event *e, model_config *m) {
     m->moe.top_k = e->top_k;
 }
 
+bool event_does_the_same(const event *a, const event *b) {
+    if (a->kind != b->kind) return false;
+    return a->kind != EVENT_UPCYCLE ||
+           (a->experts == b->experts && a->top_k == b->top_k && memcmp(a->layers, b->layers, sizeof a->layers) == 0);
+}
+
 model_config model_after_events(const event_list *events, const model_config *now) {
     model_config after = *now;
     for (int i = 0; i < events->count; i++) apply(&events->items[i], &after);
@@ -103,10 +110,12 @@ static status check_upcycle(const event *e, int number, const model_config *m) {
     if (highest >= m->num_layers)
         return fail_usage("events[%d].layers: expected layers below num_layers %d, found %d", number, m->num_layers,
                           highest);
-    if (m->moe.shared_mult > 0 || m->moe.split || m->moe.expert_mult > 0)
-        return fail_usage("events[%d].do: upcycle copies whole MLPs: expected moe_shared_mult 0, moe_expert_mult 0 and "
-                          "moe_split false",
-                          number);
+    if (!model_config_experts_are_copies(m))
+        return fail_usage(
+            "events[%d].do: upcycle copies whole MLPs: expected experts of their %d hidden units "
+            "(moe_expert_hidden, moe_expert_mult), no shared ones (moe_shared_hidden, moe_shared_mult) and "
+            "moe_split false, found %d and %d shared",
+            number, model_config_hidden(m), model_config_expert_hidden(m), model_config_shared_hidden(m));
     for (int i = 0; i < m->num_layers; i++)
         if (e->layers[i] && m->random_up.layers[i])
             return fail_usage("events[%d].layers: expected layers without random_up_layers, found %d", number, i);

@@ -29,6 +29,8 @@ event_list event_list_default(void); /* #2102's */
 status event_list_check(const event_list *events, const model_config *model);
 /* The model that `now` is once every event has happened. */
 model_config model_after_events(const event_list *events, const model_config *now);
+/* Whether both, whenever they happen, do the same to the model. */
+bool event_does_the_same(const event *a, const event *b);
 const char *event_kind_name(event_kind kind); /* as the key `do` has it */
 
 #endif

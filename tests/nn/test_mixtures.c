@@ -138,6 +138,18 @@ static void upcycling_with_a_bias(void **state) {
     m = make(c);
     assert_fails(model_upcycle(m, layers, 3, 1, 5, NULL, NULL), "already has 4 experts");
     model_destroy(m);
+    for (int i = 0; i < 3; i++) { /* experts of another width, shared ones, and those that are as wide */
+        c = plain();
+        c.moe.expert_hidden = i == 0 ? 16 : i == 2 ? model_config_hidden(&c) : 0;
+        c.moe.shared_hidden = i == 1 ? 16 : 0;
+        m = make(c);
+        if (i < 2)
+            assert_fails(model_upcycle(m, layers, 4, 1, 5, NULL, NULL), "copies of the MLP");
+        else
+            assert_ok(model_upcycle(m, layers, 4, 1, 5, NULL, NULL));
+        if (i < 2) model_destroy(m);
+    }
+    model_destroy(m);
     c = shared_routed();
     m = make(c);
     assert_fails(model_upcycle(m, layers, 4, 1, 5, NULL, NULL), "copies of the MLP");

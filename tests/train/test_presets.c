@@ -106,6 +106,10 @@ static void orphaned_keys(void **state) {
     assert_refused("rank.yaml", "random_up_rank: has no meaning without random_up_layers");
     free(write_preset("upcycled.yaml", "random_up_layers: [4]\n"));
     assert_refused("upcycled.yaml", "events[0].layers: expected layers without random_up_layers, found 4");
+    free(write_preset("narrow.yaml", "moe_expert_hidden: 16\n"));
+    assert_refused("narrow.yaml", "events[0].do: upcycle copies whole MLPs");
+    free(write_preset("shared.yaml", "moe_shared_hidden: 128\n"));
+    assert_refused("shared.yaml", "events[0].do: upcycle copies whole MLPs");
 }
 
 static void assert_group(param_role role, int ndim, param_group group) {
