@@ -64,6 +64,10 @@ status comm_alike(comm *c, status mine) {
     return mine;
 }
 
+void comm_settled(comm *c) {
+    c->agreed = false;
+}
+
 /* What every rank found is a few bytes; the message, which is long, goes only where one is needed. */
 status comm_agree(comm *c, status mine) {
     if (c->ranks == 1) return mine;

@@ -81,6 +81,8 @@ status comm_share_cores(const comm *c);
 status comm_agree(comm *c, status mine);
 /* The same without asking, where all ranks have found the same outcome from the same numbers. */
 status comm_alike(comm *c, status mine);
+/* Of a failure that all ranks agreed on and went on after: the next one is a rank's own again. */
+void comm_settled(comm *c);
 /* all [ranks][bytes]: what each rank gave. */
 status comm_gather(comm *c, const void *mine, void *all, size_t bytes);
 status comm_broadcast(comm *c, int root, void *data, size_t bytes);

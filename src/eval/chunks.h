@@ -10,7 +10,7 @@
 #include "text/tokenizer.h"
 
 typedef struct chunk_options {
-    int64_t length; /* n, at least 2 */
+    int64_t length; /* n, at least 3, of which one is scored */
     int64_t batch;  /* chunks a pass */
     int64_t tokens; /* stop after so many scored ones, at a chunk's end; 0: all */
     bool show;      /* progress on stderr */

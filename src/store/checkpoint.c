@@ -8,11 +8,19 @@
 #include "store/tensor_file.h"
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 /* ---- the manifest ---- */
+
+/* JSON has no infinity: null. */
+static status read_bits(const cJSON *choice, const char *path, const char *key, double *bits) {
+    *bits = INFINITY;
+    return cJSON_IsNull(cJSON_GetObjectItemCaseSensitive(choice, key)) ? STATUS_OK
+                                                                       : json_get_double(choice, path, key, bits);
+}
 
 static status read_choice(checkpoint *c) {
     const cJSON *choice = cJSON_GetObjectItemCaseSensitive(c->manifest, "weights");
@@ -20,8 +28,8 @@ static status read_choice(checkpoint *c) {
     weights_choice *out = &c->choice;
     if (!choice) return STATUS_OK;
     TRY(json_get_int(choice, path, "tokens", &out->tokens));
-    TRY(json_get_double(choice, path, "live_bpb", &out->live_bpb));
-    TRY(json_get_double(choice, path, "average_bpb", &out->average_bpb));
+    TRY(read_bits(choice, path, "live_bpb", &out->live_bpb));
+    TRY(read_bits(choice, path, "average_bpb", &out->average_bpb));
     TRY(json_get_string(choice, path, "chosen", &chosen));
     if (out->tokens >= 1 && strcmp(chosen, choice_is_average(out) ? "ema" : "live") == 0) return STATUS_OK;
     return fail("%s: weights: expected the better ones of at least one token, found %s, %g beside %g, %" PRId64, path,

@@ -23,8 +23,8 @@ enum { CHECKPOINT_VERSION = 3 };
 /* Which of a training's weights are better: live or averaged ones. Found out when the training ends, on text that it kept aside
  * from its training data (train/choice.h). */
 typedef struct weights_choice {
-    int64_t tokens; /* that both were scored on; 0: nothing is known */
-    double live_bpb, average_bpb;
+    int64_t tokens;               /* that both were scored on; 0: nothing is known */
+    double live_bpb, average_bpb; /* INFINITY: its loss was not finite */
 } weights_choice;
 /* Of two equal ones the averaged ones. */
 static inline bool choice_is_average(const weights_choice *c) {

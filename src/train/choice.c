@@ -42,16 +42,19 @@ static status score_by_one(comm *ranks, pass *p, loader *data, const tokenizer *
     return comm_broadcast(ranks, 0, score, sizeof *score);
 }
 
+static double bits_of(const bpb_score *score) {
+    return isfinite(score->nll) ? bpb(score) : INFINITY;
+}
+
 status choose_weights(comm *ranks, pass *p, average *e, loader *data, const tokenizer *tok, weights_choice *choice) {
     bpb_score live, averaged;
     *choice = (weights_choice){0};
     TRY(score_by_one(ranks, p, data, tok, &live));
-    if (live.bytes == 0 || !isfinite(live.nll)) return STATUS_OK;
+    if (live.bytes == 0) return STATUS_OK;
     TRY(average_swap(e, pass_model(p)));
     status s = score_by_one(ranks, p, data, tok, &averaged);
     status back = average_swap(e, pass_model(p));
     if (s != STATUS_OK || back != STATUS_OK) return s != STATUS_OK ? s : back;
-    if (!isfinite(averaged.nll)) return STATUS_OK;
-    *choice = (weights_choice){.tokens = live.tokens, .live_bpb = bpb(&live), .average_bpb = bpb(&averaged)};
+    *choice = (weights_choice){.tokens = live.tokens, .live_bpb = bits_of(&live), .average_bpb = bits_of(&averaged)};
     return STATUS_OK;
 }

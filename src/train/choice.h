@@ -11,7 +11,7 @@
 #include "train/average.h"
 
 /* For all ranks, of which rank 0 scores: m's weights, which are live before and after, and e's on what the loader kept. choice->tokens is 0
- * where it kept nothing, or a loss is not finite. STATUS_INTERRUPTED after Ctrl-C. */
+ * where it kept nothing. STATUS_INTERRUPTED after Ctrl-C. */
 status choose_weights(comm *ranks, pass *p, average *e, loader *data, const tokenizer *tok, weights_choice *choice);
 
 #endif

@@ -127,6 +127,11 @@ status run_log_check(const char *path) {
     return fail("%s: expected nothing or the log of an older run to replace, found another file", path);
 }
 
+/* A line that could not be read ends a loop over lines as the last one does. */
+static status all_read(FILE *stream, const char *path) {
+    return ferror(stream) ? fail("%s: cannot read: %s", path, strerror(errno)) : STATUS_OK;
+}
+
 /* ---- writing it anew ---- */
 
 static void put_line(file_writer *w, const char *line, size_t length) {
@@ -135,7 +140,7 @@ static void put_line(file_writer *w, const char *line, size_t length) {
 }
 
 /* `added` (may be NULL): what the record of `step` is to get. */
-static void copy_lines(FILE *from, file_writer *w, int64_t step, const step_record *added) {
+static status copy_lines(FILE *from, const char *path, file_writer *w, int64_t step, const step_record *added) {
     char *line = NULL;
     size_t capacity = 0;
     for (ssize_t length; (length = getline(&line, &capacity, from)) > 0;) {
@@ -152,6 +157,7 @@ static void copy_lines(FILE *from, file_writer *w, int64_t step, const step_reco
         cJSON_Delete(record);
     }
     free(line);
+    return all_read(from, path);
 }
 
 static status rewrite(const char *path, int64_t step, const step_record *added) {
@@ -160,8 +166,11 @@ static status rewrite(const char *path, int64_t step, const step_record *added) 
     TRY(file_open_stream(path, O_RDONLY, "r", &from));
     status s = file_create(&w, path);
     if (s == STATUS_OK) {
-        copy_lines(from, &w, step, added);
-        s = file_commit(&w);
+        s = copy_lines(from, path, &w, step, added);
+        if (s == STATUS_OK)
+            s = file_commit(&w);
+        else
+            file_abandon(&w);
     }
     fclose(from);
     return s;
@@ -198,7 +207,7 @@ status run_log_continue(run_log **out, const char *path, int64_t step, char **no
     *note = NULL;
     TRY(file_open_stream(path, O_RDWR | O_CREAT, "r+", &stream));
     survey v = survey_lines(stream, step);
-    status s = ferror(stream) ? fail("%s: cannot read: %s", path, strerror(errno)) : STATUS_OK;
+    status s = all_read(stream, path);
     bool cut = v.together && !v.damaged;
     if (s == STATUS_OK && cut && ftruncate(fileno(stream), v.kept) != 0)
         s = fail("%s: cannot cut it behind step %lld: %s", path, (long long)step, strerror(errno));
@@ -222,8 +231,9 @@ status run_log_find(const char *path, int64_t step, cJSON **record) {
             cJSON_Delete(found);
     }
     free(line);
+    const status s = all_read(stream, path);
     fclose(stream);
-    return STATUS_OK;
+    return s;
 }
 
 status run_log_amend(run_log *l, const step_record *s) {

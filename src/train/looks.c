@@ -1,15 +1,10 @@
 #include "train/looks.h"
 #include "base/json.h"
-#include <math.h>
 
 void looks_add(looks *l, const train_config *c, int64_t step, double bits) {
     const bool first = l->least == 0;
     if (step <= l->step) return;
     l->step = step;
-    if (!isfinite(bits)) { /* of a model that came apart: no gain, and nothing to compare with */
-        l->stale++;
-        return;
-    }
     if (l->best_step == 0 || bits < l->best_bits) {
         l->best_step = step;
         l->best_bits = bits;

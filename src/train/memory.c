@@ -19,7 +19,7 @@ static void add(void *context, const param_spec *spec) {
     const sum *s = context;
     char name[PARAM_NAME_BYTES];
     const int64_t count = param_spec_count(spec);
-    const bool averaged = s->c->average.kind != AVERAGE_NONE && !role_is_derived(spec->role);
+    const bool averaged = average_is_kept(&s->c->average) && !role_is_derived(spec->role);
     const int64_t here = role_has_expert(spec->role) ? count / s->c->train.expert_ranks : count;
     param_spec_name(spec, name);
     s->m->values += here * (int64_t)sizeof(float);

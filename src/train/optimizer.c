@@ -334,6 +334,7 @@ static status load_state(const param_states *s, const safetensors *file, param_s
     if (here) TRY(tensor_file_read(file, k, "adam_m.", state->p, param_state_array(s, state, 0), s->type));
     if (here) TRY(tensor_file_read(file, k, "adam_v.", state->p, param_state_array(s, state, 1), s->type));
     TRY(tensor_file_read_int(file, "adam_steps.", state->p, &steps));
+    if (steps < 0) return fail("%s: adam_steps.%s: expected at least 0, found %d", file->path, state->p->name, steps);
     state->steps = steps;
     return STATUS_OK;
 }

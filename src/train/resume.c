@@ -47,9 +47,7 @@ status resume_config(run_config *c, const char *folder, char *const *overrides, 
                           ", found neither",
                           folder);
     TRY(own_config_path(folder, &path));
-    size_t length = strlen(folder);
-    while (length > 1 && folder[length - 1] == '/') length--;
-    char *plain = xasprintf("%.*s", (int)length, folder);
+    char *plain = path_plain(folder);
     const status s = load_own(c, path, plain, overrides, count);
     free(plain);
     free(path);
@@ -62,10 +60,11 @@ status resume_config(run_config *c, const char *folder, char *const *overrides, 
 static status same_fired_events(const event_list *own, const event_list *given, const bool *fired) {
     for (int i = 0; i < own->count; i++) {
         const event *then = &own->items[i], *now = i < given->count ? &given->items[i] : NULL;
-        if (fired[i] && (!now || then->kind != now->kind))
+        if (fired[i] && (!now || !event_does_the_same(then, now)))
             return fail_usage(
-                "events: the run to be resumed has fired %s as event %d, but the configuration has %s there",
-                event_kind_name(then->kind), i + 1, now ? event_kind_name(now->kind) : "none");
+                "events: the run to be resumed has fired %s as event %d, but the configuration has %s%s there",
+                event_kind_name(then->kind), i + 1, now && now->kind == then->kind ? "another " : "",
+                now ? event_kind_name(now->kind) : "none");
     }
     return STATUS_OK;
 }

@@ -131,12 +131,32 @@ static status train_step(session *s, step_record *record) {
     return STATUS_OK;
 }
 
+/* A failure leaves the newest checkpoint as it was; say at which step, and which checkpoint that is. */
+static status explain(const session *s, int64_t step, status failure) {
+    if (failure != STATUS_FAILED) return failure;
+    char *message = xstrdup(error_message());
+    if (s->saved_step >= 0)
+        fail("step %" PRId64 ": %s; the checkpoint of step %" PRId64 " in %s is whole", step, message, s->saved_step,
+             s->config.train.run);
+    else
+        fail("step %" PRId64 ": %s; there is no checkpoint yet", step, message);
+    free(message);
+    return failure;
+}
+
+/* Ctrl-C came in all ranks: the look is made when the run is resumed. */
+static void cut_look(session *s) {
+    s->look_cut = true;
+    comm_settled(s->ranks);
+}
+
 /* Bits per byte, or `found` false where Ctrl-C cut the look short: the step is saved and logged without it. */
 static status look_at(session *s, bool averaged, double *bits, cJSON **domains, bool *found) {
     status outcome = session_look(s, averaged, bits, domains);
     *found = outcome == STATUS_OK;
-    s->look_cut |= outcome == STATUS_INTERRUPTED;
-    return outcome == STATUS_INTERRUPTED ? STATUS_OK : outcome;
+    if (outcome != STATUS_INTERRUPTED) return explain(s, s->state.step, outcome);
+    cut_look(s);
+    return STATUS_OK;
 }
 
 enum { DOMAIN_SUMMARY = 160, SUMMARY_DOMAINS = 6 };
@@ -245,24 +265,13 @@ static bool checkpoint_due(const session *s) {
            (c->checkpoint_every > 0 && s->state.step % c->checkpoint_every == 0);
 }
 
-/* A failure leaves the newest checkpoint as it was; say at which step, and which checkpoint that is. */
-static status explain(const session *s, int64_t step, status failure) {
-    if (failure != STATUS_FAILED) return failure;
-    char *message = xstrdup(error_message());
-    if (s->saved_step >= 0)
-        fail("step %" PRId64 ": %s; the checkpoint of step %" PRId64 " in %s is whole", step, message, s->saved_step,
-             s->config.train.run);
-    else
-        fail("step %" PRId64 ": %s; there is no checkpoint yet", step, message);
-    free(message);
-    return failure;
-}
-
 /* At the end with what is known of the weights then; Ctrl-C while that is found out leaves it to the run that is resumed. */
 static status save(session *s) {
     status chosen = session_finished(s) && !s->look_cut ? session_choose(s) : STATUS_OK;
-    s->look_cut |= chosen == STATUS_INTERRUPTED;
-    if (chosen != STATUS_INTERRUPTED) TRY(explain(s, s->state.step, chosen));
+    if (chosen == STATUS_INTERRUPTED)
+        cut_look(s);
+    else
+        TRY(explain(s, s->state.step, chosen));
     return explain(s, s->state.step, session_save(s));
 }
 
@@ -298,7 +307,7 @@ static status train_loop(session *s, train_result *result) {
         show(s, &record, smooth_loss);
         outcome = look(s, &record);
         status logged = session_leads(s) ? run_log_step(s->log, &record) : STATUS_OK;
-        if (outcome == STATUS_OK) outcome = logged;
+        if (outcome == STATUS_OK) outcome = explain(s, s->state.step, logged);
         if (outcome == STATUS_OK && checkpoint_due(s)) outcome = save(s);
     }
     step_record_free(&record);

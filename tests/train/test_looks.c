@@ -45,20 +45,6 @@ static void the_end(void **state) {
     assert_int_equal(l.best_step, 8);
 }
 
-static void what_is_no_number_is_no_gain(void **state) {
-    (void)state;
-    const train_config c = {.early_stop = 2};
-    looks l = {0};
-    looks_add(&l, &c, 1, NAN);
-    looks_add(&l, &c, 2, 3);
-    assert_int_equal(l.best_step, 2);
-    assert_int_equal(l.stale, 0);
-    looks_add(&l, &c, 3, INFINITY);
-    assert_int_equal(l.best_step, 2);
-    looks_add(&l, &c, 4, NAN);
-    assert_true(looks_say_stop(&l, &c) && l.best_bits == 3 && l.least == 3);
-}
-
 static void json(void **state) {
     (void)state;
     const looks l = {.step = 40, .best_step = 30, .best_bits = 1.25, .least = 1.5, .stale = 2};
@@ -221,7 +207,6 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_best_look),
         cmocka_unit_test(the_end),
-        cmocka_unit_test(what_is_no_number_is_no_gain),
         cmocka_unit_test(json),
         cmocka_unit_test_setup_teardown(the_best_checkpoint_stays, create, scratch_teardown),
         cmocka_unit_test_setup_teardown(a_name_that_moec_did_not_make_stays, create, scratch_teardown),
