@@ -53,30 +53,40 @@ static status fill_random(const kernels *k, void *array, int64_t count) {
     return s;
 }
 
+/* Destroyed by the caller, after a failure too. */
+static status make_arrays(const kernels *k, const profile_product *p, product_arrays *a) {
+    size_t act = dtype_bytes(k->act);
+    TRY(k->weight_create(&a->w, p->rows, p->cols, NULL));
+    TRY(k->alloc(&a->x, (size_t)(p->N * p->cols) * act));
+    TRY(k->alloc(&a->y, (size_t)(p->N * p->rows) * act));
+    TRY(k->alloc((void **)&a->dw, (size_t)(p->rows * p->cols) * sizeof(float)));
+    TRY(fill_random(k, a->x, p->N * p->cols));
+    TRY(fill_random(k, a->y, p->N * p->rows));
+    k->zero(a->dw, (size_t)(p->rows * p->cols) * sizeof(float));
+    k->weight_update(&a->w, a->dw, 0, p->rows);
+    return STATUS_OK;
+}
+
+static void destroy_arrays(const kernels *k, product_arrays *a) {
+    k->weight_destroy(&a->w);
+    k->release(a->x);
+    k->release(a->y);
+    k->release(a->dw);
+}
+
 /* Best of a few runs: what the machine can do for this product. */
 status bench_product_seconds(const kernels *k, const profile_product *p, double *seconds) {
     product_arrays a = {0};
-    size_t act = dtype_bytes(k->act);
-    TRY(k->weight_create(&a.w, p->rows, p->cols, NULL));
-    TRY(k->alloc(&a.x, (size_t)(p->N * p->cols) * act));
-    TRY(k->alloc(&a.y, (size_t)(p->N * p->rows) * act));
-    TRY(k->alloc((void **)&a.dw, (size_t)(p->rows * p->cols) * sizeof(float)));
-    TRY(fill_random(k, a.x, p->N * p->cols));
-    TRY(fill_random(k, a.y, p->N * p->rows));
-    k->zero(a.dw, (size_t)(p->rows * p->cols) * sizeof(float));
-    k->weight_update(&a.w, a.dw, 0, p->rows);
+    const status s = make_arrays(k, p, &a);
     *seconds = 1e9;
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < 6 && s == STATUS_OK; i++) {
         double started = clock_seconds();
         run_product(k, p, &a);
         double taken = clock_seconds() - started;
         if (i > 0 && taken < *seconds) *seconds = taken;
     }
-    k->weight_destroy(&a.w);
-    k->release(a.x);
-    k->release(a.y);
-    k->release(a.dw);
-    return STATUS_OK;
+    destroy_arrays(k, &a);
+    return s;
 }
 
 /* Σ flops / Σ seconds over the step's products, each as often as it occurs. */

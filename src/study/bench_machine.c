@@ -48,8 +48,8 @@ static status update_rate(const kernels *k, double *rate) {
     const float one = 1;
     float *arrays, *clip;
     double best = 0;
-    TRY(k->alloc((void **)&arrays, 3 * SIZE * sizeof *arrays));
-    TRY(k->alloc((void **)&clip, sizeof *clip));
+    TRY(k->alloc((void **)&arrays, (3 * SIZE + 1) * sizeof *arrays));
+    clip = arrays + 3 * SIZE;
     fill(k, arrays, 3 * SIZE);
     k->upload(clip, &one, sizeof one);
     for (int i = 0; i < 4 * TIMES; i++) {
@@ -60,7 +60,6 @@ static status update_rate(const kernels *k, double *rate) {
     }
     *rate = STEPS * 2 * (2 * t * t * w + t * t * t) / best;
     k->release(arrays);
-    k->release(clip);
     return STATUS_OK;
 }
 

@@ -43,7 +43,7 @@ static status draw(const quant_study *s) {
                 quant_study_number(row, "bytes"));
     }
     fprintf(p.script, "set title 'bits of attention and MLPs: packed - float'\nset ylabel 'bits per byte'\n"
-                      "set style fill solid 0.8\nset boxwidth 0.6\nset yrange [0:*]\nunset key\n"
+                      "set style fill solid 0.8\nset boxwidth 0.6\nset yrange [*<0:0<*]\nunset key\n"
                       "plot 'five.tsv' using 0:2:xtic(1) with boxes lc rgb '#3060a0', "
                       "'' using 0:2:(sprintf('%%.2f MB', $3 / 1e6)) with labels offset 0,0.7\n");
     return plot_end(&p, s->options->out, &found);

@@ -40,9 +40,20 @@ status quant_study_keep(quant_study *s, const char *question, const char *key, c
     return save(s);
 }
 
+/* What is scored, by which kernels, and how matrices are quantised. */
+static uint64_t circumstances(const quant_study *s, uint64_t key) {
+    key = crc64(key, &s->config->pack.gptq_damp, sizeof s->config->pack.gptq_damp);
+    key = crc64(key, s->k->name, strlen(s->k->name));
+    for (int64_t i = 0; i < s->text.s.count; i++) {
+        const int32_t token = shard_token(&s->text.s, i);
+        key = crc64(key, &token, sizeof token);
+    }
+    return key;
+}
+
 /* Everything that all rows depend on. */
 static status subject_of(const quant_study *s, char text[64]) {
-    uint64_t key = s->calibration.key;
+    uint64_t key = circumstances(s, s->calibration.key);
     status result = STATUS_OK;
     for (int i = 0; i < s->m->param_count && result == STATUS_OK; i++) {
         const param *p = s->m->params[i];
@@ -55,7 +66,7 @@ static status subject_of(const quant_study *s, char text[64]) {
     return result;
 }
 
-/* Rows of another model, text or calibration are not those of this study. */
+/* Rows of another model, text, calibration or kernel are not those of this study. */
 static status open_results(quant_study *s) {
     char subject[64], *path = results_path(s);
     path_kind kind;

@@ -241,11 +241,10 @@ static status run_all(const sweep *s, const char *out, comm *ranks) {
 status sweep_run(const sweep *s, const char *out, comm *ranks) {
     lock lock = {0};
     status result = folder_create(out);
-    size_t length = strlen(out);
-    while (length > 1 && out[length - 1] == '/') length--;
-    char *path = xasprintf("%.*s.lock", (int)length, out);
+    char *plain = path_plain(out), *path = xasprintf("%s.lock", plain);
     if (result == STATUS_OK && ranks->rank == 0) result = lock_take(&lock, path, "moec sweep");
     free(path);
+    free(plain);
     result = comm_agree(ranks, result);
     if (result == STATUS_OK) result = run_all(s, out, ranks);
     lock_release(&lock);

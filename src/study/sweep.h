@@ -92,7 +92,7 @@ status sweep_list(const sweep *s, const char *out);
 
 /* results.jsonl as an array of objects, in the file's order; a last line that is not whole is left out. An absent file is
  * an empty array. Lines of other runs than the sweep's are left out; a run of the same name that was made with another
- * configuration, budget or overrides is an error. */
+ * configuration, budget or overrides is an error, and so is one whose folder says that its preset was another one. */
 status sweep_results(const sweep *s, const char *out, cJSON **results);
 /* results.md and plots/ from what there is. Without gnuplot there are no plots, and one line on stderr says so. */
 status sweep_report(const sweep *s, const char *out);

@@ -291,7 +291,6 @@ static status plot_heat(const sweep *s, const sweep_variant *v, const char *out,
 static status plot_all(const sweep *s, const char *out, const char *folder, const cJSON *results,
                        const sweep_fits *fits, sweep_plots *plots) {
     bool found = true;
-    TRY(folder_remove(folder));
     TRY(folder_create(folder));
     TRY(plot_losses(s, out, folder, results, plots, &found));
     if (found) TRY(plot_bars(s, folder, results, plots, &found));

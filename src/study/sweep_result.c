@@ -3,6 +3,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "study/routing_log.h"
+#include "train/resume.h"
 #include "train/routing_watch.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -212,18 +213,51 @@ static status check_recipe(const sweep *s, const sweep_variant *v, uint64_t seed
     return result;
 }
 
-static status keep_line(const sweep *s, cJSON *line, const char *path, int number, cJSON *results) {
+/* A preset may have changed behind its path. Of a run whose folder is gone its line is all that there is. */
+static status check_preset(const sweep *s, const sweep_variant *v, uint64_t seed, const char *out) {
+    run_config own = run_config_default(), wanted;
+    char *folder = sweep_run_folder(v, seed, out);
+    status result = sweep_config(s, v, seed, out, &wanted);
+    if (result == STATUS_OK && resume_is_run(folder)) {
+        result = resume_config(&own, folder, NULL, 0);
+        config_differences d = {0};
+        if (result == STATUS_OK) d = config_compare(&run_schema, &own, &wanted);
+        char *text = config_differences_text(&d, false);
+        if (*text)
+            result =
+                fail_usage("%s: its preset has changed since: %.400s: give another --out, or remove the folder and "
+                           "the run's line in results.jsonl",
+                           folder, text);
+        free(text);
+        config_differences_free(&d);
+    }
+    free(folder);
+    run_config_free(&own);
+    run_config_free(&wanted);
+    return result;
+}
+
+static status check_packed(const sweep *s, const sweep_variant *v, const cJSON *line, const char *path, int number) {
+    if (!s->pack || cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(line, "val_bpb_packed"))) return STATUS_OK;
+    return fail_usage("%s:%d: run %s was made without pack, but the sweep has pack true: give another --out, or remove "
+                      "the line",
+                      path, number, v->name);
+}
+
+static status keep_line(const sweep *s, const char *out, cJSON *line, const char *path, int number, cJSON *results) {
     const sweep_variant *v = find_variant(s, line);
     for (int i = 0; v && i < s->seed_count; i++)
         if (same_seed(line, s->seeds[i])) {
             TRY(check_recipe(s, v, s->seeds[i], line, path, number));
+            TRY(check_packed(s, v, line, path, number));
+            TRY(check_preset(s, v, s->seeds[i], out));
             cJSON_AddItemToArray(results, cJSON_Duplicate(line, true));
         }
     return STATUS_OK;
 }
 
 /* A last line without its end is a result if it is a whole object; else a write is under way, or was killed. */
-static status read_lines(const sweep *s, const char *path, FILE *stream, cJSON *results) {
+static status read_lines(const sweep *s, const char *out, const char *path, FILE *stream, cJSON *results) {
     char *text = NULL;
     size_t capacity = 0;
     ssize_t length;
@@ -231,7 +265,7 @@ static status read_lines(const sweep *s, const char *path, FILE *stream, cJSON *
     for (int number = 1; result == STATUS_OK && (length = getline(&text, &capacity, stream)) > 0; number++) {
         cJSON *line = cJSON_Parse(text);
         if (cJSON_IsObject(line))
-            result = keep_line(s, line, path, number, results);
+            result = keep_line(s, out, line, path, number, results);
         else if (text[length - 1] == '\n')
             result = fail("%s:%d: expected a JSON object, found something else", path, number);
         cJSON_Delete(line);
@@ -246,7 +280,7 @@ status sweep_results(const sweep *s, const char *out, cJSON **results) {
     *results = cJSON_CreateArray();
     status result = open_present(path, &stream);
     if (stream) {
-        result = read_lines(s, path, stream, *results);
+        result = read_lines(s, out, path, stream, *results);
         fclose(stream);
     }
     free(path);

@@ -30,7 +30,7 @@ static status generate_text(void *context) {
     generate_result result;
     const sampler s = {.temperature = 1, .top_p = 1, .seed = 1};
     TRY(device_open("cpu", "f32", &k));
-    TRY(open_model(p->artifact, k, "live", MODEL_RUN, &m, &tok, NULL));
+    TRY(open_model(p->artifact, k, "chosen", MODEL_RUN, &m, &tok, NULL));
     TRY(pass_create(&run, m));
     TRY(generate(run, tok, "the cat", &s, 4, swallow, NULL, &result));
     pass_destroy(run);
