@@ -45,11 +45,10 @@ status url_check(const char *what, const char *url) {
     status s = STATUS_OK;
     if (strlen(url) > URL_MAX_BYTES)
         s = fail("%s: expected a URL of at most %d bytes, found %zu", what, URL_MAX_BYTES, strlen(url));
-    else if (begins && (!scheme || !has_part(url, CURLUPART_HOST)))
-        s = fail("%s: expected a URL with a host, and a port up to 65535 where it has one, found %s", what, shown);
-    else if (!scheme || (strcasecmp(scheme, "http") != 0 && strcasecmp(scheme, "https") != 0) ||
-             !has_part(url, CURLUPART_HOST))
+    else if (!begins) /* curl takes http:/host too */
         s = fail("%s: expected a URL that begins with http:// or https://, found %s", what, shown);
+    else if (!scheme || !has_part(url, CURLUPART_HOST))
+        s = fail("%s: expected a URL with a host, and a port up to 65535 where it has one, found %s", what, shown);
     else if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD))
         s = fail("%s: expected a URL without a user name and a password in it", what);
     curl_free(scheme);

@@ -71,9 +71,35 @@ static status check_mixture(const family *f, const model_config *c) {
     return STATUS_OK;
 }
 
+typedef struct bias_search {
+    const weight_source *from;
+    int layer; /* the first one whose selection bias is not zero; −1: none so far */
+    status result;
+} bias_search;
+
+static void look_at_bias(void *context, const param_spec *spec) {
+    bias_search *b = context;
+    if (spec->role != ROLE_ROUTER_BIAS || b->result != STATUS_OK || b->layer >= 0) return;
+    float values[MODEL_MAX_EXPERTS];
+    b->result = b->from->read(b->from->context, spec, 0, 1, values);
+    if (b->result == STATUS_OK && !is_zero(values, spec->shape[0])) b->layer = spec->layer;
+}
+
+/* The selection bias is no key of a configuration but a parameter that chooses experts, and no family has one. */
+static status check_bias(const adapted *a) {
+    bias_search b = {.from = a->from, .layer = -1};
+    model_specs_visit(&a->from->config, look_at_bias, &b);
+    TRY(b.result);
+    if (b.layer < 0) return STATUS_OK;
+    return fail(
+        "what %s can hold: the router's selection bias (moe_bias_rate): expected zeros, found others in layer %d",
+        a->family->name, b.layer);
+}
+
 /* Whether the family says the same of the config: by writing it in the family's words and reading that. */
 static status check(const adapted *a) {
     TRY(check_mixture(a->family, &a->weights.config));
+    TRY(check_bias(a));
     char what[64];
     const family *f;
     model_config back;

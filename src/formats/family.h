@@ -17,9 +17,12 @@ typedef struct family {
     bool qkv_bias;   /* always has them (Qwen2) */
     bool may_bias;   /* attention_bias (and for Llama mlp_bias) says */
     bool qk_norm;    /* with weights (Qwen3) */
-    int kv_heads;    /* where the configuration does not say; 0: as many as heads */
     bool may_window; /* sliding windows of its own; Qwen's need use_sliding_window too */
     bool switched_window;
+    /* Where Hugging Face's config.json does not say: */
+    int kv_heads;                   /* 0: as many as heads */
+    int window;                     /* sliding_window */
+    float rope_theta, rms_norm_eps; /* 0: those of family_base() */
 } family;
 
 const family *family_of_type(const char *model_type);                 /* NULL: not among them */
@@ -48,8 +51,9 @@ cJSON *hf_config_write(const family *f, const model_config *c, int context_token
 status gguf_config_read(const gguf *g, const family **f, model_config *c, int *context_tokens, int *window);
 
 /* The same model by the exact widths, resolved layers, the one rotary convention (halves) and the gate that computes the same;
- * what matters only for training is as in family_base(). Two configs with the same canonical form compute the same function of
- * their weights, up to the order of rotated rows. */
+ * what matters only for training is as in family_base(), and so is moe_bias_rate: whether a router has a selection bias. Two
+ * configs with the same canonical form compute the same function of their weights, up to the order of rotated rows, where no such
+ * bias differs from zero. */
 model_config config_canonical(const model_config *c);
 /* What differs in their canonical forms: one line "key: expected …, found …" as a failure of `what`. */
 status config_same(const model_config *wanted, const model_config *found, const char *what);

@@ -42,7 +42,7 @@ static bool has_tensor(const gguf *g, const char *name) {
 enum { LLAMA3_CONTEXT = 8192 }; /* of Llama 3.1 and 3.2: their files do not say */
 
 /* Llama 3.1's scaling comes as a tensor of what each frequency is divided by. The formula's factor is the largest; the rest must
- * be what moec computes. */
+ * be what moec computes: ones where another scaling is said, or the largest is one. */
 static status read_factors(const reader *r, model_config *c) {
     const stored_tensor *t = tensor_set_find(&r->g->tensors, "rope_freqs.weight");
     if (!t) return STATUS_OK;
@@ -61,39 +61,48 @@ static status read_factors(const reader *r, model_config *c) {
     stored_read(t, 0, stored_rows(t), factors);
     for (int64_t i = 0; i < count; i++) most = factors[i] > most ? factors[i] : most;
     scaled.factor = most;
+    if (most == 1 || to->scaling != ROTARY_UNSCALED) scaled = plain;
     status s = STATUS_OK;
-    for (int i = 0; i < count && s == STATUS_OK && most > 1; i++) {
+    for (int i = 0; i < count && s == STATUS_OK; i++) {
         const float wanted = rotary_frequency(&plain, dims, i) / rotary_frequency(&scaled, dims, i);
         if (!(fabsf(factors[i] - wanted) <= 1e-3f * wanted))
             s = fail(
                 "%s: tensor rope_freqs.weight: expected Llama 3.1's %g at %d, found %g: other scalings are not read",
                 r->g->path, (double)wanted, i, (double)factors[i]);
     }
-    if (s == STATUS_OK && most > 1) *to = scaled;
+    if (s == STATUS_OK && scaled.scaling == ROTARY_LLAMA3) *to = scaled;
     free(factors);
     return s;
 }
 
-static status read_rope(const reader *r, model_config *c, int context) {
+/* Without a type a factor other than 1 is a linear one, under its older name too (llama.cpp's llama_model::load_hparams). */
+static status read_scaling(const reader *r, rotary_config *to) {
     char key[96], *type;
+    float factor = 0;
+    TRY(get_float(r, "rope.scaling.factor", &factor));
+    if (factor == 0) TRY(get_float(r, "rope.scale_linear", &factor));
+    TRY(gguf_text(r->g, key_of(r, "rope.scaling.type", key), false, &type));
+    const bool scaled = factor != 0 && factor != 1;
+    status s = STATUS_OK;
+    if (type && strcmp(type, "yarn") == 0)
+        to->scaling = ROTARY_YARN;
+    else if (!type || strcmp(type, "linear") == 0)
+        to->scaling = scaled ? ROTARY_LINEAR : ROTARY_UNSCALED;
+    else if (strcmp(type, "none") != 0)
+        s = fail("%s: %s: expected none, linear or yarn, found %s", r->g->path, key, type);
+    if (to->scaling != ROTARY_UNSCALED && factor != 0) to->factor = factor;
+    free(type);
+    return s;
+}
+
+static status read_rope(const reader *r, model_config *c, int context) {
     rotary_config *to = &c->rotary;
     TRY(get_float(r, "rope.freq_base", &to->base));
     TRY(get_int(r, "rope.dimension_count", false, 2, 65536, &to->dims));
     if (to->dims == model_config_head_dim(c)) to->dims = 0;
-    TRY(gguf_text(r->g, key_of(r, "rope.scaling.type", key), false, &type));
-    if (type && strcmp(type, "linear") == 0)
-        to->scaling = ROTARY_LINEAR;
-    else if (type && strcmp(type, "yarn") == 0)
-        to->scaling = ROTARY_YARN;
-    else if (type && strcmp(type, "none") != 0) {
-        status s = fail("%s: %s: expected none, linear or yarn, found %s", r->g->path, key, type);
-        free(type);
-        return s;
-    }
-    free(type);
-    if (to->scaling == ROTARY_UNSCALED) return read_factors(r, c);
-    TRY(get_float(r, "rope.scaling.factor", &to->factor));
-    if (to->scaling == ROTARY_LINEAR) return STATUS_OK;
+    TRY(read_scaling(r, to));
+    TRY(read_factors(r, c));
+    if (to->scaling != ROTARY_YARN) return STATUS_OK;
     to->original_context = context;
     TRY(get_int(r, "rope.scaling.original_context_length", false, 1, INT32_MAX, &to->original_context));
     TRY(get_float(r, "rope.scaling.yarn_beta_fast", &to->beta_fast));

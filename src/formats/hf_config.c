@@ -130,7 +130,7 @@ static status read_rope(const reader *r, model_config *c, int context) {
 static status read_window(const reader *r, int *window) {
     bool used = !r->family->switched_window;
     const cJSON *types = member(r->json, "layer_types"), *type;
-    *window = 0;
+    *window = cJSON_HasObjectItem(r->json, "sliding_window") ? 0 : r->family->window; /* null says that there is none */
     if (!r->family->may_window) return STATUS_OK;
     if (r->family->switched_window) TRY(get_bool(r, "use_sliding_window", &used));
     TRY(get_int(r, "sliding_window", false, 0, INT32_MAX, window));
@@ -252,6 +252,8 @@ status hf_config_read(const cJSON *json, const char *where, const family **f, mo
     TRY(read_family(&r));
     *f = r.family;
     *c = family_base();
+    if (r.family->rope_theta > 0) c->rotary.base = r.family->rope_theta;
+    if (r.family->rms_norm_eps > 0) c->norm.eps = r.family->rms_norm_eps;
     *context_tokens = 2048;
     TRY(get_int(&r, "vocab_size", true, 2, 1 << 24, &c->vocab_size));
     TRY(get_int(&r, "num_hidden_layers", true, 1, MODEL_MAX_LAYERS, &c->num_layers));

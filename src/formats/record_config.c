@@ -2,6 +2,8 @@
 
 #include "base/json.h"
 #include "nn/plan.h"
+#include <limits.h>
+#include <math.h>
 #include <string.h>
 
 static status get_int(const cJSON *json, const char *where, const char *key, int *value) {
@@ -45,7 +47,7 @@ static status layer_list(bool *layers, const char *key, const model_config *c, c
     return STATUS_OK;
 }
 
-/* The case says which path its model took; ours must be the same. */
+/* The case says which path its model took; ours, of a config that keeps its bounds, must be the same. */
 static status check_path(const model_config *c, const cJSON *json, const char *where) {
     const cJSON *given = cJSON_GetObjectItemCaseSensitive(json, "forward_path");
     if (!given) return STATUS_OK;
@@ -77,12 +79,13 @@ static status upcycle_arguments(model_config *c, const cJSON *json, const char *
     if (c->residual.parallel_start_layer > c->num_layers) c->residual.parallel_start_layer = c->num_layers;
     int head_dim = c->attention.heads > 0 ? c->model_dim / c->attention.heads : 0;
     c->rotary.dims = head_dim < 16 ? head_dim : 16;
-    return check_path(c, json, where);
+    return STATUS_OK;
 }
 
 /* Python's int(multiple · d), as a multiple that gives just this width. */
 static float width_multiple(double multiple, int d) {
-    return d > 0 ? (float)((int)(multiple * d) / (double)d) : 0;
+    const double width = multiple * d;
+    return d > 0 && fabs(width) < INT_MAX ? (float)((int)width / (double)d) : (float)multiple;
 }
 
 /* What #480, #660 and #1692 have in common, and #2102 has not. */
@@ -227,7 +230,8 @@ status record_config(model_config *c, const cJSON *json, const char *where) {
         *c = model_config_default();
         TRY(common_arguments(c, json, where));
         TRY(families[i].read(c, json, where));
-        return fail_in(model_config_check(c), "%s", where);
+        TRY(fail_in(model_config_check(c), "%s", where));
+        return check_path(c, json, where);
     }
     return fail("%s: family: expected upcycle, soft, explore or randup, found \"%s\"", where, name);
 }

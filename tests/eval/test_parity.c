@@ -65,6 +65,25 @@ static void test_refusals(void **state) {
                    "moe_mode");
 }
 
+/* A case may say anything: its bounds are looked at before its path is walked. */
+static void test_bounds(void **state) {
+    (void)state;
+    static const char many[] =
+        "{\"family\": \"upcycle\", \"vocab_size\": 64, \"num_layers\": 200000, \"model_dim\": 64, \"num_heads\": 4,"
+        "\"num_kv_heads\": 2, \"mlp_mult\": 2, \"tie_embeddings\": true, \"tied_embed_init_std\": 0.005,"
+        "\"logit_softcap\": 30.0, \"rope_base\": 10000.0, \"qk_gain_init\": 1.5,%s"
+        "\"forward_path\": {\"encoder\": [0], \"decoder\": [1]}}";
+    static const char rest[] = "\"num_loops\": 2, \"loop_start\": 0, \"loop_end\": 1, \"parallel_start_layer\": 4,"
+                               "\"bigram_buckets\": 0, \"bigram_dim\": 32, \"gate_window\": 12, \"moe_layers\": [],";
+    char *text = xasprintf(many, rest);
+    assert_refused(text, "num_layers");
+    free(text);
+    assert_refused("{\"family\": \"randup\", " COMMON ", \"mlp_mult\": 1e300, \"random_mlp_up_layers\": [1],"
+                   "\"random_mlp_up_rank\": 8, \"random_mlp_up_num_experts\": 2, \"random_mlp_up_gain\": true,"
+                   "\"random_mlp_up_base_seed\": 1, \"random_mlp_up_init\": \"qr\"}",
+                   "mlp_mult");
+}
+
 /* Widths are Python's int(): rounded down. */
 static void test_widths(void **state) {
     (void)state;
@@ -90,6 +109,7 @@ int main(void) {
         cmocka_unit_test(test_sparse_beside_shared),
         cmocka_unit_test(test_random_up),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_widths),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

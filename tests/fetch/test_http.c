@@ -290,7 +290,8 @@ static void test_stalls(void **state) {
 static void test_endpoints(void **state) {
     (void)state;
     http_client c;
-    static const char *const wrong[] = {"ftp://x", "file:///etc", "", "huggingface", "http://", "http://a:b@c"};
+    static const char *const wrong[] = {"ftp://x", "file:///etc",  "",       "huggingface",
+                                        "http://", "http://a:b@c", "http:/x"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         assert_fails(http_open(&c, wrong[i], NULL), "the endpoint: expected a URL");
         http_close(&c);

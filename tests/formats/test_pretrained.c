@@ -137,6 +137,61 @@ static void what_cannot_be_held_is_refused(void **state) {
     free(file);
 }
 
+/* The selection bias chooses experts at evaluation too, and no family has one. */
+static void a_selection_bias_is_not_lost(void **state) {
+    char *folder = path_join(*state, "hf"), *file = path_join(*state, "x.gguf");
+    model_config c = qwen3_moe();
+    c.moe.bias_rate = 0.001f;
+    model *m = random_model(&c);
+    param *bias = model_find(m, "blocks.1.mlp.router_bias");
+    assert_non_null(bias);
+    float values[MODEL_MAX_EXPERTS] = {0};
+    for (int i = 0; i < m->param_count; i++)
+        if (m->params[i]->role == ROLE_ROUTER_BIAS) tensor_write(m->k, &m->params[i]->value, values);
+    write_hf(folder, m, "qwen3_moe", STORAGE_F32, 0); /* zeros choose what none chooses */
+    assert_same_model(m, folder, 0);
+    values[1] = -0.25f;
+    tensor_write(m->k, &bias->value, values);
+    const weight_source w = weight_source_of(m);
+    const hf_write_options o = {.family = family_of_type("qwen3_moe"), .type = STORAGE_F32, .context_tokens = 512};
+    assert_fails(hf_write(folder, &w, &o), "selection bias (moe_bias_rate): expected zeros, found others in layer 1");
+    assert_fails(write_gguf(file, m, "qwen3_moe", STORAGE_F32), "selection bias");
+    assert_false(path_exists(file));
+    model_destroy(m);
+    free(folder);
+    free(file);
+}
+
+static void scaled_gguf(const char *path, const model *m, const char *key, float factor) {
+    const weight_source w = weight_source_of(m);
+    gguf_builder metadata = {0};
+    const gguf_write_options o = {
+        .family = family_of_type("llama"), .type = STORAGE_F32, .context_tokens = 512, .name = "a test"};
+    gguf_add_float(&metadata, key, factor);
+    assert_ok(gguf_write(path, &w, &metadata, &o));
+    gguf_builder_free(&metadata);
+}
+
+/* llama.cpp takes a factor without a type for a linear one, and has an older name for it. */
+static void a_rotary_factor_without_a_type(void **state) {
+    static const char *const keys[] = {"llama.rope.scaling.factor", "llama.rope.scale_linear"};
+    char *file = path_join(*state, "x.gguf");
+    model_config c = llama();
+    c.rotary = family_base().rotary; /* Llama 3.1's scaling is a tensor */
+    model *m = random_model(&c);
+    for (int i = 0; i < 4; i++) {
+        pretrained *p;
+        scaled_gguf(file, m, keys[i % 2], i < 2 ? 8 : 1);
+        assert_ok(pretrained_open(&p, file));
+        const rotary_config *found = &pretrained_config(p)->rotary;
+        assert_int_equal(found->scaling, i < 2 ? ROTARY_LINEAR : ROTARY_UNSCALED);
+        if (i < 2) assert_true(found->factor == 8);
+        pretrained_close(p);
+    }
+    model_destroy(m);
+    free(file);
+}
+
 static void refuse_family(const model *m, const char *family, const char *part) {
     const weight_source w = weight_source_of(m);
     const hf_write_options hf = {.family = family_of_type(family), .type = STORAGE_F32, .context_tokens = 512};
@@ -170,9 +225,10 @@ static void families_that_do_not_fit(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        in_scratch(every_family_comes_back),   in_scratch(rotary_scalings_come_back),
-        in_scratch(what_is_missing_is_added),  in_scratch(what_cannot_be_held_is_refused),
-        in_scratch(no_gate_is_zero_in_a_gguf), cmocka_unit_test(families_that_do_not_fit),
+        in_scratch(a_selection_bias_is_not_lost), in_scratch(a_rotary_factor_without_a_type),
+        in_scratch(every_family_comes_back),      in_scratch(rotary_scalings_come_back),
+        in_scratch(what_is_missing_is_added),     in_scratch(what_cannot_be_held_is_refused),
+        in_scratch(no_gate_is_zero_in_a_gguf),    cmocka_unit_test(families_that_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -71,6 +71,34 @@ static void sliding_windows(void **state) {
     free(folder);
 }
 
+/* What config.json leaves out is what transformers takes then. */
+static void defaults_are_the_familys(void **state) {
+    static const struct {
+        const char *family;
+        double theta, eps;
+        int window;
+    } cases[] = {{"mistral", 10000, 1e-6, 4096}, {"mixtral", 1e6, 1e-5, 0}, {"qwen2", 10000, 1e-6, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[512];
+        const family *f;
+        model_config c;
+        int context, window;
+        snprintf(text, sizeof text,
+                 "{\"model_type\": \"%s\", \"vocab_size\": 96, \"num_hidden_layers\": 2, \"hidden_size\": 64,"
+                 "\"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"intermediate_size\": 96}",
+                 cases[i].family);
+        cJSON *json = cJSON_Parse(text);
+        assert_ok(hf_config_read(json, "config.json", &f, &c, &context, &window));
+        assert_true(c.rotary.base == (float)cases[i].theta && c.norm.eps == (float)cases[i].eps);
+        assert_int_equal(window, cases[i].window);
+        cJSON_AddNullToObject(json, "sliding_window");
+        assert_ok(hf_config_read(json, "config.json", &f, &c, &context, &window));
+        assert_int_equal(window, 0);
+        cJSON_Delete(json);
+    }
+    (void)state;
+}
+
 /* The path of the second file of weights. */
 static char *one_of_several(const char *folder) {
     char **names, *found = NULL;
@@ -196,8 +224,9 @@ static void damaged_ggufs(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         in_scratch(configurations_that_lie), in_scratch(a_partial_rotation_that_means_nothing),
-        in_scratch(sliding_windows),         in_scratch(missing_files_are_named),
-        in_scratch(indexes_that_lie),        in_scratch(damaged_ggufs),
+        in_scratch(sliding_windows),         cmocka_unit_test(defaults_are_the_familys),
+        in_scratch(missing_files_are_named), in_scratch(indexes_that_lie),
+        in_scratch(damaged_ggufs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
