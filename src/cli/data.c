@@ -95,8 +95,7 @@ static status parse(int argc, char **argv, settings *s) {
     if (field) s->corpus.fields = field;
     s->corpus.max_bytes = max_bytes;
     s->corpus.seed = (uint64_t)seed;
-    s->out = xstrdup(argv[1]);
-    for (size_t end = strlen(s->out); end > 1 && s->out[end - 1] == '/'; end--) s->out[end - 1] = '\0';
+    s->out = path_plain(argv[1]);
     const char *slash = strrchr(s->out, '/');
     s->name = slash ? slash + 1 : s->out;
     if (*s->name == '\0' || strcmp(s->name, ".") == 0 || strcmp(s->name, "..") == 0)

@@ -10,10 +10,9 @@ static status add_document(scored_text *t, const tokenizer *tok, const char *tex
     int32_t *ids;
     size_t count;
     const int64_t start = t->s.count;
-    const int bos = tokenizer_bos(tok);
     TRY(tokenizer_encode(tok, text, (size_t)bytes, &ids, &count));
     t->ids = xrealloc(t->ids, (size_t)(start + 1 + (int64_t)count) * sizeof *t->ids);
-    t->ids[start] = bos >= 0 ? bos : 0;
+    t->ids[start] = tokenizer_bos(tok);
     memcpy(t->ids + start + 1, ids, count * sizeof *ids);
     t->inexact += !tokenizer_is_exact(tok, ids, count, text, (size_t)bytes);
     t->s.count += 1 + (int64_t)count;
@@ -25,7 +24,7 @@ static status add_document(scored_text *t, const tokenizer *tok, const char *tex
 /* The documents of t's table and text, whose tokens there are not used. */
 static status tokenize(scored_text *t, const char *name, const tokenizer *tok) {
     int64_t at = 0;
-    status s = STATUS_OK;
+    status s = tokenizer_needs_bos(tok);
     t->s = (shard){0};
     for (int64_t i = 0; i < t->documents.count && s == STATUS_OK; i++) {
         document *d = &t->documents.documents[i];

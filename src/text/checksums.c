@@ -31,12 +31,35 @@ static status check_files(const cJSON *files, const char *path) {
     return STATUS_OK;
 }
 
+/* By its bytes, since it may be damaged; a file of another's may be anything. */
+static bool looks_own(const char *path) {
+    static const char *const members[] = {"\"crc64\"", "\"files\""};
+    uint8_t *bytes;
+    size_t count;
+    path_kind kind;
+    if (path_look(path, &kind) != STATUS_OK || kind != PATH_FILE ||
+        file_read(path, JSON_MAX_BYTES, &bytes, &count) != STATUS_OK)
+        return false;
+    bool own = false;
+    for (int i = 0; i < 2; i++) own = own || memmem(bytes, count, members[i], strlen(members[i]));
+    free(bytes);
+    return own;
+}
+
+bool data_json_is_own(const char *folder) {
+    char *path = path_join(folder, DATA_JSON);
+    const bool own = looks_own(path);
+    free(path);
+    return own;
+}
+
 /* The whole of a data.json, or NULL where nothing is to be checked by it. */
 static status read_data_json(const char *folder, cJSON **root) {
     char *path = path_join(folder, DATA_JSON);
     status s = STATUS_OK;
     *root = NULL;
     if (path_exists(path)) s = json_read_file(path, root);
+    if (s != STATUS_OK && !looks_own(path)) s = STATUS_OK; /* another program's */
     if (s == STATUS_OK && *root) {
         const cJSON *files = cJSON_GetObjectItemCaseSensitive(*root, "files");
         bool sealed = cJSON_GetObjectItemCaseSensitive(*root, "crc64") != NULL;

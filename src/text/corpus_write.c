@@ -149,9 +149,7 @@ static status write_heldout_text(corpus *c, const char *folder) {
 }
 
 status corpus_write(corpus *c, const tokenizer *t, const char *folder, const char *name, bool must_be_exact) {
-    if (tokenizer_bos(t) < 0)
-        return fail("tokenizer: expected a token to begin documents with (<s>, or a control token that separates "
-                    "texts), found none");
+    TRY(tokenizer_needs_bos(t));
     cJSON_Delete(c->files);
     c->files = cJSON_CreateObject();
     TRY(write_tokenizer(c, t, folder));

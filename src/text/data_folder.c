@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/temporary.h"
+#include "text/checksums.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -42,22 +43,45 @@ static size_t final_length(const char *name) {
     return length;
 }
 
-static bool is_made_name(const char *name) {
-    static const char *const others[] = {"tokenizer.model", "heldout.txt", "data.json"};
+static bool is_one_of(const char *name, size_t length, char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (length == strlen(names[i]) && memcmp(name, names[i], length) == 0) return true;
+    return false;
+}
+
+/* What data.json lists, and itself. Where it lists nothing (one that is damaged, and folders that were not finished) names have to tell. */
+typedef struct made_names {
+    char **listed;
+    size_t count;
+} made_names;
+
+static made_names made_names_of(const char *folder) {
+    made_names m = {0};
+    if (checksums_names(folder, &m.listed, &m.count) != STATUS_OK) m = (made_names){0};
+    return m;
+}
+
+static void made_names_free(made_names *m) {
+    for (size_t i = 0; i < m->count; i++) free(m->listed[i]);
+    free(m->listed);
+}
+
+static bool is_made_name(const made_names *m, const char *name) {
+    char *const others[] = {"tokenizer.model", "heldout.txt"}, *const itself[] = {DATA_JSON};
     size_t length = final_length(name);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (length == strlen(others[i]) && memcmp(name, others[i], length) == 0) return true;
-    return is_shard_name(name, length);
+    if (is_one_of(name, length, itself, 1)) return true;
+    if (m->count > 0) return is_one_of(name, length, m->listed, m->count);
+    return is_one_of(name, length, others, 2) || is_shard_name(name, length);
 }
 
 /* ---- an older folder ---- */
 
-static bool is_made(const char *folder, const char *name) {
+static bool is_made(const made_names *m, const char *folder, const char *name) {
     char *path = path_join(folder, name);
     struct stat info;
     bool file = lstat(path, &info) == 0 && (S_ISREG(info.st_mode) || S_ISLNK(info.st_mode));
     free(path);
-    return file && is_made_name(name);
+    return file && is_made_name(m, name);
 }
 
 /* Remove a folder and the files in it that moec made. Anything else moves to `refuge` or, where that has something of the
@@ -66,11 +90,12 @@ static status remove_made(const char *folder, const char *refuge, char **kept) {
     char **names;
     size_t count;
     TRY(folder_list(folder, &names, &count));
+    made_names made = made_names_of(folder);
     bool empty = true;
     status s = STATUS_OK;
     for (size_t i = 0; i < count; i++) {
         char *path = path_join(folder, names[i]), *moved = path_join(refuge, names[i]);
-        if (is_made(folder, names[i])) {
+        if (is_made(&made, folder, names[i])) {
             if (unlink(path) != 0 && s == STATUS_OK) s = fail("%s: cannot be removed: %s", path, strerror(errno));
         } else {
             bool away = renameat2(AT_FDCWD, path, AT_FDCWD, moved, RENAME_NOREPLACE) == 0;
@@ -82,6 +107,7 @@ static status remove_made(const char *folder, const char *refuge, char **kept) {
         free(names[i]);
     }
     free(names);
+    made_names_free(&made);
     if (s == STATUS_OK && empty && rmdir(folder) != 0) s = fail("%s: cannot be removed: %s", folder, strerror(errno));
     return s;
 }
@@ -98,16 +124,14 @@ static status check_place(const data_folder *f, occupant *found) {
     if (kind == PATH_ABSENT) return STATUS_OK;
     if (kind != PATH_FOLDER) return fail("%s: expected a folder or nothing, found %s", f->path, path_describe(f->path));
     TRY(folder_list(f->path, &names, &count));
-    bool made_here = false;
-    for (size_t i = 0; i < count; i++) {
-        made_here = made_here || strcmp(names[i], "data.json") == 0;
-        free(names[i]);
-    }
+    for (size_t i = 0; i < count; i++) free(names[i]);
     free(names);
+    const bool made_here = data_json_is_own(f->path);
     *found = count == 0 ? EMPTY_FOLDER : DATA_FOLDER;
     if (count == 0 || (made_here && f->replace)) return STATUS_OK;
-    return made_here ? fail("%s: exists already; --overwrite replaces it", f->path)
-                     : fail("%s: expected nothing, an empty folder or one with a data.json to replace", f->path);
+    return made_here
+               ? fail("%s: exists already; --overwrite replaces it", f->path)
+               : fail("%s: expected nothing, an empty folder or one with a data.json of moec's to replace", f->path);
 }
 
 /* ---- what killed processes left ---- */

@@ -1,7 +1,7 @@
 /* The folder that `moec data` makes. It is filled beside its place and takes it at the end, in one step; until then what
  * stood there is as it was. One process at a time makes a folder (a lock beside it, PATH.lock).
  *
- * Of an older folder in its place only the files that moec made are removed; whatever else lies in it stays at PATH. */
+ * Of an older folder in its place only the files that its data.json lists are removed; whatever else lies in it stays at PATH. */
 #ifndef MOEC_TEXT_DATA_FOLDER_H
 #define MOEC_TEXT_DATA_FOLDER_H
 

@@ -12,9 +12,10 @@ static status malformed(const char *where, const char *what) {
 /* The field of that name; a name that no field has is read past. *field NULL: none. */
 static bool scan_key(json_scan *s, json_field *fields, int count, json_field **field) {
     char short_key[64];
-    json_scan key = *s;
     *field = NULL;
-    if (json_scan_peek(s) != '"' || !json_scan_string(s, NULL)) return false;
+    if (json_scan_peek(s) != '"') return false;
+    json_scan key = *s; /* behind white space, which is no part of it */
+    if (!json_scan_string(s, NULL)) return false;
     if ((size_t)(s->next - key.next) >= sizeof short_key) return true;
     if (!json_scan_string(&key, short_key)) return false;
     for (int i = 0; i < count; i++)

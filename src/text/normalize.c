@@ -1,6 +1,7 @@
 #include "text/normalize.h"
 
 #include "text/byte_characters.h"
+#include "text/growth.h"
 #include <stdlib.h>
 #include <utf8proc.h>
 
@@ -167,7 +168,8 @@ static void apply_strip(const normal_step *s, const char *text, size_t bytes, te
     text_append(out, text + begin, bytes - begin);
 }
 
-static status apply_replace(const normal_step *s, regex_matcher *m, const char *text, size_t bytes, text_buffer *out) {
+static status apply_replace(const normal_step *s, regex_matcher *m, const char *text, size_t bytes, size_t from,
+                            text_buffer *out) {
     regex_scan scan = regex_begin(s->pattern, m, text, bytes);
     size_t done = 0, begin, end;
     for (bool found = true; found;) {
@@ -175,13 +177,16 @@ static status apply_replace(const normal_step *s, regex_matcher *m, const char *
         if (!found) break;
         text_append(out, text + done, begin - done);
         text_append_string(out, s->content);
+        TRY(check_growth(out->bytes, from));
         done = end;
     }
     text_append(out, text + done, bytes - done);
     return STATUS_OK;
 }
 
-static status apply_step(const normal_step *s, regex_matcher *m, const char *text, size_t bytes, text_buffer *out) {
+/* from: bytes of the text before the first step. */
+static status apply_step(const normal_step *s, regex_matcher *m, const char *text, size_t bytes, size_t from,
+                         text_buffer *out) {
     switch (s->kind) {
     case NORMAL_NFC:
     case NORMAL_NFD:
@@ -204,7 +209,7 @@ static status apply_step(const normal_step *s, regex_matcher *m, const char *tex
         text_append(out, text, bytes);
         break;
     case NORMAL_REPLACE:
-        return apply_replace(s, m, text, bytes, out);
+        return apply_replace(s, m, text, bytes, from, out);
     case NORMAL_BYTES:
         byte_characters(text, bytes, out);
         break;
@@ -214,6 +219,7 @@ static status apply_step(const normal_step *s, regex_matcher *m, const char *tex
 
 status normalizer_apply(const normalizer *n, regex_matcher *m, const char *text, size_t bytes, text_buffer *out) {
     text_buffer spare = {0};
+    const size_t from = bytes;
     status s = STATUS_OK;
     out->bytes = 0;
     if (n->count == 0) text_append(out, text, bytes);
@@ -227,8 +233,8 @@ status normalizer_apply(const normalizer *n, regex_matcher *m, const char *text,
         }
         out->bytes = 0;
         text_append(out, "", 0);
-        s = apply_step(&n->steps[i], m, text, bytes, out);
-        if (out->bytes > (size_t)1 << 30) s = fail("tokenizer: a text grows beyond 1 GiB where it is normalised");
+        s = apply_step(&n->steps[i], m, text, bytes, from, out);
+        if (s == STATUS_OK) s = check_growth(out->bytes, from);
     }
     text_free(&spare);
     return s;

@@ -1,6 +1,7 @@
 #include "text/pre_tokenize.h"
 
 #include "text/byte_characters.h"
+#include "text/growth.h"
 
 void pre_tokenizer_add(pre_tokenizer *p, split_step step) {
     p->steps = xrealloc(p->steps, (size_t)(p->count + 1) * sizeof *p->steps);
@@ -20,6 +21,7 @@ typedef struct walk {
     const pre_tokenizer *p;
     regex_matcher *m;
     text_buffer *rewritten; /* [steps] what each step made of the part that it has */
+    size_t bytes, given;    /* of the whole text; of all words so far */
     word_sink sink;
     void *context;
 } walk;
@@ -101,14 +103,22 @@ static bool begins_with(const char *text, size_t bytes, const char *prefix) {
     return bytes >= length && memcmp(text, prefix, length) == 0;
 }
 
-static void replace_spaces(const char *text, size_t bytes, const char *replacement, text_buffer *out) {
+static size_t count_spaces(const char *text, size_t bytes) {
+    size_t count = 0;
+    for (size_t i = 0; i < bytes; i++) count += text[i] == ' ';
+    return count;
+}
+
+static status replace_spaces(const walk *w, const char *text, size_t bytes, const char *replacement, text_buffer *out) {
     const char *end = text + bytes, *space;
+    TRY(check_growth(bytes + count_spaces(text, bytes) * strlen(replacement), w->bytes));
     while ((space = memchr(text, ' ', (size_t)(end - text)))) {
         text_append(out, text, (size_t)(space - text));
         text_append_string(out, replacement);
         text = space + 1;
     }
     text_append(out, text, (size_t)(end - text));
+    return STATUS_OK;
 }
 
 static status rewrite(walk *w, int step, const char *text, size_t bytes, bool is_first) {
@@ -121,16 +131,19 @@ static status rewrite(walk *w, int step, const char *text, size_t bytes, bool is
         text_append_string(out, how->string);
         text_append(out, text, bytes);
     } else if (how->kind == STEP_SPACES) {
-        replace_spaces(text, bytes, how->string, out);
+        TRY(replace_spaces(w, text, bytes, how->string, out));
     } else {
         byte_characters(text, bytes, out);
     }
+    TRY(check_growth(out->bytes, w->bytes));
     return walk_step(w, step + 1, out->text, out->bytes, is_first);
 }
 
 static status walk_step(walk *w, int step, const char *text, size_t bytes, bool is_first) {
     if (bytes == 0) return STATUS_OK;
     if (step == w->p->count) {
+        w->given += bytes;
+        TRY(check_growth(w->given, w->bytes));
         w->sink(w->context, text, bytes);
         return STATUS_OK;
     }
@@ -141,7 +154,7 @@ static status walk_step(walk *w, int step, const char *text, size_t bytes, bool 
 status pre_tokenize(const pre_tokenizer *p, regex_matcher *m, const char *text, size_t bytes, bool is_first,
                     word_sink sink, void *context) {
     text_buffer rewritten[PRE_TOKENIZER_STEPS] = {0};
-    walk w = {.p = p, .m = m, .rewritten = rewritten, .sink = sink, .context = context};
+    walk w = {.p = p, .m = m, .rewritten = rewritten, .bytes = bytes, .sink = sink, .context = context};
     status s = walk_step(&w, 0, text, bytes, is_first);
     for (int i = 0; i < p->count; i++) text_free(&rewritten[i]);
     return s;

@@ -43,6 +43,7 @@ typedef struct pre_tokenizer {
 void pre_tokenizer_add(pre_tokenizer *p, split_step step); /* what it points to is taken over */
 void pre_tokenizer_free(pre_tokenizer *p);
 
+/* How long all words of a text may be together is growth.h's. */
 typedef void (*word_sink)(void *context, const char *word, size_t bytes);
 /* All words of the text in order, none of them empty. is_first: the text begins where the whole text does. */
 status pre_tokenize(const pre_tokenizer *p, regex_matcher *m, const char *text, size_t bytes, bool is_first,

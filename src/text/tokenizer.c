@@ -160,6 +160,12 @@ int tokenizer_bos(const tokenizer *t) {
     return t->bos;
 }
 
+status tokenizer_needs_bos(const tokenizer *t) {
+    if (t->bos >= 0) return STATUS_OK;
+    return fail("tokenizer: expected a token to begin documents with (<s>, or a control token that separates texts), "
+                "found none");
+}
+
 bool tokenizer_adds_bos(const tokenizer *t) {
     return t->adds_bos && t->bos >= 0;
 }

@@ -33,6 +33,8 @@ uint64_t tokenizer_fingerprint(const tokenizer *t);
 
 int tokenizer_vocab_size(const tokenizer *t); /* ids below it have a piece; a model's vocabulary may be larger */
 int tokenizer_bos(const tokenizer *t);        /* what every document begins with; < 0: there is none */
+/* An error where there is none: texts that are trained on or scored one behind the other have nothing between them. */
+status tokenizer_needs_bos(const tokenizer *t);
 /* Whether a prompt, and a text that is scored, begin with BOS as they did in training. Where not, BOS only separates documents. */
 bool tokenizer_adds_bos(const tokenizer *t);
 bool tokenizer_is_end(const tokenizer *t, int32_t id); /* a text ends here: BOS, end of text, end of turn … */

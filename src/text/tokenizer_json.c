@@ -1,6 +1,7 @@
 /* tokenizer.json, alone or in a bundle (tokenizer_settings.h), as a kind of tokenizer. */
 #include "text/bpe_tokenizer.h"
 
+#include "base/byte_order_mark.h"
 #include "base/memory.h"
 #include "text/byte_characters.h"
 #include "text/tokenizer_settings.h"
@@ -18,11 +19,15 @@ typedef struct reading {
     bpe_tokenizer *b;
     piece_names names;
     piece_decoder decoder;
-    char *template_bos; /* what the post_processor puts in front; NULL: nothing */
-    bool *special;      /* [names.size] control tokens */
-    bool *added;        /* [names.size] added tokens of any sort */
-    bool newline_added; /* some added token has a newline in it */
+    char *template_bos;  /* what the post_processor puts in front; NULL: nothing */
+    bool *special;       /* [names.size] control tokens */
+    bool *added;         /* [names.size] added tokens of any sort */
+    bool newline_added;  /* some added token has a newline in it */
+    regex_matcher *m;    /* of all added tokens: one deadline for the whole file */
+    size_t normal_bytes; /* of their normal forms */
 } reading;
+
+enum { ADDED_NORMAL_BYTES = 64 << 20 }; /* at most */
 
 /* ---- added tokens ---- */
 
@@ -44,12 +49,13 @@ static status add_to_lists(reading *r, added_token token) {
         return STATUS_OK;
     }
     text_buffer normal = {0};
-    regex_matcher *m = regex_matcher_create(token.bytes);
-    status s = normalizer_apply(&r->b->normal, m, token.content, token.bytes, &normal);
+    status s = normalizer_apply(&r->b->normal, r->m, token.content, token.bytes, &normal);
     token.content = normal.text;
     token.bytes = normal.bytes;
+    r->normal_bytes += normal.bytes;
+    if (s == STATUS_OK && r->normal_bytes > ADDED_NORMAL_BYTES)
+        s = fail("expected normal forms of added_tokens of at most %d MiB, found more", ADDED_NORMAL_BYTES >> 20);
     if (s == STATUS_OK) added_tokens_add(&r->b->normalized, token);
-    regex_matcher_free(m);
     text_free(&normal);
     return s == STATUS_OK ? s : fail_in(s, "%s", r->where);
 }
@@ -325,6 +331,11 @@ static status build(reading *r, const tokenizer_settings *s, tokenizer *t) {
     return STATUS_OK;
 }
 
+static json_scan begin_scan(const void *bytes, size_t count) {
+    const char *text = bytes;
+    return (json_scan){.next = text + byte_order_mark(text, count), .end = text + count};
+}
+
 static status check_utf8(const char *bytes, size_t count, const char *where) {
     size_t valid = utf8_valid_prefix(bytes, count);
     return valid == count ? STATUS_OK
@@ -333,11 +344,12 @@ static status check_utf8(const char *bytes, size_t count, const char *where) {
 }
 
 static status parse(tokenizer **out, const void *bytes, size_t count, const char *where) {
-    json_scan json = {.next = bytes, .end = (const char *)bytes + count}, own;
+    json_scan json = begin_scan(bytes, count), own;
     tokenizer_settings settings;
     TRY(check_utf8(bytes, count, where));
     TRY(tokenizer_settings_read(json, &own, &settings, where));
-    reading r = {.where = where, .b = xcalloc(1, sizeof *r.b), .names = piece_names_of(count)};
+    reading r = {
+        .where = where, .b = xcalloc(1, sizeof *r.b), .names = piece_names_of(count), .m = regex_matcher_create(count)};
     status s = read_all(&r, own);
     if (s == STATUS_OK) {
         tokenizer *t = tokenizer_create(&bpe_tokenizer_kind, r.b, bytes, count); /* r.b belongs to it now */
@@ -350,6 +362,7 @@ static status parse(tokenizer **out, const void *bytes, size_t count, const char
         bpe_tokenizer_free(r.b);
     }
     piece_names_free(&r.names);
+    regex_matcher_free(r.m);
     free(r.decoder.space);
     free(r.template_bos);
     free(r.special);
@@ -359,7 +372,8 @@ static status parse(tokenizer **out, const void *bytes, size_t count, const char
 }
 
 static bool recognises(const void *bytes, size_t count) {
-    return count > 0 && *(const char *)bytes == '{';
+    json_scan json = begin_scan(bytes, count);
+    return json_scan_peek(&json) == '{';
 }
 
 static status encode(const tokenizer *t, const char *text, size_t bytes, int32_t **ids, size_t *count) {

@@ -1,5 +1,6 @@
 #include "text/tokenizer_settings.h"
 
+#include "base/byte_order_mark.h"
 #include "base/file.h"
 #include "text/tokenizer.h"
 #include <stdio.h>
@@ -134,7 +135,8 @@ static status add_file(text_buffer *bundle, const char *folder, const char *name
     size_t count;
     TRY(read_part(folder, name, most, &bytes, &count));
     if (!bytes) return STATUS_OK;
-    json_scan s = {.next = bytes, .end = bytes + count};
+    const size_t mark = byte_order_mark(bytes, count);
+    json_scan s = {.next = bytes + mark, .end = bytes + count};
     status result = json_scan_peek(&s) == '{' && json_scan_skip(&s) && json_scan_at_end(&s)
                         ? STATUS_OK
                         : fail("%s/%s: expected a JSON object, found none", folder, name);
@@ -142,7 +144,7 @@ static status add_file(text_buffer *bundle, const char *folder, const char *name
         text_append_string(bundle, ",\n\"");
         text_append_string(bundle, key);
         text_append_string(bundle, "\": ");
-        text_append(bundle, bytes, count);
+        text_append(bundle, bytes + mark, count - mark);
     }
     free(bytes);
     return result;

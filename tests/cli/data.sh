@@ -32,7 +32,7 @@ expect 0 data "$work/a" --domain c=src --domain tests=tests --tokenizer "$work/a
 cmp -s "$work/a/heldout.txt" "$work/again/a/heldout.txt" && complain "the seed changes nothing"
 cmp "$work/a/tokenizer.model" "$work/again/a/tokenizer.model" || complain "the tokenizer was changed"
 expect 1 data "$work" --domain c=src --overwrite
-says err "data.json to replace"
+says err "a data.json of moec's to replace"
 
 # What fails leaves the old folder as it was, and nothing beside it.
 cp -r "$work/a" "$work/before"

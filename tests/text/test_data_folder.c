@@ -1,12 +1,21 @@
 #include "test.h"
 
+#include "base/json.h"
+#include "base/json_seal.h"
+#include "text/checksums.h"
 #include "text/data_folder.h"
 #include <unistd.h>
 
+/* A data.json of moec's has a seal; this one is none that fits, so that names alone tell what moec made. */
+static char *content(const char *name, const char *text) {
+    return strcmp(name, "data.json") == 0 ? xasprintf("{\"crc64\": \"%s\"}", text) : xstrdup(text);
+}
+
 static void put(const char *folder, const char *name, const char *text) {
-    char *path = path_join(folder, name);
+    char *path = path_join(folder, name), *whole = content(name, text);
     assert_ok(folder_create(folder));
-    assert_ok(file_write_whole(path, text, strlen(text)));
+    assert_ok(file_write_whole(path, whole, strlen(whole)));
+    free(whole);
     free(path);
 }
 
@@ -15,7 +24,9 @@ static void assert_holds(const char *folder, const char *name, const char *text)
     uint8_t *bytes;
     size_t count;
     assert_ok(file_read(path, FILE_ANY_SIZE, &bytes, &count));
-    assert_string_equal((char *)bytes, text);
+    char *whole = content(name, text);
+    assert_string_equal((char *)bytes, whole);
+    free(whole);
     free(bytes);
     free(path);
 }
@@ -93,6 +104,41 @@ static void what_moec_did_not_make_stays(void **state) {
     free(notes), free(folder), free(out);
 }
 
+/* Names of the record scripts' shards are moec's, too: what data.json lists is what moec made. */
+static void a_shard_of_the_users_stays(void **state) {
+    char *out = path_join(*state, "out"), *list = path_join(out, "data.json");
+    static const char *const listed[] = {"tokenizer.model", "heldout.txt", "old_train_000000.bin",
+                                         "old_val_000000.docs.tsv"};
+    cJSON *json = cJSON_CreateObject(), *files = cJSON_AddObjectToObject(json, "files");
+    data_folder f;
+    fill(out, "old");
+    for (size_t i = 0; i < sizeof listed / sizeof *listed; i++) checksums_add(files, listed[i], i);
+    json_seal(json);
+    assert_ok(json_write_file(list, json));
+    cJSON_Delete(json);
+    put(out, "fineweb_train_000007.bin", "mine");
+    put(out, "old_train_000000.bin.tmp-77", "half");
+    assert_ok(data_folder_begin(&f, out, true));
+    put(f.temporary, "data.json", "new");
+    assert_ok(data_folder_commit(&f));
+    assert_non_null(strstr(f.kept, "fineweb_train_000007.bin"));
+    data_folder_end(&f);
+    assert_holds(out, "fineweb_train_000007.bin", "mine");
+    assert_entries(out, 2);
+    free(list), free(out);
+}
+
+/* A folder of another program's that has a file of that name, too. */
+static void a_foreign_data_json_is_not_replaced(void **state) {
+    char *out = path_join(*state, "out"), *path = path_join(out, "data.json");
+    data_folder f;
+    assert_ok(folder_create(out));
+    assert_ok(file_write_whole(path, "[1, 2]\n", 7));
+    put(out, "tokenizer.model", "mine");
+    assert_fails(data_folder_begin(&f, out, true), "one with a data.json of moec's");
+    free(path), free(out);
+}
+
 static void what_appears_meanwhile_is_not_lost(void **state) {
     char *out = path_join(*state, "out");
     data_folder f;
@@ -157,6 +203,8 @@ int main(void) {
         in_scratch(it_takes_the_place_of_nothing_or_an_empty_folder),
         in_scratch(only_a_data_folder_is_replaced_and_only_when_asked),
         in_scratch(what_moec_did_not_make_stays),
+        in_scratch(a_shard_of_the_users_stays),
+        in_scratch(a_foreign_data_json_is_not_replaced),
         in_scratch(what_appears_meanwhile_is_not_lost),
         in_scratch(a_commit_that_fails_leaves_the_old_one),
         in_scratch(one_process_at_a_time),

@@ -224,6 +224,72 @@ static void deep_nesting_is_refused(void **state) {
     free(lists);
 }
 
+/* White space between tokens is none of them; a mark of the byte order and lines before the object are no other kind of file. */
+static void white_space_means_nothing(void **state) {
+    (void)state;
+    char *spaced = xasprintf("\xEF\xBB\xBF\n %s,%70s\"normalizer\": {\"type\": \"Replace\", \"pattern\": {\"String\": "
+                             "\"b\"}, \"content\": \"a\"}}",
+                             "{" MODEL("\"a\": 0, \"b\": 1", ""), " ");
+    tokenizer *t;
+    int32_t *ids;
+    size_t count;
+    assert_ok(tokenizer_parse(&t, spaced, strlen(spaced), "test"));
+    assert_ok(tokenizer_encode(t, "ab", 2, &ids, &count));
+    assert_int_equal(count, 2);
+    assert_true(ids[0] == 0 && ids[1] == 0);
+    free(ids);
+    tokenizer_close(t);
+    free(spaced);
+}
+
+/* ---- memory ---- */
+
+/* [{"type": TYPE …, "…": 4,000 characters}, …], `count` of them */
+static char *growing(const char *kind, const char *list, const char *step, int count) {
+    text_buffer b = {0};
+    char long_text[4001];
+    memset(long_text, ' ', sizeof long_text - 1);
+    long_text[sizeof long_text - 1] = '\0';
+    text_append_string(&b, "{" MODEL("\"a\": 0, \"b\": 1", "") ", \"");
+    text_append_string(&b, kind);
+    text_append_string(&b, "\": {\"type\": \"Sequence\", \"");
+    text_append_string(&b, list);
+    text_append_string(&b, "\": [");
+    for (int i = 0; i < count; i++) {
+        text_append_string(&b, i ? ", " : "");
+        text_append_string(&b, step);
+        text_append_string(&b, long_text);
+        text_append_string(&b, "\"}");
+    }
+    text_append_string(&b, "]}");
+    return b.text;
+}
+
+/* Three steps of 4,000 characters each would make 64 GB of "a b". */
+static void steps_that_make_much_of_little_are_an_error(void **state) {
+    (void)state;
+    static const char replace[] = "{\"type\": \"Replace\", \"pattern\": {\"String\": \" \"}, \"content\": \"";
+    char *files[] = {
+        growing("pre_tokenizer", "pretokenizers",
+                "{\"type\": \"Metaspace\", \"prepend_scheme\": \"never\", \"split\": false, \"replacement\": \"", 3),
+        growing("normalizer", "normalizers", replace, 3)};
+    for (int i = 0; i < 2; i++) {
+        char *file = xasprintf("%s}", files[i]);
+        tokenizer *t;
+        int32_t *ids;
+        size_t count;
+        assert_ok(tokenizer_parse(&t, file, strlen(file), "test"));
+        assert_fails(tokenizer_encode(t, "a b", 3, &ids, &count), "tokenizer: a text of 3 bytes grows beyond 8384");
+        tokenizer_close(t);
+        free(file);
+    }
+    char *added = xasprintf("%s, \"added_tokens\": [{\"id\": 2, \"content\": \"< >\", \"special\": false}]}", files[1]);
+    assert_refused(added, "a text of 3 bytes grows beyond 8384");
+    free(added);
+    free(files[0]);
+    free(files[1]);
+}
+
 /* ---- time ---- */
 
 static double seconds(void) {
@@ -327,6 +393,8 @@ int main(void) {
         in_scratch(a_folder_says_how_texts_begin_and_end),
         cmocka_unit_test(what_is_wrong_is_named),
         cmocka_unit_test(deep_nesting_is_refused),
+        cmocka_unit_test(white_space_means_nothing),
+        cmocka_unit_test(steps_that_make_much_of_little_are_an_error),
         cmocka_unit_test(expressions_that_run_away_are_an_error),
         cmocka_unit_test(a_long_word_takes_no_square_of_time),
         cmocka_unit_test(files_that_are_cut_or_damaged_never_crash),
