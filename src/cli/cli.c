@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "cli/hints.h"
+#include "store/open.h"
 #include "text/utf8.h"
 #include <ctype.h>
 #include <errno.h>
@@ -128,8 +129,7 @@ status cli_weights(int *argc, char **argv, const char **which) {
 
 status cli_hold(checkpoint **saved, const char *path, const char *which) {
     TRY(checkpoint_open(saved, path));
-    if (*saved || strcmp(which, "chosen") == 0 || path_is_folder(path)) return STATUS_OK;
-    return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", path, which);
+    return *saved ? STATUS_OK : open_check_weights(path, which);
 }
 
 /* *value stays as it is, a default, when the option is absent (text NULL). */

@@ -285,10 +285,7 @@ static status find_run(request *q) {
     status found = eval_run_find(&q->run, q->path);
     const bool text_is_given = q->data || q->file_count; /* what an artifact's run has is not asked for then */
     if (found != STATUS_OK && (open_is_saved(q->path) || !text_is_given)) return found;
-    if (!open_is_saved(q->path) && strcmp(q->which, "chosen") != 0)
-        return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", q->path,
-                          q->which);
-    return STATUS_OK;
+    return open_check_weights(q->path, q->which);
 }
 
 static status evaluate(request *q, scored_text *text, eval_table *t) {

@@ -84,16 +84,15 @@ static const tokenizer *tokenizer_of(const request *q, const model_source *s) {
 
 static status write_gguf(const request *q, const model_source *s, const weight_source *weights) {
     gguf_builder metadata = {0};
-    const char *slash = strrchr(q->path, '/');
-    const gguf_write_options o = {.family = q->family,
-                                  .type = q->type,
-                                  .context_tokens = model_source_context(s),
-                                  .name = slash && slash[1] ? slash + 1 : q->path};
+    char *plain = path_plain(q->path);
+    const gguf_write_options o = {
+        .family = q->family, .type = q->type, .context_tokens = model_source_context(s), .name = path_last(plain)};
     const tokenizer *tok = tokenizer_of(q, s);
     const int vocab_size = weights->config.vocab_size;
     status result = tok ? fail_in(gguf_add_tokenizer(&metadata, tok, vocab_size), "%s", q->path) : STATUS_OK;
     if (result == STATUS_OK) result = gguf_write(q->out, weights, &metadata, &o);
     gguf_builder_free(&metadata);
+    free(plain);
     return result;
 }
 
@@ -104,19 +103,12 @@ static status write_folder(const request *q, const model_source *s, const weight
     if (tok) tokenizer_export_ids(tok, &bos, &eos);
     const hf_write_options o = {
         .family = q->family, .type = q->type, .context_tokens = model_source_context(s), .bos = bos, .eos = eos};
-    char *temporary = temporary_name(q->out);
-    status result = folder_remove(temporary);
-    if (result == STATUS_OK) result = folder_create(temporary);
-    if (result == STATUS_OK) result = hf_write(temporary, weights, &o);
-    if (result == STATUS_OK && tok) result = fail_in(tokenizer_export_folder(tok, temporary), "%s", q->path);
-    if (result == STATUS_OK) result = folder_commit(temporary, q->out);
-    if (result != STATUS_OK) {
-        char *message = xstrdup(error_message());
-        folder_remove(temporary);
-        (void)fail("%s", message);
-        free(message);
-    }
-    free(temporary);
+    temporary_folder t;
+    status result = temporary_folder_begin(&t, q->out);
+    if (result == STATUS_OK) result = hf_write(t.path, weights, &o);
+    if (result == STATUS_OK && tok) result = fail_in(tokenizer_export_folder(tok, t.path), "%s", q->path);
+    if (result == STATUS_OK) result = temporary_folder_commit(&t);
+    temporary_folder_end(&t);
     return result;
 }
 

@@ -183,7 +183,7 @@ static status parse_allocation(request *q, const way_options *w) {
     long long rank = 0;
     a->quantizer = QUANTIZER_TRELLIS;
     a->recipe_path = w->recipe;
-    TRY(cli_integer("--low-rank", w->low_rank, 0, 1024, &rank));
+    TRY(cli_integer("--low-rank", w->low_rank, 0, QUANTIZED_MOST_RANK, &rank));
     a->low_rank = (int)rank;
     long long sample = 0;
     TRY(cli_integer("--sample", w->sample, 1 << 12, INT64_MAX, &sample));

@@ -91,9 +91,7 @@ static status find_run(request *q) {
     const bool saved = open_is_saved(q->path);
     status s = eval_run_find(&q->run, q->path);
     if (s != STATUS_OK && (saved || !q->data)) return s;
-    if (!saved && strcmp(q->which, "chosen") != 0)
-        return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", q->path,
-                          q->which);
+    TRY(open_check_weights(q->path, q->which));
     if (!q->data) q->data = q->run.data;
     if (!q->data)
         return fail_usage("probe: expected --data with a folder made by moec data, and %s does not lie in a run",

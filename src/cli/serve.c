@@ -228,13 +228,16 @@ static status serve_model(request *q, listener *l, const api_keys *keys, model *
     server *s;
     served *what;
     const int64_t usual = trained < MOST_CONTEXT_BY_DEFAULT ? trained : MOST_CONTEXT_BY_DEFAULT;
-    q->served.name = q->name ? q->name : path_last(q->path);
+    char *plain = path_plain(q->path);
+    q->served.name = q->name ? q->name : path_last(plain);
     q->served.context = q->context ? q->context : usual;
     q->server.keys = keys;
     if (q->served.context > trained)
         fprintf(stderr, "note: the model was trained on sequences of %d tokens: what goes beyond may be poor\n",
                 trained);
-    TRY(served_start(&what, m, tok, &q->served));
+    const status started = served_start(&what, m, tok, &q->served);
+    free(plain);
+    TRY(started);
     const listener at = *l; /* which the server takes */
     catch_signals();
     status outcome = server_start(&s, what, l, &q->server);

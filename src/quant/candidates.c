@@ -24,12 +24,6 @@ void curve_add(candidate_curve *c, candidate added) {
     c->count++;
 }
 
-const candidate *curve_measured(const candidate_curve *c, double rate) {
-    for (int i = 0; i < c->count; i++)
-        if (fabs(c->at[i].rate - rate) <= SAME_RATE) return &c->at[i];
-    return NULL;
-}
-
 /* Between a and b; an error of 0 has no logarithm. */
 static candidate between(const candidate *a, const candidate *b, double rate) {
     const double part = (rate - a->rate) / (b->rate - a->rate);

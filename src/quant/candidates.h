@@ -23,7 +23,6 @@ extern const int candidate_rate_count;
 
 /* Adds what was measured, in the place of an older one of this rate. A full curve is left as it is. */
 void curve_add(candidate_curve *c, candidate added);
-const candidate *curve_measured(const candidate_curve *c, double rate); /* NULL: not at this rate */
 candidate curve_at(const candidate_curve *c, double rate); /* beyond the ends bytes and error are the end's */
 /* The rate at which it has about these bytes, within the curve's. */
 double curve_rate_of_bytes(const candidate_curve *c, double bytes);

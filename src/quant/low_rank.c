@@ -13,7 +13,7 @@ enum { MORE = 10 /* than the rank has the subspace */, ROUNDS = 4, MOST_DAMPS = 
 
 int low_rank_most(int64_t rows, int64_t cols) {
     const int64_t most = rows * cols / (rows + cols);
-    return (int)(most < UINT16_MAX ? most : UINT16_MAX);
+    return (int)(most < QUANTIZED_MOST_RANK ? most : QUANTIZED_MOST_RANK);
 }
 
 void low_rank_free(low_rank *l) {

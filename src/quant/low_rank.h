@@ -24,7 +24,7 @@ typedef struct low_rank {
     float *factors; /* [rank, rows + cols]: column k of A, row k of B, of one size; by falling share of the error */
 } low_rank;
 
-/* Ranks whose factors have no more numbers than the matrix. */
+/* Up to QUANTIZED_MOST_RANK, with factors that have no more numbers than the matrix. */
 int low_rank_most(int64_t rows, int64_t cols);
 /* Of what q, without a correction, leaves of p's matrix; up to `rank`, at most low_rank_most. */
 status low_rank_find(low_rank *out, const matrix_problem *p, const quantized *q, int rank);

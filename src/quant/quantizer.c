@@ -260,18 +260,15 @@ static status by_trellis(quantized *out, const matrix_problem *p, double rate) {
 /* ---- the table ---- */
 
 typedef struct quantizer_row {
-    const char *name, *meaning;
+    const char *name;
     status (*run)(quantized *out, const matrix_problem *p, double rate);
 } quantizer_row;
 
 static const quantizer_row table[QUANTIZERS] = {
-    [QUANTIZER_ROUND] = {"round", "each weight to the nearest point of its row's grid", by_rounding},
-    [QUANTIZER_GPTQ] = {"gptq",
-                        "column by column under the inputs' second moments, later columns making up for earlier ones",
-                        by_gptq},
-    [QUANTIZER_RATE] = {"rate", "gptq with a step for each column and rounding that knows what codes cost", by_rate},
-    [QUANTIZER_TRELLIS] = {"trellis", "the same on paths through a trellis, as in the Neural Network Coding standard",
-                           by_trellis},
+    [QUANTIZER_ROUND] = {"round", by_rounding},
+    [QUANTIZER_GPTQ] = {"gptq", by_gptq},
+    [QUANTIZER_RATE] = {"rate", by_rate},
+    [QUANTIZER_TRELLIS] = {"trellis", by_trellis},
 };
 
 static status check_problem(quantizer q, const matrix_problem *p) {
@@ -345,10 +342,6 @@ double matrix_error(const matrix_problem *p, const quantized *quantised) {
 
 const char *quantizer_name(quantizer q) {
     return table[q].name;
-}
-
-const char *quantizer_meaning(quantizer q) {
-    return table[q].meaning;
 }
 
 bool quantizer_find(const char *name, quantizer *q) {

@@ -55,7 +55,6 @@ double matrix_error(const matrix_problem *p, const quantized *quantised);
 /* Whether it has grids for groups of columns, and asymmetric ones. */
 bool quantizer_has_groups(quantizer q);
 const char *quantizer_name(quantizer q);
-const char *quantizer_meaning(quantizer q); /* one line, for help */
 /* false: there is none of this name */
 bool quantizer_find(const char *name, quantizer *q);
 const char *quantizer_list(void); /* "round, gptq", for messages */

@@ -109,6 +109,8 @@ status artifact_read_experts(const char *path, const kernels *k, model_use use, 
 status artifact_parse(const uint8_t *bytes, size_t count, const char *where, const kernels *k, model_use use, model **m,
                       tokenizer **tok, int *context_tokens);
 /* The tokenizer alone: the weights are not looked at. */
+/* All but the weights, whose bytes are read for the checksum alone. context_tokens may be NULL. */
+status artifact_read_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens);
 status artifact_read_tokenizer(const char *path, tokenizer **tok);
 bool artifact_is(const char *path); /* the magic is there */
 

@@ -161,16 +161,19 @@ static status read_twin(tensor_entry *t, const directory *d, const char *where, 
     return STATUS_OK;
 }
 
-/* Its factors have no more numbers than the matrix, which bounds them by the file. */
+/* Its factors have no more numbers than the matrix, which bounds them by the file; its rank bounds the time. */
 static status check_correction(const tensor_entry *t, const char *where) {
     const int64_t factors = entry_factors(t);
     const bool coded = t->rank_coding == CODING_BINARY, plain = t->rank_coding == CODING_PLAIN;
     const bool fits = coded ? t->rank_bytes >= 3 && t->rank_bytes < (size_t)factors : t->rank_bytes == (size_t)factors;
-    if (t->rank >= 1 && factors <= t->elements && t->rank_bits >= 2 && t->rank_bits <= 8 && (coded || plain) && fits)
+    if (t->rank >= 1 && t->rank <= QUANTIZED_MOST_RANK && factors <= t->elements && t->rank_bits >= 2 &&
+        t->rank_bits <= 8 && (coded || plain) && fits)
         return STATUS_OK;
-    return fail("%s: tensor %s: expected a correction whose factors have at most %lld numbers, found rank %d, %d bits, "
+    return fail("%s: tensor %s: expected a correction of a rank up to %d whose factors have at most %lld numbers, "
+                "found rank %d, %d bits, "
                 "coding %d, %zu bytes",
-                where, t->name, (long long)t->elements, t->rank, t->rank_bits, t->rank_coding, t->rank_bytes);
+                where, t->name, QUANTIZED_MOST_RANK, (long long)t->elements, t->rank, t->rank_bits, t->rank_coding,
+                t->rank_bytes);
 }
 
 static void read_correction(tensor_entry *t, byte_reader *r) {
@@ -272,9 +275,16 @@ status directory_check_size(const directory *d, const container *c, const model_
     if ((uint64_t)expected != d->elements)
         return fail("%s: expected %lld weights for its config, found %llu", c->where, (long long)expected,
                     (unsigned long long)d->elements);
-    if (d->elements <= memory_of_machine() / sizeof(float)) return STATUS_OK;
-    return fail("%s: its %llu weights need more memory than this machine's %llu bytes", c->where,
-                (unsigned long long)d->elements, (unsigned long long)memory_of_machine());
+    if (d->elements > memory_of_machine() / sizeof(float))
+        return fail("%s: its %llu weights need more memory than this machine's %llu bytes", c->where,
+                    (unsigned long long)d->elements, (unsigned long long)memory_of_machine());
+    /* Frozen weights are made, not stored: their work has to be in proportion to what is. */
+    const double flops = model_derive_flops(model), most = DERIVE_FLOPS + DERIVE_PER_FILE_BYTE * (double)c->file_bytes;
+    if (flops <= most) return STATUS_OK;
+    return fail(
+        "%s: random_up_layers: expected frozen weights that are made in at most %.2g operations in a file of %zu "
+        "bytes, found %.2g",
+        c->where, most, c->file_bytes, flops);
 }
 
 void directory_free(directory *d) {

@@ -48,6 +48,9 @@ enum { MAX_TENSORS = 1 << 20, MAX_NAME = 127 };
  * writer uses CODING_PLAIN beyond it), of the whole file (rows and floats that are zero take less: the writer refuses a
  * model that is nearly nothing else), and LZMA's largest ratio. */
 enum { MAX_PER_CODE_BYTE = 256, MAX_PER_FILE_BYTE = 256, MAX_LZMA_RATIO = 8192 };
+/* Operations that make frozen weights: some seconds, and for each byte of the file thirty times what #1692's models need. */
+#define DERIVE_FLOPS 4e9
+#define DERIVE_PER_FILE_BYTE 16384.0
 /* What is unpacked before a directory bounds it: the config, and a tensor's entry with name, shape and the rest. */
 enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ENTRY_BYTES = 2 + MAX_NAME + 29 + 8 * TENSOR_MAX_DIMS + 8 };
 

@@ -224,6 +224,24 @@ status artifact_read_tokenizer(const char *path, tokenizer **tok) {
     return s;
 }
 
+status artifact_read_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
+    file_map map;
+    container c;
+    artifact_config found;
+    TRY(file_map_open(&map, path));
+    status s = container_open(&c, map.bytes, map.count, path, true);
+    if (s == STATUS_OK) {
+        s = artifact_config_read(&found, &c);
+        if (s == STATUS_OK) s = read_tokenizer(&c, tok);
+        container_close(&c);
+    }
+    file_map_close(&map);
+    TRY(s);
+    *config = found.model;
+    if (context_tokens) *context_tokens = found.context_tokens;
+    return STATUS_OK;
+}
+
 bool artifact_is(const char *path) {
     char magic[4];
     int fd;

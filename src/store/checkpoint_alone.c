@@ -133,8 +133,7 @@ static status write_manifest(const char *folder, cJSON *files, int context_token
 static status fill(const char *folder, const weight_source *w, storage type, const tokenizer *tok, int context_tokens,
                    cJSON *origin, int64_t *bytes) {
     cJSON *files = cJSON_CreateObject();
-    status s = folder_create(folder);
-    if (s == STATUS_OK) s = write_config(folder, &w->config, files);
+    status s = write_config(folder, &w->config, files);
     if (s == STATUS_OK) s = write_weights(folder, w, type, files, bytes);
     if (s == STATUS_OK) s = write_tokenizer(folder, tok, files);
     if (s == STATUS_OK) return write_manifest(folder, files, context_tokens, origin);
@@ -149,16 +148,13 @@ status checkpoint_write_alone(const char *path, const weight_source *w, storage 
         cJSON_Delete(origin);
         return fail_usage("type: expected f32, f16 or bf16, found %s", storage_name(type));
     }
-    char *temporary = temporary_name(path);
-    status s = folder_remove(temporary);
-    if (s == STATUS_OK) s = fill(temporary, w, type, tok, context_tokens, origin, bytes);
-    if (s == STATUS_OK) s = folder_commit(temporary, path);
-    if (s != STATUS_OK) {
-        char *message = xstrdup(error_message());
-        folder_remove(temporary); /* must not hide why */
-        if (*message) (void)fail("%s", message);
-        free(message);
-    }
-    free(temporary);
+    temporary_folder t;
+    status s = temporary_folder_begin(&t, path);
+    if (s == STATUS_OK)
+        s = fill(t.path, w, type, tok, context_tokens, origin, bytes);
+    else
+        cJSON_Delete(origin);
+    if (s == STATUS_OK) s = temporary_folder_commit(&t);
+    temporary_folder_end(&t);
     return s;
 }

@@ -11,6 +11,7 @@
 #include "store/source.h"
 #include "surgery/kept_experts.h"
 #include <stdlib.h>
+#include <string.h>
 
 /* Pieces of the tokenizer beyond the model's vocabulary would be ids without an embedding. */
 static status check_vocabulary(const char *path, const tokenizer *tok, const model_config *c) {
@@ -65,11 +66,17 @@ bool open_is_saved(const char *path) {
     return path_is_folder(path) && !pretrained_is(path);
 }
 
+status open_check_weights(const char *path, const char *which) {
+    if (strcmp(which, "chosen") == 0 || open_is_saved(path)) return STATUS_OK;
+    return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", path, which);
+}
+
 static status open_whole(const char *path, const kernels *k, const char *which, model_use use, model **m,
                          tokenizer **tok, int *context_tokens) {
     path_kind kind;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    TRY(open_check_weights(path, which));
     if (pretrained_is(path)) return open_source(path, k, which, use, NULL, m, tok, context_tokens);
     if (kind != PATH_FOLDER) return artifact_read(path, k, use, m, tok, context_tokens);
     if (model_use_packs(use)) return open_source(path, k, which, use, NULL, m, tok, context_tokens);
@@ -96,6 +103,7 @@ status open_model_experts(const char *path, const kernels *k, const char *which,
     path_kind kind;
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
+    TRY(open_check_weights(path, which));
     const status s = is_artifact(path, kind) ? artifact_read_experts(path, k, use, chosen, m, tok, context_tokens)
                                              : open_source(path, k, which, use, chosen, m, tok, context_tokens);
     memory_trim();
@@ -142,12 +150,10 @@ status open_model_hot(const char *path, const kernels *k, const char *which, mod
 
 /* ---- without weights ---- */
 
-/* context_tokens, here and below: may be NULL. */
-static status config_of_artifact(const char *path, model_config *config, int *context_tokens) {
+static status config_of_artifact(const char *path, model_config *config) {
     artifact_contents *contents = xcalloc(1, sizeof *contents);
     const status s = artifact_examine_config(contents, path);
     if (s == STATUS_OK) *config = contents->model;
-    if (s == STATUS_OK && context_tokens) *context_tokens = contents->context_tokens;
     free(contents);
     return s;
 }
@@ -166,13 +172,14 @@ status open_model_config(const char *path, model_config *config) {
     TRY(path_look(path, &kind));
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", path);
     if (pretrained_is(path)) return config_of_pretrained(path, config);
-    if (kind != PATH_FOLDER) return config_of_artifact(path, config, NULL);
+    if (kind != PATH_FOLDER) return config_of_artifact(path, config);
     TRY(checkpoint_require(&c, path));
     const status s = checkpoint_load_model_config(c, config);
     checkpoint_close(c);
     return s;
 }
 
+/* context_tokens, here and below: may be NULL. */
 static status pretrained_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
     pretrained *p;
     TRY(pretrained_open(&p, path));
@@ -182,11 +189,6 @@ static status pretrained_outside(const char *path, model_config *config, tokeniz
     pretrained_close(p);
     if (s == STATUS_OK && !*tok) s = fail("%s: expected a model with a tokenizer, found none", path);
     return s;
-}
-
-static status artifact_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
-    TRY(config_of_artifact(path, config, context_tokens));
-    return artifact_read_tokenizer(path, tok);
 }
 
 static status checkpoint_outside(const char *path, model_config *config, tokenizer **tok, int *context_tokens) {
@@ -206,7 +208,7 @@ status open_model_outside(const char *path, model_config *config, tokenizer **to
     status (*const outside)(const char *, model_config *, tokenizer **, int *) =
         pretrained_is(path)   ? pretrained_outside
         : kind == PATH_FOLDER ? checkpoint_outside
-                              : artifact_outside;
+                              : artifact_read_outside;
     TRY(outside(path, config, tok, context_tokens));
     const status s = check_vocabulary(path, *tok, config);
     if (s != STATUS_OK) tokenizer_close(*tok);

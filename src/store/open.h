@@ -11,6 +11,9 @@
 status open_model(const char *path, const kernels *k, const char *which, model_use use, model **m, tokenizer **tok,
                   int *context_tokens);
 
+/* An error where weights are asked for by name and path is no run's or checkpoint's. */
+status open_check_weights(const char *path, const char *which);
+
 /* The same with the chosen experts [E] alone (surgery/kept_experts.h): what the others weigh is not loaded, and of files that are
  * mapped not read (the CRC-64 of a checkpoint's file is still that of the whole file). */
 status open_model_experts(const char *path, const kernels *k, const char *which, model_use use, const bool *chosen,

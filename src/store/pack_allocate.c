@@ -173,7 +173,7 @@ static status approach(allocator *a, best_file *best, double rest, const char *p
         rest = (double)report.artifact_bytes - grids; /* the directory changes by a few bytes */
         room = target_of(a, rest);
         const bool fits = grids <= room, done = fits && (grids >= WITHIN * room || all_at_most(a));
-        if (fits && grids > best->grids) keep(best, a, &file, &report, lambda);
+        if (fits && (!best->file.count || grids > best->grids)) keep(best, a, &file, &report, lambda);
         free(file.bytes);
         if (done) break;
     }

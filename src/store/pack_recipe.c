@@ -54,7 +54,8 @@ static const config_field fields[KEYS] = {
     FIELD(FIELD_INT64, "group", group, 2, 1e9, "columns that share a scale, with round and gptq"),
     FIELD(FIELD_BOOL, "asymmetric", asymmetric, 0, 1, "grids around the mean of a group, with round and gptq"),
     FIELD(FIELD_BOOL, "rotate", rotate, 0, 1, "columns by a randomised Hadamard transform, which is undone at load"),
-    FIELD(FIELD_INT, "rank", rank, 0, 1024, "of a correction at most, where it is worth its bytes; 0: none"),
+    FIELD(FIELD_INT, "rank", rank, 0, QUANTIZED_MOST_RANK,
+          "of a correction at most, where it is worth its bytes; 0: none"),
     FIELD(FIELD_INT, "rank_bits", rank_bits, 2, 8, "of its factors"),
 };
 

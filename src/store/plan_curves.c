@@ -60,7 +60,7 @@ static status weights_key(const model *m, uint64_t *key) {
 }
 
 /* Another one whenever quantisers, the coder or what scales are reckoned to take come to other numbers. */
-enum { MEASURES = 2 };
+enum { MEASURES = 3 };
 
 /* Everything that a candidate's numbers depend on. */
 static uint64_t tensor_key(const plan_curves *c, uint64_t weights, int i, int rank) {
@@ -72,7 +72,9 @@ static uint64_t tensor_key(const plan_curves *c, uint64_t weights, int i, int ra
                  c->m->params[c->index[i]]->name, quantizer_name(t->quantizer), (unsigned long long)weights,
                  (unsigned long long)o->calibration, c->plan->damp, c->plan->prune_fraction, o->sensitivities != NULL,
                  (long long)t->group, t->asymmetric, t->rotation);
-    if (o->sample && plan_curves_ranks(c, i).count == 0) /* else all is measured */
+    if (plan_curves_ranks(c, i).count > 0)
+        length += snprintf(text + length, sizeof text - (size_t)length, " all"); /* candidates.h: no sample */
+    else if (o->sample)
         length += snprintf(text + length, sizeof text - (size_t)length, " sample %lld", (long long)o->sample);
     if (rank) length += snprintf(text + length, sizeof text - (size_t)length, " %d %d", rank, t->rank_bits);
     return crc64(0, text, (size_t)length);

@@ -7,6 +7,7 @@
 #include "store/artifact.h"
 #include "store/checkpoint.h"
 #include "store/checkpoint_folder.h"
+#include "store/open.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,9 +78,7 @@ static status open_any(model_source *s, const char *which) {
     if (kind == PATH_ABSENT) return fail("%s: no such file or folder", s->path);
     const bool foreign = pretrained_is(s->path);
     if (kind == PATH_FOLDER && !foreign) return open_saved(s, which);
-    if (strcmp(which, "chosen") != 0)
-        return fail_usage("%s: --%s: expected a run or a checkpoint, whose weights are live and averaged", s->path,
-                          which);
+    TRY(open_check_weights(s->path, which));
     return foreign ? open_foreign(s) : open_artifact(s);
 }
 

@@ -47,6 +47,7 @@ static void add_correction(const quantized *q, int64_t row, float *out) {
     for (int64_t k = 0; k < f->rows; k++) {
         const int8_t *codes = f->q + k * f->cols, *b = codes + q->rows;
         const float a = (float)codes[row] * f->scale[k] * f->scale[k];
+        if (a == 0) continue;
         for (int64_t c = 0; c < q->cols; c++) out[c] += a * (float)b[c];
     }
 }

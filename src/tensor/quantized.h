@@ -24,6 +24,8 @@ typedef struct quantized {
     struct quantized *correction;
 } quantized;
 
+enum { QUANTIZED_MOST_RANK = 1024 }; /* of a correction */
+
 /* Offsets as artifacts have them: quarters of a step, |z| ≤ QUANTIZED_MOST_ZERO. */
 enum { QUANTIZED_MOST_ZERO = 127 };
 static inline float quantized_offset(float scale, int quarters) {

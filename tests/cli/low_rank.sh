@@ -75,6 +75,11 @@ below "$(inspected plain)" "$(inspected corrected)" || complain "inspect counts 
 expect 0 inspect "$work/corrected.moec"
 says out "$(bytes_of "$work/corrected.moec" | sed -E ':a; s/^([0-9]+)([0-9]{3})/\1,\2/; ta')"
 
+# ---- a recipe that leaves no grid has nothing to share out, and a file all the same ----
+echo '- {name: "*", float16: true}' >"$work/floats.yaml"
+expect 0 pack "$work/run" -o "$work/floats.moec" --budget 1000000 --recipe "$work/floats.yaml"
+[ -s "$work/floats.moec" ] || complain "no file of float16"
+
 # ---- what is refused, in one line and with nothing left ----
 refused() { # MESSAGE options…
     message=$1

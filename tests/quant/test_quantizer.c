@@ -295,8 +295,6 @@ static void ends_of_what_can_be_asked(void **state) {
     assert_float_equal(curve_rate_of_bytes(&c, 1000 * 3.3 / 8), 3.3, 1e-6);
     assert_float_equal(curve_at(&c, 3.5).error, 1000 * exp2(-7), 1e-6);
     assert_float_equal(curve_at(&c, 7).bytes, 1000 * 6.5 / 8, 1e-6);
-    assert_non_null(curve_measured(&c, 2.5));
-    assert_null(curve_measured(&c, 2.6));
 }
 
 /* ---- groups, asymmetric grids, rotated columns ---- */

@@ -143,6 +143,22 @@ static void what_no_grid_has_is_refused(void **state) {
     free(text);
 }
 
+/* Frozen weights cost a file nothing and a reader d³ operations a block. */
+static void frozen_weights_are_bounded_by_the_file(void **state) {
+    (void)state;
+    model_config config = model_config_default();
+    config.random_up.layers[0] = true;
+    config.model_dim = 4096;
+    const directory d = {.elements = (uint64_t)model_budget_count(&config).total};
+    const container small = {.where = "claim.moec", .file_bytes = 5000}, large = {.where = "x", .file_bytes = 4 << 20};
+    assert_fails(directory_check_size(&d, &small, &config), "claim.moec: random_up_layers: expected frozen weights");
+    config = model_config_default(); /* published ones */
+    for (int i = 0; i < 5; i++) config.random_up.layers[i] = true;
+    config.random_up.experts = 2;
+    const directory published = {.elements = (uint64_t)model_budget_count(&config).total};
+    assert_ok(directory_check_size(&published, &large, &config));
+}
+
 static void a_config_is_bounded(void **state) {
     (void)state;
     claim c = {.rows = 8, .cols = 8, .code_bytes = 3, .config_bytes = 2 << 20};
@@ -180,8 +196,11 @@ static void a_model_of_zeros_is_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_context_has_a_token),       cmocka_unit_test(weights_are_bounded_by_the_file),
-        cmocka_unit_test(what_no_grid_has_is_refused), cmocka_unit_test(a_config_is_bounded),
+        cmocka_unit_test(a_context_has_a_token),
+        cmocka_unit_test(weights_are_bounded_by_the_file),
+        cmocka_unit_test(what_no_grid_has_is_refused),
+        cmocka_unit_test(a_config_is_bounded),
+        cmocka_unit_test(frozen_weights_are_bounded_by_the_file),
         in_scratch(a_model_of_zeros_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "quant/quantize.h"
-#include "quant/weight_rates.h"
 #include "store/range_coder.h"
 #include "store/weight_bits.h"
 #include "store/weight_codec.h"
@@ -166,34 +165,6 @@ static void groups_with_scales_come_back(void **state) {
     quantized_free(&q);
 }
 
-/* The rates that quantisers are told are what the coder pays; and those of a class fall and rise as probabilities do. */
-static void rates_are_what_is_paid(void **state) {
-    (void)state;
-    for (int states = 0; states <= 8; states += 4) {
-        const trellis *t = states ? trellis_of(states) : NULL;
-        quantized q = random_codes(128, 256, 8, states ? 2 : 12, 0.3f, 5);
-        q.trellis = states;
-        for (int64_t i = 0; i < q.rows && t; i++) trellis_points(t, q.q + i * q.cols, q.cols, q.q + i * q.cols);
-        weight_rates *rates = xmalloc(sizeof *rates);
-        uint32_t mean;
-        uint8_t *bytes;
-        size_t count;
-        assert_true(weight_rates_of(rates, &q, &mean));
-        assert_ok(weights_encode(&q, NULL, &bytes, &count));
-        assert_int_equal(bytes[0], PREDICT_ZERO);
-        assert_int_equal(mean, bytes[1] | bytes[2] << 8);
-        assert_true(fabs(rates->total / 8 - (double)count) < 12);
-        for (int class = 0; class < SPREAD_CLASSES; class ++) {
-            double all = 0;
-            for (int k = 0; k < RATE_CODES; k++) all += (k ? 2 : 1) * exp2(-(double)rates->bits[t != NULL][class][k]);
-            assert_true(all < 1.0001);
-            assert_true(class > 60 || all > 0.97);
-        }
-        free(bytes), free(rates);
-        quantized_free(&q);
-    }
-}
-
 /* Artifacts outlive the program: the same integers are the same bytes, on every machine and from then on. */
 static void the_stream_is_fixed(void **state) {
     (void)state;
@@ -348,7 +319,6 @@ int main(void) {
         cmocka_unit_test(a_twin_helps_where_it_is_one),
         cmocka_unit_test(paths_of_a_trellis_come_back),
         cmocka_unit_test(groups_with_scales_come_back),
-        cmocka_unit_test(rates_are_what_is_paid),
         cmocka_unit_test(the_stream_is_fixed),
         cmocka_unit_test(extreme_probabilities),
         cmocka_unit_test(any_bytes_decode_to_something_or_fail),
