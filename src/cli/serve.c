@@ -149,7 +149,8 @@ static status parse(int argc, char **argv, request *q) {
 
 /* ---- until a signal ---- */
 
-static sem_t signals; /* one for each that came */
+static sem_t signals;                 /* one for each that came */
+static const double LOOK_SECONDS = 1; /* between looks at whether the model still answers */
 
 static void note_signal(int number) {
     const int error = errno;
@@ -166,7 +167,7 @@ static void catch_signals(void) {
     sigaction(SIGPIPE, &ignore, NULL);
 }
 
-/* Whether one comes within so many seconds; −1: however long it takes. */
+/* Whether one comes within so many seconds, fewer than two. */
 static bool wait_for_signal(double seconds) {
     struct timespec until;
     int got;
@@ -174,13 +175,21 @@ static bool wait_for_signal(double seconds) {
     until.tv_nsec += (long)(seconds * 1e9);
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    do got = seconds < 0 ? sem_wait(&signals) : sem_timedwait(&signals, &until);
+    do got = sem_timedwait(&signals, &until);
     while (got != 0 && errno == EINTR);
     return got == 0;
 }
 
-static status answer_until_stopped(server *s) {
-    wait_for_signal(-1);
+/* Nobody is served by a server that can write no text any more: whoever watches over it starts it again. */
+static status end_failed(server *s) {
+    server_cut(s);
+    (void)server_stop(s);
+    return fail("out of memory while texts were written: they have ended with an error, and the server ends");
+}
+
+static status answer_until_stopped(server *s, const served *what) {
+    while (!wait_for_signal(LOOK_SECONDS))
+        if (scheduler_failed(what->scheduler)) return end_failed(s);
     fprintf(stderr, "stopping: what is under way is finished; once more cuts it\n");
     server_drain(s);
     while (!server_is_idle(s))
@@ -218,7 +227,7 @@ static status say_address(const listener *l, const served *s) {
 /* Nobody finds a server whose address could not be said. */
 static status say_and_answer(server *s, const listener *l, const served *what) {
     const status said = say_address(l, what);
-    if (said == STATUS_OK) return answer_until_stopped(s);
+    if (said == STATUS_OK) return answer_until_stopped(s, what);
     server_cut(s);
     (void)server_stop(s);
     return said;

@@ -89,6 +89,8 @@ status generation_open_ids(generation **out, pass *p, const tokenizer *tok, cons
                            const prompt_options *o, int64_t max_tokens) {
     const int32_t bos = tokenizer_bos(tok), nothing = bos >= 0 ? bos : 0;
     const bool empty = count == 0, begins = empty || (bos >= 0 && ids[0] == bos);
+    if (max_tokens < 0 || max_tokens > INT32_MAX)
+        return fail_usage("max_tokens: expected 0 to %d, found %lld", INT32_MAX, (long long)max_tokens);
     generation *g = xcalloc(1, sizeof *g);
     *g = (generation){.p = p, .tok = tok, .max_tokens = max_tokens};
     g->chunk = o->chunk > 0 ? o->chunk : CHUNK;

@@ -130,7 +130,7 @@ static status run_steps(void *context) {
 static status end_all(void *context) {
     scheduler *s = context;
     pthread_mutex_lock(&s->lock);
-    s->closed = s->cut = true;
+    s->closed = s->cut = s->failed = true;
     take_cancelled(s);
     pthread_mutex_unlock(&s->lock);
     end_taken(s, END_ERROR, error_message());
@@ -147,6 +147,13 @@ static void *run_thread(void *context) {
 }
 
 /* ---- its life ---- */
+
+bool scheduler_failed(scheduler *s) {
+    pthread_mutex_lock(&s->lock);
+    const bool failed = s->failed;
+    pthread_mutex_unlock(&s->lock);
+    return failed;
+}
 
 static status check_range(const char *name, long long value, long long least, long long most) {
     if (value >= least && value <= most) return STATUS_OK;

@@ -3,11 +3,21 @@
  * so that nobody waits for a long prompt. A text that ends makes room for the next one of the queue at once.
  *
  * From the caller's side:
- *     scheduler_start(&s, model, tokenizer, &options); switch (scheduler_submit(s, &request, &ticket)) { ... }       from
- *     any thread; the request is copied request.on_token(context, &event)                         from the scheduler's
- *     thread, for each token in order request.on_end(context, &end)                             once, for every request
- *     that was accepted; its last call scheduler_cancel(s, ticket);                                  from any thread,
- *     also from a callback scheduler_stop(s, finish); scheduler_destroy(s);
+ *
+ *     scheduler_start(&s, model, tokenizer, &options);
+ *
+ *     switch (scheduler_submit(s, &request, &ticket)) { ... }     from any thread; the request is copied
+ *
+ *     request.on_token(context, &event)                           from the scheduler's thread, for each token in order
+ *
+ *     request.on_end(context, &end)                               once, for every request that was accepted; its last call
+ *
+ *     scheduler_cancel(s, ticket);                                from any thread, also from a callback
+ *
+ *     scheduler_stop(s, finish);
+ *
+ *     scheduler_destroy(s);
+ *
  * Callbacks must not block: all texts wait for them. What they are given is valid for the time of the call.
  *
  * The same request with the same seed gives the same text, alone or beside others, whoever proposes. Other passes on
@@ -48,6 +58,8 @@ status scheduler_start(scheduler **out, model *m, const tokenizer *tok, const sc
 void scheduler_stop(scheduler *s, bool finish);
 /* The same without waiting: for a signal's thread. scheduler_stop(s, false) after it cuts what is still running. */
 void scheduler_close(scheduler *s);
+/* Whether memory ran out in the scheduler's thread: all texts have ended with an error, and none is accepted any more. */
+bool scheduler_failed(scheduler *s);
 void scheduler_destroy(scheduler *s); /* stops it, cutting, where it still runs; NULL is fine */
 
 /* ---- what a request is told ---- */

@@ -85,6 +85,7 @@ struct scheduler {
     int waiting;
     ticket tickets;
     bool closed, cut; /* no request is taken; those that run end as cancelled */
+    bool failed;      /* memory ran out in the thread, which is over */
     scheduler_statistics figures;
     scheduler_traffic traffic;
 

@@ -89,12 +89,12 @@ static status read_prompts(answer *a, api_error *e) {
 }
 
 /* Of the experts that are allowed the one that the routers find likeliest, alone. */
-static status ask_secretary(answer *a, answer_prompt *p, api_error *e) {
+static status ask_secretary(answer *a, answer_prompt *p, const still_wanted *wanted, api_error *e) {
     const int experts = a->s->m->config.moe.experts;
     double *probabilities = xcalloc((size_t)experts, sizeof *probabilities);
     double *left = xcalloc((size_t)experts, sizeof *left);
     p->secretary.probabilities = probabilities;
-    const status s = served_secretary(a->s, p->ids, p->count, probabilities, e);
+    const status s = served_secretary(a->s, p->ids, p->count, probabilities, wanted, e);
     for (int x = 0; x < experts; x++) left[x] = p->allowed[x] ? probabilities[x] : -1;
     p->secretary.expert = secretary_choice(left, experts);
     for (int x = 0; x < experts; x++) p->allowed[x] = x == p->secretary.expert;
@@ -102,7 +102,7 @@ static status ask_secretary(answer *a, answer_prompt *p, api_error *e) {
     return s;
 }
 
-static status choose_experts(answer *a, api_error *e) {
+static status choose_experts(answer *a, const still_wanted *wanted, api_error *e) {
     const expert_request *x = &a->r->experts;
     const int experts = a->s->m->config.moe.experts;
     if (!x->restricted && !x->secretary) return STATUS_OK;
@@ -110,7 +110,7 @@ static status choose_experts(answer *a, api_error *e) {
         answer_prompt *p = &a->prompts[i];
         p->allowed = xmalloc((size_t)experts * sizeof *p->allowed);
         for (int n = 0; n < experts; n++) p->allowed[n] = !x->restricted || x->allowed[n];
-        if (x->secretary) TRY(ask_secretary(a, p, e));
+        if (x->secretary) TRY(ask_secretary(a, p, wanted, e));
     }
     return STATUS_OK;
 }
@@ -135,7 +135,9 @@ static text_request text_of(const answer *a, choice *c, uint64_t seed) {
     return t;
 }
 
-static status refuse_submission(submit_answer said, api_error *e) {
+static status refuse_submission(const served *s, submit_answer said, api_error *e) {
+    if (said == SUBMIT_CLOSED && scheduler_failed(s->scheduler))
+        return api_refuse(e, HTTP_INTERNAL, NULL, "out of memory: the server has to be started again");
     if (said == SUBMIT_FULL) return api_refuse(e, HTTP_TOO_MANY, NULL, "the queue is full: come again");
     if (said == SUBMIT_CLOSED) return api_refuse(e, HTTP_UNAVAILABLE, NULL, "the server stops");
     return api_refuse_failure(e, HTTP_BAD_REQUEST, NULL);
@@ -157,14 +159,14 @@ static status submit(answer *a, api_error *e) {
         c->ended = true;
         a->running--;
         pthread_mutex_unlock(&a->lock);
-        return refuse_submission(answered, e);
+        return refuse_submission(a->s, answered, e);
     }
     return STATUS_OK;
 }
 
 /* ---- the connection's side ---- */
 
-status answer_start(answer **out, served *s, const completion_request *r, api_error *e) {
+status answer_start(answer **out, served *s, const completion_request *r, const still_wanted *wanted, api_error *e) {
     answer *a = xcalloc(1, sizeof *a);
     *a = (answer){.s = s, .r = r, .prompt_count = r->chat ? 1 : r->prompt_count};
     a->count = a->prompt_count * r->n;
@@ -180,7 +182,7 @@ status answer_start(answer **out, served *s, const completion_request *r, api_er
     for (int i = 0; i < a->count; i++)
         a->choices[i] = (choice){.a = a, .index = i, .ended = true, .spare = said_spare(i)};
     status outcome = read_prompts(a, e);
-    if (outcome == STATUS_OK) outcome = choose_experts(a, e);
+    if (outcome == STATUS_OK) outcome = choose_experts(a, wanted, e);
     if (outcome == STATUS_OK) outcome = submit(a, e);
     if (outcome == STATUS_OK)
         *out = a;

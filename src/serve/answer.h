@@ -15,7 +15,7 @@ typedef struct secretary_answer {
 typedef struct answer answer;
 /* Encodes the prompts, asks the secretary, submits all texts or none. Refusals are API errors: 400, 429 where the queue
  * is full, 503 where the server stops. r lives longer than the answer. */
-status answer_start(answer **out, served *s, const completion_request *r, api_error *e);
+status answer_start(answer **out, served *s, const completion_request *r, const still_wanted *wanted, api_error *e);
 /* Cancels what still runs, and waits for its end: a step. NULL is fine. */
 void answer_free(answer *a);
 

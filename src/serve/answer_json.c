@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "nn/expert_names.h"
+#include "serve/json_text.h"
 #include "serve/log_probs_json.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,9 +76,12 @@ static int64_t characters(const char *text, size_t bytes) {
     return count;
 }
 
-static void note_token(said_text *t, const token_event *token) {
+/* What a token is as a text counts, whatever of it waits for a stop string or for the rest of a character. */
+static void note_token(const answer_writer *w, said_text *t, const token_event *token) {
+    int bytes;
+    const char *text = tokenizer_token_text(w->s->tok, token->id, t->prev, &bytes);
     t->prev = token->id;
-    t->offset += characters(token->text, token->bytes);
+    t->offset += characters(text, (size_t)bytes);
 }
 
 /* What was held back for a stop string that did not come belongs to the last token, but that is out: it is an entry of
@@ -85,7 +89,7 @@ static void note_token(said_text *t, const token_event *token) {
 static cJSON *held_json(const text_end *end) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNullToObject(json, "id");
-    cJSON_AddStringToObject(json, "text", end->text);
+    json_add_text(json, "text", end->text, end->bytes);
     cJSON_AddArrayToObject(json, "layers");
     return json;
 }
@@ -146,14 +150,14 @@ static void add_or_null(cJSON *json, const char *key, cJSON *value) {
 
 /* ---- in chunks ---- */
 
-static void add_text(const answer_writer *w, cJSON *choice, said_text *t, const char *text, bool always) {
+static void add_text(const answer_writer *w, cJSON *choice, said_text *t, const char *text, size_t bytes, bool always) {
     if (!w->r->chat) {
-        cJSON_AddStringToObject(choice, "text", text);
+        json_add_text(choice, "text", text, bytes);
         return;
     }
     cJSON *delta = cJSON_AddObjectToObject(choice, "delta");
     if (!t->began) cJSON_AddStringToObject(delta, "role", "assistant");
-    if (!t->began || always || *text) cJSON_AddStringToObject(delta, "content", text);
+    if (!t->began || always || bytes > 0) json_add_text(delta, "content", text, bytes);
 }
 
 static cJSON *moec_chunk(const answer_writer *w, const said *x) {
@@ -175,14 +179,15 @@ cJSON *answer_chunk(answer_writer *w, const said *x) {
     if (x->is_end) note_end(w, t, x);
     if (!x->is_end) {
         add_log_probs(w, t, &x->token, &log_probs);
-        note_token(t, &x->token);
+        note_token(w, t, &x->token);
         if (t->began && x->token.bytes == 0 && !log_probs && !w->r->routing) return NULL;
     }
     cJSON *json = envelope(w, w->r->chat ? "chat.completion.chunk" : "text_completion");
     cJSON *choices = cJSON_AddArrayToObject(json, "choices"), *choice = cJSON_CreateObject();
     cJSON_AddItemToArray(choices, choice);
     cJSON_AddNumberToObject(choice, "index", x->choice);
-    add_text(w, choice, t, x->is_end ? x->end.text : x->token.text, !x->is_end);
+    add_text(w, choice, t, x->is_end ? x->end.text : x->token.text, x->is_end ? x->end.bytes : (size_t)x->token.bytes,
+             !x->is_end);
     t->began = true;
     add_or_null(choice, "logprobs", log_probs);
     add_or_null(choice, "finish_reason", x->is_end ? cJSON_CreateString(end_reason_name(x->end.reason)) : NULL);
@@ -221,7 +226,7 @@ void answer_collect(answer_writer *w, const said *x) {
     } else {
         append(t, x->token.text, x->token.bytes);
         add_log_probs(w, t, &x->token, &t->log_probs);
-        note_token(t, &x->token);
+        note_token(w, t, &x->token);
         token = routing_json(&x->token);
     }
     if (!w->r->routing || !token) {
@@ -240,7 +245,7 @@ static cJSON *whole_choice(answer_writer *w, int i) {
         holder = cJSON_AddObjectToObject(json, "message");
         cJSON_AddStringToObject(holder, "role", "assistant");
     }
-    cJSON_AddStringToObject(holder, w->r->chat ? "content" : "text", t->text ? t->text : "");
+    json_add_text(holder, w->r->chat ? "content" : "text", t->text ? t->text : "", t->bytes);
     if (w->r->chat) cJSON_AddNullToObject(holder, "refusal");
     add_or_null(json, "logprobs", t->log_probs);
     t->log_probs = NULL;

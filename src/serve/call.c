@@ -10,6 +10,15 @@ void call_free(call *c) {
     free(c->body);
 }
 
+static bool is_wanted(void *context) {
+    const call *c = context;
+    return !atomic_load(c->house->cut) && !c->client_left(c->client);
+}
+
+still_wanted call_wanted(call *c) {
+    return (still_wanted){is_wanted, c};
+}
+
 void reply_text(call *c, int http, const char *type, char *text) {
     free(c->text);
     c->http = http;

@@ -37,10 +37,13 @@ typedef struct call {
     const char *error_code; /* for the log; NULL where there is none */
     char param[96];         /* the same: the key that was refused */
     answer_tally tally;     /* for the log; zero where no text was written */
+    bool writes;            /* for the log: texts, whose tally this is */
     bool streamed;
 } call;
 
 void call_free(call *c); /* what it holds */
+/* Until the client leaves or the server gives up what is under way. */
+still_wanted call_wanted(call *c);
 
 void reply_json(call *c, int http, cJSON *json); /* json is deleted */
 void reply_text(call *c, int http, const char *type, char *text);

@@ -20,6 +20,13 @@ bool client_has_left(void *context) {
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
+bool client_was_too_slow(client *c) {
+    pthread_mutex_lock(&c->server->clients.lock);
+    const bool slow = c->too_slow;
+    pthread_mutex_unlock(&c->server->clients.lock);
+    return slow;
+}
+
 static void add(server *s, struct MHD_Connection *connection, void **context) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     client *c = memory_allows() ? malloc(sizeof *c) : NULL;
@@ -72,10 +79,10 @@ static void say_too_slow(const client *c) {
     (void)!send(c->socket, text, (size_t)bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-static void cut_off(server *s, client *c) {
+static void cut_off(client *c) {
     if (c->phase == CLIENT_READING) {
         say_too_slow(c);
-        metrics_count(s->metrics, route_count, HTTP_REQUEST_TIMEOUT, s->request_seconds);
+        c->too_slow = true;
     }
     shutdown(c->socket, SHUT_RDWR);
     c->cut = true;
@@ -86,7 +93,7 @@ void clients_look(server *s) {
     pthread_mutex_lock(&s->clients.lock);
     for (client *c = s->clients.first; c; c = c->next) {
         const double allowed = c->phase == CLIENT_READING ? s->request_seconds : s->request_seconds + s->idle_seconds;
-        if (c->phase != CLIENT_ANSWERED && !c->cut && now - c->since > allowed) cut_off(s, c);
+        if (c->phase != CLIENT_ANSWERED && !c->cut && now - c->since > allowed) cut_off(c);
     }
     pthread_mutex_unlock(&s->clients.lock);
 }

@@ -49,10 +49,11 @@ static void average(const embedding *g, int64_t d, float *values) {
     free(sums);
 }
 
-status served_embedding(served *s, const int32_t *ids, size_t count, float *values, api_error *e) {
+status served_embedding(served *s, const int32_t *ids, size_t count, float *values, const still_wanted *wanted,
+                        api_error *e) {
     const int64_t d = s->m->config.model_dim;
     embedding g = {.ids = ids, .count = (int64_t)count, .rows = xmalloc(count * (size_t)d * sizeof(float))};
-    const status outcome = served_ask(s, observe, &g, e);
+    const status outcome = served_ask(s, observe, &g, wanted, e);
     if (outcome == STATUS_OK) average(&g, d, values);
     free(g.rows);
     return outcome;

@@ -1,6 +1,7 @@
 /* Texts on their way to a client: whole, or as server-sent events (WHATWG HTML, 9.2): "data: JSON\n\n" for each chunk,
  * and at last "data: [DONE]\n\n". */
 #include "base/memory.h"
+#include "base/progress.h"
 #include "serve/call.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@ struct event_stream {
     answer_writer *w;
     char *text; /* of the event that is being sent */
     size_t bytes, sent;
-    said *heard; /* what an event is being made of */
+    said *heard;   /* what an event is being made of */
+    double looked; /* clock_seconds() when the client was last looked for */
     bool said_usage, said_done, failed, given_up;
 };
 
@@ -40,13 +42,22 @@ static bool failure(const call *c, const answer_tally *t, api_error *e) {
     return true;
 }
 
+/* Asked as often as one likes; looks now and then, however much is said meanwhile. */
+static bool has_left(const call *c, double *looked) {
+    const double now = clock_seconds();
+    if (now - *looked < LOOK_SECONDS) return false;
+    *looked = now;
+    return c->client_left(c->client);
+}
+
 /* False: the client left. */
 static bool collect(const call *c, answer *a, answer_writer *w) {
+    double looked = clock_seconds();
     for (bool over = false; !over;) {
         said *x = answer_next(a, LOOK_SECONDS, &over);
         if (x) answer_collect(w, x);
-        if (!x && !over && c->client_left(c->client)) return false;
         free(x);
+        if (!over && has_left(c, &looked)) return false;
     }
     return true;
 }
@@ -54,6 +65,7 @@ static bool collect(const call *c, answer *a, answer_writer *w) {
 void reply_answer(call *c, completion_request *r, answer *a) {
     answer_writer *w = answer_writer_create(c->house->s, r, a);
     api_error e = {0};
+    c->writes = true;
     c->gone = !collect(c, a, w);
     c->tally = *answer_writer_tally(w);
     if (c->gone)
@@ -69,7 +81,8 @@ void reply_answer(call *c, completion_request *r, answer *a) {
 
 void reply_stream(call *c, completion_request *r, answer *a) {
     event_stream *s = xcalloc(1, sizeof *s);
-    *s = (event_stream){.c = c, .r = r, .a = a};
+    *s = (event_stream){.c = c, .r = r, .a = a, .looked = clock_seconds()};
+    c->writes = true;
     s->w = answer_writer_create(c->house->s, r, a);
     c->http = HTTP_OK;
     c->type = "text/event-stream";
@@ -136,12 +149,11 @@ static bool fill(event_stream *s, bool *left) {
     while (s->sent == s->bytes) {
         bool over;
         s->heard = answer_next(s->a, LOOK_SECONDS, &over);
-        const bool any = s->heard;
-        if (any) set_chunk(s, s->heard);
+        if (s->heard) set_chunk(s, s->heard);
         free(s->heard);
         s->heard = NULL;
         if (over && !next_last_event(s)) return false;
-        if (!any && !over && s->c->client_left(s->c->client)) {
+        if (!over && has_left(s->c, &s->looked)) {
             *left = true;
             return false;
         }

@@ -201,7 +201,7 @@ static status run_route(void *context) {
     if (x->refusal.http)
         reply_error(&x->c, &x->refusal);
     else if (x->preflight)
-        reply_text(&x->c, MHD_HTTP_NO_CONTENT, NULL, xstrdup(""));
+        reply_text(&x->c, HTTP_NO_CONTENT, NULL, xstrdup(""));
     else
         routes[x->route].run(&x->c);
     return STATUS_OK;
@@ -300,7 +300,8 @@ void exchange_completed(void *context, struct MHD_Connection *connection, void *
     const double seconds = clock_seconds() - x->began;
     char from[INET6_ADDRSTRLEN];
     client_text(connection, from);
-    metrics_count(s->metrics, x->route, left ? 0 : x->c.http, seconds);
+    if (client_was_too_slow(x->peer)) x->c.http = HTTP_REQUEST_TIMEOUT;
+    metrics_count(s->metrics, x->route, left && x->c.http != HTTP_REQUEST_TIMEOUT ? 0 : x->c.http, seconds);
     request_log_write(s->log, from, x->method, route_names[x->route], &x->c, left, seconds);
     client_enter(x->peer, CLIENT_IDLE);
     call_free(&x->c);

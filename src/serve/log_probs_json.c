@@ -1,14 +1,17 @@
 #include "serve/log_probs_json.h"
 
 #include "base/memory.h"
+#include "serve/json_text.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 char *token_text(const tokenizer *tok, int32_t id, int32_t prev) {
     int bytes;
     const char *text = tokenizer_token_text(tok, id, prev, &bytes);
-    char *copy = bytes > 0 ? xasprintf("%.*s", bytes, text) : xstrdup(tokenizer_piece(tok, id)),
+    const bool shown = bytes > 0 && !memchr(text, 0, (size_t)bytes);
+    char *copy = shown ? xasprintf("%.*s", bytes, text) : xstrdup(tokenizer_piece(tok, id)),
          *mended = utf8_mended(copy);
     free(copy);
     return mended;
@@ -69,14 +72,18 @@ static cJSON *list_of(cJSON *lists, const char *name) {
 }
 
 /* Of two alternatives of the same name the likelier one stays. */
+static void add_alternative(cJSON *json, const tokenizer *tok, int32_t id, int32_t prev, float log_prob) {
+    char *text = token_name(tok, id, prev);
+    if (!cJSON_GetObjectItemCaseSensitive(json, text)) cJSON_AddItemToObject(json, text, float_json((double)log_prob));
+    free(text);
+}
+
+/* The token that was drawn is among them, likely or not: OpenAI's has up to one more than were asked for. */
 static cJSON *alternatives(const tokenizer *tok, const token_event *token, int32_t prev) {
     cJSON *json = cJSON_CreateObject();
-    for (int i = 0; i < token->top_count; i++) {
-        char *text = token_name(tok, token->top[i].id, prev);
-        if (!cJSON_GetObjectItemCaseSensitive(json, text))
-            cJSON_AddItemToObject(json, text, float_json((double)token->top[i].log_prob));
-        free(text);
-    }
+    for (int i = 0; i < token->top_count; i++)
+        add_alternative(json, tok, token->top[i].id, prev, token->top[i].log_prob);
+    if (token->top_count > 0) add_alternative(json, tok, token->id, prev, token->log_prob);
     return json;
 }
 
@@ -105,7 +112,7 @@ static cJSON *route_json(const token_route *r) {
 cJSON *routing_json(const token_event *token) {
     cJSON *json = cJSON_CreateObject();
     cJSON_AddNumberToObject(json, "id", token->id);
-    cJSON_AddStringToObject(json, "text", token->text);
+    json_add_text(json, "text", token->text, (size_t)token->bytes);
     cJSON *layers = cJSON_AddArrayToObject(json, "layers");
     for (int i = 0; i < token->route_count; i++) cJSON_AddItemToArray(layers, route_json(&token->routes[i]));
     return json;

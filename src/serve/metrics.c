@@ -9,21 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const int statuses[] = {HTTP_OK,
-                               HTTP_BAD_REQUEST,
-                               HTTP_UNAUTHORIZED,
-                               HTTP_FORBIDDEN,
-                               HTTP_NOT_FOUND,
-                               HTTP_METHOD_NOT_ALLOWED,
-                               HTTP_REQUEST_TIMEOUT,
-                               HTTP_TOO_LARGE,
-                               HTTP_UNSUPPORTED_TYPE,
-                               HTTP_MISDIRECTED,
-                               HTTP_TOO_MANY,
-                               HTTP_INTERNAL,
-                               HTTP_NOT_IMPLEMENTED,
-                               HTTP_UNAVAILABLE,
-                               0 /* others: the client left */};
+static const int statuses[] = {
+    HTTP_OK,        HTTP_NO_CONTENT,       HTTP_BAD_REQUEST,        HTTP_UNAUTHORIZED,
+    HTTP_FORBIDDEN, HTTP_NOT_FOUND,        HTTP_METHOD_NOT_ALLOWED, HTTP_REQUEST_TIMEOUT,
+    HTTP_TOO_LARGE, HTTP_UNSUPPORTED_TYPE, HTTP_MISDIRECTED,        HTTP_TOO_MANY,
+    HTTP_INTERNAL,  HTTP_NOT_IMPLEMENTED,  HTTP_UNAVAILABLE,        0 /* others: the client left */};
 enum { STATUSES = sizeof statuses / sizeof *statuses };
 
 struct metrics {

@@ -67,7 +67,7 @@ static char *line_of(const char *client, const char *method, const char *route, 
     if (left) cJSON_AddTrueToObject(json, "left");
     if (c->param[0]) cJSON_AddStringToObject(json, "param", c->param);
     if (c->error_code && c->error_code[0]) cJSON_AddStringToObject(json, "code", c->error_code);
-    if (c->tally.prompt_tokens > 0) add_texts(json, c);
+    if (c->writes || c->tally.prompt_tokens > 0) add_texts(json, c);
     char *text = cJSON_PrintUnformatted(json), *line = NULL;
     if (text && asprintf(&line, "%s\n", text) < 0) line = NULL; /* nobody guards this thread here */
     cJSON_free(text);

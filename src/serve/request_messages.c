@@ -99,9 +99,12 @@ status messages_read(completion_request *r, const members *m) {
     int i = 0;
     TRY(member_array(m, "messages", &list));
     const int count = cJSON_GetArraySize(list);
-    if (!list || count < 1 || count > REQUEST_MESSAGES)
-        return api_refuse(m->e, HTTP_BAD_REQUEST, "messages", "expected a list of 1 to %d messages, found %s%d",
-                          REQUEST_MESSAGES, list ? "" : "nothing, ", count);
+    if (!list)
+        return api_refuse(m->e, HTTP_BAD_REQUEST, "messages", "expected a list of 1 to %d messages, found nothing",
+                          REQUEST_MESSAGES);
+    if (count < 1 || count > REQUEST_MESSAGES)
+        return api_refuse(m->e, HTTP_BAD_REQUEST, "messages", "expected 1 to %d messages, found %d", REQUEST_MESSAGES,
+                          count);
     r->messages = xcalloc((size_t)count, sizeof *r->messages);
     cJSON_ArrayForEach(message, list) {
         char where[WAY_BYTES];

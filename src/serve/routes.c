@@ -11,10 +11,10 @@ static void route_page(call *c) {
 }
 
 static void route_health(call *c) {
-    const bool stopping = atomic_load(c->house->stopping);
+    const bool stopping = atomic_load(c->house->stopping), failed = scheduler_failed(c->house->s->scheduler);
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "status", stopping ? "stopping" : "ok");
-    reply_json(c, stopping ? HTTP_UNAVAILABLE : HTTP_OK, json);
+    cJSON_AddStringToObject(json, "status", failed ? "out of memory" : stopping ? "stopping" : "ok");
+    reply_json(c, failed || stopping ? HTTP_UNAVAILABLE : HTTP_OK, json);
 }
 
 static void route_metrics(call *c) {

@@ -2,6 +2,7 @@
 #include "base/memory.h"
 #include "serve/log_probs_json.h"
 #include "serve/routes.h"
+#include "text/tokenizer_settings.h"
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,11 +79,28 @@ void route_model(call *c) {
 
 /* ---- tokens ---- */
 
-static status tokenize(const served *s, const cJSON *body, cJSON **json, api_error *e) {
+/* Tokens may be as many as bytes of a body, which a tree of numbers and strings would make two hundred times as large. */
+static void put_tokens(text_buffer *b, const tokenizer *tok, const int32_t *ids, size_t count) {
+    text_append_string(b, "{\"tokens\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i) text_append_string(b, ",");
+        text_append_number(b, ids[i]);
+    }
+    text_append_string(b, "],\"pieces\":[");
+    for (size_t i = 0; i < count; i++) {
+        char *piece = token_text(tok, ids[i], i ? ids[i - 1] : -1);
+        if (i) text_append_string(b, ",");
+        text_append_json(b, piece, strlen(piece));
+        free(piece);
+    }
+    text_append_string(b, "]}");
+}
+
+static status tokenize(const served *s, const cJSON *body, text_buffer *text, api_error *e) {
     const members m = {.object = body, .where = "", .e = e};
     const char *content = NULL;
     bool special = false;
-    int32_t *ids, prev = -1;
+    int32_t *ids;
     size_t count;
     TRY(member_text(&m, "content", &content));
     TRY(member_bool(&m, "add_special", &special));
@@ -90,19 +108,12 @@ static status tokenize(const served *s, const cJSON *body, cJSON **json, api_err
     const status outcome = special ? tokenizer_encode_text(s->tok, content, strlen(content), &ids, &count)
                                    : tokenizer_encode(s->tok, content, strlen(content), &ids, &count);
     if (outcome != STATUS_OK) return api_refuse_failure(e, HTTP_BAD_REQUEST, "content");
-    *json = cJSON_CreateObject();
-    cJSON *tokens = cJSON_AddArrayToObject(*json, "tokens"), *pieces = cJSON_AddArrayToObject(*json, "pieces");
-    for (size_t i = 0; i < count; prev = ids[i++]) {
-        char *text = token_text(s->tok, ids[i], prev);
-        cJSON_AddItemToArray(tokens, cJSON_CreateNumber(ids[i]));
-        cJSON_AddItemToArray(pieces, cJSON_CreateString(text));
-        free(text);
-    }
+    put_tokens(text, s->tok, ids, count);
     free(ids);
     return STATUS_OK;
 }
 
-static status detokenize(const served *s, const cJSON *body, cJSON **json, api_error *e) {
+static status detokenize(const served *s, const cJSON *body, text_buffer *to, api_error *e) {
     const members m = {.object = body, .where = "", .e = e};
     const cJSON *list = NULL;
     request_prompt *prompts;
@@ -116,20 +127,24 @@ static status detokenize(const served *s, const cJSON *body, cJSON **json, api_e
     status outcome = tokenizer_decode(s->tok, prompts[0].ids, prompts[0].id_count, &text, &bytes);
     request_prompts_free(prompts, count);
     if (outcome != STATUS_OK) return api_refuse_failure(e, HTTP_BAD_REQUEST, "tokens");
-    *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(*json, "content", text);
+    text_append_string(to, "{\"content\":");
+    text_append_json(to, text, bytes);
+    text_append_string(to, "}");
     free(text);
     return STATUS_OK;
 }
 
-static void reply_of(call *c, status (*make)(const served *s, const cJSON *body, cJSON **json, api_error *e)) {
-    cJSON *body, *json = NULL;
+static void reply_of(call *c, status (*make)(const served *s, const cJSON *body, text_buffer *text, api_error *e)) {
+    cJSON *body;
+    text_buffer text = {0};
     api_error e = {0};
     if (call_json(c, &body) != STATUS_OK) return;
-    if (make(c->house->s, body, &json, &e) == STATUS_OK)
-        reply_json(c, HTTP_OK, json);
-    else
+    if (make(c->house->s, body, &text, &e) == STATUS_OK) {
+        reply_text(c, HTTP_OK, "application/json", text.text);
+    } else {
         reply_error(c, &e);
+        text_free(&text);
+    }
     cJSON_Delete(body);
 }
 

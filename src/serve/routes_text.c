@@ -12,9 +12,10 @@ static void complete(call *c, bool chat) {
     cJSON *body;
     answer *a;
     if (call_json(c, &body) != STATUS_OK) return;
+    const still_wanted wanted = call_wanted(c);
     completion_request *r = xcalloc(1, sizeof *r);
     status outcome = completion_request_read(r, chat, body, &s->limits, &e);
-    if (outcome == STATUS_OK) outcome = answer_start(&a, s, r, &e);
+    if (outcome == STATUS_OK) outcome = answer_start(&a, s, r, &wanted, &e);
     if (outcome != STATUS_OK) {
         completion_request_free(r);
         free(r);
@@ -49,14 +50,15 @@ static cJSON *values_json(const float *values, int count, bool base64) {
 }
 
 /* One of data, and the tokens that it took. */
-static status embed(served *s, const embedding_request *r, int i, float *values, cJSON *data, int64_t *tokens,
-                    api_error *e) {
+static status embed(call *c, const embedding_request *r, int i, float *values, cJSON *data, api_error *e) {
+    served *s = c->house->s;
+    const still_wanted wanted = call_wanted(c);
     char param[WAY_BYTES];
     int32_t *ids;
     size_t count;
     (void)way_to(param, "input[%d]", i);
     TRY(served_prompt_ids(s, &r->inputs[i], r->input_count > 1 ? param : "input", &ids, &count, e));
-    const status outcome = served_embedding(s, ids, count, values, e);
+    const status outcome = served_embedding(s, ids, count, values, &wanted, e);
     free(ids);
     TRY(outcome);
     cJSON *one = cJSON_CreateObject();
@@ -64,7 +66,7 @@ static status embed(served *s, const embedding_request *r, int i, float *values,
     cJSON_AddNumberToObject(one, "index", i);
     cJSON_AddItemToObject(one, "embedding", values_json(values, s->m->config.model_dim, r->base64));
     cJSON_AddItemToArray(data, one);
-    *tokens += (int64_t)count;
+    c->tally.prompt_tokens += (int64_t)count;
     return STATUS_OK;
 }
 
@@ -77,10 +79,8 @@ static void embed_all(call *c, const embedding_request *r) {
     cJSON_AddStringToObject(json, "object", "list");
     data = cJSON_AddArrayToObject(json, "data");
     for (int i = 0; i < r->input_count && outcome == STATUS_OK && !c->gone; i++) {
-        outcome = embed(s, r, i, values, data, &c->tally.prompt_tokens, &e);
+        outcome = embed(c, r, i, values, data, &e);
         c->gone = c->client_left(c->client);
-        if (outcome == STATUS_OK && atomic_load(c->house->cut))
-            outcome = api_refuse(&e, HTTP_UNAVAILABLE, NULL, "the server stops");
     }
     cJSON_AddStringToObject(json, "model", s->name);
     usage = cJSON_AddObjectToObject(json, "usage");

@@ -95,14 +95,16 @@ status served_chat_ids(const served *s, const chat_message *messages, int count,
 
 /* ---- questions ---- */
 
-status served_ask(served *s, side_work work, void *context, api_error *e) {
+status served_ask(served *s, side_work work, void *context, const still_wanted *wanted, api_error *e) {
     if (atomic_fetch_add(&s->waiting, 1) >= s->most_waiting) {
         atomic_fetch_sub(&s->waiting, 1);
         return api_refuse(e, HTTP_TOO_MANY, NULL, "expected at most %d requests that wait, found more: come again",
                           s->most_waiting);
     }
-    const status outcome = side_pass_run(s->side, work, context);
+    const status outcome = side_pass_run(s->side, work, context, wanted);
     atomic_fetch_sub(&s->waiting, 1);
+    if (outcome != STATUS_OK && !wanted->is(wanted->context))
+        return api_refuse(e, HTTP_UNAVAILABLE, NULL, "the server stops");
     return outcome == STATUS_OK ? outcome : api_refuse_failure(e, HTTP_INTERNAL, NULL);
 }
 
@@ -117,8 +119,9 @@ static status ask_secretary(pass *p, void *context) {
     return secretary_ask(p, NULL, q->ids, q->count, q->longest, q->probabilities);
 }
 
-status served_secretary(served *s, const int32_t *ids, size_t count, double *probabilities, api_error *e) {
+status served_secretary(served *s, const int32_t *ids, size_t count, double *probabilities, const still_wanted *wanted,
+                        api_error *e) {
     question q = {.ids = ids, .count = (int64_t)count, .probabilities = probabilities};
     q.longest = s->context < SECRETARY_LONGEST ? s->context : SECRETARY_LONGEST;
-    return served_ask(s, ask_secretary, &q, e);
+    return served_ask(s, ask_secretary, &q, wanted, e);
 }

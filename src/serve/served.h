@@ -43,11 +43,13 @@ status served_prompt_ids(const served *s, const request_prompt *p, const char *p
 status served_chat_ids(const served *s, const chat_message *messages, int count, int32_t **ids, size_t *id_count,
                        api_error *e);
 
-/* side_pass_run for a client: refused with 429 where too many wait. */
-status served_ask(served *s, side_work work, void *context, api_error *e);
+/* side_pass_run for a client: refused with 429 where too many wait, 503 where its answer is no longer wanted. */
+status served_ask(served *s, side_work work, void *context, const still_wanted *wanted, api_error *e);
 /* The routers' probabilities [E] of a prompt. */
-status served_secretary(served *s, const int32_t *ids, size_t count, double *probabilities, api_error *e);
+status served_secretary(served *s, const int32_t *ids, size_t count, double *probabilities, const still_wanted *wanted,
+                        api_error *e);
 /* Mean of the last hidden states (what the head reads) of a text's tokens, [d], of length 1. */
-status served_embedding(served *s, const int32_t *ids, size_t count, float *values, api_error *e);
+status served_embedding(served *s, const int32_t *ids, size_t count, float *values, const still_wanted *wanted,
+                        api_error *e);
 
 #endif

@@ -25,6 +25,7 @@ typedef struct client {
     client_phase phase;
     double since; /* clock_seconds() of the phase's beginning */
     bool cut;
+    bool too_slow; /* and told so: its request did not come in whole */
 } client;
 
 typedef struct clients {
@@ -34,6 +35,7 @@ typedef struct clients {
 } clients;
 
 void client_enter(client *c, client_phase phase);
+bool client_was_too_slow(client *c);
 bool client_has_left(void *client); /* its end of the connection is closed, at least for sending */
 /* MHD's callback: a connection opens or closes. */
 void clients_notice(void *server, struct MHD_Connection *connection, void **context,

@@ -17,7 +17,8 @@ typedef struct side_job {
 } side_job;
 
 struct side_pass {
-    pass *p;
+    model *m;
+    pass *p; /* of the thread; NULL: there was no memory for one */
     pthread_t thread;
     pthread_mutex_t turn; /* one asks at a time */
     pthread_mutex_t lock; /* of what follows */
@@ -31,6 +32,15 @@ static status run_job(void *context) {
     return j->work(j->p, j->context);
 }
 
+/* Watchers of the work that was given up are gone, and the pass may be half run. */
+static status renew(void *context) {
+    side_pass *s = context;
+    pass *was = s->p;
+    s->p = NULL;
+    pass_destroy(was);
+    return pass_create(&s->p, s->m);
+}
+
 static void *run(void *context) {
     side_pass *s = context;
     pthread_mutex_lock(&s->lock);
@@ -39,8 +49,13 @@ static void *run(void *context) {
         side_job *job = s->job;
         if (!job) break;
         pthread_mutex_unlock(&s->lock);
-        job->outcome = memory_guarded(run_job, job);
-        if (job->outcome != STATUS_OK) snprintf(job->message, sizeof job->message, "%s", error_message());
+        if (!s->p) (void)memory_guarded(renew, s);
+        job->p = s->p;
+        job->outcome = job->p ? memory_guarded(run_job, job) : fail("out of memory for a pass beside the texts'");
+        if (job->outcome != STATUS_OK) {
+            snprintf(job->message, sizeof job->message, "%s", error_message());
+            if (memory_guarded(renew, s) != STATUS_OK) s->p = NULL; /* the next one tries again */
+        }
         pthread_mutex_lock(&s->lock);
         s->job = NULL;
         job->done = true;
@@ -52,6 +67,7 @@ static void *run(void *context) {
 
 status side_pass_start(side_pass **out, model *m) {
     side_pass *s = xcalloc(1, sizeof *s);
+    s->m = m;
     status outcome = pass_create(&s->p, m);
     pthread_mutex_init(&s->turn, NULL);
     pthread_mutex_init(&s->lock, NULL);
@@ -81,9 +97,14 @@ void side_pass_stop(side_pass *s) {
     free(s);
 }
 
-status side_pass_run(side_pass *s, side_work work, void *context) {
-    side_job job = {.work = work, .context = context, .p = s->p};
+status side_pass_run(side_pass *s, side_work work, void *context, const still_wanted *wanted) {
+    side_job job = {.work = work, .context = context};
     pthread_mutex_lock(&s->turn);
+    if (!wanted->is(wanted->context)) {
+        pthread_mutex_unlock(&s->turn);
+        (void)fail("nobody waits for it any more");
+        return STATUS_INTERRUPTED;
+    }
     pthread_mutex_lock(&s->lock);
     s->job = &job;
     pthread_cond_broadcast(&s->changed);

@@ -163,6 +163,39 @@ lines = [json.loads(line) for line in open(sys.argv[1])]
 assert any(l["route"] == "/v1/completions" and l["completion_tokens"] == 12 and l["status"] == 200 for l in lines if "completion_tokens" in l)' \
     "$work/log" || complain "the log"
 
+# ---- who leaves is noticed although tokens come without a pause ----
+start "$work/hf/" --context 20000 --slots 2 --log "$work/left"
+get 200 /v1/models
+says out '"id":"hf"' # as the folder is called, whatever slashes are behind it
+curl -s -m 0.5 -o /dev/null -d '{"prompt": "the cat", "max_tokens": 19000, "logit_bias": {"1": -100, "2": -100}}' -H 'Content-Type: application/json' \
+    "$url/v1/completions"
+sleep 1
+get 200 /metrics
+says out 'moec_running 0'
+sleep 0.2
+python3 -c 'import json, sys
+lines = [json.loads(line) for line in open(sys.argv[1])]
+assert [l["end"] for l in lines if l["route"] == "/v1/completions" and l.get("left")] == ["cancelled"], lines' "$work/left" || complain "the log of who left"
+
+# ---- names of tokens, and where they stand ----
+logged() { # STOP: of the same text, which waits for STOP or not
+    post 200 /v1/completions '{"prompt": "the cat", "max_tokens": 40, "temperature": 2, "seed": 3, "logprobs": 1, "stop": ["'"$1"'"]}'
+}
+logged zzzqqq
+cp "$work/out" "$work/logged"
+first=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["choices"][0]["text"].strip()[:1])' "$work/logged")
+logged "${first}zzzqqq"
+python3 -c 'import json, sys
+a, b = (json.load(open(path))["choices"][0]["logprobs"] for path in sys.argv[1:])
+assert a["tokens"] == b["tokens"] and a["text_offset"] == b["text_offset"], (a, b)
+assert all(name in top for name, top in zip(a["tokens"], a["top_logprobs"])), a
+assert any(len(top) == 2 for top in a["top_logprobs"]), a' "$work/logged" "$work/out" || complain "text_offset or top_logprobs"
+post 200 /tokenize '{"content": "the \u0001 cat"}'
+post 400 /v1/chat/completions '{}'
+says out 'expected a list of 1 to'
+grep -q 'nothing, ' "$work/out" && complain "$(cat "$work/out")"
+stop
+
 # ---- keys ----
 printf '# ours\nsk-first\nsk-second\n' >"$work/keys"
 start "$work/hf" --context 256 --api-key-file "$work/keys" --log "$work/log" --hot-experts 1 --cache int8 \

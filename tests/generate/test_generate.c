@@ -116,6 +116,18 @@ static void text_of(generation *g, uint64_t seed, char text[512]) {
     assert_int_equal(strlen(text), result.new_tokens);
 }
 
+/* A library's caller may ask for anything. */
+static void a_negative_number_of_tokens_is_refused(void **state) {
+    static const int64_t wrong[] = {-1, -1000, INT64_MIN, INT64_MAX};
+    tokenizer *t = make_tokenizer();
+    for (int i = 0; i < 4; i++) {
+        generation *g;
+        assert_fails(generation_open(&g, *state, t, "", 0, &(prompt_options){0}, wrong[i]),
+                     "max_tokens: expected 0 to ");
+    }
+    tokenizer_close(t);
+}
+
 static void what_is_read_in_chunks_is_read_as_a_whole(void **state) {
     tokenizer *t = make_tokenizer();
     char whole[512], chunked[512];
@@ -187,6 +199,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_has_no_piece_is_never_drawn),
         cmocka_unit_test(any_end_token_ends_the_text),
+        cmocka_unit_test(a_negative_number_of_tokens_is_refused),
         cmocka_unit_test(what_is_read_in_chunks_is_read_as_a_whole),
         cmocka_unit_test(each_text_begins_behind_the_prompt),
         cmocka_unit_test(a_prompt_is_cut_from_the_front),

@@ -184,6 +184,10 @@ static void nobody_is_forgotten_where_memory_is_out(void **state) {
     for (int i = 1; i < REQUESTS; i++) scheduler_cancel(s, a[i].a.t);
     sem_post(&hold);
     for (int i = 0; i < REQUESTS; i++) asked_wait(&a[i].a);
+    const text_request late = {.prompt = p.ids, .prompt_count = p.count};
+    ticket t;
+    assert_true(scheduler_failed(s));
+    assert_int_equal(scheduler_submit(s, &late, &t), SUBMIT_CLOSED);
     scheduler_destroy(s);
     for (int i = 0; i < REQUESTS; i++) assert_int_equal(a[i].a.ends, 1);
     assert_int_equal(told, REQUESTS);

@@ -153,6 +153,47 @@ static void test_memory_runs_out_in_a_stream(void **state) {
     spoken_stop(&s);
 }
 
+static void count_choice(void *context, int layer, int at_pass, const moe_choice *choice) {
+    (void)layer, (void)at_pass, (void)choice;
+    ++*(int *)context;
+}
+
+static status watch_and_run_out(pass *p, void *context) {
+    pass_watch_routing(p, count_choice, context);
+    memory_out(8);
+}
+
+static status observe(pass *p, void *context) {
+    const int32_t ids[] = {3, 4, 5};
+    const batch b = {.batch = 1, .length = 3, .input_ids = ids};
+    ++*(int *)context;
+    return pass_observe(p, &b, -1);
+}
+
+static bool wanted_while(void *context) {
+    return *(const bool *)context;
+}
+
+/* Whoever watched a pass when memory ran out is gone when the next one asks. */
+static void test_memory_runs_out_beside(void **state) {
+    model *m = texts_model(DTYPE_F32, 0.3F);
+    side_pass *s;
+    bool wanted = true;
+    const still_wanted w = {wanted_while, &wanted};
+    int seen = 0, runs = 0;
+    (void)state;
+    assert_ok(side_pass_start(&s, m));
+    assert_fails(side_pass_run(s, watch_and_run_out, &seen, &w), "out of memory (8 bytes were asked for)");
+    assert_ok(side_pass_run(s, observe, &runs, &w));
+    assert_int_equal(runs, 1);
+    assert_int_equal(seen, 0);
+    wanted = false;
+    assert_int_equal(side_pass_run(s, observe, &runs, &w), STATUS_INTERRUPTED);
+    assert_int_equal(runs, 1);
+    side_pass_stop(s);
+    model_destroy(m);
+}
+
 /* The text that runs goes on; the one that waits goes with its client, and so does the running one at last. */
 static void test_clients_leave(void **state) {
     const served_options what = {.slots = 1, .queue = 1, .context = 100000};
@@ -271,10 +312,15 @@ static void test_cutting_says_so(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_streams_say_the_same), cmocka_unit_test(test_embeddings),
-        cmocka_unit_test(test_many_clients),         cmocka_unit_test(test_memory_runs_out_in_a_stream),
-        cmocka_unit_test(test_clients_leave),        cmocka_unit_test(test_slow_bodies),
-        cmocka_unit_test(test_long_answers_come),    cmocka_unit_test(test_draining_loses_nothing),
+        cmocka_unit_test(test_streams_say_the_same),
+        cmocka_unit_test(test_embeddings),
+        cmocka_unit_test(test_many_clients),
+        cmocka_unit_test(test_memory_runs_out_in_a_stream),
+        cmocka_unit_test(test_memory_runs_out_beside),
+        cmocka_unit_test(test_clients_leave),
+        cmocka_unit_test(test_slow_bodies),
+        cmocka_unit_test(test_long_answers_come),
+        cmocka_unit_test(test_draining_loses_nothing),
         cmocka_unit_test(test_cutting_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
