@@ -35,7 +35,7 @@ static candidate_curve curve_of(const request *q, const matrix_problem *p) {
     candidate_curve c = {0};
     for (int i = 0; i < candidate_rate_count; i++) {
         candidate one;
-        if (candidate_measure(&one, q->q, p, candidate_rates[i], packed_matrix_bytes) != STATUS_OK) stop();
+        if (candidate_measure(&one, q->q, p, candidate_rates[i], packed_matrix_size) != STATUS_OK) stop();
         curve_add(&c, one);
     }
     return c;
@@ -48,7 +48,7 @@ static void show(request *q, const char *name, const matrix_problem *p) {
     q->matrices++;
     for (int i = 0; i < q->rate_count; i++) {
         candidate at[1 + CANDIDATE_RANKS];
-        if (candidates_measure(at, q->q, p, &ranks, q->rates[i], packed_matrix_bytes, 0) != STATUS_OK) stop();
+        if (candidates_measure(at, q->q, p, &ranks, q->rates[i], packed_matrix_size, 0) != STATUS_OK) stop();
         printf("%-36s %5.2f  %5lld x %-5lld", name, q->rates[i], (long long)p->rows, (long long)p->cols);
         q->before[i] += at[0].error;
         for (int k = 0; k < ranks.count; k++) {

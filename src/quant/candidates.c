@@ -87,28 +87,25 @@ candidate_ranks candidate_ranks_up_to(int most, int bits, int64_t rows, int64_t 
     return out;
 }
 
-/* q is of the rows that were taken of p; where it has a correction, of all. */
-static candidate measured(const quantized *q, const matrix_problem *of, const matrix_problem *p, double rate,
-                          coded_bytes bytes) {
+/* q, of this size, is of the rows that were taken of p; where it has a correction, of all. Scales of columns are as many for some rows
+ * as for all. */
+static candidate measured(const quantized *q, coded_size size, const matrix_problem *of, const matrix_problem *p,
+                          double rate, coded_bytes bytes) {
     const double all = (double)p->rows / (double)of->rows;
-    quantized alone = *q, of_rows = *q; /* scales of columns are as many for some rows as for all */
-    alone.correction = of_rows.correction = NULL;
-    of_rows.input_scale = NULL;
-    const double rows = bytes(&of_rows), columns = bytes(&alone) - rows;
-    candidate out = {.rate = rate, .bytes = all * rows + columns, .error = all * matrix_error(of, q)};
-    if (q->correction) out.bytes += bytes(q->correction);
+    candidate out = {.rate = rate, .bytes = all * size.rows + size.columns, .error = all * matrix_error(of, q)};
+    if (q->correction) out.bytes += bytes(q->correction).rows;
     return out;
 }
 
-static status measure_ranks(candidate *out, quantized *q, const matrix_problem *of, const matrix_problem *p,
-                            const candidate_ranks *ranks, double rate, coded_bytes bytes) {
+static status measure_ranks(candidate *out, quantized *q, coded_size size, const matrix_problem *of,
+                            const matrix_problem *p, const candidate_ranks *ranks, double rate, coded_bytes bytes) {
     low_rank found;
     if (ranks->count == 0) return STATUS_OK;
     TRY(low_rank_find(&found, of, q, ranks->rank[ranks->count - 1]));
     status s = STATUS_OK;
     for (int i = 0; i < ranks->count && s == STATUS_OK; i++) {
         s = low_rank_attach(q, &found, ranks->rank[i], ranks->bits);
-        if (s == STATUS_OK) out[i] = measured(q, of, p, rate, bytes);
+        if (s == STATUS_OK) out[i] = measured(q, size, of, p, rate, bytes);
     }
     low_rank_free(&found);
     return s;
@@ -126,8 +123,9 @@ status candidates_measure(candidate *out, quantizer q, const matrix_problem *p, 
     quantized quantised;
     status s = quantize_matrix(q, &quantised, &of, rate);
     if (s == STATUS_OK) {
-        out[0] = measured(&quantised, &of, p, rate, bytes);
-        s = measure_ranks(out + 1, &quantised, &of, p, ranks, rate, bytes);
+        const coded_size size = bytes(&quantised);
+        out[0] = measured(&quantised, size, &of, p, rate, bytes);
+        s = measure_ranks(out + 1, &quantised, size, &of, p, ranks, rate, bytes);
         quantized_free(&quantised);
     }
     free(some_rows.w);

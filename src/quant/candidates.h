@@ -27,8 +27,11 @@ candidate curve_at(const candidate_curve *c, double rate); /* beyond the ends by
 /* The rate at which it has about these bytes, within the curve's. */
 double curve_rate_of_bytes(const candidate_curve *c, double bytes);
 
-/* Bytes of a quantised matrix in the file, its scales among them. */
-typedef double (*coded_bytes)(const quantized *q);
+/* Bytes of a quantised matrix in the file without its correction: of rows' codes and scales, and of what they share. */
+typedef struct coded_size {
+    double rows, columns;
+} coded_size;
+typedef coded_size (*coded_bytes)(const quantized *q);
 /* Quantises and measures at one rate. Matrices of more than CANDIDATE_ELEMENTS weights (candidates_measure: `sample`, unless it is 0) are
  * measured on rows at equal distances. */
 enum { CANDIDATE_ELEMENTS = 1 << 20 };

@@ -120,11 +120,17 @@ static double offset_bytes(const quantized *q, int64_t groups) {
     return bytes;
 }
 
-double packed_scale_bytes(const quantized *q) {
-    const double inputs = q->input_scale ? scale_bytes(q->input_scale, q->cols) : 0;
+static double row_scale_bytes(const quantized *q) {
     const int64_t groups = q->rows * quantized_groups(q);
-    const double factors = q->correction ? packed_scale_bytes(q->correction) : 0;
-    return scale_bytes(q->scale, groups) + (q->offset ? offset_bytes(q, groups) : 0) + inputs + factors;
+    return scale_bytes(q->scale, groups) + (q->offset ? offset_bytes(q, groups) : 0);
+}
+
+static double column_scale_bytes(const quantized *q) {
+    return q->input_scale ? scale_bytes(q->input_scale, q->cols) : 0;
+}
+
+double packed_scale_bytes(const quantized *q) {
+    return row_scale_bytes(q) + column_scale_bytes(q) + (q->correction ? packed_scale_bytes(q->correction) : 0);
 }
 
 static double code_bytes(const quantized *q) {
@@ -134,6 +140,6 @@ static double code_bytes(const quantized *q) {
     return fmin((double)count, (double)(q->rows * q->cols));
 }
 
-double packed_matrix_bytes(const quantized *q) {
-    return code_bytes(q) + (q->correction ? code_bytes(q->correction) : 0) + packed_scale_bytes(q);
+coded_size packed_matrix_size(const quantized *q) {
+    return (coded_size){.rows = code_bytes(q) + row_scale_bytes(q), .columns = column_scale_bytes(q)};
 }

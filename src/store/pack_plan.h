@@ -3,6 +3,7 @@
 #define MOEC_STORE_PACK_PLAN_H
 
 #include "nn/model.h"
+#include "quant/candidates.h"
 #include "quant/quantizer.h"
 #include "quant/sensitivity.h"
 
@@ -54,7 +55,7 @@ status packed_matrix_open(packed_matrix *out, const pack_plan *p, const model *m
 void packed_matrix_close(packed_matrix *m);
 /* About the bytes of its scales, rows', columns' and a correction's. */
 double packed_scale_bytes(const quantized *q);
-/* Bytes of its codes, a correction's too, and about those of its scales (coded_bytes of candidates.h). */
-double packed_matrix_bytes(const quantized *q);
+/* Bytes of its codes, and about those of its scales (coded_bytes of candidates.h). */
+coded_size packed_matrix_size(const quantized *q);
 
 #endif

@@ -145,7 +145,7 @@ static status measure_grid(const plan_curves *c, candidate_file *file, const way
         s = interrupt_requested() ? STATUS_INTERRUPTED : open_once(&o, c, i);
         if (s == STATUS_OK)
             s = candidates_measure(table->at[r], plan_curves_tensor(c, i)->quantizer, &o.matrix.problem, &ranks,
-                                   candidate_rates[r], packed_matrix_bytes, c->asked->sample);
+                                   candidate_rates[r], packed_matrix_size, c->asked->sample);
         if (s == STATUS_OK && file) s = keep_rate(file, keys, table, r);
     }
     ldl_factor_free(&o.factor);

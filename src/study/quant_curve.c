@@ -70,7 +70,7 @@ static status add_matrix(distances *d, const quant_study *s, const packed_matrix
             candidate c;
             if (interrupt_requested()) result = STATUS_INTERRUPTED;
             if (result == STATUS_OK)
-                result = candidate_measure(&c, (quantizer)q, p, s->options->rates[i], packed_matrix_bytes);
+                result = candidate_measure(&c, (quantizer)q, p, s->options->rates[i], packed_matrix_size);
             if (result == STATUS_OK)
                 d->bits[q][i] += elements * (8 * c.bytes / elements - rate_limit_bits(&limit, c.error));
         }

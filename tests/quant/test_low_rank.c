@@ -132,8 +132,8 @@ static void it_pays_where_errors_are_not_white(void **state) {
     assert_true(left[0] < 0.3 && left[1] > 0.7);
 }
 
-static double count_bytes(const quantized *q) {
-    return (double)(q->rows * q->cols);
+static coded_size count_bytes(const quantized *q) {
+    return (coded_size){.rows = (double)(q->rows * q->cols)};
 }
 
 static void ranks_are_candidates(void **state) {

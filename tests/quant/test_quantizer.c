@@ -136,8 +136,8 @@ static void a_factor_is_made_once(void **state) {
         }
 }
 
-static double count_bytes(const quantized *q) {
-    return (double)(q->rows * q->cols + (q->input_scale ? 2 * q->cols : 0));
+static coded_size count_bytes(const quantized *q) {
+    return (coded_size){(double)(q->rows * q->cols), q->input_scale ? 2 * (double)q->cols : 0};
 }
 
 /* Bytes are those of all rows, the error is about theirs. */
