@@ -19,12 +19,13 @@ for file in configs/sweeps/*.yaml; do
 done
 
 # ---- two names, two seeds ----
+echo "base: $PWD/configs/test-tiny.yaml" >"$work/preset.yaml"
 cat >"$work/sweep.yaml" <<END
 seeds: [1, 2]
 steps: 20
 pack: true
 eval_tokens: 300
-config: $PWD/configs/test-tiny.yaml
+config: $work/preset.yaml
 common: {data: $work/data, vocab_size: 320, model_dim: 32, rope_dims: 8, batch: 2, seq: 32, dtype: f32, checkpoint_every: 0}
 runs:
   - name: upcycled
@@ -91,11 +92,25 @@ if command -v gnuplot >/dev/null; then
     done
     [ ! -s "$work/err" ] || die "gnuplot complained"
 fi
+# What a run was made of is compared with what its preset says today.
+echo "mlp_mult: 3" >>"$work/preset.yaml"
+expect 2 "$moec" sweep "$work/sweep.yaml" --out "$work/sweep"
+says err "its preset has changed since: mlp_mult"
+sed -i '$d' "$work/preset.yaml"
+sed -i 's/"val_bpb_packed":[0-9.]*/"val_bpb_packed":null/' "$work/sweep/results.jsonl"
+expect 2 "$moec" sweep "$work/sweep.yaml" --out "$work/sweep"
+says err "was made without pack"
+cp "$work/before" "$work/sweep/results.jsonl"
+echo mine >"$work/sweep/plots/mine.txt"
+expect 0 "$moec" sweep "$work/sweep.yaml" --out "$work/sweep" --report
+[ "$(cat "$work/sweep/plots/mine.txt")" = mine ] || die "a file that moec did not make is gone"
+
 mkdir "$work/empty"
 rm "$work/sweep/results.md"
 PATH=$work/empty expect 0 "$moec" sweep "$work/sweep.yaml" --out "$work/sweep" --report
 says err "gnuplot is not installed"
 [ -s "$work/sweep/results.md" ] || die "no table without gnuplot"
+! command -v gnuplot >/dev/null || [ -s "$work/sweep/plots/loss.svg" ] || die "a report without gnuplot removed the plots"
 
 # ---- routers under moec eval ----
 run=$work/sweep/sparse/seed-1

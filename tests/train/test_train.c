@@ -340,7 +340,12 @@ static void a_run_is_not_overwritten(void **state) {
     assert_fails(train_run(&c, TRAIN_RESUME_CHANGED, &result), "blocks.0.mlp.fc.weight");
     c.model.mlp.mult = 2;
     c.train.steps = 4;
-    c.events.items[0].kind = EVENT_LOOP; /* upcycling fired before step 2 */
+    const int experts = c.events.items[0].experts;
+    c.events.items[0].experts = experts + 1; /* upcycling fired before step 2 */
+    assert_fails(train_run(&c, TRAIN_RESUME_CHANGED, &result),
+                 "has fired upcycle as event 1, but the configuration has another");
+    c.events.items[0].experts = experts;
+    c.events.items[0].kind = EVENT_LOOP;
     assert_fails(train_run(&c, TRAIN_RESUME, &result), "upcycle");
     run_config_free(&c);
 }
