@@ -408,6 +408,39 @@ static void test_spans(void **state) {
         if (variant_runs_here(i)) check_spans(&variants[i]);
 }
 
+/* A query's row is the same to the bit whichever queries come with it, beyond those few that are read another way: a prompt is read in
+ * pieces of any size, and the text must not show it. */
+static void check_pieces(const variant *variant, int64_t d) {
+    enum { T = 200, HEADS = 4, KV_HEADS = 2 };
+    kernels table = {0};
+    variant->fill_attention(&table);
+    const size_t element = dtype_bytes(variant->act);
+    const int64_t Q = HEADS * d, KV = KV_HEADS * d;
+    uint64_t seed = (uint64_t)d;
+    char *q = act_random(variant->act, T * Q, 3, &seed, NULL), *k = act_random(variant->act, T * KV, 3, &seed, NULL),
+         *v = act_random(variant->act, T * KV, 1, &seed, NULL);
+    char *whole = xmalloc((size_t)(T * Q) * element), *piece = xmalloc((size_t)(T * Q) * element);
+    attention_shape s = {.batch = 1, .queries = T, .keys = T, .heads = HEADS, .kv_heads = KV_HEADS, .head_dim = (int)d};
+    s.q_stride = Q, s.kv_stride = KV, s.kv_batch_stride = T * KV;
+    table.attention(whole, NULL, q, k, v, NULL, &s);
+    for (int64_t queries = 5; queries < T; queries += 3)
+        for (int64_t keys = queries; keys <= T; keys += 7) {
+            const size_t at = (size_t)((keys - queries) * Q) * element;
+            s.queries = queries, s.keys = keys;
+            table.attention(piece, NULL, q + at, k, v, NULL, &s);
+            if (memcmp(piece, whole + at, (size_t)(queries * Q) * element) != 0)
+                fail_msg("%s: head_dim %d: %d queries up to key %d are others by themselves", variant->name, (int)d,
+                         (int)queries, (int)keys);
+        }
+    free(q), free(k), free(v), free(whole), free(piece);
+}
+
+static void test_pieces(void **state) {
+    (void)state;
+    for (int i = 0; i < VARIANTS; i++)
+        for (int64_t d = 8; variant_runs_here(i) && d <= 64; d *= 2) check_pieces(&variants[i], d);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model_by_differences),
@@ -415,6 +448,7 @@ int main(void) {
         cmocka_unit_test(test_nan_is_not_lost),
         cmocka_unit_test(test_xsa),
         cmocka_unit_test(test_spans),
+        cmocka_unit_test(test_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
