@@ -76,7 +76,8 @@ softmax_columns(query_block *b, act *probabilities, const float *scores, int64_t
 #pragma GCC unroll 8
     for (int64_t c = begin; c < end; c += LANES) {
         lanes p = lanes_exp2(lanes_multiply_add(lanes_get(scores + c, LANES), scale, base));
-        sum = lanes_multiply_add(p, lanes_all(1), sum); /* one after another: + may be reordered where the bounds are known */
+        sum = lanes_multiply_add(p, lanes_all(1),
+                                 sum); /* one after another: + may be reordered where the bounds are known */
         act_put(probabilities + c, p, LANES);
     }
     lanes_put(b->total + row * LANES, sum, LANES);
