@@ -86,7 +86,7 @@ static void show_all(request *q, const char *run, const char *data) {
     free(path);
     free(c.data.path);
     c.data.path = xstrdup(data);
-    if (pack_calibrate(&cal, &c, m, tok, true) != STATUS_OK) stop();
+    if (pack_calibrate(&cal, &c, m, tok, true, NULL) != STATUS_OK) stop();
     pack_plan plan = pack_plan_create(m, q->q, 1024);
     plan.sensitivities = cal.s;
     plan.damp = 0.01;
