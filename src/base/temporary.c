@@ -37,16 +37,22 @@ static bool take(int descriptor, const char *temporary) {
     return locked && path_leads_to(temporary, descriptor);
 }
 
+/* -1 and errno: it cannot be made. */
+static int open_new(const char *name, bool folder) {
+    if (!folder) return open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    return mkdir(name, 0777) == 0 ? open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+}
+
 /* The name may be taken: by another thread, by a process with the same number on another machine, or by what one left that
- * cannot be removed; and between its creation and its lock somebody may clean the new file up. */
-status temporary_create(const char *path, char **temporary, int *descriptor) {
+ * cannot be removed; and between its creation and its lock somebody may clean the new one up. */
+static status create(const char *path, bool folder, char **temporary, int *descriptor) {
     char *first = temporary_name(path);
     int error = EEXIST;
     *temporary = NULL;
     *descriptor = -1;
     for (int i = 0; i < CREATE_TRIES && error == EEXIST && *descriptor < 0; i++) {
         char *name = i == 0 ? xstrdup(first) : xasprintf("%s-%d", first, i);
-        int fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        const int fd = open_new(name, folder);
         if (fd < 0) {
             error = errno;
         } else if (take(fd, name)) {
@@ -60,6 +66,10 @@ status temporary_create(const char *path, char **temporary, int *descriptor) {
     }
     free(first);
     return *descriptor >= 0 ? STATUS_OK : fail("%s: cannot create: %s", path, strerror(error));
+}
+
+status temporary_create(const char *path, char **temporary, int *descriptor) {
+    return create(path, false, temporary, descriptor);
 }
 
 /* ---- what killed processes left ---- */
@@ -97,35 +107,13 @@ void temporary_clean(const char *path) {
 
 /* ---- folders ---- */
 
-/* As temporary_create. */
-static status create_folder(temporary_folder *t) {
-    char *first = temporary_name(t->place);
-    int error = EEXIST;
-    for (int i = 0; i < CREATE_TRIES && error == EEXIST && t->descriptor < 0; i++) {
-        char *name = i == 0 ? xstrdup(first) : xasprintf("%s-%d", first, i);
-        const int fd = mkdir(name, 0777) == 0 ? open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-        if (fd < 0) {
-            error = errno;
-        } else if (take(fd, name)) {
-            t->descriptor = fd;
-            t->path = name;
-            continue;
-        } else {
-            close(fd);
-        }
-        free(name);
-    }
-    free(first);
-    return t->descriptor >= 0 ? STATUS_OK : fail("%s: cannot create: %s", t->place, strerror(error));
-}
-
 status temporary_folder_begin(temporary_folder *t, const char *place) {
     *t = (temporary_folder){.place = path_plain(place), .descriptor = -1};
     char *parent = path_parent(t->place);
     status s = folder_create(parent);
     free(parent);
     clean(t->place, true);
-    if (s == STATUS_OK) s = create_folder(t);
+    if (s == STATUS_OK) s = create(t->place, true, &t->path, &t->descriptor);
     return s;
 }
 
